@@ -1,0 +1,67 @@
+"""Lists for users never seen: overall, and for each value of a segment such as the store."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from jobs import launch
+from jobs.purchases import purchases, within
+from jobs.top_n import top_n
+from schemas import gold
+
+
+def build_default_recommendations(
+    events: DataFrame, items: DataFrame, *, run_date: dt.date, segment: str = "", top_k: int = 20, days: int = 28
+) -> DataFrame:
+    """gold.default_recommendations: the `top_k` items with most buyers on the last `days` days, overall and per
+    value of `segment` (a column of silver.events; empty for none).
+
+    A segment with too few items of its own is filled from the overall list, and the reason says so.
+    """
+    buyer = F.coalesce("user_id", "basket_id").alias("buyer")
+    recent = within(purchases(events), run_date, days).join(items.select("item_id"), "item_id", "left_semi")
+    lately = recent if recent.take(1) else purchases(events).join(items.select("item_id"), "item_id", "left_semi")
+    groups = [lately.select(F.lit("overall").alias("segment_name"), F.lit("all").alias("segment_value"), "item_id", buyer)]
+    if segment:
+        named = lately.where(F.col(segment).isNotNull())
+        value = F.col(segment).cast("string").alias("segment_value")
+        groups.append(named.select(F.lit(segment).alias("segment_name"), value, "item_id", buyer))
+    met = groups[0].unionByName(groups[-1]).distinct().persist()
+    keys = ["segment_name", "segment_value"]
+    sizes = met.groupBy(*keys).agg(F.count_distinct("buyer").alias("all_buyers"))
+    counts = met.groupBy(*keys, "item_id").agg(F.count("*").alias("buyers")).join(sizes, keys, "inner")
+    own = counts.select(
+        *keys,
+        "item_id",
+        F.round(F.col("buyers") / F.col("all_buyers"), 6).alias("score"),
+        F.format_string("Bought by %d of %d buyers here on the last " + f"{days} days", "buyers", "all_buyers").alias(
+            "reason"
+        ),
+        F.lit(0).alias("filled"),
+    )
+    best = top_n(
+        own.where("segment_name = 'overall'"), keys, [F.desc("score"), "item_id"], 2 * top_k
+    ).select("item_id", F.col("score").alias("overall"))
+    filler = (
+        sizes.where("segment_name <> 'overall'")
+        .select(*keys)
+        .crossJoin(F.broadcast(best))
+        .join(own.select(*keys, "item_id"), [*keys, "item_id"], "left_anti")
+        .select(
+            *keys,
+            "item_id",
+            F.col("overall").alias("score"),
+            F.lit("Popular in the whole shop; fills up the list").alias("reason"),
+            F.lit(1).alias("filled"),
+        )
+    )
+    order = ["filled", F.desc("score"), "item_id"]
+    ranked = top_n(own.unionByName(filler), keys, order, top_k, rank="rank")
+    return ranked.withColumn("run_date", F.lit(run_date)).select(*gold.DEFAULT_RECOMMENDATIONS.column_names)
+
+
+if __name__ == "__main__":
+    launch.main("build_default_recommendations")

@@ -1,0 +1,51 @@
+"""Item records into one row per item: the newest day's description, the most frequent one of that day."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from jobs import launch
+from jobs.conf import Deployment
+from jobs.mapping import all_reasons, canonical
+from jobs.top_n import top_n
+from schemas import silver
+
+DESCRIBED_BY = ("text", "title", "category", "brand")
+
+
+def clean_items(bronze_items: DataFrame, *, run_date: dt.date, deployment: Deployment) -> dict[str, DataFrame]:
+    """silver.items, one row per item known up to run_date, and silver.rejected_items, the records that describe none.
+
+    An item described by several records keeps the description of the newest day; of that day's the most frequent;
+    of these the first in the alphabet.
+    """
+    source = deployment.sources["items"]
+    mapped = canonical(bronze_items, source, silver.ITEMS)
+    for name in ("title", "category", "brand"):
+        if name not in mapped.columns:
+            mapped = mapped.withColumn(name, F.col("text") if name == "title" else F.lit(None).cast("string"))
+    mapped = mapped.withColumn("title", F.coalesce("title", "text"))
+    judged = mapped.withColumn("reasons", all_reasons(silver.ITEMS, ("item_id", *DESCRIBED_BY))).persist()
+
+    sound = judged.where("size(reasons) = 0")
+    described = sound.groupBy("item_id", "run_date", *DESCRIBED_BY).agg(F.count("*").alias("records"))
+    newest = top_n(described, ["item_id"], [F.desc("run_date"), F.desc("records"), *DESCRIBED_BY], 1)
+    counts = described.groupBy("item_id").agg(F.sum("records").alias("record_count"))
+    items = newest.join(counts, "item_id", "inner").select(
+        F.lit(run_date).alias("run_date"),
+        "item_id",
+        *DESCRIBED_BY,
+        F.col("run_date").alias("described_on"),
+        "record_count",
+    )
+    rejected = judged.where("size(reasons) > 0").select(
+        F.lit(run_date).alias("run_date"), "item_id", "reasons", "raw", "source_file", "source_row"
+    )
+    return {"silver.items": items, "silver.rejected_items": rejected}
+
+
+if __name__ == "__main__":
+    launch.main("clean_items")

@@ -1,0 +1,25 @@
+"""Item texts into vectors; only texts that no earlier night has encoded with this model go through BERT."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from jobs import launch
+from jobs.runtime import Model
+from jobs.vectors import encode
+from schemas import features
+
+
+def encode_items(
+    items: DataFrame, item_vectors: DataFrame, model: Model, *, run_date: dt.date, max_tokens: int = 32
+) -> DataFrame:
+    """features.item_vectors: one unit vector per item of tonight's catalogue."""
+    vectors = encode(items.select("item_id", "text"), item_vectors, model, max_tokens)
+    return vectors.withColumn("run_date", F.lit(run_date)).select(*features.ITEM_VECTORS.column_names)
+
+
+if __name__ == "__main__":
+    launch.main("encode_items")

@@ -1,0 +1,166 @@
+"""The night on one page: what each job reads (which table, which days) and writes. No Spark.
+
+Everything that needs the order of things derives from here: the DAGs, the lineage, the local night, `make flow`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from schemas import TABLES
+
+# What of a table a job sees. None of them ever reaches beyond run_date.
+#   files     raw files of the days that are still to be read
+#   pending   days that are still to be processed, run_date always among them
+#   today     the partition run_date; an error where it is missing
+#   latest    the newest partition up to run_date; empty where there is none
+#   history   every partition up to run_date
+#   promoted  the newest promoted model that has seen nothing after run_date; an error where there is none
+Window = Literal["files", "pending", "today", "latest", "history", "promoted"]
+
+
+@dataclass(frozen=True)
+class Read:
+    """One input of a job. A source of raw files is named `landing.<source>`."""
+
+    table: str
+    window: Window
+
+    @property
+    def parameter(self) -> str:
+        """What the job calls it: a table by its parameter name, raw files `<source>_files`, the model `model`."""
+        if self.window == "files":
+            return f"{self.table.split('.')[1]}_files"
+        return "model" if self.window == "promoted" else TABLES[self.table].parameter
+
+
+@dataclass(frozen=True)
+class Balance:
+    """Rows of `rows_in` = rows of `kept` (or the sum of its `counted_by`) + rows of `rejected`."""
+
+    rows_in: str
+    kept: str
+    rejected: str
+    counted_by: str | None = None
+
+
+@dataclass(frozen=True)
+class Job:
+    """One job: the file jobs/<name>.py, with a function of the same name."""
+
+    name: str
+    reads: tuple[Read, ...]
+    writes: tuple[str, ...]
+    balance: Balance | None = None
+
+    @property
+    def layer(self) -> str:
+        """The layer of what it writes."""
+        return self.writes[-1].split(".")[0]
+
+
+def files(source: str) -> Read:
+    """Raw files of a source."""
+    return Read(f"landing.{source}", "files")
+
+
+def pending(table: str) -> Read:
+    """Days not yet processed."""
+    return Read(table, "pending")
+
+
+def today(table: str) -> Read:
+    """The partition of run_date."""
+    return Read(table, "today")
+
+
+def latest(table: str) -> Read:
+    """The newest partition up to run_date, if any."""
+    return Read(table, "latest")
+
+
+def history(table: str) -> Read:
+    """All days up to run_date."""
+    return Read(table, "history")
+
+
+MODEL = Read("ops.models", "promoted")
+
+INTAKE = (
+    Job(
+        "ingest_logs",
+        reads=(files("events"), files("items")),
+        writes=("bronze.events", "bronze.items", "bronze.files"),
+    ),
+    Job(
+        "clean_items",
+        reads=(history("bronze.items"),),
+        writes=("silver.items", "silver.rejected_items"),
+        balance=Balance("bronze.items", "silver.items", "silver.rejected_items", counted_by="record_count"),
+    ),
+    Job(
+        "clean_events",
+        reads=(pending("bronze.events"), today("silver.items"), latest("silver.rejected_items")),
+        writes=("silver.events", "silver.rejected_events"),
+        balance=Balance("bronze.events", "silver.events", "silver.rejected_events"),
+    ),
+)
+
+SCORING = (
+    Job(
+        "build_histories",
+        reads=(history("silver.events"), today("silver.items")),
+        writes=("features.user_histories",),
+    ),
+    Job(
+        "encode_items",
+        reads=(today("silver.items"), latest("features.item_vectors"), MODEL),
+        writes=("features.item_vectors",),
+    ),
+    Job(
+        "encode_users",
+        reads=(today("features.user_histories"), latest("features.user_vectors"), MODEL),
+        writes=("features.user_vectors",),
+    ),
+    Job(
+        "generate_candidates",
+        reads=(history("silver.events"), today("features.item_vectors"), today("features.user_vectors")),
+        writes=("features.candidates",),
+    ),
+    Job(
+        "rank_recommendations",
+        reads=(today("features.candidates"), history("silver.events"), today("silver.items"), MODEL),
+        writes=("gold.recommendations",),
+    ),
+    Job(
+        "find_similar_items",
+        reads=(history("silver.events"), today("features.item_vectors")),
+        writes=("gold.similar_items",),
+    ),
+    Job(
+        "build_default_recommendations",
+        reads=(history("silver.events"), today("silver.items")),
+        writes=("gold.default_recommendations",),
+    ),
+)
+
+NIGHT = INTAKE + SCORING
+TRAINING = (
+    Job(
+        "train_model",
+        reads=(history("silver.events"), latest("silver.items")),
+        writes=("ops.models",),
+    ),
+)
+JOBS: dict[str, Job] = {job.name: job for job in NIGHT + TRAINING}
+
+
+def edges(jobs: tuple[Job, ...]) -> list[tuple[str, str]]:
+    """(earlier, later) pairs of job names: the later reads a table that the earlier writes. Sorted.
+
+    The order in which the jobs are declared above respects every edge, and is the order they run in on a laptop.
+    """
+    writer = {table: job.name for job in jobs for table in job.writes}
+    pairs = {(writer[read.table], job.name) for job in jobs for read in job.reads if read.table in writer}
+    return sorted(pair for pair in pairs if pair[0] != pair[1])

@@ -1,0 +1,127 @@
+"""Raw files into bronze: every record as it stood, with its file and line, and every file with its hash."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pyarrow as pa
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from jobs import launch
+from jobs.conf import Deployment, Source
+from udfs.records import FileReport, read_records
+
+PARSED = (
+    "run_date DATE, source STRING, source_file STRING, bytes BIGINT, sha256 STRING, source_row BIGINT, raw STRING, "
+    "fields ARRAY<STRING>, problem STRING, record_count BIGINT, unreadable_count BIGINT, extra_columns ARRAY<STRING>"
+)
+ROWS_PER_BATCH = 20_000
+
+
+def ingest_logs(events_files: DataFrame, items_files: DataFrame, *, deployment: Deployment) -> dict[str, DataFrame]:
+    """Bronze rows of the raw files that are still to be read: bronze.events, bronze.items, bronze.files.
+
+    A file with a wrong header or cut short shows as a problem in bronze.files, whose contract then stops the night;
+    a line that cannot be split into fields is kept with its problem and rejected when it is cleaned.
+    """
+    events = parse(events_files, deployment.sources["events"]).persist()
+    items = parse(items_files, deployment.sources["items"]).persist()
+    return {
+        "bronze.events": records(events),
+        "bronze.items": records(items),
+        "bronze.files": reports(events).unionByName(reports(items)),
+    }
+
+
+def parse(files: DataFrame, source: Source) -> DataFrame:
+    """The records of each file and, after them, one row (source_row null) that reports on the file."""
+    return files.mapInArrow(_parser(source.columns, source.delimiter, source.encoding), PARSED)
+
+
+def records(parsed: DataFrame) -> DataFrame:
+    """Bronze rows: the records alone."""
+    return parsed.where("source_row IS NOT NULL").select(
+        "run_date", "source_file", "source_row", "raw", "fields", "problem"
+    )
+
+
+def reports(parsed: DataFrame) -> DataFrame:
+    """Rows of bronze.files: the reports alone."""
+    return parsed.where("source_row IS NULL").select(
+        "run_date",
+        "source",
+        "source_file",
+        "bytes",
+        "sha256",
+        "record_count",
+        "unreadable_count",
+        F.coalesce("extra_columns", F.array().cast("array<string>")).alias("extra_columns"),
+        "problem",
+    )
+
+
+def _parser(
+    columns: list[str], delimiter: str, encoding: str
+) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+    def parse_batches(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            for file in batch.to_pylist():
+                yield from _file_batches(file, columns, delimiter, encoding)
+
+    return parse_batches
+
+
+def _file_batches(
+    file: dict[str, object], columns: list[str], delimiter: str, encoding: str
+) -> Iterator[pa.RecordBatch]:
+    """One file's records in batches of ROWS_PER_BATCH, its report as the last row."""
+    report, content, name = FileReport(), file["content"], file["source_file"]
+    assert isinstance(content, bytes)
+    assert isinstance(name, str)
+    same = {key: file[key] for key in ("run_date", "source", "source_file", "bytes", "sha256")}
+    numbers: list[int | None] = []
+    raws: list[str | None] = []
+    fields: list[list[str] | None] = []
+    problems: list[str | None] = []
+
+    def batch(finished: FileReport | None = None) -> pa.RecordBatch:
+        rows = len(numbers)
+
+        def at_the_end(value: object) -> list[object]:
+            return [None] * (rows - 1) + [value] if finished and rows else [None] * rows
+
+        arrays = {
+            "run_date": pa.array([same["run_date"]] * rows, pa.date32()),
+            "source": pa.array([same["source"]] * rows, pa.string()),
+            "source_file": pa.array([same["source_file"]] * rows, pa.string()),
+            "bytes": pa.array([same["bytes"]] * rows, pa.int64()),
+            "sha256": pa.array([same["sha256"]] * rows, pa.string()),
+            "source_row": pa.array(numbers, pa.int64()),
+            "raw": pa.array(raws, pa.string()),
+            "fields": pa.array(fields, pa.list_(pa.string())),
+            "problem": pa.array(problems, pa.string()),
+            "record_count": pa.array(at_the_end(finished and finished.record_count), pa.int64()),
+            "unreadable_count": pa.array(at_the_end(finished and finished.unreadable_count), pa.int64()),
+            "extra_columns": pa.array(at_the_end(finished and finished.extra_columns), pa.list_(pa.string())),
+        }
+        for column in (numbers, raws, fields, problems):
+            column.clear()  # type: ignore[attr-defined]
+        return pa.RecordBatch.from_pydict(arrays)
+
+    for record in read_records(content, name, columns, delimiter, encoding, report):
+        numbers.append(record.row)
+        raws.append(record.raw)
+        fields.append(record.fields)
+        problems.append(record.problem)
+        if len(numbers) == ROWS_PER_BATCH:
+            yield batch()
+    numbers.append(None)
+    raws.append(None)
+    fields.append(None)
+    problems.append(report.problem)
+    yield batch(report)
+
+
+if __name__ == "__main__":
+    launch.main("ingest_logs")

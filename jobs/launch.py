@@ -1,0 +1,271 @@
+"""Runs one job: knobs in, declared windows read, function called, outputs checked, written, recorded."""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+import importlib
+import inspect
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from pyspark.sql import DataFrame, SparkSession
+
+from jobs import quality, runtime
+from jobs.conf import ConfError, Deployment, load
+from jobs.flow import JOBS, Job
+from schemas import TABLES
+
+# Parameters that are not knobs: what a job may ask for beside its tables.
+RESERVED = ("run_date", "deployment", "models_folder")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one run of a job did: rows written per table, seconds, the model it used or made."""
+
+    run_id: str
+    job: str
+    rows: dict[str, int]
+    seconds: float
+    model_version: str | None
+    days: int
+
+
+@cache
+def code_version() -> str:
+    """The package's version, with the commit (and `+dirty`) where the code is a git checkout."""
+    here = Path(__file__).resolve().parent
+    try:
+        commit = subprocess.run(
+            ["git", "describe", "--always", "--dirty=+dirty", "--exclude=*"], cwd=here, capture_output=True, text=True, check=True
+        ).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        commit = ""
+    return f"{version('nightshelf')}{' ' + commit if commit else ''}"
+
+
+def function_of(name: str) -> Callable[..., Any]:
+    """The function of a job: jobs/<name>.py has one of that name."""
+    function: Callable[..., Any] = getattr(importlib.import_module(f"jobs.{name}"), name)
+    return function
+
+
+def knobs_of(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    """A job's tuning knobs: its keyword-only parameters with defaults."""
+    parameters = inspect.signature(function, eval_str=True).parameters.values()
+    return {p.name: p for p in parameters if p.kind is p.KEYWORD_ONLY and p.name not in RESERVED}
+
+
+def settings(job: Job, function: Callable[..., Any], deployment: Deployment, flags: Mapping[str, Any]) -> dict[str, Any]:
+    """Each knob's value: flag over conf over default. ConfError names the file's key and the type it must have."""
+    knobs = knobs_of(function)
+    chosen = dict(deployment.jobs.get(job.name, {}))
+    for name, value in chosen.items():
+        where = f"{deployment.name}: [jobs.{job.name}] {name}"
+        if name not in knobs:
+            raise ConfError(f"{where}: unknown key; {job.name} has {', '.join(knobs) or 'no knobs'}")
+        wanted = knobs[name].annotation
+        if type(value) is int and wanted is float:
+            chosen[name] = float(value)
+        elif type(value) is not wanted:
+            raise ConfError(f"{where}: must be {wanted.__name__}, not {value!r}")
+    return chosen | {name: value for name, value in flags.items() if value is not None}
+
+
+def check_settings(deployment: Deployment) -> None:
+    """Refuse a deployment that names a job or a knob that does not exist, before anything is read."""
+    for name in deployment.jobs:
+        if name not in JOBS:
+            raise ConfError(f"{deployment.name}: [jobs.{name}]: no such job; there are {', '.join(JOBS)}")
+        settings(JOBS[name], function_of(name), deployment, {})
+
+
+def run(
+    name: str,
+    lake: runtime.Lake,
+    run_date: dt.date,
+    flags: Mapping[str, Any] | None = None,
+    since: dt.date | None = None,
+) -> Outcome:
+    """Run one job for one date and publish what it makes, or refuse and leave every table as it was.
+
+    `since` makes a job that works day by day process every day from then on again. Raises ConfError or
+    runtime.DataError; whatever happens, one row of ops.runs tells.
+    """
+    job, function = JOBS[name], function_of(name)
+    started, clock, run_id = dt.datetime.now(dt.UTC), time.monotonic(), uuid.uuid4().hex
+    record: dict[str, Any] = {
+        "run_date": run_date,
+        "run_id": run_id,
+        "job": name,
+        "started_at": started,
+        "code_version": code_version(),
+        "deployment": lake.deployment.name,
+        "model_version": None,
+        "rows_written": {},
+        "error": None,
+    }
+    try:
+        knobs = settings(job, function, lake.deployment, flags or {})
+        days = _publish(job, function, knobs, lake, run_date, since, record)
+        status = "done"
+    except Exception as error:
+        status = "refused" if isinstance(error, ConfError | runtime.DataError) else "failed"
+        record["error"] = str(error)[:4000] or type(error).__name__
+        raise
+    finally:
+        lake.spark.catalog.clearCache()
+        seconds = round(time.monotonic() - clock, 3)
+        done = record | {"status": status, "seconds": seconds}
+        lake.append("ops.runs", [done], {"run_id": run_id, "job": name, "code_version": code_version()})
+    return Outcome(run_id, name, record["rows_written"], seconds, record["model_version"], len(days))
+
+
+def _publish(
+    job: Job,
+    function: Callable[..., Any],
+    knobs: dict[str, Any],
+    lake: runtime.Lake,
+    run_date: dt.date,
+    since: dt.date | None,
+    record: dict[str, Any],
+) -> list[dt.date]:
+    """Read, compute, check everything, then write table by table; the days whose partitions were replaced."""
+    days = lake.pending_days(job, run_date, since)
+    inputs: dict[str, Any] = {}
+    for read in job.reads:
+        if read.window == "files":
+            inputs[read.parameter] = lake.read_files(read.table.split(".")[1], days)
+        elif read.window == "promoted":
+            inputs[read.parameter] = lake.promoted_model(run_date)
+            record["model_version"] = inputs[read.parameter].version
+        else:
+            inputs[read.parameter] = lake.read(read, run_date, days)
+    scratch = Path(tempfile.mkdtemp(prefix="nightshelf-"))
+    try:
+        reserved = {"run_date": run_date, "deployment": lake.deployment, "models_folder": scratch}
+        asked = inspect.signature(function).parameters
+        made = function(**inputs, **knobs, **{key: value for key, value in reserved.items() if key in asked})
+        frames = made if isinstance(made, dict) else {job.writes[0]: made}
+        if set(frames) != set(job.writes):
+            raise TypeError(f"{job.name} made {sorted(frames)}, but jobs/flow.py says {sorted(job.writes)}")
+        ready = {table: _at_the_door(table, frames[table]) for table in job.writes}
+        audits = _audit(job, ready, inputs, record, lake)
+        for folder in sorted(scratch.iterdir()):
+            lake.publish_folder(folder, f"models/{folder.name}")
+            record["model_version"] = folder.name
+    finally:
+        shutil.rmtree(scratch)
+    if days:
+        keys = ("run_id", "job", "model_version", "code_version", "run_date")
+        for table, frame in ready.items():
+            lake.replace(table, frame, days, {key: record[key] for key in keys})
+            record["rows_written"][table] = audits[table].row_count
+    return days
+
+
+def _at_the_door(table: str, frame: DataFrame) -> DataFrame:
+    """A job's output, held in memory or on disk, once its columns are what the contract says."""
+    runtime.check_schema(TABLES[table], frame, "as the job made it")
+    return frame.persist()
+
+
+def _audit(
+    job: Job, ready: dict[str, DataFrame], inputs: Mapping[str, Any], record: dict[str, Any], lake: runtime.Lake
+) -> dict[str, quality.Audit]:
+    """Every output's audit, recorded in ops.checks and as pages; DataError where a critical check fails."""
+    more: dict[str, list[Any]] = {table: [] for table in ready}
+    if job.balance:
+        rows_in = inputs[TABLES[job.balance.rows_in].parameter].count()
+        accounted = rows_in - ready[job.balance.rejected].count()
+        more[job.balance.kept].append(quality.balance_check(accounted, job.balance.counted_by))
+    audits = {table: quality.audit(TABLES[table], frame, more[table]) for table, frame in ready.items()}
+    rows = [
+        {
+            **{key: record[key] for key in ("run_date", "run_id", "job")},
+            "table_name": table,
+            "check_name": finding.check.name,
+            "column_name": finding.check.column,
+            "severity": finding.check.severity,
+            "passed": finding.passed,
+            "row_count": audit.row_count,
+            "unexpected_count": finding.unexpected_count,
+            "reason": finding.check.reason,
+        }
+        for table, audit in audits.items()
+        for finding in audit.findings
+    ]
+    lake.append("ops.checks", rows, {"run_id": record["run_id"], "job": job.name})
+    for table, audit in audits.items():
+        lake.write_text(f"data_docs/{record['run_date']}/{table}.html", audit.page)
+    refused = [quality.explain(audit, ready[table]) for table, audit in audits.items() if audit.refused]
+    if refused:
+        raise runtime.DataError("\n".join(refused))
+    return audits
+
+
+def parse_date(text: str) -> dt.date:
+    """A --run-date; argparse turns the ValueError into exit code 2 and a line that shows the text."""
+    if len(text) != len("2017-12-03"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a date; write it YYYY-MM-DD")
+    try:
+        return dt.date.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a date; write it YYYY-MM-DD") from None
+
+
+def common_flags(parser: argparse.ArgumentParser) -> None:
+    """The flags of every command."""
+    parser.add_argument("--run-date", required=True, type=parse_date, help="the last full day of logs to see, YYYY-MM-DD")
+    parser.add_argument("--conf", required=True, help="the deployment, conf/<name>.toml")
+    parser.add_argument("--landing", help="where the raw files are, in place of the deployment's landing")
+    parser.add_argument("--since", type=parse_date, help="process every day from here on again (ingest and clean)")
+
+
+def exit_code(action: Callable[[], object]) -> int:
+    """Run and translate: 0 done, 2 wrong usage or configuration, 3 the data broke its contract, 1 anything else."""
+    try:
+        action()
+    except ConfError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except runtime.DataError as error:
+        print(f"refused: {error}", file=sys.stderr)
+        return 3
+    return 0
+
+
+def main(name: str, arguments: Sequence[str] | None = None) -> None:
+    """The run line of a job file: parse the flags that the job's signature gives, run, exit."""
+    function = function_of(name)
+    parser = argparse.ArgumentParser(prog=name, description=inspect.getdoc(function))
+    common_flags(parser)
+    for knob, parameter in knobs_of(function).items():
+        flag = f"--{knob.replace('_', '-')}"
+        if parameter.annotation is bool:
+            parser.add_argument(flag, action=argparse.BooleanOptionalAction, default=None, help=f"default {parameter.default}")
+        else:
+            parser.add_argument(flag, type=parameter.annotation, help=f"default {parameter.default}")
+    given = parser.parse_args(arguments)
+    flags = {knob: getattr(given, knob) for knob in knobs_of(function)}
+
+    def act() -> None:
+        deployment = load(given.conf, landing=given.landing)
+        check_settings(deployment)
+        spark: SparkSession = runtime.session(deployment)
+        outcome = run(name, runtime.Lake(spark, deployment), given.run_date, flags, given.since)
+        written = ", ".join(f"{table} {count:,} rows" for table, count in outcome.rows.items())
+        print(f"{name} {given.run_date}: {written or 'nothing to do'} in {outcome.seconds:.1f} s")
+
+    sys.exit(exit_code(act))

@@ -1,0 +1,105 @@
+"""One canonical row per bronze record: the deployment's SQL expressions over the raw columns, and what is wrong with it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+
+from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from jobs import quality, runtime
+from jobs.conf import ConfError, Deployment, Source
+from schemas import TABLES
+from schemas.contract import Table
+
+
+@contextlib.contextmanager
+def nulls_for_errors(spark: SparkSession) -> Iterator[None]:
+    """While it lasts, expressions are built so that a value they cannot convert gives null instead of an error."""
+    before = spark.conf.get("spark.sql.ansi.enabled")
+    spark.conf.set("spark.sql.ansi.enabled", "false")
+    try:
+        yield
+    finally:
+        spark.conf.set("spark.sql.ansi.enabled", str(before))
+
+
+def canonical(bronze: DataFrame, source: Source, table: Table) -> DataFrame:
+    """Each record with the mapped columns of `table`, its own place and text, `log` (struct of its raw columns) and
+    `broken` (array<string>: why it could not be read or converted, and which of the deployment's rules rejects it).
+
+    Fields are trimmed, empty ones null. A mapped value that does not convert to its column's type is null and named
+    in `broken`.
+    """
+    place = bronze.select(
+        "run_date",
+        "source_file",
+        "source_row",
+        "raw",
+        F.when(F.col("problem").isNotNull(), F.array(F.concat(F.lit("unreadable: "), "problem"))).alias("_unreadable"),
+        F.struct(*_raw_columns(source)).alias("log"),
+    )
+    names = list(source.map)
+    with nulls_for_errors(bronze.sparkSession):
+        values = place.select("*", "log.*").select(
+            *place.columns, *(F.expr(source.map[name]).alias(f"_{name}") for name in names)
+        )
+        converted = values.select(
+            *place.columns, *(f"_{name}" for name in names), *(_cast(table, name).alias(name) for name in names)
+        )
+        failed = [
+            F.when(
+                F.col(f"_{name}").isNotNull() & F.col(name).isNull(), F.lit(f"{name} is no {table.column(name).type}")
+            )
+            for name in names
+        ]
+        rejected = [
+            F.when(F.coalesce(F.expr(rule), F.lit(False)), F.lit(reason)) for reason, rule in source.reject.items()
+        ]
+        broken = F.coalesce("_unreadable", F.array_compact(F.array(*failed, *rejected)))
+        return converted.select(*place.columns, *names, broken.alias("broken")).drop("_unreadable")
+
+
+def all_reasons(table: Table, columns: Sequence[str]) -> Column:
+    """`broken` and, for a record that could be read, every row check of the contract about these columns."""
+    about = [
+        check
+        for check in table.row_checks()
+        if check.column in columns
+        or (check.column is None and all(c in columns for c in table.column_names if c in str(check.sql)))
+    ]
+    readable = ~F.exists("broken", lambda reason: reason.startswith("unreadable"))
+    return F.when(readable, F.array_distinct(F.concat("broken", quality.reasons(about)))).otherwise(F.col("broken"))
+
+
+def check_mappings(spark: SparkSession, deployment: Deployment) -> None:
+    """Refuse a deployment whose SQL does not fit its own columns, before anything is read; ConfError names the key."""
+    for kind, source in deployment.sources.items():
+        table = TABLES[f"silver.{kind}"]
+        raw = spark.createDataFrame([], ", ".join(f"`{column}` STRING" for column in source.columns))
+        with nulls_for_errors(spark):
+            for name, expression in source.map.items():
+                problem = runtime.expression_problem(raw, f"try_cast(({expression}) AS {table.column(name).type})")
+                if problem:
+                    raise ConfError(f"{deployment.name}: [sources.{kind}.map] {name} = {expression!r}: {problem}")
+            mapped = raw.select(F.struct("*").alias("log"), *(_typed(table, name) for name in source.map))
+            for reason, rule in source.reject.items():
+                problem = runtime.expression_problem(mapped, f"cast(({rule}) AS BOOLEAN) AND ({rule})")
+                if problem:
+                    raise ConfError(f"{deployment.name}: [sources.{kind}.reject] {reason!r} = {rule!r}: {problem}")
+
+
+def _raw_columns(source: Source) -> list[Column]:
+    return [
+        F.nullif(F.trim(F.get("fields", F.lit(place))), F.lit("")).alias(name)
+        for place, name in enumerate(source.columns)
+    ]
+
+
+def _cast(table: Table, name: str) -> Column:
+    return F.expr(f"try_cast(`_{name}` AS {table.column(name).type})")
+
+
+def _typed(table: Table, name: str) -> Column:
+    return F.lit(None).cast(table.column(name).type).alias(name)

@@ -1,0 +1,44 @@
+"""Purchases as the generators and the ranker see them. All sums are of whole numbers, so their order does not matter."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+# A weight of 1 in fixed point: sums of integers are the same in whatever order Spark adds them, sums of doubles are not.
+ONE = 1_000_000
+
+
+def purchases(events: DataFrame) -> DataFrame:
+    """Purchase events: user_id (null for a guest), item_id, event_date, basket_id, location_id.
+
+    Without a basket in the log, what one user bought on one day is one.
+    """
+    basket = F.coalesce("basket_id", F.concat_ws("|", "user_id", F.col("event_date").cast("string")))
+    return events.where("event_type = 'purchase'").select(
+        "user_id", "item_id", "event_date", basket.alias("basket_id"), "location_id"
+    )
+
+
+def within(bought: DataFrame, run_date: dt.date, days: int) -> DataFrame:
+    """What was bought on the last `days` days up to run_date."""
+    return bought.where(F.col("event_date") > F.lit(run_date - dt.timedelta(days=days)))
+
+
+def decay(run_date: dt.date, half_life_days: float) -> Column:
+    """The weight of an event in fixed point (bigint): ONE on run_date, half of it every `half_life_days`."""
+    age = F.datediff(F.lit(run_date), "event_date")
+    return F.round(ONE * F.pow(F.lit(0.5), age / F.lit(half_life_days))).cast("bigint")
+
+
+def active_items(bought: DataFrame, run_date: dt.date, days: int) -> DataFrame:
+    """item_id of every item sold on the last `days` days: what can be recommended."""
+    return within(bought, run_date, days).select("item_id").distinct()
+
+
+def item_buyers(bought: DataFrame, run_date: dt.date, days: int) -> DataFrame:
+    """item_id, buyers: how many users (a guest's basket is one) bought it on the last `days` days."""
+    buyer = F.coalesce("user_id", "basket_id")
+    return within(bought, run_date, days).groupBy("item_id").agg(F.count_distinct(buyer).alias("buyers"))

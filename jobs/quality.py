@@ -1,0 +1,144 @@
+"""All of Great Expectations, and the row-level split: both say what the contract's checks say."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
+
+import great_expectations as gx
+import great_expectations.expectations as gxe
+from great_expectations.core import ExpectationSuiteValidationResult
+from great_expectations.render.renderer import ValidationResultsPageRenderer
+from great_expectations.render.view import DefaultJinjaPageView
+from pyspark.sql import Column as SparkColumn
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from schemas.contract import PARTITION, Check, Table
+
+# How many failing rows the error of a refused table names; reports and ops.checks hold counts alone.
+EXAMPLES = 3
+# Counts without values: a failing value may be personal, and reports are for everybody.
+RESULT_FORMAT = {"result_format": "BASIC", "partial_unexpected_count": 0}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """How one check fared on one frame. `unexpected_count` is None where the check does not count rows."""
+
+    check: Check
+    passed: bool
+    unexpected_count: int | None
+
+
+@dataclass(frozen=True)
+class Audit:
+    """One table's findings and the same as an HTML page."""
+
+    table: Table
+    row_count: int
+    findings: tuple[Finding, ...]
+    page: str
+
+    @property
+    def refused(self) -> list[Finding]:
+        """Critical checks that did not hold: any stops the publish."""
+        return [finding for finding in self.findings if not finding.passed and finding.check.severity == "critical"]
+
+
+def reasons(checks: Iterable[Check]) -> SparkColumn:
+    """For one row, the reasons of every check that it breaks: array<string>, empty for a good row."""
+    broken = [F.when(~F.coalesce(F.expr(check.sql), F.lit(True)), F.lit(check.reason)) for check in checks if check.sql]
+    return F.array_compact(F.array(*broken)) if broken else F.array().cast("array<string>")
+
+
+def expectation(check: Check) -> gxe.Expectation:
+    """The Great Expectations class of one check."""
+    arguments: dict[str, Any] = dict(check.kwargs)
+    if check.query:
+        arguments["unexpected_rows_query"] = check.query
+    arguments["meta"] = {"check": check.name, "severity": check.severity}
+    arguments["description"] = check.reason
+    made: gxe.Expectation = getattr(gxe, check.expectation)(**arguments)
+    return made
+
+
+def suite(table: Table, more: Sequence[Check] = ()) -> gx.ExpectationSuite:
+    """The expectation suite of one table: its contract's checks, and more that only this run can know."""
+    made = gx.ExpectationSuite(name=table.name)
+    for check in (*table.checks(), *more):
+        made.add_expectation(expectation(check))
+    return made
+
+
+def balance_check(row_count: int, counted_by: str | None) -> Check:
+    """Rows in = rows kept + rows rejected, said of the table of kept rows: it must account for `row_count`."""
+    if counted_by is None:
+        arguments: dict[str, Any] = {"value": row_count}
+        return Check("balance", "rows in = rows kept + rows rejected", "ExpectTableRowCountToEqual", arguments)
+    arguments = {"column": counted_by, "min_value": row_count, "max_value": row_count}
+    return Check("balance", "rows in = rows kept + rows rejected", "ExpectColumnSumToBeBetween", arguments)
+
+
+@cache
+def _batch_definition() -> Any:
+    """One ephemeral context for the process; every frame is a batch of one asset."""
+    context = gx.get_context(mode="ephemeral")
+    context.variables.progress_bars = {"globally": False}
+    return context.data_sources.add_spark("night").add_dataframe_asset("frames").add_batch_definition_whole_dataframe("frame")
+
+
+def audit(table: Table, frame: DataFrame, more: Sequence[Check] = ()) -> Audit:
+    """Run a table's suite on a frame (persist it first: every expectation is a Spark job)."""
+    row_count = frame.count()
+    checks = [check for check in (*table.checks(), *more) if row_count or check.name == "balance"]
+    if not checks:
+        return Audit(table, row_count, (), _page(None))
+    batch = _batch_definition().get_batch(batch_parameters={"dataframe": frame})
+    chosen = gx.ExpectationSuite(name=table.name, expectations=[expectation(check) for check in checks])
+    outcome = batch.validate(chosen, result_format=RESULT_FORMAT)
+    by_name = {result.expectation_config.meta["check"]: result for result in outcome.results}
+    findings = []
+    for check in checks:
+        result = by_name[check.name]
+        if (result.exception_info or {}).get("raised_exception"):
+            raise RuntimeError(f"{table.name}: the check {check.name} could not be run: {result.exception_info}")
+        result.result.get("details", {}).pop("unexpected_rows", None)
+        count = result.result.get("unexpected_count")
+        if count is None and check.query:
+            count = result.result.get("observed_value")
+        findings.append(Finding(check, bool(result.success), count if isinstance(count, int) else None))
+    return Audit(table, row_count, tuple(findings), _page(outcome))
+
+
+def _page(outcome: ExpectationSuiteValidationResult | None) -> str:
+    """The audit as a page that anyone may read."""
+    if outcome is None:
+        return "<p>No rows tonight, so nothing to check.</p>"
+    page: str = DefaultJinjaPageView().render(ValidationResultsPageRenderer().render(outcome))
+    return page
+
+
+def explain(found: Audit, frame: DataFrame) -> str:
+    """What a refused table breaks, a line a check, with the key and the value of a few failing rows."""
+    lines = []
+    for finding in found.refused:
+        check = finding.check
+        shown = dict.fromkeys((PARTITION, *found.table.key, *([check.column] if check.column else [])))
+        if check.sql and check.column is None:
+            mentioned = [name for name in found.table.column_names if name in check.sql]
+            shown |= dict.fromkeys(mentioned)
+        rows: list[Any] = []
+        if check.sql:
+            rows = frame.where(f"NOT coalesce({check.sql}, true)").select(*shown).take(EXAMPLES)
+        elif check.query:
+            rows = frame.sparkSession.sql(check.query, batch=frame).take(EXAMPLES)
+        examples = "; ".join(", ".join(f"{k}={v!s}" for k, v in row.asDict().items()) for row in rows)
+        count = "" if finding.unexpected_count is None else f": {finding.unexpected_count} of {found.row_count} rows do not"
+        lines.append(f"{found.table.name}: {check.reason}{count}{f', e.g. {examples}' if examples else ''}")
+    return "\n".join(lines)

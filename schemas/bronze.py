@@ -1,0 +1,40 @@
+"""Bronze: the logs as they landed, untouched, plus where each row came from."""
+
+from schemas.contract import Column, Table, between, not_blank, row_check
+
+RUN_DATE = Column("run_date", "DATE", "The night: the last full day of logs it may see; in bronze, the day of the raw file")
+SOURCE_FILE = Column("source_file", "STRING", "Path of the raw file below the landing folder", rules=(not_blank(1024),))
+SOURCE_ROW = Column("source_row", "BIGINT", "Number of the record in its file; the header is 1", rules=(between(2, None),))
+RAW = Column("raw", "STRING", "The record as it stood in the file")
+
+RECORD = (
+    RUN_DATE,
+    SOURCE_FILE,
+    SOURCE_ROW,
+    RAW,
+    Column("fields", "ARRAY<STRING>", "Its values in the order of the deployment's columns; null if unreadable", True),
+    Column("problem", "STRING", "Why the record could not be read into fields", True, (not_blank(500),)),
+)
+
+FILES = Table(
+    "bronze.files",
+    "one raw file that was read, and how it was found",
+    (
+        RUN_DATE,
+        Column("source", "STRING", "Which source of the deployment it belongs to: events, items, ..."),
+        SOURCE_FILE,
+        Column("bytes", "BIGINT", "Size of the file as it landed", rules=(between(0, None),)),
+        Column("sha256", "STRING", "Hash of the file as it landed"),
+        Column("record_count", "BIGINT", "Records in the file, the header not counted", rules=(between(0, None),)),
+        Column("unreadable_count", "BIGINT", "Records that could not be read into fields", rules=(between(0, None),)),
+        Column("extra_columns", "ARRAY<STRING>", "Columns of the file that the deployment does not name"),
+        Column("problem", "STRING", "Why the file as a whole cannot be read: wrong header, truncated, ...", True),
+    ),
+    key=("source", "source_file"),
+    extra_checks=(row_check("file_readable", "problem IS NULL", "a raw file must be readable, with the header the conf names"),),
+)
+
+EVENTS = Table("bronze.events", "one record of an event log", RECORD, key=("source_file", "source_row"))
+ITEMS = Table("bronze.items", "one record of a catalogue, or of a log that describes items", RECORD, key=("source_file", "source_row"))
+
+TABLES = (FILES, EVENTS, ITEMS)

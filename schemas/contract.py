@@ -1,0 +1,219 @@
+"""What a table is: its columns, key and checks, said once. Standard library only; everything else derives from it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Severity = Literal["critical", "warning"]
+LAYERS = ("bronze", "silver", "features", "ops", "gold")
+PARTITION = "run_date"
+
+
+@dataclass(frozen=True)
+class Check:
+    """One statement about a table. `sql` is true for a good row; null counts as good, as in an SQL CHECK.
+
+    A check with a `query` speaks of the whole table: the query, over `{batch}`, returns the offending rows.
+    `expectation` and `kwargs` name the Great Expectations class that says the same.
+    """
+
+    name: str
+    reason: str
+    expectation: str
+    kwargs: dict[str, Any] = field(default_factory=dict, hash=False)
+    column: str | None = None
+    sql: str | None = None
+    query: str | None = None
+    severity: Severity = "critical"
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What a value of a column must pass; `sql`, `reason` and the expectation's arguments speak of `{column}`."""
+
+    name: str
+    sql: str
+    reason: str
+    expectation: str
+    kwargs: dict[str, Any] = field(default_factory=dict, hash=False)
+    severity: Severity = "critical"
+
+    def bind(self, column: str) -> Check:
+        """The check that this rule makes of one column."""
+        return Check(
+            name=f"{column}_{self.name}",
+            reason=f"{column} {self.reason}",
+            expectation=self.expectation,
+            kwargs={"column": column, **self.kwargs},
+            column=column,
+            sql=self.sql.format(column=f"`{column}`"),
+            severity=self.severity,
+        )
+
+
+def between(low: float | None, high: float | None, severity: Severity = "critical") -> Rule:
+    """A number from `low` to `high`, both allowed; None leaves that side open."""
+    bounds = [f"{{column}} >= {low!r}"] * (low is not None) + [f"{{column}} <= {high!r}"] * (high is not None)
+    words = [f"at least {low}"] * (low is not None) + [f"at most {high}"] * (high is not None)
+    return Rule(
+        "in_range",
+        " AND ".join(bounds),
+        f"must be {' and '.join(words)}",
+        "ExpectColumnValuesToBeBetween",
+        {"min_value": low, "max_value": high},
+        severity,
+    )
+
+
+def one_of(*values: str) -> Rule:
+    """One of a few words (a large set belongs in a join, not here)."""
+    listed = ", ".join(f"'{value}'" for value in values)
+    return Rule(
+        "known",
+        f"{{column}} IN ({listed})",
+        f"must be one of {', '.join(values)}",
+        "ExpectColumnValuesToBeInSet",
+        {"value_set": list(values)},
+    )
+
+
+def not_blank(max_length: int = 10_000) -> Rule:
+    """A text of one to `max_length` characters."""
+    return Rule(
+        "not_blank",
+        f"length({{column}}) BETWEEN 1 AND {max_length}",
+        f"must have 1 to {max_length} characters",
+        "ExpectColumnValueLengthsToBeBetween",
+        {"min_value": 1, "max_value": max_length},
+    )
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: `type` is a Spark SQL type; a column is required unless `nullable`."""
+
+    name: str
+    type: str
+    comment: str
+    nullable: bool = False
+    rules: tuple[Rule, ...] = ()
+
+    def checks(self) -> list[Check]:
+        """Presence first, then each rule."""
+        present = Check(
+            name=f"{self.name}_present",
+            reason=f"{self.name} is missing",
+            expectation="ExpectColumnValuesToNotBeNull",
+            kwargs={"column": self.name},
+            column=self.name,
+            sql=f"`{self.name}` IS NOT NULL",
+        )
+        return [present] * (not self.nullable) + [rule.bind(self.name) for rule in self.rules]
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table of the lake. `row` says what one row is; `key` columns identify it within a `run_date`.
+
+    `checks` are statements about several columns or rows; `public` tables are what other systems read:
+    their columns are only ever added.
+    """
+
+    name: str
+    row: str
+    columns: tuple[Column, ...]
+    key: tuple[str, ...]
+    extra_checks: tuple[Check, ...] = ()
+    public: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse a declaration that contradicts itself."""
+        names = self.column_names
+        if self.layer not in LAYERS or not re.fullmatch(r"[a-z]+\.[a-z_]+", self.name):
+            raise ValueError(f"table {self.name!r}: a name is <layer>.<table>, layer one of {', '.join(LAYERS)}")
+        if len(set(names)) != len(names):
+            raise ValueError(f"table {self.name}: a column is declared twice")
+        if names[0] != PARTITION:
+            raise ValueError(f"table {self.name}: the first column is {PARTITION}, the partition")
+        if unknown := set(self.key) - set(names):
+            raise ValueError(f"table {self.name}: key columns that are not declared: {sorted(unknown)}")
+
+    @property
+    def layer(self) -> str:
+        """bronze, silver, features, ops or gold."""
+        return self.name.split(".")[0]
+
+    @property
+    def short_name(self) -> str:
+        """The name without its layer."""
+        return self.name.split(".")[1]
+
+    @property
+    def parameter(self) -> str:
+        """What a job calls this table: its short name; bronze tables keep their layer in front."""
+        return f"bronze_{self.short_name}" if self.layer == "bronze" else self.short_name
+
+    @property
+    def column_names(self) -> list[str]:
+        """Column names in order."""
+        return [column.name for column in self.columns]
+
+    def column(self, name: str) -> Column:
+        """One column by name; KeyError names the table."""
+        for column in self.columns:
+            if column.name == name:
+                return column
+        raise KeyError(f"{self.name} has no column {name}")
+
+    def row_checks(self) -> list[Check]:
+        """Checks that can be decided on one row: they split good rows from rejected ones."""
+        return [check for check in self.checks() if check.sql]
+
+    def checks(self) -> list[Check]:
+        """Every check, in column order, then the table's own, then the key."""
+        of_columns = [check for column in self.columns for check in column.checks()]
+        return [*of_columns, *self.extra_checks, *self._key_check()]
+
+    def _key_check(self) -> Sequence[Check]:
+        if not self.key:
+            return ()
+        columns = ", ".join(dict.fromkeys((PARTITION, *self.key)))
+        return (
+            Check(
+                name="key_unique",
+                reason=f"({columns}) must be unique",
+                expectation="UnexpectedRowsExpectation",
+                query=f"SELECT {columns} FROM {{batch}} GROUP BY {columns} HAVING count(*) > 1",
+            ),
+        )
+
+
+def row_check(name: str, sql: str, reason: str, severity: Severity = "critical") -> Check:
+    """A statement about several columns of one row; `sql` is true for a good row."""
+    query = f"SELECT * FROM {{batch}} WHERE NOT ({sql})"
+    return Check(name, reason, "UnexpectedRowsExpectation", {}, None, sql, query, severity)
+
+
+def table_check(name: str, query: str, reason: str, severity: Severity = "critical") -> Check:
+    """A statement about many rows; `query` over `{batch}` returns what breaks it."""
+    return Check(name, reason, "UnexpectedRowsExpectation", {}, None, None, query, severity)
+
+
+def dense_rank_check(*group: str) -> Check:
+    """Ranks run 1, 2, 3, ... without gap or repeat within each group."""
+    columns = ", ".join((PARTITION, *group))
+    query = (
+        f"SELECT {columns} FROM {{batch}} GROUP BY {columns} "
+        "HAVING min(rank) <> 1 OR max(rank) <> count(*) OR count(DISTINCT rank) <> count(*)"
+    )
+    return table_check("ranks_dense", query, f"ranks must run 1, 2, 3, ... within ({columns})")
+
+
+def unique_check(*columns: str) -> Check:
+    """No two rows of a night share these columns (beside the key)."""
+    listed = ", ".join((PARTITION, *columns))
+    query = f"SELECT {listed} FROM {{batch}} GROUP BY {listed} HAVING count(*) > 1"
+    return table_check(f"{'_'.join(columns)}_unique", query, f"({listed}) must be unique")

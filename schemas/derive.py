@@ -1,0 +1,109 @@
+"""What follows from a contract: Delta DDL, constraints, the reference page, rows for tests. Standard library only."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from schemas.contract import PARTITION, Table
+
+
+def quote(text: str) -> str:
+    """An SQL string literal."""
+    escaped = text.replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{escaped}'"
+
+
+def column_ddl(table: Table) -> str:
+    """The columns as Spark DDL with NOT NULL and comments, one a line."""
+    return ",\n  ".join(
+        f"`{column.name}` {column.type}{'' if column.nullable else ' NOT NULL'} COMMENT {quote(column.comment)}"
+        for column in table.columns
+    )
+
+
+def constraints(table: Table) -> dict[str, str]:
+    """Delta CHECK constraints by name: the critical checks that one row decides (presence is NOT NULL's affair).
+
+    To Delta a null is a violation, to SQL and to the contract it is not: hence IS NOT FALSE.
+    """
+    return {
+        check.name: f"({check.sql}) IS NOT FALSE"
+        for check in table.row_checks()
+        if check.sql and check.severity == "critical" and not check.name.endswith("_present")
+    }
+
+
+def create_table(table: Table, path: str) -> str:
+    """The CREATE TABLE statement of one table at one path; it does nothing where the table stands.
+
+    Deletion vectors stay off, so that any Delta reader can read the table.
+    """
+    properties = {"delta.enableDeletionVectors": "false"}
+    properties |= {f"delta.constraints.{name}": sql for name, sql in constraints(table).items()}
+    listed = ",\n  ".join(f"{quote(key)} = {quote(value)}" for key, value in properties.items())
+    return (
+        f"CREATE TABLE IF NOT EXISTS delta.`{path}` (\n  {column_ddl(table)}\n)\nUSING delta\n"
+        f"PARTITIONED BY ({PARTITION})\nCOMMENT {quote('One row: ' + table.row)}\nTBLPROPERTIES (\n  {listed}\n)"
+    )
+
+
+def reference_page(tables: Iterable[Table]) -> str:
+    """The tables' reference in Markdown: what one row is, columns, what always holds."""
+    parts = ["# Tables", "", "Made from `schemas/` by `make docs`. `public` tables are what other systems read."]
+    for table in tables:
+        parts += ["", f"## {table.name}{' (public)' if table.public else ''}", "", f"One row: {table.row}."]
+        parts += [f"Key within a `run_date`: {', '.join(f'`{name}`' for name in table.key)}."] * bool(table.key)
+        parts += ["", "| column | type | what it is |", "|---|---|---|"]
+        for column in table.columns:
+            optional = " May be null." if column.nullable else ""
+            must = "".join(f" It {rule.reason}." for rule in column.rules)
+            parts.append(f"| `{column.name}` | {column.type} | {column.comment}.{optional}{must} |")
+        parts += [""] * bool(table.extra_checks) + [f"- {check.reason}" for check in table.extra_checks]
+    return "\n".join(parts) + "\n"
+
+
+EXAMPLES: dict[str, Any] = {
+    "DATE": dt.date(2024, 1, 31),
+    "TIMESTAMP": dt.datetime(2024, 1, 31, 12, 0, tzinfo=dt.UTC),
+    "STRING": "text",
+    "INT": 1,
+    "BIGINT": 2,
+    "DOUBLE": 0.5,
+    "BOOLEAN": False,
+    "BINARY": b"\x00\x3c",
+    "ARRAY<STRING>": ["text"],
+    "MAP<STRING, BIGINT>": {},
+    "MAP<STRING, DOUBLE>": {},
+}
+
+
+def example_value(table: Table, name: str) -> Any:
+    """A sound value of one column: null where it may be, else the first allowed word or one of its type."""
+    column = table.column(name)
+    if column.nullable:
+        return None
+    for rule in column.rules:
+        if rule.name == "known":
+            return rule.kwargs["value_set"][0]
+    return EXAMPLES[column.type]
+
+
+def example_rows(table: Table, *stated: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Sound rows for tests: what matters is stated, the rest filled in; unstated text keys differ row by row."""
+    rows = []
+    for number, values in enumerate(stated, start=1):
+        if unknown := set(values) - set(table.column_names):
+            raise KeyError(f"{table.name} has no column {sorted(unknown)}")
+        row = {name: example_value(table, name) for name in table.column_names}
+        row |= {name: f"{name}-{number}" for name in table.key if table.column(name).type == "STRING"}
+        row |= {name: number + 1 for name in table.key if table.column(name).type == "BIGINT"}
+        rows.append(row | dict(values))
+    return rows
+
+
+def plain_type(sql_type: str) -> str:
+    """A type as Spark's simpleString writes it: `MAP<STRING, BIGINT>` becomes `map<string,bigint>`."""
+    return re.sub(r"\s", "", sql_type).lower()

@@ -1,0 +1,66 @@
+"""Ops: what ran, what was checked, which models there are."""
+
+from schemas.bronze import RUN_DATE
+from schemas.contract import Column, Table, between, one_of
+from schemas.features import MODEL_VERSION
+
+RUN_ID = Column("run_id", "STRING", "Identifies one run of one job")
+JOB = Column("job", "STRING", "The job, as in jobs/flow.py")
+
+RUNS = Table(
+    "ops.runs",
+    "one run of one job, also when it failed",
+    (
+        RUN_DATE,
+        RUN_ID,
+        JOB,
+        Column("status", "STRING", "How it ended", rules=(one_of("done", "refused", "failed"),)),
+        Column("error", "STRING", "Why it was refused or failed", True),
+        Column("started_at", "TIMESTAMP", "When it started, UTC"),
+        Column("seconds", "DOUBLE", "How long it took", rules=(between(0, None),)),
+        Column("rows_written", "MAP<STRING, BIGINT>", "Rows per table written"),
+        Column("model_version", "STRING", "The model it used or made", True),
+        Column("code_version", "STRING", "Version of Nightshelf, with the commit where there is one"),
+        Column("deployment", "STRING", "Name of the deployment"),
+    ),
+    key=("run_id",),
+)
+CHECKS = Table(
+    "ops.checks",
+    "one expectation about one table, as one run of a job found it",
+    (
+        RUN_DATE,
+        RUN_ID,
+        JOB,
+        Column("table_name", "STRING", "The table"),
+        Column("check_name", "STRING", "The check, as the contract names it"),
+        Column("column_name", "STRING", "The column it speaks of", True),
+        Column("severity", "STRING", "critical stops the publish, warning is recorded", rules=(one_of("critical", "warning"),)),
+        Column("passed", "BOOLEAN", "Whether it held"),
+        Column("row_count", "BIGINT", "Rows looked at", rules=(between(0, None),)),
+        Column("unexpected_count", "BIGINT", "Rows that broke it, where it counts rows", True, (between(0, None),)),
+        Column("reason", "STRING", "What must hold, in words"),
+    ),
+    key=("run_id", "table_name", "check_name"),
+)
+MODELS = Table(
+    "ops.models",
+    "one trained model; run_date is the last day of logs that it has seen",
+    (
+        RUN_DATE,
+        MODEL_VERSION,
+        Column("folder", "STRING", "Where it is, below the lake"),
+        Column("base_sha256", "STRING", "Hash of the weights it started from"),
+        Column("weights_sha256", "STRING", "Hash of its weights"),
+        Column("trained_from", "DATE", "First day of its training events"),
+        Column("cut_date", "DATE", "Last day of its training events; what follows, to run_date, chose the stop and fitted the ranker"),
+        Column("example_count", "BIGINT", "Pairs of history and next purchase it was trained on", rules=(between(1, None),)),
+        Column("metrics", "MAP<STRING, DOUBLE>", "Figures on the validation days, before and after training"),
+        Column("ranker", "STRING", "The ranker: features, weights, calibration, as JSON"),
+        Column("promoted", "BOOLEAN", "Whether nights may use it"),
+        Column("code_version", "STRING", "Version of Nightshelf that trained it"),
+    ),
+    key=(),
+)
+
+TABLES = (RUNS, CHECKS, MODELS)

