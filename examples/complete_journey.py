@@ -181,7 +181,7 @@ def split_by_date(table: pa.Table, dates: Days) -> Iterator[tuple[str, pa.Table]
 
 
 def quoting_style(table: pa.Table) -> str:
-    """pyarrow's "none" if no text needs quotes, else its "needed", which puts quotes around every text."""
+    """Pyarrow's "none" if no text needs quotes, else its "needed", which puts quotes around every text."""
     texts = [column for column in table.columns if pa.types.is_string(column.type)]
     special = any(pc.any(pc.match_substring_regex(pc.unique(text), '[",\r\n]')).as_py() for text in texts)
     return "needed" if special else "none"
@@ -276,9 +276,7 @@ def run(out: Path, *, force: bool) -> str:
 
 def main(argv: list[str] | None = None) -> int:
     """The exit code: 0 the folder is whole, 2 wrong usage or no package (stderr says what to do)."""
-    parser = argparse.ArgumentParser(
-        "python -m examples.complete_journey", description="Write the raw files."
-    )
+    parser = argparse.ArgumentParser("python -m examples.complete_journey", description="Write the raw files.")
     default = Path("landing/complete_journey")
     parser.add_argument("--out", type=Path, default=default, help="folder to write (default: %(default)s)")
     parser.add_argument("--force", action="store_true", help="write the folder anew, even if it is whole")

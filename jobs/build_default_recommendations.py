@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 
-from pyspark.sql import DataFrame
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from jobs import launch
@@ -24,7 +24,9 @@ def build_default_recommendations(
     buyer = F.coalesce("user_id", "basket_id").alias("buyer")
     recent = within(purchases(events), run_date, days).join(items.select("item_id"), "item_id", "left_semi")
     lately = recent if recent.take(1) else purchases(events).join(items.select("item_id"), "item_id", "left_semi")
-    groups = [lately.select(F.lit("overall").alias("segment_name"), F.lit("all").alias("segment_value"), "item_id", buyer)]
+    groups = [
+        lately.select(F.lit("overall").alias("segment_name"), F.lit("all").alias("segment_value"), "item_id", buyer)
+    ]
     if segment:
         named = lately.where(F.col(segment).isNotNull())
         value = F.col(segment).cast("string").alias("segment_value")
@@ -42,9 +44,9 @@ def build_default_recommendations(
         ),
         F.lit(0).alias("filled"),
     )
-    best = top_n(
-        own.where("segment_name = 'overall'"), keys, [F.desc("score"), "item_id"], 2 * top_k
-    ).select("item_id", F.col("score").alias("overall"))
+    best = top_n(own.where("segment_name = 'overall'"), keys, [F.desc("score"), "item_id"], 2 * top_k).select(
+        "item_id", F.col("score").alias("overall")
+    )
     filler = (
         sizes.where("segment_name <> 'overall'")
         .select(*keys)
@@ -58,7 +60,7 @@ def build_default_recommendations(
             F.lit(1).alias("filled"),
         )
     )
-    order = ["filled", F.desc("score"), "item_id"]
+    order: list[Column | str] = ["filled", F.desc("score"), "item_id"]
     ranked = top_n(own.unionByName(filler), keys, order, top_k, rank="rank")
     return ranked.withColumn("run_date", F.lit(run_date)).select(*gold.DEFAULT_RECOMMENDATIONS.column_names)
 

@@ -14,7 +14,7 @@ from jobs.top_n import top_n
 SEPARATOR = "; "
 
 
-def build_histories(events: DataFrame, items: DataFrame, *, run_date: dt.date, max_items: int = 24) -> DataFrame:
+def build_histories(events: DataFrame, items: DataFrame, *, run_date: dt.date, max_items: int = 16) -> DataFrame:
     """features.user_histories: one row per user with at least one purchase up to run_date.
 
     The history names the `max_items` items bought last, each once; the encoder cuts what is over its token budget,
@@ -31,14 +31,15 @@ def build_histories(events: DataFrame, items: DataFrame, *, run_date: dt.date, m
 
 
 def history_texts(bought: DataFrame, items: DataFrame, per: list[str], max_items: int) -> DataFrame:
-    """`per` columns, history, item_count: the texts of the items each group bought last, most recent first.
+    """`per` columns, history, item_count: the titles of the items each group bought last, most recent first.
 
-    On one day the item bought more often comes first, then by item_id. An item without a text is named by its id.
+    On one day the item bought more often comes first, then by item_id. An item without a title is named by its id.
+    Titles are shorter than the items' own texts: more of them fit into the encoder's token budget.
     """
     last = bought.groupBy(*per, "item_id").agg(F.max("event_date").alias("on"), F.count("*").alias("times"))
     recent = top_n(last, per, [F.desc("on"), F.desc("times"), "item_id"], max_items, rank="place")
-    named = recent.join(items.select("item_id", "text"), "item_id", "left").select(
-        *per, F.struct("place", F.coalesce("text", "item_id").alias("text")).alias("entry")
+    named = recent.join(items.select("item_id", "title"), "item_id", "left").select(
+        *per, F.struct("place", F.lower(F.coalesce("title", "item_id")).alias("text")).alias("entry")
     )
     listed = named.groupBy(*per).agg(F.sort_array(F.collect_list("entry")).alias("entries"))
     return listed.select(

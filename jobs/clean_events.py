@@ -33,7 +33,9 @@ def clean_events(
         *(F.lit(None).cast(table.column(name).type).alias(name) for name in absent),
     )
     known = _with_item_verdict(complete, items, rejected_items)
-    judged = known.withColumn("reasons", F.concat(all_reasons(table, table.column_names), "_item_reasons"))
+    # Without a moment there is no date either: that is one fault, not two.
+    dated = known.withColumn("event_date", F.coalesce("event_date", "run_date"))
+    judged = dated.withColumn("reasons", F.concat(all_reasons(table, table.column_names), "_item_reasons"))
     order = Window.partitionBy("run_date", "event_id").orderBy(
         (F.size("reasons") > 0).cast("int"), "source_file", "source_row"
     )

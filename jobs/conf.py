@@ -84,7 +84,9 @@ class Deployment(_Strict):
             allowed = [name for name in table.column_names if name not in DERIVED[kind]]
             for name in source.map:
                 if name not in allowed:
-                    raise ValueError(f"[sources.{kind}.map] {name}: no such column; {table.name} has {', '.join(allowed)}")
+                    raise ValueError(
+                        f"[sources.{kind}.map] {name}: no such column; {table.name} has {', '.join(allowed)}"
+                    )
             for name in allowed:
                 required = not table.column(name).nullable and name not in DEFAULTED[kind]
                 if required and name not in source.map:

@@ -13,11 +13,9 @@ from jobs.vectors import encode
 from schemas import features
 
 
-def encode_items(
-    items: DataFrame, item_vectors: DataFrame, model: Model, *, run_date: dt.date, max_tokens: int = 32
-) -> DataFrame:
+def encode_items(items: DataFrame, item_vectors: DataFrame, model: Model, *, run_date: dt.date) -> DataFrame:
     """features.item_vectors: one unit vector per item of tonight's catalogue."""
-    vectors = encode(items.select("item_id", "text"), item_vectors, model, max_tokens)
+    vectors = encode(items.select("item_id", "text"), item_vectors, model, "item")
     return vectors.withColumn("run_date", F.lit(run_date)).select(*features.ITEM_VECTORS.column_names)
 
 

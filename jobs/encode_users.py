@@ -13,12 +13,10 @@ from jobs.vectors import encode
 from schemas import features
 
 
-def encode_users(
-    user_histories: DataFrame, user_vectors: DataFrame, model: Model, *, run_date: dt.date, max_tokens: int = 128
-) -> DataFrame:
+def encode_users(user_histories: DataFrame, user_vectors: DataFrame, model: Model, *, run_date: dt.date) -> DataFrame:
     """features.user_vectors: one unit vector per user with a purchase."""
     texts = user_histories.select("user_id", F.col("history").alias("text"))
-    vectors = encode(texts, user_vectors, model, max_tokens)
+    vectors = encode(texts, user_vectors, model, "history")
     return vectors.withColumn("run_date", F.lit(run_date)).select(*features.USER_VECTORS.column_names)
 
 

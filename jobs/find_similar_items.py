@@ -22,9 +22,7 @@ def find_similar_items(
     Items that share a text share their neighbours, so each different text is searched once, for one item more than
     is wanted: the item itself is taken out afterwards.
     """
-    active = item_vectors.join(
-        active_items(purchases(events), run_date, active_days), "item_id", "left_semi"
-    ).persist()
+    active = item_vectors.join(active_items(purchases(events), run_date, active_days), "item_id", "left_semi").persist()
     queries = active.select(F.col("text_key").alias("query_key"), "vector").dropDuplicates(["query_key"])
     found = nearest_items(queries, active, top_k + 1).withColumnRenamed("item_id", "similar_item_id")
     pairs = active.select("item_id", "model_version", F.col("text_key").alias("query_key")).join(

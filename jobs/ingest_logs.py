@@ -106,7 +106,7 @@ def _file_batches(
             "extra_columns": pa.array(at_the_end(finished and finished.extra_columns), pa.list_(pa.string())),
         }
         for column in (numbers, raws, fields, problems):
-            column.clear()  # type: ignore[attr-defined]
+            column.clear()
         return pa.RecordBatch.from_pydict(arrays)
 
     for record in read_records(content, name, columns, delimiter, encoding, report):

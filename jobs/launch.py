@@ -6,10 +6,8 @@ import argparse
 import datetime as dt
 import importlib
 import inspect
-import shutil
 import subprocess
 import sys
-import tempfile
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -27,7 +25,7 @@ from jobs.flow import JOBS, Job
 from schemas import TABLES
 
 # Parameters that are not knobs: what a job may ask for beside its tables.
-RESERVED = ("run_date", "deployment", "models_folder")
+RESERVED = ("run_date", "deployment", "publish_model")
 
 
 @dataclass(frozen=True)
@@ -48,7 +46,11 @@ def code_version() -> str:
     here = Path(__file__).resolve().parent
     try:
         commit = subprocess.run(
-            ["git", "describe", "--always", "--dirty=+dirty", "--exclude=*"], cwd=here, capture_output=True, text=True, check=True
+            ["git", "describe", "--always", "--dirty=+dirty", "--exclude=*"],
+            cwd=here,
+            capture_output=True,
+            text=True,
+            check=True,
         ).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         commit = ""
@@ -67,7 +69,9 @@ def knobs_of(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
     return {p.name: p for p in parameters if p.kind is p.KEYWORD_ONLY and p.name not in RESERVED}
 
 
-def settings(job: Job, function: Callable[..., Any], deployment: Deployment, flags: Mapping[str, Any]) -> dict[str, Any]:
+def settings(
+    job: Job, function: Callable[..., Any], deployment: Deployment, flags: Mapping[str, Any]
+) -> dict[str, Any]:
     """Each knob's value: flag over conf over default. ConfError names the file's key and the type it must have."""
     knobs = knobs_of(function)
     chosen = dict(deployment.jobs.get(job.name, {}))
@@ -128,8 +132,18 @@ def run(
         lake.spark.catalog.clearCache()
         seconds = round(time.monotonic() - clock, 3)
         done = record | {"status": status, "seconds": seconds}
-        lake.append("ops.runs", [done], {"run_id": run_id, "job": name, "code_version": code_version()})
+        _record(lake, done)
     return Outcome(run_id, name, record["rows_written"], seconds, record["model_version"], len(days))
+
+
+def _record(lake: runtime.Lake, row: dict[str, Any]) -> None:
+    """One row of ops.runs. A run that failed fails for its own reason, also where its record cannot be written."""
+    try:
+        lake.append("ops.runs", [row], {key: row[key] for key in ("run_id", "job", "code_version")})
+    except Exception as error:
+        if row["status"] == "done":
+            raise
+        print(f"the run could not be recorded in ops.runs: {str(error)[:300]}", file=sys.stderr)
 
 
 def _publish(
@@ -152,21 +166,19 @@ def _publish(
             record["model_version"] = inputs[read.parameter].version
         else:
             inputs[read.parameter] = lake.read(read, run_date, days)
-    scratch = Path(tempfile.mkdtemp(prefix="nightshelf-"))
-    try:
-        reserved = {"run_date": run_date, "deployment": lake.deployment, "models_folder": scratch}
-        asked = inspect.signature(function).parameters
-        made = function(**inputs, **knobs, **{key: value for key, value in reserved.items() if key in asked})
-        frames = made if isinstance(made, dict) else {job.writes[0]: made}
-        if set(frames) != set(job.writes):
-            raise TypeError(f"{job.name} made {sorted(frames)}, but jobs/flow.py says {sorted(job.writes)}")
-        ready = {table: _at_the_door(table, frames[table]) for table in job.writes}
-        audits = _audit(job, ready, inputs, record, lake)
-        for folder in sorted(scratch.iterdir()):
-            lake.publish_folder(folder, f"models/{folder.name}")
-            record["model_version"] = folder.name
-    finally:
-        shutil.rmtree(scratch)
+
+    def publish_model(folder: Path) -> str:
+        record["model_version"] = folder.name
+        return lake.publish_folder(folder, f"models/{folder.name}")
+
+    reserved = {"run_date": run_date, "deployment": lake.deployment, "publish_model": publish_model}
+    asked = inspect.signature(function).parameters
+    made = function(**inputs, **knobs, **{key: value for key, value in reserved.items() if key in asked})
+    frames = made if isinstance(made, dict) else {job.writes[0]: made}
+    if set(frames) != set(job.writes):
+        raise TypeError(f"{job.name} made {sorted(frames)}, but jobs/flow.py says {sorted(job.writes)}")
+    ready = {table: _at_the_door(table, frames[table]) for table in job.writes}
+    audits = _audit(job, ready, inputs, record, lake)
     if days:
         keys = ("run_id", "job", "model_version", "code_version", "run_date")
         for table, frame in ready.items():
@@ -227,7 +239,9 @@ def parse_date(text: str) -> dt.date:
 
 def common_flags(parser: argparse.ArgumentParser) -> None:
     """The flags of every command."""
-    parser.add_argument("--run-date", required=True, type=parse_date, help="the last full day of logs to see, YYYY-MM-DD")
+    parser.add_argument(
+        "--run-date", required=True, type=parse_date, help="the last full day of logs to see, YYYY-MM-DD"
+    )
     parser.add_argument("--conf", required=True, help="the deployment, conf/<name>.toml")
     parser.add_argument("--landing", help="where the raw files are, in place of the deployment's landing")
     parser.add_argument("--since", type=parse_date, help="process every day from here on again (ingest and clean)")
@@ -254,7 +268,9 @@ def main(name: str, arguments: Sequence[str] | None = None) -> None:
     for knob, parameter in knobs_of(function).items():
         flag = f"--{knob.replace('_', '-')}"
         if parameter.annotation is bool:
-            parser.add_argument(flag, action=argparse.BooleanOptionalAction, default=None, help=f"default {parameter.default}")
+            parser.add_argument(
+                flag, action=argparse.BooleanOptionalAction, default=None, help=f"default {parameter.default}"
+            )
         else:
             parser.add_argument(flag, type=parameter.annotation, help=f"default {parameter.default}")
     given = parser.parse_args(arguments)

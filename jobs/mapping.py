@@ -1,9 +1,10 @@
-"""One canonical row per bronze record: the deployment's SQL expressions over the raw columns, and what is wrong with it."""
+"""One canonical row per bronze record: the deployment's SQL over the raw columns, and what is wrong with it."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -11,7 +12,7 @@ from pyspark.sql import functions as F
 from jobs import quality, runtime
 from jobs.conf import ConfError, Deployment, Source
 from schemas import TABLES
-from schemas.contract import Table
+from schemas.contract import Check, Table
 
 
 @contextlib.contextmanager
@@ -64,7 +65,7 @@ def canonical(bronze: DataFrame, source: Source, table: Table) -> DataFrame:
 def all_reasons(table: Table, columns: Sequence[str]) -> Column:
     """`broken` and, for a record that could be read, every row check of the contract about these columns."""
     about = [
-        check
+        _unless_unconvertible(table, check)
         for check in table.row_checks()
         if check.column in columns
         or (check.column is None and all(c in columns for c in table.column_names if c in str(check.sql)))
@@ -88,6 +89,15 @@ def check_mappings(spark: SparkSession, deployment: Deployment) -> None:
                 problem = runtime.expression_problem(mapped, f"cast(({rule}) AS BOOLEAN) AND ({rule})")
                 if problem:
                     raise ConfError(f"{deployment.name}: [sources.{kind}.reject] {reason!r} = {rule!r}: {problem}")
+
+
+def _unless_unconvertible(table: Table, check: Check) -> Check:
+    """A value that did not convert is not also called missing: one fault, one reason."""
+    if not check.name.endswith("_present"):
+        return check
+    name = str(check.column)
+    converted = f"array_contains(broken, '{name} is no {table.column(name).type}')"
+    return replace(check, sql=f"{check.sql} OR {converted}")
 
 
 def _raw_columns(source: Source) -> list[Column]:

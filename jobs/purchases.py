@@ -1,4 +1,4 @@
-"""Purchases as the generators and the ranker see them. All sums are of whole numbers, so their order does not matter."""
+"""Purchases as the generators and the ranker see them; all sums are of whole numbers, so order does not matter."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import datetime as dt
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-# A weight of 1 in fixed point: sums of integers are the same in whatever order Spark adds them, sums of doubles are not.
+# A weight of 1 in fixed point: a sum of integers is the same in whatever order Spark adds, a sum of doubles is not.
 ONE = 1_000_000
 
 

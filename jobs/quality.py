@@ -90,7 +90,11 @@ def _batch_definition() -> Any:
     """One ephemeral context for the process; every frame is a batch of one asset."""
     context = gx.get_context(mode="ephemeral")
     context.variables.progress_bars = {"globally": False}
-    return context.data_sources.add_spark("night").add_dataframe_asset("frames").add_batch_definition_whole_dataframe("frame")
+    return (
+        context.data_sources.add_spark("night")
+        .add_dataframe_asset("frames")
+        .add_batch_definition_whole_dataframe("frame")
+    )
 
 
 def audit(table: Table, frame: DataFrame, more: Sequence[Check] = ()) -> Audit:
@@ -139,6 +143,8 @@ def explain(found: Audit, frame: DataFrame) -> str:
         elif check.query:
             rows = frame.sparkSession.sql(check.query, batch=frame).take(EXAMPLES)
         examples = "; ".join(", ".join(f"{k}={v!s}" for k, v in row.asDict().items()) for row in rows)
-        count = "" if finding.unexpected_count is None else f": {finding.unexpected_count} of {found.row_count} rows do not"
+        count = (
+            "" if finding.unexpected_count is None else f": {finding.unexpected_count} of {found.row_count} rows do not"
+        )
         lines.append(f"{found.table.name}: {check.reason}{count}{f', e.g. {examples}' if examples else ''}")
     return "\n".join(lines)

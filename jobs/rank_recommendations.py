@@ -36,20 +36,24 @@ def rank_recommendations(
     scored = ranker.features(wanted, bought, run_date).withColumn("score", ranker.score(model.ranker))
     best = top_n(scored, ["user_id"], [F.desc("score"), "item_id"], top_k, rank="rank")
     titles = items.select(F.col("item_id").alias("reason_item_id"), F.col("title").alias("reason_title"))
-    return best.join(titles, "reason_item_id", "left").select(
-        F.lit(run_date).alias("run_date"),
-        "user_id",
-        "rank",
-        "item_id",
-        "score",
-        "sources",
-        reason().alias("reason"),
-        F.when(F.array_contains("sources", "own_history"), F.col("item_id"))
-        .when(F.array_contains("sources", "copurchase"), F.col("reason_item_id"))
-        .alias("reason_item_id"),
-        (F.col("times_bought") > 0).alias("is_repeat"),
-        F.lit(model.version).alias("model_version"),
-    ).select(*gold.RECOMMENDATIONS.column_names)
+    return (
+        best.join(titles, "reason_item_id", "left")
+        .select(
+            F.lit(run_date).alias("run_date"),
+            "user_id",
+            "rank",
+            "item_id",
+            "score",
+            "sources",
+            reason().alias("reason"),
+            F.when(F.array_contains("sources", "own_history"), F.col("item_id"))
+            .when(F.array_contains("sources", "copurchase"), F.col("reason_item_id"))
+            .alias("reason_item_id"),
+            (F.col("times_bought") > 0).alias("is_repeat"),
+            F.lit(model.version).alias("model_version"),
+        )
+        .select(*gold.RECOMMENDATIONS.column_names)
+    )
 
 
 def fallback(
@@ -66,7 +70,7 @@ def fallback(
         .join(active_items(bought, run_date, active_days).withColumn("active", F.lit(1)), "item_id", "left")
         .withColumn("all", F.lit(1))
     )
-    order = [F.desc_nulls_last("active"), F.desc("buyers"), "item_id"]
+    order: list[Column | str] = [F.desc_nulls_last("active"), F.desc("buyers"), "item_id"]
     # Of the first 2K best sellers a user with fewer than K candidates can know fewer than K: at least K remain.
     best = top_n(sellers, ["all"], order, 2 * top_k, rank="rank")
     filled = short.crossJoin(F.broadcast(best.select("item_id", "rank")))

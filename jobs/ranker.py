@@ -63,7 +63,9 @@ def features(candidates: DataFrame, bought: DataFrame, run_date: dt.date) -> Dat
         F.max("event_date").alias("last_bought_on"),
     )
     activity = (
-        within(bought, run_date, RECENT_DAYS).groupBy("user_id").agg(F.count_distinct("event_date").alias("active_days"))
+        within(bought, run_date, RECENT_DAYS)
+        .groupBy("user_id")
+        .agg(F.count_distinct("event_date").alias("active_days"))
     )
     joined = (
         pairs.join(repeats, ["user_id", "item_id"], "left")
@@ -78,7 +80,7 @@ def features(candidates: DataFrame, bought: DataFrame, run_date: dt.date) -> Dat
 
 
 def fit(labelled: DataFrame) -> dict[str, Any]:
-    """The ranker as registered: feature names, their weights, the intercept. `labelled`: features and `label` (0, 1)."""
+    """The ranker as registered: features, their weights, the intercept. `labelled`: features and `label` (0, 1)."""
     vectors = VectorAssembler(inputCols=list(FEATURES), outputCol="features").transform(labelled)
     model = LogisticRegression(maxIter=60, regParam=1e-5, labelCol="label").fit(vectors.select("features", "label"))
     weights = {name: round(float(weight), 6) for name, weight in zip(FEATURES, model.coefficients, strict=True)}

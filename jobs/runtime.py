@@ -102,7 +102,9 @@ def check_schema(table: Table, frame: DataFrame, door: str) -> None:
     expected = {column.name: plain_type(column.type) for column in table.columns}
     actual = {field.name: plain_type(field.dataType.simpleString()) for field in frame.schema.fields}
     problems = [f"lacks {name} {expected[name]}" for name in expected if name not in actual]
-    problems += [f"has {name} {actual[name]}, which the contract does not know" for name in actual if name not in expected]
+    problems += [
+        f"has {name} {actual[name]}, which the contract does not know" for name in actual if name not in expected
+    ]
     problems += [
         f"has {name} as {actual[name]}, not {expected[name]}"
         for name in expected
@@ -129,7 +131,7 @@ class Lake:
 
     def exists(self, table: str) -> bool:
         """Whether the table has been created."""
-        return DeltaTable.isDeltaTable(self.spark, self.path(table))
+        return bool(DeltaTable.isDeltaTable(self.spark, self.path(table)))
 
     def create(self, table: str) -> None:
         """Create the table from its contract where it does not stand, and name it `<layer>.<table>` in the session."""
@@ -312,8 +314,8 @@ class Lake:
         ship(self.spark, model)
         return model
 
-    def publish_folder(self, local: Path, folder: str) -> None:
-        """Copy a local folder below the lake, in place of what stands there."""
+    def publish_folder(self, local: Path, folder: str) -> str:
+        """Copy a local folder below the lake, in place of what stands there; where it is now."""
         jvm = self.spark.sparkContext._jvm
         assert jvm is not None
         target = jvm.org.apache.hadoop.fs.Path(f"{self.deployment.lake}/{folder}")
@@ -321,6 +323,7 @@ class Lake:
         system.delete(target, True)
         system.mkdirs(target.getParent())
         system.copyFromLocalFile(False, True, jvm.org.apache.hadoop.fs.Path(f"file://{local.resolve()}"), target)
+        return f"{self.deployment.lake}/{folder}"
 
     def write_text(self, name: str, text: str) -> None:
         """Write a small text file below the lake (a report page), in place of what stands there."""

@@ -8,7 +8,9 @@ from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 
-def top_n(frame: DataFrame, per: Sequence[str], order: Sequence[Column | str], n: int, rank: str | None = None) -> DataFrame:
+def top_n(
+    frame: DataFrame, per: Sequence[str], order: Sequence[Column | str], n: int, rank: str | None = None
+) -> DataFrame:
     """The first `n` rows of each group in `order`, which must tell any two rows of a group apart.
 
     With `rank`, that column numbers them from 1 (int).
@@ -17,5 +19,3 @@ def top_n(frame: DataFrame, per: Sequence[str], order: Sequence[Column | str], n
     window = Window.partitionBy(*per).orderBy(*order)
     chosen = frame.withColumn(place, F.row_number().over(window)).where(F.col(place) <= n)
     return chosen if rank else chosen.drop(place)
-
-

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
@@ -22,17 +23,21 @@ TEXTS_PER_TASK = 2_000
 VECTORS_PER_BLOCK = 8_192
 
 
-def text_key(text: Column, model: Model, max_tokens: int) -> Column:
-    """The hash of a text and of all that its vector depends on: model, token budget, precision as stored."""
-    return F.md5(F.concat_ws("|", F.lit(model.version), F.lit(str(max_tokens)), F.lit("float16"), text))
+Kind = Literal["history", "item"]
 
 
-def encode(texts: DataFrame, known: DataFrame, model: Model, max_tokens: int) -> DataFrame:
+def text_key(text: Column, model: Model, kind: Kind) -> Column:
+    """The hash of a text and of all that its vector depends on: model, token budget (by kind), precision as stored."""
+    return F.md5(F.concat_ws("|", F.lit(model.version), F.lit(kind), F.lit("float16"), text))
+
+
+def encode(texts: DataFrame, known: DataFrame, model: Model, kind: Kind) -> DataFrame:
     """`texts` with text_key, model_version and vector in place of the column `text`.
 
-    Each different text is encoded once, and only if `known` (text_key, vector) does not have it.
+    Each different text is encoded once, and only if `known` (text_key, vector) does not have it. The model says how
+    many tokens of a history or of an item it reads.
     """
-    keyed = texts.withColumn("text_key", text_key(F.col("text"), model, max_tokens)).persist()
+    keyed = texts.withColumn("text_key", text_key(F.col("text"), model, kind)).persist()
     wanted = keyed.select("text_key", "text").distinct()
     reused = known.select("text_key", "vector").dropDuplicates(["text_key"]).join(wanted, "text_key", "left_semi")
     missing = wanted.join(known, "text_key", "left_anti").persist()
@@ -40,20 +45,22 @@ def encode(texts: DataFrame, known: DataFrame, model: Model, max_tokens: int) ->
     vectors = reused
     if count:
         slots = missing.sparkSession.sparkContext.defaultParallelism
-        tasks = max(1, min(math.ceil(count / TEXTS_PER_TASK), 4 * slots)) if count < 8 * TEXTS_PER_TASK else 4 * slots
+        tasks = max(1, min(math.ceil(count / TEXTS_PER_TASK), 4 * slots))
         made = missing.repartition(tasks, "text_key").mapInArrow(
-            _encoder(model.file_name, max_tokens), "text_key STRING, vector BINARY"
+            _encoder(model.file_name, kind), "text_key STRING, vector BINARY"
         )
         vectors = reused.unionByName(made.persist())
     return keyed.join(vectors, "text_key", "inner").drop("text").withColumn("model_version", F.lit(model.version))
 
 
-def _encoder(file_name: str, max_tokens: int) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+def _encoder(file_name: str, kind: Kind) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
     def encode_batches(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         import torch
 
         torch.set_num_threads(1)  # one thread per task slot: the slots share the cores
         encoder = load_encoder(SparkFiles.get(file_name))
+        settings = encoder.settings
+        max_tokens = settings.max_history_tokens if kind == "history" else settings.max_item_tokens
         for batch in batches:
             vectors = encoder.encode(batch.column("text").to_pylist(), max_tokens)
             yield pa.RecordBatch.from_pydict(
@@ -78,7 +85,9 @@ def _blocks(vectors: DataFrame, key: str) -> DataFrame:
     """Vectors by the block: `<key>s` (array, ascending) and `<key>_vectors` (array of binary, in that order)."""
     number = max(1, math.ceil(vectors.count() / VECTORS_PER_BLOCK))
     block = F.pmod(F.xxhash64(key), F.lit(number))
-    packed = vectors.groupBy(block.alias("block")).agg(F.sort_array(F.collect_list(F.struct(key, "vector"))).alias("rows"))
+    packed = vectors.groupBy(block.alias("block")).agg(
+        F.sort_array(F.collect_list(F.struct(key, "vector"))).alias("rows")
+    )
     return packed.repartition(number, "block").select(
         F.col(f"rows.{key}").alias(f"{key}s"), F.col("rows.vector").alias(f"{key}_vectors")
     )

@@ -2,9 +2,13 @@
 
 from schemas.contract import Column, Table, between, not_blank, row_check
 
-RUN_DATE = Column("run_date", "DATE", "The night: the last full day of logs it may see; in bronze, the day of the raw file")
+RUN_DATE = Column(
+    "run_date", "DATE", "The night: the last full day of logs it may see; in bronze, the day of the raw file"
+)
 SOURCE_FILE = Column("source_file", "STRING", "Path of the raw file below the landing folder", rules=(not_blank(1024),))
-SOURCE_ROW = Column("source_row", "BIGINT", "Number of the record in its file; the header is 1", rules=(between(2, None),))
+SOURCE_ROW = Column(
+    "source_row", "BIGINT", "Number of the record in its file; the header is 1", rules=(between(2, None),)
+)
 RAW = Column("raw", "STRING", "The record as it stood in the file")
 
 RECORD = (
@@ -31,10 +35,17 @@ FILES = Table(
         Column("problem", "STRING", "Why the file as a whole cannot be read: wrong header, truncated, ...", True),
     ),
     key=("source", "source_file"),
-    extra_checks=(row_check("file_readable", "problem IS NULL", "a raw file must be readable, with the header the conf names"),),
+    extra_checks=(
+        row_check("file_readable", "problem IS NULL", "a raw file must be readable, with the header the conf names"),
+    ),
 )
 
 EVENTS = Table("bronze.events", "one record of an event log", RECORD, key=("source_file", "source_row"))
-ITEMS = Table("bronze.items", "one record of a catalogue, or of a log that describes items", RECORD, key=("source_file", "source_row"))
+ITEMS = Table(
+    "bronze.items",
+    "one record of a catalogue, or of a log that describes items",
+    RECORD,
+    key=("source_file", "source_row"),
+)
 
 TABLES = (FILES, EVENTS, ITEMS)

@@ -18,7 +18,7 @@ USER_HISTORIES = Table(
     (
         RUN_DATE,
         USER_ID,
-        Column("history", "STRING", "Texts of the items bought, most recent first", rules=(not_blank(100_000),)),
+        Column("history", "STRING", "Titles of the items bought, most recent first", rules=(not_blank(100_000),)),
         Column("item_count", "INT", "Different items named in the history", rules=(between(1, None),)),
         Column("purchase_count", "BIGINT", "Purchase events up to run_date", rules=(between(1, None),)),
         Column("last_purchase_date", "DATE", "Day of the newest purchase"),
@@ -26,10 +26,16 @@ USER_HISTORIES = Table(
     key=("user_id",),
 )
 ITEM_VECTORS = Table(
-    "features.item_vectors", "one item's text as a vector", (RUN_DATE, ITEM_ID, TEXT_KEY, MODEL_VERSION, VECTOR), key=("item_id",)
+    "features.item_vectors",
+    "one item's text as a vector",
+    (RUN_DATE, ITEM_ID, TEXT_KEY, MODEL_VERSION, VECTOR),
+    key=("item_id",),
 )
 USER_VECTORS = Table(
-    "features.user_vectors", "one user's history as a vector", (RUN_DATE, USER_ID, TEXT_KEY, MODEL_VERSION, VECTOR), key=("user_id",)
+    "features.user_vectors",
+    "one user's history as a vector",
+    (RUN_DATE, USER_ID, TEXT_KEY, MODEL_VERSION, VECTOR),
+    key=("user_id",),
 )
 CANDIDATES = Table(
     "features.candidates",

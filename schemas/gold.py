@@ -15,8 +15,15 @@ RECOMMENDATIONS = Table(
         USER_ID,
         RANK,
         ITEM_ID,
-        Column("score", "DOUBLE", "Probability that the user buys the item within the horizon (28 days)", rules=(PROBABILITY,)),
-        Column("sources", "ARRAY<STRING>", "The generators that proposed it; 'fallback' where the list had to be filled"),
+        Column(
+            "score",
+            "DOUBLE",
+            "Probability that the user buys the item within the horizon (28 days)",
+            rules=(PROBABILITY,),
+        ),
+        Column(
+            "sources", "ARRAY<STRING>", "The generators that proposed it; 'fallback' where the list had to be filled"
+        ),
         Column("reason", "STRING", "Why, in a sentence that a person can read", rules=(not_blank(500),)),
         Column("reason_item_id", "STRING", "The user's own item that brought it", True),
         Column("is_repeat", "BOOLEAN", "Whether the user has bought it before"),
@@ -46,7 +53,9 @@ DEFAULT_RECOMMENDATIONS = Table(
     "one item for users who were never seen: overall, or for one value of the deployment's segment",
     (
         RUN_DATE,
-        Column("segment_name", "STRING", "'overall', or the column that the segment is a value of", rules=(not_blank(200),)),
+        Column(
+            "segment_name", "STRING", "'overall', or the column that the segment is a value of", rules=(not_blank(200),)
+        ),
         Column("segment_value", "STRING", "The segment: 'all', or a value such as a store", rules=(not_blank(200),)),
         RANK,
         ITEM_ID,
@@ -54,7 +63,10 @@ DEFAULT_RECOMMENDATIONS = Table(
         Column("reason", "STRING", "Why, in a sentence that a person can read", rules=(not_blank(500),)),
     ),
     key=("segment_name", "segment_value", "rank"),
-    extra_checks=(dense_rank_check("segment_name", "segment_value"), unique_check("segment_name", "segment_value", "item_id")),
+    extra_checks=(
+        dense_rank_check("segment_name", "segment_value"),
+        unique_check("segment_name", "segment_value", "item_id"),
+    ),
     public=True,
 )
 

@@ -35,7 +35,12 @@ CHECKS = Table(
         Column("table_name", "STRING", "The table"),
         Column("check_name", "STRING", "The check, as the contract names it"),
         Column("column_name", "STRING", "The column it speaks of", True),
-        Column("severity", "STRING", "critical stops the publish, warning is recorded", rules=(one_of("critical", "warning"),)),
+        Column(
+            "severity",
+            "STRING",
+            "critical stops the publish, warning is recorded",
+            rules=(one_of("critical", "warning"),),
+        ),
         Column("passed", "BOOLEAN", "Whether it held"),
         Column("row_count", "BIGINT", "Rows looked at", rules=(between(0, None),)),
         Column("unexpected_count", "BIGINT", "Rows that broke it, where it counts rows", True, (between(0, None),)),
@@ -53,8 +58,14 @@ MODELS = Table(
         Column("base_sha256", "STRING", "Hash of the weights it started from"),
         Column("weights_sha256", "STRING", "Hash of its weights"),
         Column("trained_from", "DATE", "First day of its training events"),
-        Column("cut_date", "DATE", "Last day of its training events; what follows, to run_date, chose the stop and fitted the ranker"),
-        Column("example_count", "BIGINT", "Pairs of history and next purchase it was trained on", rules=(between(1, None),)),
+        Column(
+            "cut_date",
+            "DATE",
+            "Last day of its training events; what follows, to run_date, chose the stop and fitted the ranker",
+        ),
+        Column(
+            "example_count", "BIGINT", "Pairs of history and next purchase it was trained on", rules=(between(1, None),)
+        ),
         Column("metrics", "MAP<STRING, DOUBLE>", "Figures on the validation days, before and after training"),
         Column("ranker", "STRING", "The ranker: features, weights, calibration, as JSON"),
         Column("promoted", "BOOLEAN", "Whether nights may use it"),

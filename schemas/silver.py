@@ -12,7 +12,12 @@ EVENTS = Table(
         RUN_DATE,
         Column("event_date", "DATE", "The day it happened; earlier than run_date when the log was late"),
         Column("occurred_at", "TIMESTAMP", "The moment it happened, UTC"),
-        Column("event_id", "STRING", "Identifies the event; without one in the log, a hash of the record", rules=(not_blank(200),)),
+        Column(
+            "event_id",
+            "STRING",
+            "Identifies the event; without one in the log, a hash of the record",
+            rules=(not_blank(200),),
+        ),
         Column("user_id", "STRING", "Who did it; null for a guest", True, (not_blank(200),)),
         Column("item_id", "STRING", "With which item; null for a search", True, (not_blank(200),)),
         Column("event_type", "STRING", "What was done", rules=(one_of(*EVENT_TYPES),)),
@@ -57,7 +62,9 @@ ITEMS = Table(
         Column("record_count", "BIGINT", "Raw records that describe it up to run_date", rules=(between(1, None),)),
     ),
     key=("item_id",),
-    extra_checks=(row_check("not_from_the_future", "described_on <= run_date", "an item must not be described after run_date"),),
+    extra_checks=(
+        row_check("not_from_the_future", "described_on <= run_date", "an item must not be described after run_date"),
+    ),
 )
 
 REJECTED = (

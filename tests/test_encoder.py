@@ -109,9 +109,7 @@ def test_an_encoder_is_loaded_once(tiny: Path) -> None:
 
 
 @given(st.lists(st.integers(1, 12), max_size=40), st.integers(1, 30))
-def test_batches_hold_one_length_within_the_budget_and_every_row_once(
-    lengths: list[int], tokens: int
-) -> None:
+def test_batches_hold_one_length_within_the_budget_and_every_row_once(lengths: list[int], tokens: int) -> None:
     batches = list(enc.equal_length_batches([[0] * length for length in lengths], tokens))
     assert sorted(row for batch in batches for row in batch) == list(range(len(lengths)))
     for batch in batches:

@@ -192,9 +192,7 @@ def test_a_failed_run_leaves_the_old_folder_and_nothing_else(made_up: Path, tmp_
 
 
 @pytest.mark.usefixtures("made_up")
-def test_a_folder_of_other_things_is_never_replaced(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_folder_of_other_things_is_never_replaced(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     keep = tmp_path / "mine" / "keep.txt"
     keep.parent.mkdir()
     keep.write_text("precious")
@@ -235,9 +233,7 @@ def test_the_real_lines_all_arrive_each_in_its_day(real: tuple[shop.RawKind, lis
 
     types = pa_csv.ConvertOptions(column_types=kind.table.schema)
     read_back = pa.concat_tables([pa_csv.read_csv(file, convert_options=types) for file in files])
-    assert read_back.equals(
-        kind.table
-    )  # the package is in order of time, so the days in turn are the package
+    assert read_back.equals(kind.table)  # the package is in order of time, so the days in turn are the package
 
 
 def test_a_real_day_read_by_plain_python_equals_the_package(real: tuple[shop.RawKind, list[Path]]) -> None:

@@ -30,9 +30,7 @@ def problems(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray, list[str], int, l
     vector = st.lists(st.floats(-1, 1, width=16), min_size=dims, max_size=dims)
     pool = draw(st.lists(vector, min_size=1, max_size=4))  # few distinct vectors, so ties abound
     items = draw(st.lists(st.sampled_from(pool), max_size=25))
-    ids = sorted(
-        draw(st.sets(st.text("abé9", min_size=1, max_size=4), min_size=len(items), max_size=len(items)))
-    )
+    ids = sorted(draw(st.sets(st.text("abé9", min_size=1, max_size=4), min_size=len(items), max_size=len(items))))
     queries = draw(st.lists(vector, max_size=4))
     exclude = [draw(st.lists(st.sampled_from([*ids, "unknown"]), max_size=6)) for _ in queries]
     as_array = [np.array(rows, np.float32).reshape(-1, dims) for rows in (queries, items)]
@@ -72,9 +70,7 @@ def test_many_equal_vectors_come_in_id_order_whatever_the_block() -> None:
 
 def test_a_row_left_with_too_few_items_says_so() -> None:
     ids = np.array(["a", "b", "c"])
-    positions, scores = top_k(
-        np.ones((2, 1)), np.array([[0.5], [0.25], [1]]), ids, 3, exclude=[["c", "a"], []]
-    )
+    positions, scores = top_k(np.ones((2, 1)), np.array([[0.5], [0.25], [1]]), ids, 3, exclude=[["c", "a"], []])
     assert positions.tolist() == [[1, -1, -1], [2, 0, 1]]
     assert scores.tolist() == [[0.25, -np.inf, -np.inf], [1, 0.5, 0.25]]
 

@@ -14,8 +14,8 @@ from safetensors.torch import load_file, save_file
 from transformers.models.bert.configuration_bert import BertConfig
 from transformers.models.bert.modeling_bert import BertModel
 
+from udfs import contrastive, training
 from udfs import encoder as enc
-from udfs import training
 
 WORDS = ("milk", "beer", "bread", "soap", "wine", "eggs", "rice", "tea", "coffee", "salt", "corn", "fish")
 SETTINGS = {
@@ -81,7 +81,8 @@ def test_training_improves_validation_and_writes_a_model_that_loads(tiny: Path, 
     assert lines[0].startswith("zero-shot: recall@20 ")
     # The folder alone gives the reported figures back: the best step's weights, in serving precision.
     validation = examples().query("split == 'validation'")
-    assert training.validate(enc.load_encoder(tmp_path / "model"), validation) == report.after
+    texts = sorted(set(examples()["item_text"]))
+    assert training.validate(enc.load_encoder(tmp_path / "model"), validation, texts) == report.after
     assert json.loads((tmp_path / "model" / "encoder.json").read_text()) == {
         "name": "model",
         "dims": 32,
@@ -116,9 +117,7 @@ def test_the_loss_equals_ten_lines_of_arithmetic() -> None:
     draw = torch.Generator().manual_seed(0)
     histories, items = (torch.randn(4, 3, generator=draw) for _ in range(2))
     counts, texts, users = [5.0, 1.0, 5.0, 2.0], [0, 1, 0, 2], [7, 8, 9, 8]
-    related = torch.tensor(
-        [[texts[r] == texts[c] or users[r] == users[c] for c in range(4)] for r in range(4)]
-    )
+    related = torch.tensor([[texts[r] == texts[c] or users[r] == users[c] for c in range(4)] for r in range(4)])
     total = 0.0
     for r in range(4):
         logits = {}
@@ -128,26 +127,24 @@ def test_the_loss_equals_ten_lines_of_arithmetic() -> None:
                 dot = sum(float(a) * float(b) for a, b in zip(histories[r], items[c], strict=True))
                 logits[c] = dot / 0.5 - math.log(counts[c])
         total += math.log(sum(math.exp(x) for x in logits.values())) - logits[r]
-    loss = training.contrastive_loss(histories, items, 0.5, torch.log(torch.tensor(counts)), related)
+    loss = contrastive.contrastive_loss(histories, items, 0.5, torch.log(torch.tensor(counts)), related)
     assert float(loss) == pytest.approx(total / 4, rel=1e-5)
 
 
 def test_a_duplicate_of_the_positive_pushes_nothing_away() -> None:
     histories = items = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
     related = torch.tensor([[True, True, False], [True, True, False], [False, False, True]])
-    alone = training.contrastive_loss(histories[:2], items[:2], 1.0, torch.zeros(2), related[:2, :2])
+    alone = contrastive.contrastive_loss(histories[:2], items[:2], 1.0, torch.zeros(2), related[:2, :2])
     assert float(alone) == 0  # with its only rival masked out, nothing is left to lose
-    masked = training.contrastive_loss(histories, items, 1.0, torch.zeros(3), related)
-    unmasked = training.contrastive_loss(
-        histories, items, 1.0, torch.zeros(3), torch.eye(3, dtype=torch.bool)
-    )
+    masked = contrastive.contrastive_loss(histories, items, 1.0, torch.zeros(3), related)
+    unmasked = contrastive.contrastive_loss(histories, items, 1.0, torch.zeros(3), torch.eye(3, dtype=torch.bool))
     assert float(masked) < float(unmasked)
 
 
 def test_log_q_spares_the_popular_negative() -> None:
     histories, items = torch.eye(3), torch.eye(3).requires_grad_()
     popular = torch.log(torch.tensor([1.0, 100.0, 1.0]))  # the second item is drawn 100 times as often
-    training.contrastive_loss(histories, items, 1.0, popular, torch.eye(3, dtype=torch.bool)).backward()
+    contrastive.contrastive_loss(histories, items, 1.0, popular, torch.eye(3, dtype=torch.bool)).backward()
     assert items.grad is not None
     pushed_popular, pushed_rare = items.grad[1, 0], items.grad[2, 0]  # by the first history, away from it
     assert 0 < float(pushed_popular) < float(pushed_rare) / 50
@@ -157,8 +154,8 @@ def test_a_pass_draws_full_batches_each_example_once_and_marks_relatives(tiny: P
     _, tokenizer, _ = enc.read_model(tiny)
     train = examples().query("split == 'train'")
     settings = enc.Settings("x", 32, 16, 8)
-    drawn = list(islice(training.batches(train, tokenizer, settings, 16, 7), 12))  # 200 // 16: one pass
-    again = list(islice(training.batches(train, tokenizer, settings, 16, 7), 12))
+    drawn = list(islice(contrastive.batches(train, tokenizer, settings, 16, 7), 12))  # 200 // 16: one pass
+    again = list(islice(contrastive.batches(train, tokenizer, settings, 16, 7), 12))
     assert [batch.histories for batch in drawn] == [batch.histories for batch in again]
     texts = enc.token_ids(tokenizer, list(train["history"]), 16)
     seen = [tuple(ids) for batch in drawn for ids in batch.histories]
@@ -167,9 +164,7 @@ def test_a_pass_draws_full_batches_each_example_once_and_marks_relatives(tiny: P
     batch = drawn[0]
     for r in range(16):
         for c in range(16):
-            assert batch.related[r, c] == (
-                batch.items[r] == batch.items[c]
-            )  # every user has one example here
+            assert batch.related[r, c] == (batch.items[r] == batch.items[c])  # every user has one example here
     assert batch.log_q.tolist() == pytest.approx([math.log(12)] * 16)
 
 
@@ -177,7 +172,7 @@ def test_embedding_for_training_is_the_encoders(tiny: Path) -> None:
     model, tokenizer, settings = enc.read_model(tiny)
     texts = ["", "milk", "beer and bread with salt"]
     with torch.no_grad():
-        padded = training.embed(model, enc.token_ids(tokenizer, texts, 16), "cpu").numpy()
+        padded = contrastive.embed(model, enc.token_ids(tokenizer, texts, 16), "cpu").numpy()
     served = enc.Encoder(model, tokenizer, settings, dtype="float32").encode(texts, 16)
     np.testing.assert_allclose(padded, served, atol=2e-6)
 

@@ -1,4 +1,4 @@
-"""One result is one record of a raw file, as it stood and as fields; a damaged file or record is told, never dropped."""
+"""One result is one record of a raw file, as it stood and as fields; damage is told, nothing is dropped."""
 
 import csv
 import gzip
@@ -12,7 +12,7 @@ csv.field_size_limit(2**31 - 1)
 
 @dataclass
 class Record:
-    """One line after the header: its number in the file (the header is 1), its text, its fields or why there are none."""
+    """One line after the header: its number in the file (the header is 1), its text, its fields or why none."""
 
     row: int
     raw: str
@@ -39,7 +39,7 @@ def read_records(
     lacks a column or the file is cut short, `report.problem` says so, and the records up to there are still given.
     """
     stream = gzip.GzipFile(fileobj=io.BytesIO(content)) if name.endswith(".gz") else io.BytesIO(content)
-    lines = io.TextIOWrapper(stream, encoding=encoding, errors="surrogateescape", newline="\n")  # type: ignore[type-var]
+    lines = io.TextIOWrapper(stream, encoding=encoding, errors="surrogateescape", newline="\n")
     places: list[int] = []
     width = 0
     try:

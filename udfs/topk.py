@@ -108,6 +108,4 @@ def _check(
     for name, vectors in (("queries", queries), ("items", items)):
         longest = float(np.sqrt(np.einsum("ij,ij->i", vectors, vectors).max(initial=0.0)))
         if not longest <= LONGEST_ROW:  # true for NaN as well
-            raise ValueError(
-                f"{name}: the longest row is {longest}, at most {LONGEST_ROW} expected; normalise"
-            )
+            raise ValueError(f"{name}: the longest row is {longest}, at most {LONGEST_ROW} expected; normalise")

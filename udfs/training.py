@@ -10,32 +10,26 @@ import math
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from udfs import encoder
-
-if TYPE_CHECKING:
-    import torch
+from udfs.contrastive import batches, contrastive_loss, embed
 
 COLUMNS = ("split", "user_id", "history", "item_text", "item_count")
 SECONDS_BETWEEN_LOGS = 5.0
 MAX_GRADIENT_NORM = 1.0
-BUCKET_BATCHES = (
-    8  # batches drawn together, then cut by length, so that a batch pads little; all of it seeded
-)
 
 
 @dataclass(frozen=True)
 class Metrics:
-    """How well the bought text is found among the distinct validation item texts: means, 0 to 1."""
+    """How well the bought text is found among all distinct item texts of the examples: means, 0 to 1."""
 
     recall_at_20: float
     mrr: float
@@ -105,9 +99,10 @@ def fine_tune(
     model.to(device)
     precision = encoder.serving_dtype(torch.device(device), "auto")
     train, validation = (examples[examples["split"] == split] for split in ("train", "validation"))
+    texts = list(dict.fromkeys(examples["item_text"]))  # also those bought in training only: a real catalogue
 
     def evaluate() -> Metrics:  # a copy, in serving precision: what is measured is what will be served
-        return validate(encoder.Encoder(deepcopy(model), tokenizer, settings, device), validation)
+        return validate(encoder.Encoder(deepcopy(model), tokenizer, settings, device), validation, texts)
 
     def share_of_rate(step: int) -> float:  # linear up, linear down; step counts from 0
         warmup = max(1, round(warmup_share * max_steps))
@@ -157,81 +152,16 @@ def fine_tune(
     return TrainingReport(step, best_step, len(train), len(validation), seconds, before, best, tuple(curve))
 
 
-@dataclass(frozen=True)
-class Batch:
-    """One step's b examples: token ids, log item popularity [b], pairs of one text or user [b, b]."""
+def validate(model: encoder.Encoder, examples: pd.DataFrame, texts: list[str]) -> Metrics:
+    """The metrics of one encoder, each purchase sought among `texts`, which hold every one of them.
 
-    histories: list[list[int]]
-    items: list[list[int]]
-    log_q: npt.NDArray[np.float32]
-    related: npt.NDArray[np.bool_]
-
-
-def batches(
-    train: pd.DataFrame, tokenizer: Any, settings: encoder.Settings, size: int, seed: int
-) -> Iterator[Batch]:
-    """An endless, seeded stream of batches; a pass draws each example at most once, in full batches only."""
-    history, histories = pd.factorize(train["history"])
-    item, items = pd.factorize(train["item_text"])
-    user = pd.factorize(train["user_id"])[0]
-    history_ids = encoder.token_ids(tokenizer, list(histories), settings.max_history_tokens)
-    item_ids = encoder.token_ids(tokenizer, list(items), settings.max_item_tokens)
-    # Counts, not shares: log(total) would shift all of a row's logits alike, which softmax does not see.
-    log_q = np.log(train["item_count"].to_numpy(np.float32))
-    lengths = np.array([len(ids) for ids in history_ids])[history]
-    draw = np.random.default_rng(seed)
-    while True:
-        order = draw.permutation(len(train))
-        drawn = np.arange(len(train)) // (size * BUCKET_BATCHES)  # bucket number of each place in the order
-        order = order[np.lexsort((lengths[order], drawn))]
-        full = [order[at : at + size] for at in range(0, len(order) - size + 1, size)]
-        for rows in (full[at] for at in draw.permutation(len(full))):
-            yield Batch(
-                histories=[history_ids[at] for at in history[rows]],
-                items=[item_ids[at] for at in item[rows]],
-                log_q=log_q[rows],
-                related=(item[rows, None] == item[rows]) | (user[rows, None] == user[rows]),
-            )
-
-
-def embed(model: Any, ids: list[list[int]], device: str) -> "torch.Tensor":
-    """One unit vector per row of ids, float32 [b, dims]: padded to the longest, pooled over real tokens."""
-    import torch
-
-    longest = max(len(row) for row in ids)
-    padded = torch.tensor([row + [0] * (longest - len(row)) for row in ids], device=device)
-    mask = torch.tensor([[1] * len(row) + [0] * (longest - len(row)) for row in ids], device=device)
-    hidden = model(input_ids=padded, attention_mask=mask).last_hidden_state.float() * mask.unsqueeze(-1)
-    return torch.nn.functional.normalize(hidden.sum(dim=1) / mask.sum(dim=1, keepdim=True), dim=-1)
-
-
-def contrastive_loss(
-    histories: "torch.Tensor",
-    items: "torch.Tensor",
-    temperature: float,
-    log_q: "torch.Tensor",
-    related: "torch.Tensor",
-) -> "torch.Tensor":
-    """The mean cross entropy, a scalar, of each history [b, d] choosing its own of the batch's items [b, d].
-
-    log_q [b], each item's log popularity, is taken off its logits: popular items are drawn as negatives more
-    often than they should be (Bengio & Senecal 2003; Yi et al. 2019). related [b, b] marks pairs that are no
-    negatives: the same text, or another purchase of the same user; its diagonal is ignored.
+    A tie counts against the encoder, so a collapsed one scores nothing.
     """
-    import torch
-
-    logits = histories @ items.T / temperature - log_q
-    own = torch.eye(len(items), dtype=torch.bool, device=items.device)
-    logits = logits.masked_fill(related & ~own, -math.inf)
-    return torch.nn.functional.cross_entropy(logits, torch.arange(len(items), device=items.device))
-
-
-def validate(model: encoder.Encoder, examples: pd.DataFrame) -> Metrics:
-    """The metrics of one encoder; a tie counts against it, so a collapsed model scores nothing."""
     history, histories = pd.factorize(examples["history"])
-    item, items = pd.factorize(examples["item_text"])
+    place = {text: number for number, text in enumerate(texts)}
+    item = examples["item_text"].map(place).to_numpy()
     queries = model.encode(list(histories), model.settings.max_history_tokens)
-    candidates = model.encode(list(items), model.settings.max_item_tokens)
+    candidates = model.encode(texts, model.settings.max_item_tokens)
     ranks = np.empty(len(examples))
     order = np.argsort(history, kind="stable")
     borders = np.flatnonzero(np.diff(history[order])) + 1

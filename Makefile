@@ -1,0 +1,99 @@
+# Nightshelf. `make run` sets everything up and runs a night; `make help` lists the rest.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+CONF ?= conf/complete_journey.toml
+RUN_DATE ?= 2017-12-03
+RAW ?=
+PYTHON ?= python3
+DEFAULT_CONF := conf/complete_journey.toml
+
+export PATH := $(CURDIR)/.venv/bin:$(CURDIR)/build/uv/bin:$(PATH)
+export PYTHONPATH :=
+export HF_HUB_OFFLINE := 1
+export TOKENIZERS_PARALLELISM := false
+export PYTHONWARNINGS := ignore::FutureWarning
+
+NIGHT = python -m jobs.night --run-date $(RUN_DATE) --conf $(CONF) $(if $(RAW),--landing $(RAW))
+
+## What a person does
+
+.PHONY: run
+run: setup example  ## Everything: set up, prepare the example, train if there is no model yet, run the night of RUN_DATE
+	@$(NIGHT) --train missing
+
+.PHONY: night
+night: setup example  ## Run the night of RUN_DATE with the newest model that was promoted by then
+	@$(NIGHT)
+
+.PHONY: train
+train: setup example  ## Train and register a model on what was known on RUN_DATE
+	@$(NIGHT) --train always --only training
+
+.PHONY: sql
+sql: setup  ## Run Q="SELECT ..." with every table named <layer>.<table>
+	@python -m jobs.sql --conf $(CONF) --query "$(Q)"
+
+.PHONY: flow
+flow: setup  ## Draw the whole night from jobs/flow.py: text here, SVG in docs/flow.svg
+	@python -m jobs.draw_flow --svg docs/flow.svg
+
+.PHONY: docs
+docs: setup  ## Write docs/tables.md from schemas/
+	@python -m jobs.draw_flow --tables docs/tables.md
+
+## What a developer does
+
+.PHONY: test
+test: setup airflow-env  ## Run every test
+	@python -m pytest
+
+.PHONY: check
+check: setup  ## Lint, formatting and types; changes nothing
+	@ruff check . && ruff format --check . && mypy
+
+.PHONY: fix
+fix: setup  ## Mend what lint and formatting can mend
+	@ruff check --fix . ; ruff format .
+
+.PHONY: golden
+golden: setup airflow-env  ## Rewrite the golden files, docs/flow.svg and docs/tables.md; review them as a diff
+	@python -m jobs.draw_flow --svg docs/flow.svg --tables docs/tables.md > /dev/null
+	@GOLDEN=1 python -m pytest -k golden
+
+.PHONY: clean
+clean:  ## Remove the lakes, landings and logs (not the environments)
+	rm -rf lake landing logs
+
+.PHONY: help
+help:  ## List the targets
+	@awk -F ':.*## ' '/^## /{print "\n" substr($$0, 4)} /^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo; echo "Settings: CONF=$(CONF) RUN_DATE=$(RUN_DATE) RAW=<folder of raw files> Q=<SQL>"
+
+## What happens by itself
+
+.PHONY: setup
+setup: java .venv/.synced .venv/.jars  ## Set up what the jobs need: .venv from uv.lock, Spark's jars, checked weights
+
+.PHONY: java
+java:
+	@java=$${JAVA_HOME:+$$JAVA_HOME/bin/}java; \
+	version=$$("$$java" -version 2>&1 | sed -n 's/.*version "\([0-9]*\).*/\1/p' | head -n 1); \
+	if [ "$${version:-0}" -lt 17 ]; then \
+	  echo "Nightshelf needs Java 17 or 21 for Spark, and found $${version:-none}: install one (Debian: apt install openjdk-17-jre-headless) or set JAVA_HOME." >&2; exit 2; fi
+
+.venv/.synced: pyproject.toml uv.lock
+	@command -v uv > /dev/null || { echo "Installing uv into build/uv ..."; $(PYTHON) -m pip install -q --disable-pip-version-check --target build/uv uv==0.13.9; }
+	@echo "Setting up .venv from uv.lock (a few GB the first time) ..."
+	@env -u PYTHONPATH uv sync --frozen && touch $@
+
+.venv/.jars: conf/spark-local.conf .venv/.synced
+	@echo "Fetching Spark's jars and checking the BERT weights ..."
+	@python -m jobs.doctor --conf $(DEFAULT_CONF) && touch $@
+
+.PHONY: example
+example: .venv/.synced
+ifeq ($(CONF)$(RAW),$(DEFAULT_CONF))
+	@python -m examples.complete_journey --out landing/complete_journey
+endif

@@ -1,0 +1,20 @@
+"""The week's training: a new model from every day up to Saturday.
+
+It starts on Sunday at 06:00, four hours after the night that brings Saturday in.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from airflow.sdk import DAG
+
+# The repository that this file lies in, so that DAGs and jobs are always of one version.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from dags.submit import DAG_SETTINGS, every, submit_all
+from jobs.flow import TRAINING
+
+with DAG("nightshelf_training", schedule=every("0 6 * * 0"), doc_md=__doc__, **DAG_SETTINGS):
+    submit_all(TRAINING)

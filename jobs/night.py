@@ -1,0 +1,87 @@
+"""A whole night in one Spark session: every job in the flow's order, through the same code as a spark-submit each.
+
+`python -m jobs.night --run-date 2017-12-03 --conf conf/complete_journey.toml [--train never|missing|always]`
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from jobs import launch, mapping, progress, runtime, summary
+from jobs.conf import ConfError, Deployment, load
+from jobs.flow import INTAKE, NIGHT, SCORING, TRAINING, Job
+
+
+def run_jobs(lake: runtime.Lake, jobs: Sequence[Job], run_date: dt.date, since: dt.date | None) -> list[launch.Outcome]:
+    """Run jobs one after the other, each shown while it runs; the first that fails ends the night."""
+    outcomes = []
+    for job in jobs:
+        with progress.watching(lake.spark, job.name):
+            outcome = launch.run(job.name, lake, run_date, since=since)
+        rows = ", ".join(f"{table} {count:,}" for table, count in outcome.rows.items())
+        progress.console.print(
+            f"  {job.name:<30} {outcome.seconds:6.1f} s  {rows or 'nothing new'}", markup=False, soft_wrap=True
+        )
+        outcomes.append(outcome)
+    return outcomes
+
+
+def run_night(
+    deployment: Deployment,
+    run_date: dt.date,
+    *,
+    train: str = "never",
+    only: str = "night",
+    since: dt.date | None = None,
+) -> None:
+    """The night of one date, or only its `intake` or its `training`; prints what a person wants to know of it.
+
+    `train`: 'missing' trains first when no promoted model has seen data up to run_date only, 'always' trains anyway.
+    """
+    launch.check_settings(deployment)
+    progress.console.print(f"Nightshelf: {deployment.name}, night of {run_date}. Starting Spark ...", markup=False)
+    log_file = Path("logs") / f"spark-{deployment.name}.log"
+    spark = runtime.session(deployment, log_file=log_file)
+    lake = runtime.Lake(spark, deployment)
+    mapping.check_mappings(spark, deployment)
+    outcomes = run_jobs(lake, INTAKE, run_date, since)
+    if train == "always" or (train == "missing" and not _has_model(lake, run_date)):
+        outcomes += run_jobs(lake, TRAINING, run_date, None)
+    if only == "night":
+        if train == "never":
+            lake.promoted_model(run_date)  # says at once what is missing, instead of after the histories
+        outcomes += run_jobs(lake, SCORING, run_date, None)
+        summary.show(lake, run_date, outcomes)
+
+
+def _has_model(lake: runtime.Lake, run_date: dt.date) -> bool:
+    try:
+        lake.promoted_model(run_date)
+    except ConfError:
+        return False
+    return True
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Parse the flags, run the night; the exit code of design.md."""
+    parser = argparse.ArgumentParser(
+        prog="jobs.night", description=f"The night: {', '.join(job.name for job in NIGHT)}"
+    )
+    launch.common_flags(parser)
+    parser.add_argument("--train", choices=("never", "missing", "always"), default="never", help="train a model first")
+    parser.add_argument("--only", choices=("night", "training"), default="night", help="training: stop after it")
+    given = parser.parse_args(arguments)
+
+    def act() -> None:
+        deployment = load(given.conf, landing=given.landing)
+        run_night(deployment, given.run_date, train=given.train, only=given.only, since=given.since)
+
+    return launch.exit_code(act)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,99 @@
+"""What a person reads in the morning: rows in, kept, rejected and why; what was scored; three users' lists."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+from rich.console import Console
+from rich.table import Table
+
+from jobs.launch import Outcome
+from jobs.runtime import Lake
+from jobs.top_n import top_n
+
+SHOWN_USERS = 3
+SHOWN_ITEMS = 10
+SHOWN_PURCHASES = 5
+
+
+def show(lake: Lake, run_date: dt.date, outcomes: Sequence[Outcome]) -> None:
+    """Print the night's summary to stdout."""
+    console = Console(highlight=False, width=None if Console().is_terminal else 120)
+    users = lake.deployment.users
+
+    def night(table: str) -> DataFrame:
+        return lake.up_to(table, run_date).where(F.col("run_date") == F.lit(run_date))
+
+    console.rule(f"{lake.deployment.name}, night of {run_date}")
+    for kind, note in (("events", "all days up to the night"), ("items", "the catalogue as of the night")):
+        everything = night if kind == "items" else (lambda table: lake.up_to(table, run_date))
+        rejected = everything(f"silver.rejected_{kind}")
+        rows_in = lake.up_to(f"bronze.{kind}", run_date).count()
+        lost = rejected.count()
+        console.print(f"{kind}: {rows_in:,} rows in = {rows_in - lost:,} kept + {lost:,} rejected  ({note})")
+        reasons = rejected.select(F.explode("reasons").alias("reason")).groupBy("reason").count()
+        for row in reasons.orderBy(F.desc("count"), "reason").take(8):
+            console.print(f"    {row['count']:>9,}  {row['reason']}", markup=False)
+
+    lists = night("gold.recommendations").persist()
+    scored_users, scored_items = lists.select("user_id").distinct().count(), night("features.item_vectors").count()
+    console.print(
+        f"scored: {scored_users:,} {users}, {scored_items:,} items; {lists.count():,} recommendations of "
+        f"{lists.select('item_id').distinct().count():,} different items; model {outcomes[-1].model_version or _version(lists)}"
+    )
+    seconds = Table("job", "seconds", "rows written", title="seconds per job", title_justify="left")
+    for outcome in outcomes:
+        rows = ", ".join(f"{table} {count:,}" for table, count in outcome.rows.items())
+        seconds.add_row(outcome.job, f"{outcome.seconds:.1f}", rows)
+    seconds.add_row("all", f"{sum(outcome.seconds for outcome in outcomes):.1f}", "")
+    console.print(seconds)
+    _show_users(console, lake, run_date, night, lists)
+
+    tables = "\n".join(f"    {lake.path(name)}" for name in sorted({t for o in outcomes for t in o.rows}))
+    console.print(f"tables:\n{tables}", markup=False, soft_wrap=True)
+    console.print(f"checks: {lake.deployment.lake}/data_docs/{run_date}/*.html", markup=False, soft_wrap=True)
+    path = lake.path("gold.recommendations")
+    rest = f"WHERE run_date = '{run_date}' AND user_id = '{_first_user(lists)}' ORDER BY rank;"
+    console.print(f"DuckDB:    SELECT * FROM delta_scan('{path}') {rest}", markup=False, soft_wrap=True)
+    console.print(f"Spark SQL: SELECT * FROM delta.`{path}` {rest}", markup=False, soft_wrap=True)
+
+
+def _version(lists: DataFrame) -> str:
+    row = lists.select("model_version").first()
+    return str(row[0]) if row else "none"
+
+
+def _first_user(lists: DataFrame) -> str:
+    row = lists.agg(F.min("user_id")).first()
+    return str(row[0]) if row else ""
+
+
+def _show_users(console: Console, lake: Lake, run_date: dt.date, night: object, lists: DataFrame) -> None:
+    """Three users, chosen by hash: their last purchases and their first recommendations."""
+    assert callable(night)
+    chosen = lists.select("user_id").distinct().orderBy(F.xxhash64("user_id"), "user_id").limit(SHOWN_USERS)
+    users = [row["user_id"] for row in chosen.collect()]
+    titles = night("silver.items").select("item_id", "title")
+    events = lake.up_to("silver.events", run_date).where(
+        F.col("user_id").isin(users) & (F.col("event_type") == "purchase")
+    )
+    last = top_n(events, ["user_id"], [F.desc("occurred_at"), "item_id", "event_id"], SHOWN_PURCHASES, rank="place")
+    bought = last.join(titles, "item_id", "left").orderBy("user_id", "place").collect()
+    listed = (
+        lists.where(F.col("user_id").isin(users) & (F.col("rank") <= SHOWN_ITEMS))
+        .join(titles, "item_id", "left")
+        .orderBy("user_id", "rank")
+        .collect()
+    )
+    for user in users:
+        purchases = "; ".join(f"{row['event_date']} {row['title']}" for row in bought if row["user_id"] == user)
+        table = Table(
+            "rank", "item", "", "score", "reason", title=f"{user} last bought: {purchases}", title_justify="left"
+        )
+        for row in listed:
+            if row["user_id"] == user:
+                table.add_row(str(row["rank"]), row["item_id"], row["title"], f"{row['score']:.3f}", row["reason"])
+        console.print(table)

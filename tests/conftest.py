@@ -1,0 +1,79 @@
+"""One Spark session for the whole run; test rows filled in from the contract; a tiny shop on disk."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pyspark.sql import DataFrame, SparkSession
+
+from jobs import runtime
+from jobs.conf import Deployment, load
+from schemas.contract import Table
+from schemas.derive import example_rows
+from tests import tiny_shop
+
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+
+Rows = Callable[..., DataFrame]
+
+
+@pytest.fixture(scope="session")
+def session_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("session")
+
+
+@pytest.fixture(scope="session")
+def deployment(session_root: Path) -> Deployment:
+    """A deployment for tests that need one but no files."""
+    return load(tiny_shop.make(session_root, days=1))
+
+
+@pytest.fixture(scope="session")
+def spark(deployment: Deployment, session_root: Path) -> Iterator[SparkSession]:
+    session = runtime.session(deployment, log_file=session_root / "spark.log")
+    yield session
+    session.stop()
+
+
+@pytest.fixture
+def rows(spark: SparkSession) -> Rows:
+    """`rows(EVENTS, {"user_id": "u1"})`: a frame of sound rows of a table, what matters stated, the rest filled in."""
+
+    def make(table: Table, *stated: Mapping[str, Any]) -> DataFrame:
+        schema = ", ".join(f"`{column.name}` {column.type}" for column in table.columns)
+        filled = [tuple(row[name] for name in table.column_names) for row in example_rows(table, *stated)]
+        return spark.createDataFrame(filled, schema)
+
+    return make
+
+
+@pytest.fixture
+def tiny_shop_conf(tmp_path: Path) -> Path:
+    """A tiny shop of sixteen days on disk, nothing run yet."""
+    return tiny_shop.make(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def trained_shop(tmp_path_factory: pytest.TempPathFactory, spark: SparkSession) -> Path:
+    """The root of a tiny shop whose night of day 13 has been run, model and all. Copy it before you change it."""
+    from jobs import night
+
+    root = tmp_path_factory.mktemp("trained")
+    conf = tiny_shop.make(root)
+    assert night.main(["--run-date", str(tiny_shop.day(13)), "--conf", str(conf), "--train", "missing"]) == 0
+    return root
+
+
+@pytest.fixture
+def shop(trained_shop: Path, tmp_path: Path) -> Path:
+    """The TOML file of a private copy of the trained shop."""
+    root = tmp_path / "shop"
+    shutil.copytree(trained_shop, root)
+    conf = root / "tiny_shop.toml"
+    conf.write_text(conf.read_text().replace(str(trained_shop), str(root)))
+    return conf
