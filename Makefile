@@ -27,6 +27,10 @@ run: setup example  ## Everything: set up, prepare the example, train if there i
 night: setup example  ## Run the night of RUN_DATE with the newest model that was promoted by then
 	@$(NIGHT)
 
+.PHONY: airflow-night
+airflow-night: setup airflow-env example  ## Run the night of RUN_DATE as Airflow does, a spark-submit each
+	@$(AIRFLOW) dags test nightshelf_nightly --conf '{"run_date": "$(RUN_DATE)"}'
+
 .PHONY: train
 train: setup example  ## Train and register a model on what was known on RUN_DATE
 	@$(NIGHT) --train always --only training
@@ -91,6 +95,23 @@ java:
 .venv/.jars: conf/spark-local.conf .venv/.synced
 	@echo "Fetching Spark's jars and checking the BERT weights ..."
 	@python -m jobs.doctor --conf $(DEFAULT_CONF) && touch $@
+
+AIRFLOW = env AIRFLOW_HOME=$(CURDIR)/.airflow AIRFLOW__CORE__DAGS_FOLDER=$(CURDIR)/dags \
+  AIRFLOW__CORE__LOAD_EXAMPLES=False NIGHTSHELF_CONF=$(CONF) .venv-airflow/bin/airflow
+
+.PHONY: airflow-env
+airflow-env: .airflow/airflow.db  ## Set up Airflow in .venv-airflow and check that the DAGs import
+
+.venv-airflow/.synced: dags/requirements.txt | .venv/.synced
+	@echo "Setting up .venv-airflow from dags/requirements.txt ..."
+	@uv venv -q --clear --python 3.11 .venv-airflow
+	@uv pip sync -q --python .venv-airflow/bin/python dags/requirements.txt && touch $@
+
+.airflow/airflow.db: .venv-airflow/.synced
+	@mkdir -p .airflow
+	@$(AIRFLOW) db migrate > .airflow/migrate.log 2>&1 || { cat .airflow/migrate.log >&2; exit 1; }
+	@$(AIRFLOW) dags list-import-errors --local > .airflow/import.log 2>&1 || { cat .airflow/import.log >&2; exit 1; }
+	@touch $@
 
 .PHONY: example
 example: .venv/.synced

@@ -93,7 +93,8 @@ def as_svg(jobs: Sequence[Job]) -> str:
         x, y = corner(node)
         colour = COLOURS["job" if node in names else node.split(".")[0]]
         parts.append(
-            f'<rect x="{x:.0f}" y="{y:.0f}" width="{BOX_WIDTH}" height="{BOX_HEIGHT}" rx="{0 if node in names else 12}" '
+            f'<rect x="{x:.0f}" y="{y:.0f}" width="{BOX_WIDTH}" height="{BOX_HEIGHT}" '
+            f'rx="{0 if node in names else 12}" '
             f'fill="{colour}" stroke="#555555"/><text x="{x + BOX_WIDTH / 2:.0f}" y="{y + 19:.0f}" '
             f'text-anchor="middle">{escape(node)}</text>'
         )

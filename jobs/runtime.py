@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from delta.tables import DeltaTable
-from pyspark.errors import AnalysisException
+from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
 
@@ -238,7 +238,8 @@ class Lake:
                 day = dt.date.fromisoformat(match.group(1) if match else "")
             except ValueError:
                 raise ConfError(
-                    f"{name}: no date (YYYY-MM-DD) in the file's name where sources.{kind}.day = {source.day!r} looks for it"
+                    f"{name}: no date (YYYY-MM-DD) in the file's name where "
+                    f"sources.{kind}.day = {source.day!r} looks for it"
                 ) from None
             found.append(RawFile(kind, day, name, uri))
         return sorted(found, key=lambda file: (file.day, file.name))
@@ -344,7 +345,7 @@ def ship(spark: SparkSession, model: Model) -> None:
 
 
 def days_predicate(days: Sequence[dt.date]) -> str:
-    """The SQL that is true of these run_dates, neighbouring days as one range. (Delta 4.4 cannot resolve BETWEEN here.)"""
+    """The SQL that is true of these run_dates, neighbouring days as one range (Delta cannot resolve BETWEEN here)."""
     ranges: list[list[dt.date]] = []
     for day in sorted(days):
         if ranges and day - ranges[-1][1] == dt.timedelta(days=1):
@@ -363,8 +364,6 @@ def expression_problem(frame: DataFrame, expression: str) -> str | None:
     """Why Spark cannot make sense of an SQL expression over these columns; None where it can."""
     try:
         frame.select(F.expr(expression)).schema  # noqa: B018 (the analysis is the point)
-    except AnalysisException as error:
-        return str(error).split("\n")[0]
-    except Exception as error:  # a ParseException of some versions is no AnalysisException
+    except PySparkException as error:
         return str(error).strip().split("\n")[0]
     return None

@@ -42,7 +42,7 @@ def show(lake: Lake, run_date: dt.date, outcomes: Sequence[Outcome]) -> None:
     scored_users, scored_items = lists.select("user_id").distinct().count(), night("features.item_vectors").count()
     console.print(
         f"scored: {scored_users:,} {users}, {scored_items:,} items; {lists.count():,} recommendations of "
-        f"{lists.select('item_id').distinct().count():,} different items; model {outcomes[-1].model_version or _version(lists)}"
+        f"{lists.select('item_id').distinct().count():,} different items; model {_version(lists)}"
     )
     seconds = Table("job", "seconds", "rows written", title="seconds per job", title_justify="left")
     for outcome in outcomes:

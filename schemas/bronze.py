@@ -25,14 +25,14 @@ FILES = Table(
     "one raw file that was read, and how it was found",
     (
         RUN_DATE,
-        Column("source", "STRING", "Which source of the deployment it belongs to: events, items, ..."),
+        Column("source", "STRING", "Which source of the deployment it belongs to, such as events"),
         SOURCE_FILE,
         Column("bytes", "BIGINT", "Size of the file as it landed", rules=(between(0, None),)),
         Column("sha256", "STRING", "Hash of the file as it landed"),
         Column("record_count", "BIGINT", "Records in the file, the header not counted", rules=(between(0, None),)),
         Column("unreadable_count", "BIGINT", "Records that could not be read into fields", rules=(between(0, None),)),
         Column("extra_columns", "ARRAY<STRING>", "Columns of the file that the deployment does not name"),
-        Column("problem", "STRING", "Why the file as a whole cannot be read: wrong header, truncated, ...", True),
+        Column("problem", "STRING", "Why the file as a whole cannot be read, such as a wrong header", True),
     ),
     key=("source", "source_file"),
     extra_checks=(

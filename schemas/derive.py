@@ -98,8 +98,9 @@ def example_rows(table: Table, *stated: Mapping[str, Any]) -> list[dict[str, Any
         if unknown := set(values) - set(table.column_names):
             raise KeyError(f"{table.name} has no column {sorted(unknown)}")
         row = {name: example_value(table, name) for name in table.column_names}
-        row |= {name: f"{name}-{number}" for name in table.key if table.column(name).type == "STRING"}
-        row |= {name: number + 1 for name in table.key if table.column(name).type == "BIGINT"}
+        free = [name for name in table.key if not any(rule.name == "known" for rule in table.column(name).rules)]
+        row |= {name: f"{name}-{number}" for name in free if table.column(name).type == "STRING"}
+        row |= {name: number + 1 for name in free if table.column(name).type == "BIGINT"}
         rows.append(row | dict(values))
     return rows
 

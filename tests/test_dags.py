@@ -1,0 +1,237 @@
+"""The DAGs: which day a run is about, and what Airflow, in its own environment, makes of them."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dags.run_date import resolve_run_date
+from jobs.flow import JOBS, NIGHT, TRAINING, Job, edges
+from tests import tiny_shop
+
+REPO = Path(__file__).resolve().parents[1]
+AIRFLOW_BIN = REPO / ".venv-airflow" / "bin"
+GOLDEN = REPO / "tests" / "golden"
+FLOWS = {"nightshelf_nightly": NIGHT, "nightshelf_training": TRAINING}
+
+
+def moment(text: str) -> dt.datetime:
+    return dt.datetime.fromisoformat(text)
+
+
+# Which day
+
+LATER = moment("2026-11-22T09:30+00:00")
+
+
+def test_a_scheduled_run_is_about_the_day_whose_interval_has_ended() -> None:
+    start, end = moment("2017-12-03T02:00+00:00"), moment("2017-12-04T02:00+00:00")
+    day = resolve_run_date(None, timezone="UTC", run_after=end, logical_date=start, data_interval_end=end)
+    assert day == dt.date(2017, 12, 3)
+
+
+def test_a_backfilled_run_is_about_its_own_day_however_late_it_runs() -> None:
+    start, end = moment("2017-12-03T02:00+00:00"), moment("2017-12-04T02:00+00:00")
+    day = resolve_run_date(None, timezone="UTC", run_after=LATER, logical_date=start, data_interval_end=end)
+    assert day == dt.date(2017, 12, 3)
+
+
+def test_the_day_that_a_manual_run_asks_for_wins() -> None:
+    now = {"run_after": LATER, "logical_date": LATER, "data_interval_end": moment("2026-11-22T02:00+00:00")}
+    assert resolve_run_date("2017-12-03", timezone="UTC", **now) == dt.date(2017, 12, 3)
+
+
+def test_a_manual_run_that_asks_for_none_is_about_yesterday() -> None:
+    end = moment("2026-11-22T02:00+00:00")
+    day = resolve_run_date(None, timezone="UTC", run_after=LATER, logical_date=LATER, data_interval_end=end)
+    assert day == dt.date(2026, 11, 21)
+
+
+def test_a_logical_date_without_an_interval_stands_for_itself() -> None:
+    asked = moment("2017-12-04T10:00+00:00")
+    assert resolve_run_date(None, timezone="UTC", run_after=LATER, logical_date=asked) == dt.date(2017, 12, 3)
+
+
+@pytest.mark.parametrize(
+    ("due", "day"),
+    [
+        ("2026-11-22T00:10+00:00", "2026-11-21"),  # the day's last file landed just after its end
+        ("2026-11-21T23:50+00:00", "2026-11-20"),  # it landed early: the 21st is not over
+    ],
+)
+def test_a_run_that_an_asset_started_is_about_the_last_day_that_is_over(due: str, day: str) -> None:
+    assert resolve_run_date(None, timezone="UTC", run_after=moment(due)) == dt.date.fromisoformat(day)
+
+
+@pytest.mark.parametrize(
+    ("timezone", "end", "day"),
+    [
+        # 02:00 by the shop's clock, as Airflow hands it over: in UTC.
+        ("America/Los_Angeles", "2017-12-04T10:00+00:00", "2017-12-03"),
+        ("Asia/Tokyo", "2017-12-03T17:00+00:00", "2017-12-03"),  # the UTC day is the 3rd, Tokyo's the 4th
+        ("Pacific/Kiritimati", "2017-12-03T12:00+00:00", "2017-12-03"),
+        ("Europe/Berlin", "2017-03-26T01:00+00:00", "2017-03-25"),  # 03:00: there is no 02:00 in that night
+        ("Europe/Berlin", "2017-10-29T01:00+00:00", "2017-10-28"),  # the second 02:00 of that night
+    ],
+)
+def test_days_are_the_shop_s_not_utc_s(timezone: str, end: str, day: str) -> None:
+    found = resolve_run_date(None, timezone=timezone, run_after=LATER, data_interval_end=moment(end))
+    assert found == dt.date.fromisoformat(day)
+
+
+@pytest.mark.parametrize("text", ["", "yesterday", "03.12.2017", "2017-12-32", "2017-12-03T00:00:00"])
+def test_what_is_no_date_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="write it YYYY-MM-DD"):
+        resolve_run_date(text, timezone="UTC", run_after=LATER)
+
+
+def test_a_moment_that_may_be_any_day_is_refused() -> None:
+    with pytest.raises(ValueError, match="no offset"):
+        resolve_run_date(None, timezone="UTC", run_after=moment("2017-12-04T02:00"))
+
+
+# What Airflow makes of the DAGs
+
+# Schedule, timezone, the moment at which a run is scheduled or triggered; the run_date of either.
+INTERVALS = [
+    ("0 2 * * *", "UTC", "2017-12-04T02:00+00:00", "2017-12-03", "2017-12-03"),
+    ("0 2 * * *", "UTC", "2017-12-04T23:59+00:00", "2017-12-04", "2017-12-03"),
+    ("0 2 * * *", "UTC", "2017-12-03T00:00+00:00", "2017-12-02", "2017-12-01"),  # `dags test <dag> 2017-12-03`
+    ("0 2 * * *", "Asia/Tokyo", "2017-12-03T17:00+00:00", "2017-12-03", "2017-12-03"),
+    ("0 2 * * *", "Europe/Berlin", "2017-03-26T12:00+00:00", "2017-03-26", "2017-03-25"),
+    ("0 2 * * *", "Europe/Berlin", "2017-10-29T12:00+00:00", "2017-10-29", "2017-10-28"),
+    ("0 6 * * 0", "UTC", "2017-12-03T06:00+00:00", "2017-12-02", "2017-12-02"),  # Sunday's training sees Saturday
+]
+
+
+def airflow_environment(home: Path, **more: str) -> dict[str, str]:
+    """A bare environment: what a deployment exports must not change what the tests see."""
+    kept = {key: os.environ[key] for key in ("PATH", "HOME", "JAVA_HOME", "LANG") if key in os.environ}
+    settings = {
+        "AIRFLOW_HOME": str(home),
+        "AIRFLOW__CORE__DAGS_FOLDER": str(REPO / "dags"),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+    }
+    return kept | settings | more
+
+
+def airflow(*command: str, environment: dict[str, str], cwd: Path, seconds: int) -> str:
+    """What a program of Airflow's environment printed; its last lines where it failed."""
+    done = subprocess.run(
+        [str(AIRFLOW_BIN / command[0]), *command[1:]],
+        cwd=cwd,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=seconds,
+    )
+    assert done.returncode == 0, done.stdout[-8000:]
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def airflow_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    if not (AIRFLOW_BIN / "airflow").exists():
+        pytest.skip("Airflow's environment .venv-airflow is missing; `make airflow-env` makes it")
+    return tmp_path_factory.mktemp("airflow")
+
+
+@pytest.fixture(scope="module")
+def report(airflow_home: Path) -> dict[str, Any]:
+    """What probe_dags.py found out, from a folder that is not the repository."""
+    output = airflow_home / "report.json"
+    asked = json.dumps([one[:3] for one in INTERVALS])
+    probe = str(REPO / "tests" / "probe_dags.py")
+    environment = airflow_environment(airflow_home)
+    airflow("python", probe, str(output), asked, environment=environment, cwd=airflow_home, seconds=120)
+    found: dict[str, Any] = json.loads(output.read_text())
+    return found
+
+
+def test_the_dags_import(report: dict[str, Any]) -> None:
+    assert report["import_errors"] == {}
+    assert set(report["dags"]) == set(FLOWS)
+
+
+def test_parsing_them_imports_nothing_heavy(report: dict[str, Any]) -> None:
+    assert report["heavy"] == []
+
+
+@pytest.mark.parametrize("dag_id", FLOWS)
+def test_tasks_and_edges_are_those_of_the_flow(report: dict[str, Any], dag_id: str) -> None:
+    found = report["dags"][dag_id]
+    assert set(found["calls"]) == {job.name for job in FLOWS[dag_id]}
+    assert sorted(map(tuple, found["edges"])) == edges(FLOWS[dag_id])
+
+
+@pytest.mark.parametrize("dag_id", FLOWS)
+def test_a_dag_runs_once_at_a_time_on_complete_intervals(report: dict[str, Any], dag_id: str) -> None:
+    found = report["dags"][dag_id]
+    cron = {"nightshelf_nightly": "0 2 * * *", "nightshelf_training": "0 6 * * 0"}[dag_id]
+    assert found["schedule"] == ["CronDataIntervalTimetable", cron, "UTC"]
+    assert found["max_active_runs"] == 1
+    assert not found["catchup"]
+    assert set(found["retries"]) == {2}
+
+
+@pytest.mark.parametrize("number", range(len(INTERVALS)))
+def test_the_intervals_that_airflow_gives_lead_to_the_day(report: dict[str, Any], number: int) -> None:
+    _, timezone, _, scheduled, manual = INTERVALS[number]
+    ends = report["intervals"][number]
+    found = {
+        kind: resolve_run_date(None, timezone=timezone, run_after=LATER, data_interval_end=moment(end)).isoformat()
+        for kind, end in ends.items()
+    }
+    assert found == {"scheduled": scheduled, "manual": manual}
+
+
+@pytest.mark.parametrize(("dag_id", "job"), [(dag_id, job) for dag_id, flow in FLOWS.items() for job in flow])
+def test_golden_spark_submit_line(report: dict[str, Any], dag_id: str, job: Job) -> None:
+    arguments = report["dags"][dag_id]["calls"][job.name]["arguments"]
+    line = shlex.join(["spark-submit", *(argument.removeprefix(f"{REPO}/") for argument in arguments)])
+    readable = line.replace(" --", " \\\n  --").replace(" jobs/", " \\\n  jobs/") + "\n"
+    golden = GOLDEN / f"spark_submit_{job.name}.txt"
+    if os.environ.get("GOLDEN"):
+        golden.parent.mkdir(exist_ok=True)
+        golden.write_text(readable)
+    assert readable == golden.read_text(), f"{golden.name} differs; `make golden` rewrites it"
+
+
+def test_every_golden_line_belongs_to_a_job() -> None:
+    assert {file.stem.removeprefix("spark_submit_") for file in GOLDEN.glob("spark_submit_*.txt")} == set(JOBS)
+
+
+def test_spark_submit_runs_in_the_jobs_environment(report: dict[str, Any]) -> None:
+    calls = [call for dag in report["dags"].values() for call in dag["calls"].values()]
+    assert all(call["environment"] == [f"{report['jobs_bin']}/python", str(REPO)] for call in calls)
+
+
+def test_only_what_may_go_away_is_retried(report: dict[str, Any]) -> None:
+    outcomes = report["outcomes"]
+    assert outcomes["0"] == "success"
+    assert outcomes["1"] == outcomes["137"] == "retry"
+    assert outcomes["2"].startswith("failed: ingest_logs: wrong usage or configuration")
+    assert outcomes["3"].startswith("failed: ingest_logs: the data broke its contract")
+
+
+@pytest.mark.slow
+def test_a_whole_night_under_airflow(airflow_home: Path, tiny_shop_conf: Path, tmp_path: Path) -> None:
+    """Every job a spark-submit of its own, on a shop that has been read and has a model."""
+    date = tiny_shop.day(tiny_shop.DAYS - 1).isoformat()
+    train = [sys.executable, "-m", "jobs.night", "--only", "training", "--train", "missing"]
+    subprocess.run([*train, "--run-date", date, "--conf", str(tiny_shop_conf)], cwd=REPO, check=True, timeout=600)
+    home = tmp_path / "airflow"  # its own: only this test needs the database
+    environment = airflow_environment(home, NIGHTSHELF_CONF=str(tiny_shop_conf))
+    airflow("airflow", "db", "migrate", environment=environment, cwd=tmp_path, seconds=120)
+    night = ["dags", "test", "nightshelf_nightly", "--conf", json.dumps({"run_date": date})]
+    log = airflow("airflow", *night, environment=environment, cwd=tmp_path, seconds=1200)
+    assert "state=success, run_type=manual" in log

@@ -1,0 +1,125 @@
+"""The page that everything derives from: jobs as declared are jobs as written, and nobody reaches over a wall."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import subprocess
+import sys
+
+import pytest
+
+from jobs import draw_flow, flow, launch
+from jobs.flow import INTAKE, JOBS, NIGHT, SCORING, TRAINING
+from schemas import TABLES
+from tests.tiny_shop import REPO
+
+
+@pytest.mark.parametrize("job", JOBS.values(), ids=lambda job: job.name)
+def test_a_jobs_parameters_are_its_reads(job):
+    function = launch.function_of(job.name)
+    parameters = inspect.signature(function, eval_str=True).parameters.values()
+    positional = [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
+    assert positional == [read.parameter for read in job.reads]
+    knobs = launch.knobs_of(function)
+    assert all(p.default is not p.empty and p.annotation in (int, float, str, bool) for p in knobs.values())
+    assert inspect.getdoc(function)
+
+
+def test_every_table_is_written_by_one_job_and_exists():
+    written = [table for job in JOBS.values() for table in job.writes]
+    assert len(written) == len(set(written))
+    assert set(written) | {"ops.runs", "ops.checks"} == set(TABLES)
+    for job in JOBS.values():
+        for read in job.reads:
+            assert read.table in TABLES or read.window == "files"
+
+
+def test_the_declared_order_respects_every_edge():
+    names = [job.name for job in NIGHT]
+    for earlier, later in flow.edges(NIGHT):
+        assert names.index(earlier) < names.index(later), (earlier, later)
+    assert INTAKE + SCORING == NIGHT
+
+
+def test_edges_are_what_tables_say():
+    pairs = flow.edges(NIGHT)
+    assert ("ingest_logs", "clean_events") in pairs
+    assert ("clean_items", "clean_events") in pairs
+    assert ("generate_candidates", "rank_recommendations") in pairs
+    assert ("encode_items", "encode_items") not in pairs  # yesterday's vectors are no edge of tonight
+    assert not any("ops.models" in job.writes for job in NIGHT)
+    assert flow.edges(TRAINING) == []
+
+
+def test_golden_picture_and_page_are_current():
+    hint = "run `make golden` and review the diff"
+    assert (REPO / "docs" / "flow.svg").read_text() == draw_flow.as_svg(NIGHT + TRAINING), hint
+    assert (REPO / "docs" / "tables.md").read_text() == draw_flow.reference_page(TABLES.values()), hint
+
+
+def test_the_text_names_every_job_read_and_write():
+    text = draw_flow.as_text(NIGHT)
+    for job in NIGHT:
+        assert job.name in text
+        assert all(f"{read.table} ({read.window})" in text for read in job.reads)
+
+
+def imports(path):
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module.split(".")[0])
+            found |= {f"{node.module.split('.')[0]}.{alias.name}" for alias in node.names}
+    return found
+
+
+OURS = {"schemas", "jobs", "udfs", "dags", "conf", "examples", "bench"}
+ALLOWED = {
+    "schemas": {"schemas"},
+    "udfs": {"udfs"},
+    "jobs": {"jobs", "schemas", "udfs"},
+    "dags": {"dags", "jobs", "schemas"},
+    "examples": {"examples"},
+}
+
+
+@pytest.mark.parametrize("folder", ALLOWED)
+def test_import_directions(folder):
+    for path in sorted((REPO / folder).glob("**/*.py")):
+        found = imports(path)
+        assert found & OURS <= ALLOWED[folder], path
+        if folder in ("schemas", "udfs", "dags") or path.name in ("flow.py", "conf.py"):
+            assert not found & {"pyspark", "delta"}, path
+        if folder == "dags":
+            of_jobs = {name for name in found if name.startswith("jobs.")} - {"jobs.flow"}
+            assert not {name for name in of_jobs if (REPO / f"{name.replace('.', '/')}.py").exists()}, path
+        if folder == "jobs" and path.name != "quality.py":
+            assert "great_expectations" not in found, path
+
+
+def test_flow_and_schemas_load_without_spark_or_torch():
+    code = "import sys, jobs.flow, schemas, schemas.derive; print({'pyspark', 'torch', 'pandas'} & set(sys.modules))"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=REPO)
+    assert out.stdout.strip() == "set()"
+
+
+def test_storage_stands_in_runtime_alone():
+    words = ("spark.read", ".write.", ".write\n", "DeltaTable", "getOrCreate", "readStream", "saveAsTable", "insertInto")
+    for path in sorted((REPO / "jobs").glob("*.py")):
+        if path.name != "runtime.py":
+            assert not [word for word in words if word in path.read_text()], path
+
+
+def test_no_job_asks_the_clock():
+    for path in sorted((REPO / "jobs").glob("*.py")) + sorted((REPO / "udfs").glob("*.py")):
+        text = path.read_text()
+        assert not [w for w in ("current_date", "current_timestamp", "date.today", "utcnow") if w in text], path
+        if path.name != "launch.py":  # started_at of ops.runs
+            assert "datetime.now" not in text, path
+
+
+def test_no_job_file_hides_a_standard_module():
+    assert not {path.stem for path in (REPO / "jobs").glob("*.py")} & sys.stdlib_module_names

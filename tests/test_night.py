@@ -1,0 +1,300 @@
+"""Whole nights of a tiny shop, as a user runs them: twice the same answer, bad input refused, nothing lost."""
+
+from __future__ import annotations
+
+import datetime as dt
+import gzip
+import json
+import shutil
+from pathlib import Path
+
+import duckdb
+import polars as pl
+import pytest
+from deltalake import DeltaTable
+
+from jobs import launch, night, runtime
+from jobs.conf import load
+from schemas import TABLES
+from tests import tiny_shop
+
+GOLD = ("gold.recommendations", "gold.similar_items", "gold.default_recommendations")
+
+
+def run(conf: Path, number: int, *flags: str) -> int:
+    return night.main(["--run-date", str(tiny_shop.day(number)), "--conf", str(conf), *flags])
+
+
+def lake_of(conf: Path) -> Path:
+    return conf.parent / "lake"
+
+
+def read(conf: Path, table: str) -> pl.DataFrame:
+    """A table as another system reads it: by path, without Spark."""
+    return pl.read_delta(str(lake_of(conf) / table.replace(".", "/")))
+
+
+def partition(conf: Path, table: str, number: int) -> list[tuple]:
+    frame = read(conf, table).filter(pl.col("run_date") == tiny_shop.day(number))
+    return sorted(map(repr, frame.rows()))
+
+
+def versions(conf: Path) -> dict[str, int]:
+    """The Delta version of every table that stands."""
+    found = {name: lake_of(conf) / name.replace(".", "/") for name in TABLES}
+    return {name: DeltaTable(str(path)).version() for name, path in found.items() if (path / "_delta_log").exists()}
+
+
+def last_run(conf: Path, job: str) -> dict:
+    runs = read(conf, "ops.runs").filter(pl.col("job") == job).sort("started_at")
+    return runs.rows(named=True)[-1]
+
+
+@pytest.mark.slow
+def test_two_nights_twice_give_the_same_tables(shop, capsys):
+    assert run(shop, 14) == 0
+    first = {table: partition(shop, table, 14) for table in GOLD}
+    earlier = {table: partition(shop, table, 13) for table in GOLD}
+    assert run(shop, 14) == 0
+    assert {table: partition(shop, table, 14) for table in GOLD} == first
+    assert {table: partition(shop, table, 13) for table in GOLD} == earlier
+    assert first["gold.recommendations"] != earlier["gold.recommendations"]
+
+    # The first load put each file into the partition of its own day, as if every night had run.
+    events = read(shop, "bronze.events")
+    assert set(events["run_date"]) == {tiny_shop.day(number) for number in range(15)}
+
+    # A night for an old date reads only what was known then: with all 15 days in the lake, night 13 comes out as it did.
+    assert run(shop, 13) == 0
+    assert {table: partition(shop, table, 13) for table in GOLD} == earlier
+
+    printed = capsys.readouterr().out
+    assert "rows in" in printed
+    assert "seconds per job" in printed
+    assert "last bought" in printed
+
+
+@pytest.mark.slow
+def test_gold_keeps_its_promises_for_every_reader(shop):
+    conf = shop
+    lists = read(conf, "gold.recommendations")
+    users = set(read(conf, "silver.events").filter(pl.col("event_type") == "purchase")["user_id"])
+    assert set(lists["user_id"]) == users
+    for user, rows in lists.group_by("user_id"):
+        assert sorted(rows["rank"]) == list(range(1, 9)), user
+        ordered = rows.sort("rank")
+        assert ordered.rows() == rows.sort(["score", "item_id"], descending=[True, False]).rows()
+        assert rows["item_id"].n_unique() == 8
+        assert all(reason for reason in rows["reason"])
+    similar = read(conf, "gold.similar_items")
+    assert set(similar.group_by("item_id").len()["len"]) == {5}
+    assert similar.filter(pl.col("item_id") == pl.col("similar_item_id")).is_empty()
+    segments = read(conf, "gold.default_recommendations")
+    assert set(segments["segment_value"]) == {"all", "T0", "T1"}
+
+    for table in GOLD:
+        path = str(lake_of(conf) / table.replace(".", "/"))
+        # DuckDB's own delta_scan is an extension that it fetches when first used; through Arrow it needs no network.
+        arrow = DeltaTable(path).to_pyarrow_table()
+        assert arrow.column_names == TABLES[table].column_names
+        assert duckdb.sql("SELECT count(*) FROM arrow").fetchone() == (arrow.num_rows,)
+        assert pl.read_delta(path).height == arrow.num_rows
+
+
+@pytest.mark.slow
+def test_a_day_without_a_file_is_a_night_without_events(shop):
+    (shop.parent / "landing" / "sales" / f"sales_{tiny_shop.day(14)}.csv").unlink()
+    assert run(shop, 14) == 0
+    assert partition(shop, "bronze.events", 14) == []
+    lists = read(shop, "gold.recommendations").filter(pl.col("run_date") == tiny_shop.day(14))
+    assert lists.height == 24 * 8
+    assert last_run(shop, "ingest_logs")["status"] == "done"
+
+
+@pytest.mark.slow
+def test_a_night_before_its_predecessor_reads_the_days_between(shop):
+    assert run(shop, 15) == 0  # night 14 was never run
+    assert len(partition(shop, "silver.events", 14)) == len(tiny_shop.sales(tiny_shop.day(14)))
+    assert partition(shop, "gold.recommendations", 14) == []
+    jumped = {table: partition(shop, table, 15) for table in ("silver.events", *GOLD)}
+    assert run(shop, 14) == 0
+    assert run(shop, 15) == 0
+    assert {table: partition(shop, table, 15) for table in ("silver.events", *GOLD)} == jumped
+
+
+DIRT = {
+    "too,few": "unreadable: 2 fields, the header has 7",
+    "1,U01,S01,1,1,T0,2024-03-15 10:00:00,more,fields": "unreadable: 9 fields, the header has 7",
+    "": "unreadable: the line is blank",
+    "2,U01,S01,many,1,T0,2024-03-15 10:00:00": "a purchase or return needs quantity and unit_price",
+    "3,U01,S01,1,1,T0,2024-13-15 10:00:00": "occurred_at is no TIMESTAMP",
+    "4,U01,S01,1,1,T0,": "occurred_at is missing",
+    "5,U01,S01,1,1,T0,2024-03-16 10:00:00": "an event must not be dated after its file",
+    "6,U01,S01,1,-1,T0,2024-03-15 10:00:00": "amount is negative",
+    "7,U01,S99,1,1,T0,2024-03-15 10:00:00": "item_id is not in the catalogue",
+    "8,U01,V01,1,1,T0,2024-03-15 10:00:00": "item: no product",
+    "9,U01,,1,1,T0,2024-03-15 10:00:00": "item_id is missing (only a search may lack it)",
+    "10,U01,S01,0,1,T0,2024-03-15 10:00:00": "quantity must be at least 1 and at most 100000",
+}
+
+
+@pytest.mark.slow
+def test_dirty_rows_are_rejected_with_their_line_and_reason(shop):
+    sound = tiny_shop.sales(tiny_shop.day(14))
+    late = "11,U01,S01,1,1,T0,2024-03-01 10:00:00"  # dated earlier than its file: kept, in the file's partition
+    back = "12,U01,S01,-2,3,T0,2024-03-15 10:00:00"  # a return
+    extra = [*DIRT, late, back, sound[0]]  # the last repeats the first line of the file
+    file = tiny_shop.write_day(shop.parent / "landing", tiny_shop.day(14), extra)
+    broken = "13,U\xff1,S01,1,1,T0,2024-03-15 10:00:00".encode("latin-1")
+    file.write_bytes(file.read_bytes() + broken + b"\n")
+    assert run(shop, 14) == 0
+
+    day = pl.col("run_date") == tiny_shop.day(14)
+    rejected = read(shop, "silver.rejected_events").filter(day)
+    kept = read(shop, "silver.events").filter(day)
+    rows_in = read(shop, "bronze.events").filter(day)
+    assert rows_in.height == kept.height + rejected.height == len(sound) + len(extra) + 1
+    reasons = {row["raw"]: row["reasons"] for row in rejected.rows(named=True)}
+    for raw, reason in DIRT.items():
+        assert reason in reasons[raw], raw
+    assert reasons[sound[0]] == ["duplicate of an earlier record"]
+    assert reasons["13,U\\xff1,S01,1,1,T0,2024-03-15 10:00:00"] == [
+        "unreadable: bytes that are not text in the deployment's encoding"
+    ]
+    # Where it stood: the header is line 1.
+    lines = {row["raw"]: row["source_row"] for row in rejected.rows(named=True)}
+    assert lines["too,few"] == len(sound) + 2
+
+    (late_event,) = kept.filter(pl.col("event_date") == dt.date(2024, 3, 1)).rows(named=True)
+    assert late_event["run_date"] == tiny_shop.day(14)
+    (return_event,) = kept.filter(pl.col("event_type") == "return").rows(named=True)
+    assert (return_event["quantity"], return_event["unit_price"]) == (2, 1.5)
+
+    checks = read(shop, "ops.checks").filter((pl.col("check_name") == "balance") & day)
+    assert set(checks["table_name"]) == {"silver.events", "silver.items"}
+    assert checks["passed"].all()
+
+
+def spoil_header(file: Path) -> None:
+    file.write_text(file.read_text().replace("customer,sku", "client,sku", 1))
+
+
+def truncate_gzip(file: Path) -> None:
+    packed = gzip.compress(file.read_bytes())
+    file.unlink()
+    file.with_suffix(".csv.gz").write_bytes(packed[: len(packed) // 2])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (spoil_header, ["wrong header: lacks customer; it has line_id, client, sku"]),
+        (truncate_gzip, ["damaged gzip after"]),
+    ],
+)
+def test_a_file_that_cannot_be_read_stops_the_night_and_changes_nothing(shop, capsys, spoil, words):
+    before = versions(shop)
+    name = f"sales_{tiny_shop.day(14)}.csv"
+    spoil(shop.parent / "landing" / "sales" / name)
+    assert run(shop, 14) == 3
+    error = capsys.readouterr().err
+    for word in (name, "bronze.files", *words):
+        assert word in error
+    after = versions(shop)
+    assert {table: after[table] for table in before if not table.startswith("ops.")} == {
+        table: version for table, version in before.items() if not table.startswith("ops.")
+    }
+    record = last_run(shop, "ingest_logs")
+    assert record["status"] == "refused"
+    assert name in record["error"]
+
+
+@pytest.mark.slow
+def test_an_empty_file_is_no_events_and_is_listed(shop):
+    (shop.parent / "landing" / "sales" / f"sales_{tiny_shop.day(14)}.csv").write_text("")
+    assert run(shop, 14) == 0
+    files = read(shop, "bronze.files").filter(pl.col("run_date") == tiny_shop.day(14))
+    assert files.select("bytes", "record_count").rows() == [(0, 0)]
+
+
+@pytest.mark.parametrize(
+    ("run_date", "words"),
+    [
+        ("2024-06-01", "--run-date 2024-06-01 is 77 days after the newest raw file (2024-03-16)"),
+        ("2023-01-01", "--run-date 2023-01-01 is before the first raw file (2024-03-01)"),
+    ],
+)
+def test_dates_without_data_are_refused(tiny_shop_conf, spark, capsys, run_date, words):
+    assert night.main(["--run-date", run_date, "--conf", str(tiny_shop_conf)]) == 2
+    assert words in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["2024-3-1", "yesterday", "2024-02-30", "20240301", ""])
+def test_malformed_dates_are_refused(text, capsys):
+    with pytest.raises(SystemExit) as caught:
+        night.main(["--run-date", text, "--conf", "conf/complete_journey.toml"])
+    assert caught.value.code == 2
+    assert "write it YYYY-MM-DD" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_without_a_model_the_night_says_how_to_make_one(shop, capsys):
+    assert run(shop, 9) == 2  # the only model has seen day 13
+    assert f"make train RUN_DATE={tiny_shop.day(9)}" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_job_without_its_input_says_which_job_makes_it(shop, spark):
+    lake = runtime.Lake(spark, load(shop))
+    with pytest.raises(launch.ConfError, match=r"silver.items has no partition run_date=2024-03-15.*run clean_items"):
+        launch.run("build_histories", lake, tiny_shop.day(14))
+    assert last_run(shop, "build_histories")["status"] == "refused"
+
+
+@pytest.mark.slow
+def test_a_raw_file_that_vanished_keeps_its_rows(shop):
+    before = partition(shop, "bronze.events", 13)
+    (shop.parent / "landing" / "sales" / f"sales_{tiny_shop.day(13)}.csv").unlink()
+    assert run(shop, 13) == 0
+    assert partition(shop, "bronze.events", 13) == before
+
+
+@pytest.mark.slow
+def test_a_commit_names_run_job_model_and_code(shop):
+    history = DeltaTable(str(lake_of(shop) / "gold" / "recommendations")).history()
+    written = json.loads(next(entry["userMetadata"] for entry in history if "userMetadata" in entry))
+    record = last_run(shop, "rank_recommendations")
+    assert written["run_id"] == record["run_id"]
+    assert written["job"] == "rank_recommendations"
+    assert written["model_version"] == record["model_version"] == read(shop, "ops.models")["model_version"][0]
+    assert written["code_version"].startswith("0.1.0")
+
+
+@pytest.mark.slow
+def test_output_that_breaks_its_contract_is_never_published(shop, spark, monkeypatch):
+    lake = runtime.Lake(spark, load(shop))
+    before = versions(shop)["gold.recommendations"]
+    sound = launch.function_of("rank_recommendations")
+
+    def rank_recommendations(candidates, events, items, model, *, run_date: dt.date, top_k: int = 20):
+        made = sound(candidates, events, items, model, run_date=run_date, top_k=top_k)
+        return made.withColumn("score", made["score"] + 1.5)
+
+    monkeypatch.setattr("jobs.rank_recommendations.rank_recommendations", rank_recommendations)
+    with pytest.raises(runtime.DataError, match=r"gold.recommendations: score must be at least 0 and at most 1: 192 of"):
+        launch.run("rank_recommendations", lake, tiny_shop.day(13))
+    assert versions(shop)["gold.recommendations"] == before
+    assert last_run(shop, "rank_recommendations")["status"] == "refused"
+
+
+@pytest.mark.slow
+def test_the_model_folder_is_what_the_registry_says(shop):
+    (model,) = read(shop, "ops.models").rows(named=True)
+    folder = lake_of(shop) / model["folder"]
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert manifest["model.safetensors"] == model["weights_sha256"]
+    assert model["run_date"] == tiny_shop.day(13)
+    assert model["cut_date"] == tiny_shop.day(9)
+    shutil.rmtree(folder)
+    assert run(shop, 13) == 3  # said before anything is scored, and by name
