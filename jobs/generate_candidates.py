@@ -25,14 +25,17 @@ def generate_candidates(
     half_life_days: float = 45.0,
     copurchase_days: int = 91,
     neighbours: int = 40,
+    min_baskets: int = 2,
     max_basket: int = 80,
     trending_days: int = 14,
 ) -> DataFrame:
     """features.candidates: up to `per_source` items per user and generator, items sold in `active_days` only."""
-    bought = purchases(events).persist()
+    bought = purchases(events).repartition("user_id").persist()  # most of what follows is per user
     active = active_items(bought, run_date, active_days).persist()
     own = own_history(bought, active, run_date, half_life_days).persist()
-    similar = copurchased(bought, active, run_date, copurchase_days, half_life_days, neighbours, max_basket)
+    similar = copurchased(
+        bought, active, run_date, copurchase_days, half_life_days, neighbours, min_baskets, max_basket
+    )
     users = user_vectors.select("user_id")
     lists = {
         "own_history": own.withColumn("reason_item_id", F.col("item_id")),
@@ -64,30 +67,35 @@ def copurchased(
     days: int,
     half_life_days: float,
     neighbours: int,
+    min_baskets: int,
     max_basket: int,
 ) -> DataFrame:
     """item_id, other_id, similarity: the items most often in one basket with each item, recent baskets counting more.
 
-    Cosine over baskets, the denominator one basket larger so that a single chance meeting does not score 1.
-    Baskets of more than `max_basket` items (wholesale) say nothing about taste and are left out.
+    Cosine over baskets, the denominator one basket larger so that few meetings do not score 1; pairs that met in fewer
+    than `min_baskets` are chance. Baskets of more than `max_basket` items (wholesale) say nothing about taste and are
+    left out.
     """
     lines = within(bought, run_date, days).join(active, "item_id", "left_semi")
     baskets = (
         lines.groupBy("basket_id")
-        .agg(F.collect_set("item_id").alias("items"), F.max("event_date").alias("event_date"))
+        .agg(F.sort_array(F.collect_set("item_id")).alias("items"), F.max("event_date").alias("event_date"))
         .where(F.size("items").between(1, max_basket))
         .select("items", decay(run_date, half_life_days).alias("weight"))
     )
     single = baskets.select(F.explode("items").alias("item_id"), "weight")
     sizes = single.groupBy("item_id").agg((F.sum("weight") / ONE).alias("size"))
-    pairs = (
+    once = (  # each pair of a basket one way round
         baskets.where(F.size("items") > 1)
         .select(F.explode("items").alias("item_id"), "items", "weight")
-        .select("item_id", F.explode("items").alias("other_id"), "weight")
-        .where("item_id <> other_id")
+        .select("item_id", F.explode(F.expr("filter(items, other -> other > item_id)")).alias("other_id"), "weight")
         .groupBy("item_id", "other_id")
-        .agg((F.sum("weight") / ONE).alias("together"))
+        .agg((F.sum("weight") / ONE).alias("together"), F.count("*").alias("baskets"))
+        .where(F.col("baskets") >= min_baskets)
+        .select("item_id", "other_id", "together")
     )
+    mirrored = once.select(F.col("other_id").alias("item_id"), F.col("item_id").alias("other_id"), "together")
+    pairs = once.unionByName(mirrored)
     other_sizes = sizes.select(F.col("item_id").alias("other_id"), F.col("size").alias("other_size"))
     similarity = F.round(F.col("together") / (F.sqrt(F.col("size") * F.col("other_size")) + 1), 6)
     scored = (

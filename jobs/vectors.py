@@ -107,7 +107,8 @@ def _scorer(k: int) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBa
                     {
                         "query_key": pa.array(np.repeat(queries, found.shape[1])),
                         "text_key": pa.array(keys[found.ravel()]),
-                        "score": pa.array(scores.ravel().astype(np.float64).round(6)),
+                        # Stored in float16, a unit vector may be a hair longer than 1.
+                        "score": pa.array(scores.ravel().astype(np.float64).round(6).clip(-1, 1)),
                     }
                 )
 

@@ -16,7 +16,8 @@ PARTITION = "run_date"
 class Check:
     """One statement about a table. `sql` is true for a good row; null counts as good, as in an SQL CHECK.
 
-    A check with a `query` speaks of the whole table: the query, over `{batch}`, returns the offending rows.
+    A check with `sql` and no `column` speaks of several columns of a row; one with a `query` of the whole table: the
+    query, over `{batch}`, returns the offending rows.
     `expectation` and `kwargs` name the Great Expectations class that says the same.
     """
 
@@ -192,9 +193,12 @@ class Table:
 
 
 def row_check(name: str, sql: str, reason: str, severity: Severity = "critical") -> Check:
-    """A statement about several columns of one row; `sql` is true for a good row."""
-    query = f"SELECT * FROM {{batch}} WHERE NOT ({sql})"
-    return Check(name, reason, "UnexpectedRowsExpectation", {}, None, sql, query, severity)
+    """A statement about several columns of one row; `sql` is true for a good row.
+
+    The audit gives it a column of its own, named like the check, which says for each row whether it holds.
+    """
+    arguments = {"column": name, "value_set": [True]}
+    return Check(name, reason, "ExpectColumnValuesToBeInSet", arguments, None, sql, None, severity)
 
 
 def table_check(name: str, query: str, reason: str, severity: Severity = "critical") -> Check:

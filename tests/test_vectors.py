@@ -29,7 +29,9 @@ def unit(seed: int, count: int, dims: int = 8) -> np.ndarray:
 
 def exact_score(one: np.ndarray, other: np.ndarray) -> float:
     """The float32 nearest to the exact product of two stored vectors."""
-    return float(np.float32(float(sum(Fraction(float(a)) * Fraction(float(b)) for a, b in zip(one, other)))))
+    return float(
+        np.float32(float(sum(Fraction(float(a)) * Fraction(float(b)) for a, b in zip(one, other, strict=True))))
+    )
 
 
 def frame(spark: SparkSession, columns: str, names: list[Any], stored: np.ndarray) -> DataFrame:
@@ -118,9 +120,6 @@ def test_the_number_of_blocks_changes_nothing(spark: SparkSession, monkeypatch: 
         monkeypatch.setattr(vectors, "VECTORS_PER_BLOCK", per_block)
         found.append(sorted(row.text_key for row in vectors.nearest(query, items, 3).collect()))
     assert found == [["k5", "k6", "k7"]] * 2
-
-
-Encoder = Callable[[str, str], Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]]
 
 
 @pytest.fixture
