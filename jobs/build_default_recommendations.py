@@ -8,7 +8,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from jobs import launch
-from jobs.purchases import purchases, within
+from jobs.purchases import buyer, purchases, within
 from jobs.top_n import top_n
 from schemas import gold
 
@@ -21,16 +21,16 @@ def build_default_recommendations(
 
     A segment with too few items of its own is filled from the overall list, and the reason says so.
     """
-    buyer = F.coalesce("user_id", "basket_id").alias("buyer")
-    recent = within(purchases(events), run_date, days).join(items.select("item_id"), "item_id", "left_semi")
-    lately = recent if recent.take(1) else purchases(events).join(items.select("item_id"), "item_id", "left_semi")
+    ever = purchases(events).join(items.select("item_id"), "item_id", "left_semi")
+    recent = within(ever, run_date, days)
+    lately, when = (recent, f"on the last {days} days") if recent.take(1) else (ever, "so far")
     groups = [
-        lately.select(F.lit("overall").alias("segment_name"), F.lit("all").alias("segment_value"), "item_id", buyer)
+        lately.select(F.lit("overall").alias("segment_name"), F.lit("all").alias("segment_value"), "item_id", buyer())
     ]
     if segment:
         named = lately.where(F.col(segment).isNotNull())
         value = F.col(segment).cast("string").alias("segment_value")
-        groups.append(named.select(F.lit(segment).alias("segment_name"), value, "item_id", buyer))
+        groups.append(named.select(F.lit(segment).alias("segment_name"), value, "item_id", buyer()))
     met = groups[0].unionByName(groups[-1]).distinct().persist()
     keys = ["segment_name", "segment_value"]
     sizes = met.groupBy(*keys).agg(F.count_distinct("buyer").alias("all_buyers"))
@@ -39,9 +39,7 @@ def build_default_recommendations(
         *keys,
         "item_id",
         F.round(F.col("buyers") / F.col("all_buyers"), 6).alias("score"),
-        F.format_string("Bought by %d of %d buyers here on the last " + f"{days} days", "buyers", "all_buyers").alias(
-            "reason"
-        ),
+        F.format_string(f"Bought by %d of %d buyers here {when}", "buyers", "all_buyers").alias("reason"),
         F.lit(0).alias("filled"),
     )
     best = top_n(own.where("segment_name = 'overall'"), keys, [F.desc("score"), "item_id"], 2 * top_k).select(

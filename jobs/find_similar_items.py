@@ -30,7 +30,9 @@ def find_similar_items(
     )
     others = pairs.where("item_id <> similar_item_id")
     ranked = top_n(others, ["item_id"], [F.desc("score"), "similar_item_id"], top_k, rank="rank")
-    return ranked.withColumn("run_date", F.lit(run_date)).select(*gold.SIMILAR_ITEMS.column_names)
+    # Only now: rounded before, near ties would be ties. Stored in float16, a unit vector may be a hair longer than 1.
+    rounded = ranked.withColumn("score", F.greatest(F.least(F.round("score", 6), F.lit(1.0)), F.lit(-1.0)))
+    return rounded.withColumn("run_date", F.lit(run_date)).select(*gold.SIMILAR_ITEMS.column_names)
 
 
 if __name__ == "__main__":

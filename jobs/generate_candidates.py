@@ -8,7 +8,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from jobs import launch
-from jobs.purchases import ONE, active_items, decay, purchases, within
+from jobs.purchases import ONE, active_items, buyer, decay, purchases, within
 from jobs.top_n import top_n
 from jobs.vectors import nearest_items
 from schemas import features
@@ -30,7 +30,9 @@ def generate_candidates(
     trending_days: int = 14,
 ) -> DataFrame:
     """features.candidates: up to `per_source` items per user and generator, items sold in `active_days` only."""
-    bought = purchases(events).repartition("user_id").persist()  # most of what follows is per user
+    # Tonight's catalogue: an item sold lately may since have been refused.
+    known = purchases(events).join(item_vectors.select("item_id"), "item_id", "left_semi")
+    bought = known.repartition("user_id").persist()  # most of what follows is per user
     active = active_items(bought, run_date, active_days).persist()
     own = own_history(bought, active, run_date, half_life_days).persist()
     similar = copurchased(
@@ -133,8 +135,7 @@ def bert_neighbours(user_vectors: DataFrame, item_vectors: DataFrame, k: int) ->
 
 def trending(bought: DataFrame, run_date: dt.date, days: int, k: int) -> DataFrame:
     """item_id, score: the k items with most buyers on the last `days` days, each day's halved every half of them."""
-    buyer = F.coalesce("user_id", "basket_id").alias("buyer")
-    met = within(bought, run_date, days).select("item_id", "event_date", buyer).distinct()
+    met = within(bought, run_date, days).select("item_id", "event_date", buyer()).distinct()
     weighed = met.groupBy("item_id").agg((F.sum(decay(run_date, days / 2)) / ONE).alias("score"))
     best = top_n(weighed.withColumn("one", F.lit(1)), ["one"], [F.desc("score"), "item_id"], k).drop("one")
     return best.withColumn("reason_item_id", F.lit(None).cast("string"))

@@ -14,12 +14,19 @@ ONE = 1_000_000
 def purchases(events: DataFrame) -> DataFrame:
     """Purchase events: user_id (null for a guest), item_id, event_date, basket_id, location_id.
 
-    Without a basket in the log, what one user bought on one day is one.
+    Without a basket in the log, what one user bought on one day is one; a guest's every line is.
     """
-    basket = F.coalesce("basket_id", F.concat_ws("|", "user_id", F.col("event_date").cast("string")))
+    users_day = F.concat("user_id", F.lit("|"), F.col("event_date").cast("string"))  # null for a guest
+    basket = F.coalesce("basket_id", users_day, "event_id")
     return events.where("event_type = 'purchase'").select(
         "user_id", "item_id", "event_date", basket.alias("basket_id"), "location_id"
     )
+
+
+def buyer() -> Column:
+    """Who bought: the user, or for a guest the basket. A struct: a basket named like a user is another buyer."""
+    guest = F.when(F.col("user_id").isNull(), F.col("basket_id")).alias("guest_basket_id")
+    return F.struct("user_id", guest).alias("buyer")
 
 
 def within(bought: DataFrame, run_date: dt.date, days: int) -> DataFrame:
@@ -40,5 +47,4 @@ def active_items(bought: DataFrame, run_date: dt.date, days: int) -> DataFrame:
 
 def item_buyers(bought: DataFrame, run_date: dt.date, days: int) -> DataFrame:
     """item_id, buyers: how many users (a guest's basket is one) bought it on the last `days` days."""
-    buyer = F.coalesce("user_id", "basket_id")
-    return within(bought, run_date, days).groupBy("item_id").agg(F.count_distinct(buyer).alias("buyers"))
+    return within(bought, run_date, days).groupBy("item_id").agg(F.count_distinct(buyer()).alias("buyers"))

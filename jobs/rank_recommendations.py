@@ -31,7 +31,8 @@ def rank_recommendations(
     """
     bought = purchases(events).join(items.select("item_id"), "item_id", "left_semi").persist()
     users = bought.select("user_id").where("user_id IS NOT NULL").distinct()
-    pairs = candidates.select("user_id", "item_id", "source", "rank", "score", "reason_item_id")
+    proposed = candidates.join(items.select("item_id"), "item_id", "left_semi").join(users, "user_id", "left_semi")
+    pairs = proposed.select("user_id", "item_id", "source", "rank", "score", "reason_item_id")
     wanted = pairs.unionByName(fallback(pairs, users, bought, run_date, top_k, active_days))
     scored = ranker.features(wanted, bought, run_date).withColumn("score", ranker.score(model.ranker))
     best = top_n(scored, ["user_id"], [F.desc("score"), "item_id"], top_k, rank="rank")

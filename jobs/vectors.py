@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 import pyarrow as pa
 from pyspark import SparkFiles
-from pyspark.sql import Column, DataFrame
+from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 from jobs.runtime import Model
@@ -107,8 +107,7 @@ def _scorer(k: int) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBa
                     {
                         "query_key": pa.array(np.repeat(queries, found.shape[1])),
                         "text_key": pa.array(keys[found.ravel()]),
-                        # Stored in float16, a unit vector may be a hair longer than 1.
-                        "score": pa.array(scores.ravel().astype(np.float64).round(6).clip(-1, 1)),
+                        "score": pa.array(scores.ravel().astype(np.float64)),
                     }
                 )
 
@@ -121,7 +120,9 @@ def nearest_items(queries: DataFrame, item_vectors: DataFrame, k: int) -> DataFr
     Items that share a text share a vector, and are searched once: the nearest k items are among those of the
     nearest k keys.
     """
-    distinct = item_vectors.select("text_key", "vector").dropDuplicates(["text_key"])
-    members = top_n(item_vectors.select("text_key", "item_id"), ["text_key"], ["item_id"], k)
+    # A text goes by the name of its first item: then a tie between two texts falls as one between their items.
+    named = item_vectors.withColumn("text_key", F.min("item_id").over(Window.partitionBy("text_key")))
+    distinct = named.select("text_key", "vector").dropDuplicates(["text_key"])
+    members = top_n(named.select("text_key", "item_id"), ["text_key"], ["item_id"], k)
     found = nearest(queries, distinct, k).join(members, "text_key", "inner").drop("text_key")
     return top_n(found, ["query_key"], [F.desc("score"), "item_id"], k)

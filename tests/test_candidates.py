@@ -223,7 +223,6 @@ def test_all_generators_keep_the_contract_in_whatever_order_rows_come(rows: Rows
     assert sorted(map(tuple, made().collect()), key=repr) == sorted(map(tuple, table), key=repr)
 
 
-@pytest.mark.xfail(strict=True, reason="only the BERT generator looks at tonight's catalogue (item_vectors)")
 def test_an_item_that_left_the_catalogue_is_not_proposed(rows: Rows) -> None:
     events = rows(
         silver.EVENTS,

@@ -37,7 +37,11 @@ def test_the_deployments_that_ship_are_sound(path, spark):
         ('users = "customers"', "users = 3", "users: Input should be a valid string, not 3"),
         ('files = "sales/*"', "", "sources.events.files: missing key"),
         ('occurred_at = "at"', "", r"\[sources.events.map\] occurred_at: missing, and silver.events requires it"),
-        ('occurred_at = "at"', 'happened = "at"', r"\[sources.events.map\] happened: no such column; silver.events has"),
+        (
+            'occurred_at = "at"',
+            'happened = "at"',
+            r"\[sources.events.map\] happened: no such column; silver.events has",
+        ),
         ('files = "sales/*"', 'files = "sales/*"\nday = "no group"', "sources.events.day: must have exactly one group"),
         ('files = "sales/*"', 'files = "sales/*"\nencoding = "klingon"', "encoding: unknown encoding 'klingon'"),
         ("[sources.items]", "[sources.oranges]", "oranges"),

@@ -107,7 +107,16 @@ def test_flow_and_schemas_load_without_spark_or_torch():
 
 
 def test_storage_stands_in_runtime_alone():
-    words = ("spark.read", ".write.", ".write\n", "DeltaTable", "getOrCreate", "readStream", "saveAsTable", "insertInto")
+    words = (
+        "spark.read",
+        ".write.",
+        ".write\n",
+        "DeltaTable",
+        "getOrCreate",
+        "readStream",
+        "saveAsTable",
+        "insertInto",
+    )
     for path in sorted((REPO / "jobs").glob("*.py")):
         if path.name != "runtime.py":
             assert not [word for word in words if word in path.read_text()], path

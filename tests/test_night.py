@@ -97,7 +97,7 @@ def test_gold_keeps_its_promises_for_every_reader(shop):
         # DuckDB's own delta_scan is an extension that it fetches when first used; through Arrow it needs no network.
         arrow = DeltaTable(path).to_pyarrow_table()
         assert arrow.column_names == TABLES[table].column_names
-        assert duckdb.sql("SELECT count(*) FROM arrow").fetchone() == (arrow.num_rows,)
+        assert duckdb.sql("SELECT count(*) FROM arrow").fetchall() == [(arrow.num_rows,)]
         assert pl.read_delta(path).height == arrow.num_rows
 
 
@@ -282,7 +282,9 @@ def test_output_that_breaks_its_contract_is_never_published(shop, spark, monkeyp
         return made.withColumn("score", made["score"] + 1.5)
 
     monkeypatch.setattr("jobs.rank_recommendations.rank_recommendations", rank_recommendations)
-    with pytest.raises(runtime.DataError, match=r"gold.recommendations: score must be at least 0 and at most 1: 192 of"):
+    with pytest.raises(
+        runtime.DataError, match=r"gold.recommendations: score must be at least 0 and at most 1: 192 of"
+    ):
         launch.run("rank_recommendations", lake, tiny_shop.day(13))
     assert versions(shop)["gold.recommendations"] == before
     assert last_run(shop, "rank_recommendations")["status"] == "refused"

@@ -99,7 +99,6 @@ def test_nearest_items_equals_brute_force_where_items_share_texts(
     same(lists(found, "item_id"), expected)
 
 
-@pytest.mark.xfail(strict=True, reason="the k keys are cut by text_key before item_id can break the tie")
 def test_equal_scores_of_different_texts_are_in_order_of_item_id(spark: SparkSession) -> None:
     vector = unit(6, 1)
     items = frame(  # two texts that the token budget cuts to the same words
@@ -109,7 +108,6 @@ def test_equal_scores_of_different_texts_are_in_order_of_item_id(spark: SparkSes
     assert [row.item_id for row in found.collect()] == ["a"]
 
 
-@pytest.mark.xfail(strict=True, reason="scores are rounded between the cut within a block and the cut over all blocks")
 def test_the_number_of_blocks_changes_nothing(spark: SparkSession, monkeypatch: pytest.MonkeyPatch) -> None:
     # Scores 2^-20 apart, all the same to six decimals, the better ones with the later keys.
     steps = np.array([[0.5, number * 2.0**-20] for number in range(8)], np.float16)
