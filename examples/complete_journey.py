@@ -63,6 +63,7 @@ class RawKind:
     file_dates: Days
 
     def path(self, root: Path, date: str) -> Path:
+        """Where this kind's file of one date lies."""
         suffix = "csv.gz" if self.name == "promotions" else "csv"
         return root / FOLDERS[self.name] / f"{self.name}_{date}.{suffix}"
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from jobs import launch, runtime
+from jobs.cli import exit_code
 from jobs.conf import ConfError, load
 from udfs.encoder import ModelError, base_folder
 
@@ -31,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         spark.stop()
 
-    return launch.exit_code(act)
+    return exit_code(act)
 
 
 if __name__ == "__main__":

@@ -79,31 +79,38 @@ def copurchased(
     left out.
     """
     lines = within(bought, run_date, days).join(active, "item_id", "left_semi")
+    # Pairs are counted by 64-bit hashes: half the bytes to shuffle, and two of a million items share one once in 10^7.
     baskets = (
         lines.groupBy("basket_id")
-        .agg(F.sort_array(F.collect_set("item_id")).alias("items"), F.max("event_date").alias("event_date"))
-        .where(F.size("items").between(1, max_basket))
-        .select("items", decay(run_date, half_life_days).alias("weight"))
+        .agg(F.sort_array(F.collect_set(F.xxhash64("item_id"))).alias("codes"), F.max("event_date").alias("event_date"))
+        .where(F.size("codes").between(1, max_basket))
+        .select("codes", decay(run_date, half_life_days).alias("weight"))
+        .persist()
     )
-    single = baskets.select(F.explode("items").alias("item_id"), "weight")
-    sizes = single.groupBy("item_id").agg((F.sum("weight") / ONE).alias("size"))
+    sizes = (
+        baskets.select(F.explode("codes").alias("code"), "weight").groupBy("code").agg(F.sum("weight").alias("size"))
+    )
+    named = active.select("item_id", F.xxhash64("item_id").alias("code")).join(sizes, "code", "inner").persist()
     once = (  # each pair of a basket one way round
-        baskets.where(F.size("items") > 1)
-        .select(F.explode("items").alias("item_id"), "items", "weight")
-        .select("item_id", F.explode(F.expr("filter(items, other -> other > item_id)")).alias("other_id"), "weight")
-        .groupBy("item_id", "other_id")
-        .agg((F.sum("weight") / ONE).alias("together"), F.count("*").alias("baskets"))
+        baskets.where(F.size("codes") > 1)
+        .select(F.explode("codes").alias("code"), "codes", "weight")
+        .select("code", F.explode(F.expr("filter(codes, other -> other > code)")).alias("other_code"), "weight")
+        .groupBy("code", "other_code")
+        .agg(F.sum("weight").alias("together"), F.count("*").alias("baskets"))
         .where(F.col("baskets") >= min_baskets)
-        .select("item_id", "other_id", "together")
     )
-    mirrored = once.select(F.col("other_id").alias("item_id"), F.col("item_id").alias("other_id"), "together")
-    pairs = once.unionByName(mirrored)
-    other_sizes = sizes.select(F.col("item_id").alias("other_id"), F.col("size").alias("other_size"))
-    similarity = F.round(F.col("together") / (F.sqrt(F.col("size") * F.col("other_size")) + 1), 6)
-    scored = (
-        pairs.join(sizes, "item_id", "inner")
-        .join(other_sizes, "other_id", "inner")
-        .select("item_id", "other_id", similarity.alias("similarity"))
+    others = named.select(
+        F.col("code").alias("other_code"), F.col("item_id").alias("other_id"), F.col("size").alias("other_size")
+    )
+    meeting = F.col("together") / ONE / (F.sqrt(F.col("size") * F.col("other_size")) / ONE + 1)
+    one_way = (
+        once.join(named, "code", "inner")
+        .join(others, "other_code", "inner")
+        .select("item_id", "other_id", F.round(meeting, 6).alias("similarity"))
+        .persist()
+    )
+    scored = one_way.unionByName(
+        one_way.select(F.col("other_id").alias("item_id"), F.col("item_id").alias("other_id"), "similarity")
     )
     return top_n(scored, ["item_id"], [F.desc("similarity"), "other_id"], neighbours)
 

@@ -20,6 +20,7 @@ from typing import Any
 from pyspark.sql import DataFrame, SparkSession
 
 from jobs import quality, runtime
+from jobs.cli import common_flags, exit_code
 from jobs.conf import ConfError, Deployment, load
 from jobs.flow import JOBS, Job
 from schemas import TABLES
@@ -225,39 +226,6 @@ def _audit(
     if refused:
         raise runtime.DataError("\n".join(refused))
     return audits
-
-
-def parse_date(text: str) -> dt.date:
-    """A --run-date; argparse turns the ValueError into exit code 2 and a line that shows the text."""
-    if len(text) != len("2017-12-03"):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a date; write it YYYY-MM-DD")
-    try:
-        return dt.date.fromisoformat(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a date; write it YYYY-MM-DD") from None
-
-
-def common_flags(parser: argparse.ArgumentParser) -> None:
-    """The flags of every command."""
-    parser.add_argument(
-        "--run-date", required=True, type=parse_date, help="the last full day of logs to see, YYYY-MM-DD"
-    )
-    parser.add_argument("--conf", required=True, help="the deployment, conf/<name>.toml")
-    parser.add_argument("--landing", help="where the raw files are, in place of the deployment's landing")
-    parser.add_argument("--since", type=parse_date, help="process every day from here on again (ingest and clean)")
-
-
-def exit_code(action: Callable[[], object]) -> int:
-    """Run and translate: 0 done, 2 wrong usage or configuration, 3 the data broke its contract, 1 anything else."""
-    try:
-        action()
-    except ConfError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except runtime.DataError as error:
-        print(f"refused: {error}", file=sys.stderr)
-        return 3
-    return 0
 
 
 def main(name: str, arguments: Sequence[str] | None = None) -> None:

@@ -9,15 +9,23 @@ import argparse
 import datetime as dt
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from jobs import launch, mapping, progress, runtime, summary
+from jobs import progress, runtime
+from jobs.cli import common_flags, exit_code
 from jobs.conf import ConfError, Deployment, load
 from jobs.flow import INTAKE, NIGHT, SCORING, TRAINING, Job
 
+if TYPE_CHECKING:
+    from jobs.launch import Outcome
 
-def run_jobs(lake: runtime.Lake, jobs: Sequence[Job], run_date: dt.date, since: dt.date | None) -> list[launch.Outcome]:
+
+def run_jobs(lake: runtime.Lake, jobs: Sequence[Job], run_date: dt.date, since: dt.date | None) -> list[Outcome]:
     """Run jobs one after the other, each shown while it runs; the first that fails ends the night."""
+    from jobs import launch
+
     outcomes = []
     for job in jobs:
         with progress.watching(lake.spark, job.name):
@@ -42,10 +50,15 @@ def run_night(
 
     `train`: 'missing' trains first when no promoted model has seen data up to run_date only, 'always' trains anyway.
     """
-    launch.check_settings(deployment)
     progress.console.print(f"Nightshelf: {deployment.name}, night of {run_date}. Starting Spark ...", markup=False)
-    log_file = Path("logs") / f"spark-{deployment.name}.log"
-    spark = runtime.session(deployment, log_file=log_file)
+    with ThreadPoolExecutor(1) as pool:
+        log_file = Path("logs") / f"spark-{deployment.name}.log"
+        starting = pool.submit(runtime.session, deployment, log_file=log_file)
+        # Importing Great Expectations takes as long as starting the JVM, some eight seconds: side by side.
+        from jobs import launch, mapping, summary
+
+        launch.check_settings(deployment)
+    spark = starting.result()
     lake = runtime.Lake(spark, deployment)
     mapping.check_mappings(spark, deployment)
     outcomes = run_jobs(lake, INTAKE, run_date, since)
@@ -71,7 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="jobs.night", description=f"The night: {', '.join(job.name for job in NIGHT)}"
     )
-    launch.common_flags(parser)
+    common_flags(parser)
     parser.add_argument("--train", choices=("never", "missing", "always"), default="never", help="train a model first")
     parser.add_argument("--only", choices=("night", "training"), default="night", help="training: stop after it")
     given = parser.parse_args(arguments)
@@ -80,7 +93,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         deployment = load(given.conf, landing=given.landing)
         run_night(deployment, given.run_date, train=given.train, only=given.only, since=given.since)
 
-    return launch.exit_code(act)
+    return exit_code(act)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from pyspark.errors import AnalysisException, ParseException
 
-from jobs import launch, runtime
+from jobs import runtime
+from jobs.cli import exit_code
 from jobs.conf import ConfError, load
 
 
@@ -32,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except (AnalysisException, ParseException) as error:
             raise ConfError(str(error).split("\n")[0]) from None
 
-    return launch.exit_code(act)
+    return exit_code(act)
 
 
 if __name__ == "__main__":

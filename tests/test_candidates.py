@@ -9,7 +9,6 @@ import random
 from typing import Any
 
 import numpy as np
-import pytest
 from pyspark.sql import DataFrame, SparkSession
 
 from jobs import quality

@@ -55,7 +55,7 @@ def test_what_does_not_fit_is_refused_with_file_and_key(conf, old, new, message)
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(ConfError, match="nowhere.toml: no such file"):
+    with pytest.raises(ConfError, match=r"nowhere\.toml: no such file"):
         load(tmp_path / "nowhere.toml")
 
 

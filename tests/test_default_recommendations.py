@@ -6,8 +6,6 @@ import datetime as dt
 import random
 from typing import Any
 
-import pytest
-
 from jobs.build_default_recommendations import build_default_recommendations
 from schemas import gold, silver
 from tests.conftest import Rows

@@ -64,7 +64,7 @@ def test_two_nights_twice_give_the_same_tables(shop, capsys):
     events = read(shop, "bronze.events")
     assert set(events["run_date"]) == {tiny_shop.day(number) for number in range(15)}
 
-    # A night for an old date reads only what was known then: with all 15 days in the lake, night 13 comes out as it did.
+    # A night for an old date reads only what was known then: with day 14 in the lake, night 13 comes out as it did.
     assert run(shop, 13) == 0
     assert {table: partition(shop, table, 13) for table in GOLD} == earlier
 

@@ -7,7 +7,6 @@ import math
 import random
 from typing import Any
 
-import pytest
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 

@@ -7,8 +7,6 @@ import math
 import random
 from typing import Any
 
-import pytest
-
 from jobs import ranker
 from jobs.rank_recommendations import rank_recommendations
 from jobs.runtime import Model

@@ -1,0 +1,44 @@
+"""What every command shares: its flags, and exit codes that say whether a retry can help."""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+import sys
+from collections.abc import Callable
+
+from jobs.conf import ConfError
+from jobs.runtime import DataError
+
+
+def parse_date(text: str) -> dt.date:
+    """A --run-date; argparse turns the ValueError into exit code 2 and a line that shows the text."""
+    if len(text) != len("2017-12-03"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a date; write it YYYY-MM-DD")
+    try:
+        return dt.date.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a date; write it YYYY-MM-DD") from None
+
+
+def common_flags(parser: argparse.ArgumentParser) -> None:
+    """The flags of every command."""
+    parser.add_argument(
+        "--run-date", required=True, type=parse_date, help="the last full day of logs to see, YYYY-MM-DD"
+    )
+    parser.add_argument("--conf", required=True, help="the deployment, conf/<name>.toml")
+    parser.add_argument("--landing", help="where the raw files are, in place of the deployment's landing")
+    parser.add_argument("--since", type=parse_date, help="process every day from here on again (ingest and clean)")
+
+
+def exit_code(action: Callable[[], object]) -> int:
+    """Run and translate: 0 done, 2 wrong usage or configuration, 3 the data broke its contract, 1 anything else."""
+    try:
+        action()
+    except ConfError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except DataError as error:
+        print(f"refused: {error}", file=sys.stderr)
+        return 3
+    return 0
