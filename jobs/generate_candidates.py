@@ -22,6 +22,7 @@ def generate_candidates(
     run_date: dt.date,
     active_days: int = 84,
     per_source: int = 60,
+    own_items: int = 40,
     half_life_days: float = 45.0,
     copurchase_days: int = 91,
     neighbours: int = 40,
@@ -41,7 +42,7 @@ def generate_candidates(
     users = user_vectors.select("user_id")
     lists = {
         "own_history": own.withColumn("reason_item_id", F.col("item_id")),
-        "copurchase": through_neighbours(own, similar, per_source),
+        "copurchase": through_neighbours(own, similar, own_items),
         "bert": bert_neighbours(user_vectors, item_vectors.join(active, "item_id", "left_semi"), per_source),
         "trending": users.crossJoin(F.broadcast(trending(bought, run_date, trending_days, per_source))),
     }
@@ -115,12 +116,12 @@ def copurchased(
     return top_n(scored, ["item_id"], [F.desc("similarity"), "other_id"], neighbours)
 
 
-def through_neighbours(own: DataFrame, similar: DataFrame, per_source: int) -> DataFrame:
-    """user_id, item_id, score, reason_item_id: neighbours of the user's own strongest items, which add up.
+def through_neighbours(own: DataFrame, similar: DataFrame, own_items: int) -> DataFrame:
+    """user_id, item_id, score, reason_item_id: neighbours of the `own_items` strongest own items, which add up.
 
     The reason is the own item that adds most.
     """
-    strongest = top_n(own, ["user_id"], [F.desc("score"), "item_id"], per_source)
+    strongest = top_n(own, ["user_id"], [F.desc("score"), "item_id"], own_items)
     share = F.round(ONE * F.col("score") * F.col("similarity")).cast("bigint")
     brought = strongest.join(similar, "item_id", "inner").select(
         "user_id", F.col("other_id").alias("item_id"), share.alias("share"), F.col("item_id").alias("own_id")

@@ -80,15 +80,16 @@ def check_mappings(spark: SparkSession, deployment: Deployment) -> None:
         table = TABLES[f"silver.{kind}"]
         raw = spark.createDataFrame([], ", ".join(f"`{column}` STRING" for column in source.columns))
         with nulls_for_errors(spark):
-            for name, expression in source.map.items():
-                problem = runtime.expression_problem(raw, f"try_cast(({expression}) AS {table.column(name).type})")
-                if problem:
-                    raise ConfError(f"{deployment.name}: [sources.{kind}.map] {name} = {expression!r}: {problem}")
+            casts = {name: f"try_cast(({sql}) AS {table.column(name).type})" for name, sql in source.map.items()}
+            if wrong := runtime.first_problem(raw, casts):
+                raise ConfError(
+                    f"{deployment.name}: [sources.{kind}.map] {wrong[0]} = {source.map[wrong[0]]!r}: {wrong[1]}"
+                )
             mapped = raw.select(F.struct("*").alias("log"), *(_typed(table, name) for name in source.map))
-            for reason, rule in source.reject.items():
-                problem = runtime.expression_problem(mapped, f"cast(({rule}) AS BOOLEAN) AND ({rule})")
-                if problem:
-                    raise ConfError(f"{deployment.name}: [sources.{kind}.reject] {reason!r} = {rule!r}: {problem}")
+            rules = {reason: f"({rule}) AND true" for reason, rule in source.reject.items()}
+            if wrong := runtime.first_problem(mapped, rules):
+                rule = source.reject[wrong[0]]
+                raise ConfError(f"{deployment.name}: [sources.{kind}.reject] {wrong[0]!r} = {rule!r}: {wrong[1]}")
 
 
 def _unless_unconvertible(table: Table, check: Check) -> Check:

@@ -360,10 +360,15 @@ def _escape_glob(uri: str) -> str:
     return re.sub(r"([\[\]{}*?\\])", r"\\\1", uri)
 
 
-def expression_problem(frame: DataFrame, expression: str) -> str | None:
-    """Why Spark cannot make sense of an SQL expression over these columns; None where it can."""
+def first_problem(frame: DataFrame, expressions: Mapping[str, str]) -> tuple[str, str] | None:
+    """The first of these named SQL expressions that makes no sense over the frame's columns, and why; else None."""
     try:
-        frame.select(F.expr(expression)).schema  # noqa: B018 (the analysis is the point)
-    except PySparkException as error:
-        return str(error).strip().split("\n")[0]
+        frame.select(*(F.expr(sql) for sql in expressions.values()))  # analysed at once, run never
+    except PySparkException:
+        for name, sql in expressions.items():
+            try:
+                frame.select(F.expr(sql))
+            except PySparkException as error:
+                return name, str(error).strip().split("\n")[0]
+        raise
     return None
