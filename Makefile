@@ -6,6 +6,8 @@ SHELL := /bin/bash
 CONF ?= conf/complete_journey.toml
 RUN_DATE ?= 2017-12-03
 RAW ?=
+Q ?=
+export Q
 PYTHON ?= python3
 DEFAULT_CONF := conf/complete_journey.toml
 
@@ -37,7 +39,7 @@ train: setup example  ## Train and register a model on what was known on RUN_DAT
 
 .PHONY: sql
 sql: setup  ## Run Q="SELECT ..." with every table named <layer>.<table>
-	@python -m jobs.sql --conf $(CONF) --query "$(Q)"
+	@python -m jobs.sql --conf $(CONF) --query "$$Q"
 
 .PHONY: flow
 flow: setup  ## Draw the whole night from jobs/flow.py: text here, SVG in docs/flow.svg
@@ -52,6 +54,10 @@ docs: setup  ## Write docs/tables.md from schemas/
 .PHONY: test
 test: setup airflow-env  ## Run every test
 	@python -m pytest
+
+.PHONY: airflow-test
+airflow-test: setup airflow-env  ## Run a tiny shop's whole night under Airflow (some minutes)
+	@python -m pytest tests/test_dags.py -m airflow
 
 .PHONY: check
 check: setup  ## Lint, formatting and types; changes nothing

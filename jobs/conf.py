@@ -71,6 +71,7 @@ class Deployment(_Strict):
     max_silent_days: int = Field(default=7, ge=0)  # how long after its newest raw file a night may still be run
     sources: dict[str, Source]
     jobs: dict[str, dict[str, Any]] = {}
+    file: str = ""  # where it was read from; load() fills it in, for messages
 
     @model_validator(mode="after")
     def _sources_fit_their_tables(self) -> Deployment:
@@ -106,6 +107,8 @@ def load(path: str | Path, *, landing: str | None = None) -> Deployment:
         raise ConfError(f"{file}: no such file; name a deployment with --conf conf/<deployment>.toml") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfError(f"{file}: not TOML: {error}") from None
+    if "file" in raw:
+        raise ConfError(f"{file}: file: unknown key")
     try:
         deployment = Deployment.model_validate(raw)
     except ValidationError as error:
@@ -113,6 +116,7 @@ def load(path: str | Path, *, landing: str | None = None) -> Deployment:
     here = file.resolve().parent
     return deployment.model_copy(
         update={
+            "file": str(file),
             "lake": _absolute(deployment.lake, here),
             "landing": _absolute(landing, Path.cwd()) if landing else _absolute(deployment.landing, here),
             "spark": _absolute(deployment.spark, here),

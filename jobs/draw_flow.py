@@ -21,7 +21,7 @@ COLOURS = {
     "gold": "#ffe699",
     "job": "#ffffff",
 }
-BOX_WIDTH, BOX_HEIGHT, COLUMN_GAP, ROW_GAP, MARGIN = 208, 30, 62, 14, 20
+BOX_WIDTH, BOX_HEIGHT, SIDE_GAP, LEVEL_GAP, MARGIN = 216, 30, 24, 44, 20
 
 
 def as_text(jobs: Sequence[Job]) -> str:
@@ -42,42 +42,41 @@ def arrows(jobs: Sequence[Job]) -> list[tuple[str, str]]:
     return found
 
 
-def columns(pairs: Sequence[tuple[str, str]]) -> dict[str, int]:
-    """The column of each node: one right of the rightmost node it comes from."""
-    place = {node: 0 for pair in pairs for node in pair}
-    for _ in place:
+def levels(pairs: Sequence[tuple[str, str]]) -> dict[str, int]:
+    """The level of each node, from the top: one below the lowest node it comes from."""
+    level = {node: 0 for pair in pairs for node in pair}
+    for _ in level:
         for source, target in pairs:
-            place[target] = max(place[target], place[source] + 1)
+            level[target] = max(level[target], level[source] + 1)
+    return level
+
+
+def places(pairs: Sequence[tuple[str, str]], level: dict[str, int]) -> dict[str, float]:
+    """The place of each node in its level: as near as may be below what it comes from, none upon another."""
+    place: dict[str, float] = {}
+    for depth in range(max(level.values()) + 1):
+        wanted = {}
+        for order, node in enumerate(node for node in level if level[node] == depth):
+            above = [place[source] for source, target in pairs if target == node]
+            wanted[node] = sum(above) / len(above) if above else float(order)
+        free = 0.0
+        for node in sorted(wanted, key=lambda name: (wanted[name], name)):
+            place[node] = max(free, wanted[node])
+            free = place[node] + 1
     return place
 
 
-def rows(pairs: Sequence[tuple[str, str]], place: dict[str, int]) -> dict[str, float]:
-    """The row of each node: as near as may be to the mean row of where it comes from, none upon another."""
-    row: dict[str, float] = {}
-    for column in range(max(place.values()) + 1):
-        members = [node for node in place if place[node] == column]
-        wanted = {}
-        for order, node in enumerate(members):
-            sources = [row[source] for source, target in pairs if target == node and source in row]
-            wanted[node] = sum(sources) / len(sources) if sources else float(order)
-        free = 0.0
-        for node in sorted(members, key=lambda name: (wanted[name], name)):
-            row[node] = max(free, wanted[node])
-            free = row[node] + 1
-    return row
-
-
 def as_svg(jobs: Sequence[Job]) -> str:
-    """The same as an SVG page: tables by colour of layer, jobs in white."""
+    """The same as an SVG page, from raw files down to gold: tables in the colour of their layer, jobs in white."""
     pairs = arrows(jobs)
-    place, names = columns(pairs), {job.name for job in jobs}
-    row = rows(pairs, place)
+    level, names = levels(pairs), {job.name for job in jobs}
+    place = places(pairs, level)
 
     def corner(node: str) -> tuple[float, float]:
-        return MARGIN + place[node] * (BOX_WIDTH + COLUMN_GAP), MARGIN + row[node] * (BOX_HEIGHT + ROW_GAP)
+        return MARGIN + place[node] * (BOX_WIDTH + SIDE_GAP), MARGIN + level[node] * (BOX_HEIGHT + LEVEL_GAP)
 
-    width = 2 * MARGIN + max(place.values()) * (BOX_WIDTH + COLUMN_GAP) + BOX_WIDTH
-    height = 2 * MARGIN + max(row.values()) * (BOX_HEIGHT + ROW_GAP) + BOX_HEIGHT
+    width = 2 * MARGIN + max(place.values()) * (BOX_WIDTH + SIDE_GAP) + BOX_WIDTH
+    height = 2 * MARGIN + max(level.values()) * (BOX_HEIGHT + LEVEL_GAP) + BOX_HEIGHT
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height:.0f}" '
         'font-family="sans-serif" font-size="12">',
@@ -85,16 +84,16 @@ def as_svg(jobs: Sequence[Job]) -> str:
     ]
     for source, target in pairs:
         (x1, y1), (x2, y2) = corner(source), corner(target)
-        x1, y1, y2 = x1 + BOX_WIDTH, y1 + BOX_HEIGHT / 2, y2 + BOX_HEIGHT / 2
-        bend = COLUMN_GAP * 0.8
-        curve = f"M{x1:.0f} {y1:.0f} C{x1 + bend:.0f} {y1:.0f} {x2 - bend:.0f} {y2:.0f} {x2:.0f} {y2:.0f}"
-        parts.append(f'<path d="{curve}" fill="none" stroke="#999999"/>')
-    for node in place:
+        x1, x2, y1 = x1 + BOX_WIDTH / 2, x2 + BOX_WIDTH / 2, y1 + BOX_HEIGHT
+        bend = LEVEL_GAP * 0.9
+        curve = f"M{x1:.0f} {y1:.0f} C{x1:.0f} {y1 + bend:.0f} {x2:.0f} {y2 - bend:.0f} {x2:.0f} {y2:.0f}"
+        parts.append(f'<path d="{curve}" fill="none" stroke="#888888"/>')
+    for node in level:
         x, y = corner(node)
         colour = COLOURS["job" if node in names else node.split(".")[0]]
+        rounding = 0 if node in names else 12
         parts.append(
-            f'<rect x="{x:.0f}" y="{y:.0f}" width="{BOX_WIDTH}" height="{BOX_HEIGHT}" '
-            f'rx="{0 if node in names else 12}" '
+            f'<rect x="{x:.0f}" y="{y:.0f}" width="{BOX_WIDTH}" height="{BOX_HEIGHT}" rx="{rounding}" '
             f'fill="{colour}" stroke="#555555"/><text x="{x + BOX_WIDTH / 2:.0f}" y="{y + 19:.0f}" '
             f'text-anchor="middle">{escape(node)}</text>'
         )

@@ -19,7 +19,7 @@ from typing import Any
 
 from pyspark.sql import DataFrame, SparkSession
 
-from jobs import quality, runtime
+from jobs import mapping, quality, runtime
 from jobs.cli import common_flags, exit_code
 from jobs.conf import ConfError, Deployment, load
 from jobs.flow import JOBS, Job
@@ -77,7 +77,7 @@ def settings(
     knobs = knobs_of(function)
     chosen = dict(deployment.jobs.get(job.name, {}))
     for name, value in chosen.items():
-        where = f"{deployment.name}: [jobs.{job.name}] {name}"
+        where = f"{deployment.file}: [jobs.{job.name}] {name}"
         if name not in knobs:
             raise ConfError(f"{where}: unknown key; {job.name} has {', '.join(knobs) or 'no knobs'}")
         wanted = knobs[name].annotation
@@ -92,7 +92,7 @@ def check_settings(deployment: Deployment) -> None:
     """Refuse a deployment that names a job or a knob that does not exist, before anything is read."""
     for name in deployment.jobs:
         if name not in JOBS:
-            raise ConfError(f"{deployment.name}: [jobs.{name}]: no such job; there are {', '.join(JOBS)}")
+            raise ConfError(f"{deployment.file}: [jobs.{name}]: no such job; there are {', '.join(JOBS)}")
         settings(JOBS[name], function_of(name), deployment, {})
 
 
@@ -248,6 +248,7 @@ def main(name: str, arguments: Sequence[str] | None = None) -> None:
         deployment = load(given.conf, landing=given.landing)
         check_settings(deployment)
         spark: SparkSession = runtime.session(deployment)
+        mapping.check_mappings(spark, deployment)
         outcome = run(name, runtime.Lake(spark, deployment), given.run_date, flags, given.since)
         written = ", ".join(f"{table} {count:,} rows" for table, count in outcome.rows.items())
         print(f"{name} {given.run_date}: {written or 'nothing to do'} in {outcome.seconds:.1f} s")

@@ -83,13 +83,13 @@ def check_mappings(spark: SparkSession, deployment: Deployment) -> None:
             casts = {name: f"try_cast(({sql}) AS {table.column(name).type})" for name, sql in source.map.items()}
             if wrong := runtime.first_problem(raw, casts):
                 raise ConfError(
-                    f"{deployment.name}: [sources.{kind}.map] {wrong[0]} = {source.map[wrong[0]]!r}: {wrong[1]}"
+                    f"{deployment.file}: [sources.{kind}.map] {wrong[0]} = {source.map[wrong[0]]!r}: {wrong[1]}"
                 )
             mapped = raw.select(F.struct("*").alias("log"), *(_typed(table, name) for name in source.map))
             rules = {reason: f"({rule}) AND true" for reason, rule in source.reject.items()}
             if wrong := runtime.first_problem(mapped, rules):
                 rule = source.reject[wrong[0]]
-                raise ConfError(f"{deployment.name}: [sources.{kind}.reject] {wrong[0]!r} = {rule!r}: {wrong[1]}")
+                raise ConfError(f"{deployment.file}: [sources.{kind}.reject] {wrong[0]!r} = {rule!r}: {wrong[1]}")
 
 
 def _unless_unconvertible(table: Table, check: Check) -> Check:

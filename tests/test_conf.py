@@ -34,6 +34,7 @@ def test_the_deployments_that_ship_are_sound(path, spark):
     [
         ('users = "customers"', 'colour = "red"', "colour: unknown key"),
         ('lake = "', 'lakes = "', "lake: missing key"),
+        ('users = "customers"', 'file = "x"', "file: unknown key"),
         ('users = "customers"', "users = 3", "users: Input should be a valid string, not 3"),
         ('files = "sales/*"', "", "sources.events.files: missing key"),
         ('occurred_at = "at"', "", r"\[sources.events.map\] occurred_at: missing, and silver.events requires it"),
@@ -83,7 +84,7 @@ def test_settings_of_jobs_are_checked_against_their_signatures(conf, old, new, m
     ],
 )
 def test_sql_that_does_not_fit_is_refused_and_names_the_key(conf, spark, old, new, message):
-    with pytest.raises(ConfError, match=message):
+    with pytest.raises(ConfError, match=r"tiny_shop\.toml: .*" + message):
         mapping.check_mappings(spark, load(change(conf, old, new)))
 
 

@@ -7,7 +7,6 @@ import json
 import os
 import shlex
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -223,14 +222,12 @@ def test_only_what_may_go_away_is_retried(report: dict[str, Any]) -> None:
     assert outcomes["3"].startswith("failed: ingest_logs: the data broke its contract")
 
 
-@pytest.mark.slow
-def test_a_whole_night_under_airflow(airflow_home: Path, tiny_shop_conf: Path, tmp_path: Path) -> None:
-    """Every job a spark-submit of its own, on a shop that has been read and has a model."""
-    date = tiny_shop.day(tiny_shop.DAYS - 1).isoformat()
-    train = [sys.executable, "-m", "jobs.night", "--only", "training", "--train", "missing"]
-    subprocess.run([*train, "--run-date", date, "--conf", str(tiny_shop_conf)], cwd=REPO, check=True, timeout=600)
+@pytest.mark.airflow
+def test_a_whole_night_under_airflow(airflow_home: Path, shop: Path, tmp_path: Path) -> None:
+    """Every job a spark-submit of its own, on a shop that has a model (`make airflow-test`: some minutes)."""
+    date = tiny_shop.day(14).isoformat()
     home = tmp_path / "airflow"  # its own: only this test needs the database
-    environment = airflow_environment(home, NIGHTSHELF_CONF=str(tiny_shop_conf))
+    environment = airflow_environment(home, NIGHTSHELF_CONF=str(shop))
     airflow("airflow", "db", "migrate", environment=environment, cwd=tmp_path, seconds=120)
     night = ["dags", "test", "nightshelf_nightly", "--conf", json.dumps({"run_date": date})]
     log = airflow("airflow", *night, environment=environment, cwd=tmp_path, seconds=1200)

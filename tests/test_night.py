@@ -12,17 +12,27 @@ import duckdb
 import polars as pl
 import pytest
 from deltalake import DeltaTable
+from pyspark.sql import SparkSession
 
 from jobs import launch, night, runtime
 from jobs.conf import load
+from jobs.flow import INTAKE
 from schemas import TABLES
 from tests import tiny_shop
 
+EVENTS = ("bronze.events", "silver.events", "silver.rejected_events")
 GOLD = ("gold.recommendations", "gold.similar_items", "gold.default_recommendations")
 
 
 def run(conf: Path, number: int, *flags: str) -> int:
     return night.main(["--run-date", str(tiny_shop.day(number)), "--conf", str(conf), *flags])
+
+
+def intake(conf: Path, spark: SparkSession, number: int, since: dt.date | None = None) -> None:
+    """The first three jobs of a night alone: what becomes of raw files is decided there."""
+    lake = runtime.Lake(spark, load(conf))
+    for job in INTAKE:
+        launch.run(job.name, lake, tiny_shop.day(number), since=since)
 
 
 def lake_of(conf: Path) -> Path:
@@ -112,14 +122,26 @@ def test_a_day_without_a_file_is_a_night_without_events(shop):
 
 
 @pytest.mark.slow
-def test_a_night_before_its_predecessor_reads_the_days_between(shop):
-    assert run(shop, 15) == 0  # night 14 was never run
+def test_a_night_before_its_predecessor_reads_the_days_between(shop, spark):
+    intake(shop, spark, 15)  # night 14 was never run
     assert len(partition(shop, "silver.events", 14)) == len(tiny_shop.sales(tiny_shop.day(14)))
-    assert partition(shop, "gold.recommendations", 14) == []
-    jumped = {table: partition(shop, table, 15) for table in ("silver.events", *GOLD)}
-    assert run(shop, 14) == 0
-    assert run(shop, 15) == 0
-    assert {table: partition(shop, table, 15) for table in ("silver.events", *GOLD)} == jumped
+    jumped = {(table, number): partition(shop, table, number) for table in EVENTS for number in (14, 15)}
+    intake(shop, spark, 14)
+    intake(shop, spark, 15)
+    assert {(table, number): partition(shop, table, number) for table, number in jumped} == jumped
+
+
+@pytest.mark.slow
+def test_since_processes_earlier_days_again(shop, spark):
+    before = {number: partition(shop, "silver.events", number) for number in (11, 12, 13)}
+    text = shop.read_text().replace(
+        '"amount is negative" = "log.amount < 0"', '"till 0 is broken" = "log.till = \'T0\'"'
+    )
+    shop.write_text(text)
+    intake(shop, spark, 13, since=tiny_shop.day(12))
+    assert partition(shop, "silver.events", 11) == before[11]
+    for number in (12, 13):
+        assert 0 < len(partition(shop, "silver.events", number)) < len(before[number])
 
 
 DIRT = {
@@ -139,7 +161,7 @@ DIRT = {
 
 
 @pytest.mark.slow
-def test_dirty_rows_are_rejected_with_their_line_and_reason(shop):
+def test_dirty_rows_are_rejected_with_their_line_and_reason(shop, spark):
     sound = tiny_shop.sales(tiny_shop.day(14))
     late = "11,U01,S01,1,1,T0,2024-03-01 10:00:00"  # dated earlier than its file: kept, in the file's partition
     back = "12,U01,S01,-2,3,T0,2024-03-15 10:00:00"  # a return
@@ -147,7 +169,7 @@ def test_dirty_rows_are_rejected_with_their_line_and_reason(shop):
     file = tiny_shop.write_day(shop.parent / "landing", tiny_shop.day(14), extra)
     broken = "13,U\xff1,S01,1,1,T0,2024-03-15 10:00:00".encode("latin-1")
     file.write_bytes(file.read_bytes() + broken + b"\n")
-    assert run(shop, 14) == 0
+    intake(shop, spark, 14)
 
     day = pl.col("run_date") == tiny_shop.day(14)
     rejected = read(shop, "silver.rejected_events").filter(day)
@@ -211,9 +233,9 @@ def test_a_file_that_cannot_be_read_stops_the_night_and_changes_nothing(shop, ca
 
 
 @pytest.mark.slow
-def test_an_empty_file_is_no_events_and_is_listed(shop):
+def test_an_empty_file_is_no_events_and_is_listed(shop, spark):
     (shop.parent / "landing" / "sales" / f"sales_{tiny_shop.day(14)}.csv").write_text("")
-    assert run(shop, 14) == 0
+    intake(shop, spark, 14)
     files = read(shop, "bronze.files").filter(pl.col("run_date") == tiny_shop.day(14))
     assert files.select("bytes", "record_count").rows() == [(0, 0)]
 
@@ -253,10 +275,10 @@ def test_a_job_without_its_input_says_which_job_makes_it(shop, spark):
 
 
 @pytest.mark.slow
-def test_a_raw_file_that_vanished_keeps_its_rows(shop):
+def test_a_raw_file_that_vanished_keeps_its_rows(shop, spark):
     before = partition(shop, "bronze.events", 13)
     (shop.parent / "landing" / "sales" / f"sales_{tiny_shop.day(13)}.csv").unlink()
-    assert run(shop, 13) == 0
+    intake(shop, spark, 13)
     assert partition(shop, "bronze.events", 13) == before
 
 

@@ -1,0 +1,61 @@
+"""A job as spark-submit runs it: flags from the signature, exit codes, what is refused and how it is said."""
+
+from __future__ import annotations
+
+import pytest
+
+from jobs import launch
+from tests import tiny_shop
+
+
+@pytest.fixture
+def conf(tmp_path):
+    return tiny_shop.make(tmp_path, days=2)
+
+
+def exit_code_of(name, conf, *flags):
+    with pytest.raises(SystemExit) as caught:
+        launch.main(name, ["--run-date", str(tiny_shop.day(1)), "--conf", str(conf), *flags])
+    return caught.value.code
+
+
+def test_a_job_by_hand_says_what_it_wrote(conf, spark, capsys):
+    assert exit_code_of("ingest_logs", conf) == 0
+    lines = sum(len(tiny_shop.sales(tiny_shop.day(number))) for number in (0, 1))
+    assert f"ingest_logs 2024-03-02: bronze.events {lines} rows, bronze.items 31 rows" in capsys.readouterr().out
+
+
+def test_help_lists_the_knobs_of_the_signature(capsys):
+    with pytest.raises(SystemExit) as caught:
+        launch.main("rank_recommendations", ["--help"])
+    assert caught.value.code == 0
+    printed = capsys.readouterr().out
+    assert "--top-k" in printed
+    assert "default 20" in printed
+    assert "--active-days" in printed
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--top-k", "many"], "argument --top-k: invalid int value: 'many'"),
+        (["--colour", "red"], "unrecognized arguments: --colour red"),
+    ],
+)
+def test_wrong_flags_are_exit_code_2(conf, capsys, flags, words):
+    assert exit_code_of("rank_recommendations", conf, *flags) == 2
+    assert words in capsys.readouterr().err
+
+
+def test_bad_sql_in_the_conf_is_exit_code_2_before_anything_is_read(conf, spark, capsys):
+    conf.write_text(conf.read_text().replace('occurred_at = "at"', 'occurred_at = "moment"'))
+    assert exit_code_of("clean_events", conf) == 2
+    error = capsys.readouterr().err
+    assert f"error: {conf}: [sources.events.map] occurred_at = 'moment'" in error
+    assert not (conf.parent / "lake").exists()
+
+
+def test_a_file_name_without_a_date_is_refused_by_name(conf, spark, capsys):
+    (conf.parent / "landing" / "sales" / "sales_final_v2.csv").write_text(tiny_shop.HEADER)
+    assert exit_code_of("ingest_logs", conf) == 2
+    assert "sales/sales_final_v2.csv: no date" in capsys.readouterr().err
