@@ -25,7 +25,7 @@ def generate_candidates(
     own_items: int = 40,
     half_life_days: float = 45.0,
     copurchase_days: int = 91,
-    neighbours: int = 40,
+    neighbours: int = 30,
     min_baskets: int = 2,
     max_basket: int = 80,
     trending_days: int = 14,

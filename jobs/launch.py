@@ -31,14 +31,14 @@ RESERVED = ("run_date", "deployment", "publish_model")
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one run of a job did: rows written per table, seconds, the model it used or made."""
+    """What one run of a job did: rows written per table, seconds, the model it used or made, the days it replaced."""
 
     run_id: str
     job: str
     rows: dict[str, int]
     seconds: float
     model_version: str | None
-    days: int
+    days: tuple[dt.date, ...]
 
 
 @cache
@@ -134,7 +134,7 @@ def run(
         seconds = round(time.monotonic() - clock, 3)
         done = record | {"status": status, "seconds": seconds}
         _record(lake, done)
-    return Outcome(run_id, name, record["rows_written"], seconds, record["model_version"], len(days))
+    return Outcome(run_id, name, record["rows_written"], seconds, record["model_version"], tuple(days))
 
 
 def _record(lake: runtime.Lake, row: dict[str, Any]) -> None:

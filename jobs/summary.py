@@ -17,6 +17,7 @@ from jobs.top_n import top_n
 SHOWN_USERS = 3
 SHOWN_ITEMS = 10
 SHOWN_PURCHASES = 5
+SHOWN_REASONS = 8
 
 
 def show(lake: Lake, run_date: dt.date, outcomes: Sequence[Outcome]) -> None:
@@ -28,14 +29,24 @@ def show(lake: Lake, run_date: dt.date, outcomes: Sequence[Outcome]) -> None:
         return lake.up_to(table, run_date).where(F.col("run_date") == F.lit(run_date))
 
     console.rule(f"{lake.deployment.name}, night of {run_date}")
-    for kind, note in (("events", "all days up to the night"), ("items", "the catalogue as of the night")):
-        everything = night if kind == "items" else (lambda table: lake.up_to(table, run_date))
-        rejected = everything(f"silver.rejected_{kind}")
-        rows_in = lake.up_to(f"bronze.{kind}", run_date).count()
-        lost = rejected.count()
-        console.print(f"{kind}: {rows_in:,} rows in = {rows_in - lost:,} kept + {lost:,} rejected  ({note})")
-        reasons = rejected.select(F.explode("reasons").alias("reason")).groupBy("reason").count()
-        for row in reasons.orderBy(F.desc("count"), "reason").take(8):
+    days = {table: outcome.days for outcome in outcomes for table in outcome.rows}
+    for kind in ("events", "items"):
+        replaced = days.get(f"silver.{kind}", ())
+        written = F.col("run_date").isin(list(replaced))
+        kept = lake.up_to(f"silver.{kind}", run_date).where(written)
+        rejected = lake.up_to(f"silver.rejected_{kind}", run_date).where(written)
+        rows_kept = kept.count() if kind == "events" else kept.agg(F.sum("record_count")).collect()[0][0] or 0
+        reasons = rejected.select(F.explode("reasons").alias("reason")).groupBy("reason").count().collect()
+        rows_lost = rejected.count()
+        note = (
+            "the catalogue"
+            if kind == "items"
+            else f"{len(replaced)} day{'s' * (len(replaced) != 1)}, the last {run_date}"
+        )
+        console.print(
+            f"{kind}: {rows_kept + rows_lost:,} rows in = {rows_kept:,} kept + {rows_lost:,} rejected  ({note})"
+        )
+        for row in sorted(reasons, key=lambda row: (-row["count"], row["reason"]))[:SHOWN_REASONS]:
             console.print(f"    {row['count']:>9,}  {row['reason']}", markup=False)
 
     lists = night("gold.recommendations").persist()
