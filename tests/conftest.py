@@ -40,6 +40,15 @@ def spark(deployment: Deployment, session_root: Path) -> Iterator[SparkSession]:
     session.stop()
 
 
+@pytest.fixture(autouse=True)
+def nothing_cached() -> Iterator[None]:
+    """What a test persisted goes with it: the whole run shares one JVM."""
+    yield
+    session = SparkSession.getActiveSession()
+    if session is not None:
+        session.catalog.clearCache()
+
+
 @pytest.fixture
 def rows(spark: SparkSession) -> Rows:
     """`rows(EVENTS, {"user_id": "u1"})`: a frame of sound rows of a table, what matters stated, the rest filled in."""

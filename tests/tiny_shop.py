@@ -21,7 +21,12 @@ HEADER = "line_id,customer,sku,units,amount,till,at"
 
 PROPERTIES = """
 spark.master                                   local[2]
-spark.driver.memory                            2g
+spark.driver.memory                            4g
+spark.ui.retainedJobs                          20
+spark.ui.retainedStages                        20
+spark.ui.retainedTasks                         1000
+spark.sql.ui.retainedExecutions                5
+spark.sql.maxPlanStringLength                  4000
 spark.jars.packages                            io.delta:delta-spark_4.2_2.13:4.4.0
 spark.sql.extensions                           io.delta.sql.DeltaSparkSessionExtension
 spark.sql.catalog.spark_catalog                org.apache.spark.sql.delta.catalog.DeltaCatalog
