@@ -31,12 +31,13 @@ class DataError(Exception):
 
 @dataclass(frozen=True)
 class RawFile:
-    """One raw file of a source: its day, its path below landing, its URI."""
+    """One raw file of a source: its day, its path below landing, its URI, its size in bytes."""
 
     source: str
     day: dt.date
     name: str
     uri: str
+    size: int
 
 
 @dataclass(frozen=True)
@@ -241,7 +242,7 @@ class Lake:
                     f"{name}: no date (YYYY-MM-DD) in the file's name where "
                     f"sources.{kind}.day = {source.day!r} looks for it"
                 ) from None
-            found.append(RawFile(kind, day, name, uri))
+            found.append(RawFile(kind, day, name, uri, int(status.getLen())))
         return sorted(found, key=lambda file: (file.day, file.name))
 
     def _days_with_new_files(self, job: Job, run_date: dt.date, since: dt.date) -> list[dt.date]:
@@ -276,8 +277,8 @@ class Lake:
         """One row a raw file of these days: run_date, source, source_file, bytes, sha256, content (binary)."""
         files = [file for file in self.raw_files(kind) if file.day in set(days)]
         names = self.spark.createDataFrame(
-            [Row(uri=file.uri, run_date=file.day, source_file=file.name) for file in files],
-            "uri STRING, run_date DATE, source_file STRING",
+            [Row(uri=file.uri, run_date=file.day, source_file=file.name, bytes=file.size) for file in files],
+            "uri STRING, run_date DATE, source_file STRING, bytes BIGINT",
         )
         empty = "path STRING, length BIGINT, content BINARY"
         found = (
@@ -285,18 +286,19 @@ class Lake:
             if files
             else self.spark.createDataFrame([], empty)
         )
-        # binaryFile may spell a local URI file:/ or file:///; only the path tells files apart.
+        # binaryFile may spell a local URI file:/ or file:///: only the path tells files apart. It skips empty files.
         bare = r"^file:/+"
-        joined = found.withColumn("bare", F.regexp_replace("path", bare, "/")).join(
-            F.broadcast(names.withColumn("bare", F.regexp_replace("uri", bare, "/"))), "bare", "inner"
+        joined = names.withColumn("bare", F.regexp_replace("uri", bare, "/")).join(
+            found.select("content", F.regexp_replace("path", bare, "/").alias("bare")), "bare", "left"
         )
+        content = F.when(F.col("bytes") == 0, F.lit(b"")).otherwise(F.col("content"))
         return joined.select(
             PARTITION,
             F.lit(kind).alias("source"),
             "source_file",
-            F.col("length").alias("bytes"),
-            F.sha2("content", 256).alias("sha256"),
-            "content",
+            "bytes",
+            F.sha2(content, 256).alias("sha256"),
+            content.alias("content"),
         )
 
     # -- models -------------------------------------------------------------------------------------------------------
