@@ -46,7 +46,7 @@ def run_night(
     only: str = "night",
     since: dt.date | None = None,
 ) -> None:
-    """The night of one date, or only its `intake` or its `training`; prints what a person wants to know of it.
+    """The night of one date, or only its intake and `training`; prints what a person wants to know of it.
 
     `train`: 'missing' trains first when no promoted model has seen data up to run_date only, 'always' trains anyway.
     """

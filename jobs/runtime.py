@@ -22,7 +22,7 @@ from jobs.conf import ConfError, Deployment, Source
 from jobs.flow import JOBS, Job, Read
 from schemas import TABLES
 from schemas.contract import PARTITION, Table
-from schemas.derive import create_table, plain_type
+from schemas.derive import create_table, plain_ddl, plain_type
 
 
 class DataError(Exception):
@@ -135,7 +135,7 @@ class Lake:
         return bool(DeltaTable.isDeltaTable(self.spark, self.path(table)))
 
     def create(self, table: str) -> None:
-        """Create the table from its contract where it does not stand, and name it `<layer>.<table>` in the session."""
+        """Create the table from its contract where it does not stand."""
         if not self.exists(table):
             self.spark.sql(create_table(TABLES[table], self.path(table)))
 
@@ -151,8 +151,7 @@ class Lake:
         """Every partition of a table up to run_date, after its schema was checked; empty where no table stands."""
         contract = TABLES[table]
         if not self.exists(table):
-            columns = ", ".join(f"`{column.name}` {column.type}" for column in contract.columns)
-            return self.spark.createDataFrame([], columns)
+            return self.spark.createDataFrame([], plain_ddl(contract))
         frame = self.spark.read.format("delta").load(self.path(table))
         check_schema(contract, frame, "as it stands in the lake")
         return frame.where(F.col(PARTITION) <= F.lit(run_date))
@@ -189,9 +188,9 @@ class Lake:
     def append(self, table: str, rows: Sequence[Mapping[str, Any]], metadata: Mapping[str, Any]) -> None:
         """Append records of what happened (ops tables only)."""
         self.create(table)
-        columns = ", ".join(f"`{column.name}` {column.type}" for column in TABLES[table].columns)
-        names = TABLES[table].column_names
-        frame = self.spark.createDataFrame([Row(**{name: row[name] for name in names}) for row in rows], columns)
+        contract = TABLES[table]
+        ordered = [tuple(row[name] for name in contract.column_names) for row in rows]
+        frame = self.spark.createDataFrame(ordered, plain_ddl(contract))
         writer = frame.coalesce(1).write.format("delta").mode("append")
         writer.option("userMetadata", json.dumps(metadata, default=str, sort_keys=True)).save(self.path(table))
 

@@ -20,6 +20,7 @@ from jobs.generate_candidates import generate_candidates
 from jobs.purchases import active_items, purchases
 from jobs.top_n import top_n
 from schemas import features, ops
+from schemas.derive import plain_ddl
 from udfs import encoder
 from udfs.training import TrainingReport, fine_tune
 
@@ -113,8 +114,7 @@ def train_model(
         "promoted": True,
         "code_version": launch.code_version(),
     }
-    schema = ", ".join(f"{column.name} {column.type}" for column in ops.MODELS.columns)
-    return spark.createDataFrame([tuple(row[name] for name in ops.MODELS.column_names)], schema)
+    return spark.createDataFrame([tuple(row[name] for name in ops.MODELS.column_names)], plain_ddl(ops.MODELS))
 
 
 def training_examples(

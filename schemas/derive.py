@@ -24,6 +24,11 @@ def column_ddl(table: Table) -> str:
     )
 
 
+def plain_ddl(table: Table) -> str:
+    """Names and types alone, as Spark DDL: the schema of a frame of this table."""
+    return ", ".join(f"`{column.name}` {column.type}" for column in table.columns)
+
+
 def constraints(table: Table) -> dict[str, str]:
     """Delta CHECK constraints by name: the critical checks that one row decides (presence is NOT NULL's affair).
 

@@ -14,7 +14,7 @@ from pyspark.sql import DataFrame, SparkSession
 from jobs import runtime
 from jobs.conf import Deployment, load
 from schemas.contract import Table
-from schemas.derive import example_rows
+from schemas.derive import example_rows, plain_ddl
 from tests import tiny_shop
 
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
@@ -54,9 +54,8 @@ def rows(spark: SparkSession) -> Rows:
     """`rows(EVENTS, {"user_id": "u1"})`: a frame of sound rows of a table, what matters stated, the rest filled in."""
 
     def make(table: Table, *stated: Mapping[str, Any]) -> DataFrame:
-        schema = ", ".join(f"`{column.name}` {column.type}" for column in table.columns)
         filled = [tuple(row[name] for name in table.column_names) for row in example_rows(table, *stated)]
-        return spark.createDataFrame(filled, schema)
+        return spark.createDataFrame(filled, plain_ddl(table))
 
     return make
 
