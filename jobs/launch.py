@@ -11,8 +11,9 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -179,12 +180,20 @@ def _publish(
     if set(frames) != set(job.writes):
         raise TypeError(f"{job.name} made {sorted(frames)}, but jobs/flow.py says {sorted(job.writes)}")
     ready = {table: _at_the_door(table, frames[table]) for table in job.writes}
-    audits = _audit(job, ready, inputs, record, lake)
-    if days:
-        keys = ("run_id", "job", "model_version", "code_version", "run_date")
-        for table, frame in ready.items():
-            lake.replace(table, frame, days, {key: record[key] for key in keys})
-            record["rows_written"][table] = audits[table].row_count
+    audits = _audit(job, ready, inputs)
+    metadata = {key: record[key] for key in ("run_id", "job", "model_version", "code_version", "run_date")}
+    findings = partial(lake.append, "ops.checks", _check_rows(audits, record), metadata)
+    for table, audit in audits.items():
+        lake.write_text(f"data_docs/{run_date}/{table}.html", audit.page)
+    if refused := [quality.explain(audit, ready[table]) for table, audit in audits.items() if audit.refused]:
+        findings()
+        raise runtime.DataError("\n".join(refused))
+    # Each table is a commit of its own, mostly waiting for the driver: side by side.
+    writes = [partial(lake.replace, table, frame, days, metadata) for table, frame in ready.items()] if days else []
+    with ThreadPoolExecutor() as pool:
+        for written in [pool.submit(write) for write in (*writes, findings)]:
+            written.result()
+    record["rows_written"] |= {table: audits[table].row_count for table in ready if days}
     return days
 
 
@@ -194,17 +203,19 @@ def _at_the_door(table: str, frame: DataFrame) -> DataFrame:
     return frame.persist()
 
 
-def _audit(
-    job: Job, ready: dict[str, DataFrame], inputs: Mapping[str, Any], record: dict[str, Any], lake: runtime.Lake
-) -> dict[str, quality.Audit]:
-    """Every output's audit, recorded in ops.checks and as pages; DataError where a critical check fails."""
+def _audit(job: Job, ready: dict[str, DataFrame], inputs: Mapping[str, Any]) -> dict[str, quality.Audit]:
+    """Every output's audit: its contract's checks and, where the job has a balance, that."""
     more: dict[str, list[Any]] = {table: [] for table in ready}
     if job.balance:
         rows_in = inputs[TABLES[job.balance.rows_in].parameter].count()
         accounted = rows_in - ready[job.balance.rejected].count()
         more[job.balance.kept].append(quality.balance_check(accounted, job.balance.counted_by))
-    audits = {table: quality.audit(TABLES[table], frame, more[table]) for table, frame in ready.items()}
-    rows = [
+    return {table: quality.audit(TABLES[table], frame, more[table]) for table, frame in ready.items()}
+
+
+def _check_rows(audits: Mapping[str, quality.Audit], record: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Rows of ops.checks: one a finding."""
+    return [
         {
             **{key: record[key] for key in ("run_date", "run_id", "job")},
             "table_name": table,
@@ -219,13 +230,6 @@ def _audit(
         for table, audit in audits.items()
         for finding in audit.findings
     ]
-    lake.append("ops.checks", rows, {"run_id": record["run_id"], "job": job.name})
-    for table, audit in audits.items():
-        lake.write_text(f"data_docs/{record['run_date']}/{table}.html", audit.page)
-    refused = [quality.explain(audit, ready[table]) for table, audit in audits.items() if audit.refused]
-    if refused:
-        raise runtime.DataError("\n".join(refused))
-    return audits
 
 
 def main(name: str, arguments: Sequence[str] | None = None) -> None:

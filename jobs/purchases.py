@@ -12,14 +12,14 @@ ONE = 1_000_000
 
 
 def purchases(events: DataFrame) -> DataFrame:
-    """Purchase events: user_id (null for a guest), item_id, event_date, basket_id, location_id.
+    """Purchase events: run_date, user_id (null for a guest), item_id, event_date, basket_id, location_id.
 
     Without a basket in the log, what one user bought on one day is one; a guest's every line is.
     """
     users_day = F.concat("user_id", F.lit("|"), F.col("event_date").cast("string"))  # null for a guest
     basket = F.coalesce("basket_id", users_day, "event_id")
     return events.where("event_type = 'purchase'").select(
-        "user_id", "item_id", "event_date", basket.alias("basket_id"), "location_id"
+        "run_date", "user_id", "item_id", "event_date", basket.alias("basket_id"), "location_id"
     )
 
 
@@ -30,8 +30,12 @@ def buyer() -> Column:
 
 
 def within(bought: DataFrame, run_date: dt.date, days: int) -> DataFrame:
-    """What was bought on the last `days` days up to run_date."""
-    return bought.where(F.col("event_date") > F.lit(run_date - dt.timedelta(days=days)))
+    """What was bought on the last `days` days up to run_date.
+
+    No event is dated after its file, so older partitions hold none of them and are not read.
+    """
+    before = F.lit(run_date - dt.timedelta(days=days))
+    return bought.where((F.col("event_date") > before) & (F.col("run_date") > before))
 
 
 def decay(run_date: dt.date, half_life_days: float) -> Column:
