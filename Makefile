@@ -37,6 +37,10 @@ airflow-night: setup airflow-env example  ## Run the night of RUN_DATE as Airflo
 train: setup example  ## Train and register a model on what was known on RUN_DATE
 	@$(NIGHT) --train always --only training
 
+.PHONY: evaluate
+evaluate: setup example  ## Judge the night of RUN_DATE by the 28 days after it, against every peer; writes a page
+	@python -m jobs.night --run-date $(RUN_DATE) --conf $(CONF) $(if $(RAW),--landing $(RAW)) --only evaluation
+
 .PHONY: sql
 sql: setup  ## Run Q="SELECT ..." with every table named <layer>.<table>
 	@python -m jobs.sql --conf $(CONF) --query "$$Q"

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
-from jobs.flow import NIGHT, TRAINING, Job
+from jobs.flow import EVALUATION, NIGHT, TRAINING, Job
 from schemas import TABLES
 from schemas.derive import reference_page
 
@@ -106,8 +106,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--svg", type=Path, help="write the picture here")
     parser.add_argument("--tables", type=Path, help="write the tables' reference here")
     given = parser.parse_args(arguments)
-    print(f"night\n{as_text(NIGHT)}\n\nweekly training\n{as_text(TRAINING)}")
-    for path, text in ((given.svg, as_svg(NIGHT + TRAINING)), (given.tables, reference_page(TABLES.values()))):
+    print(f"night\n{as_text(NIGHT)}\n\nweekly training\n{as_text(TRAINING + EVALUATION)}")
+    for path, text in (
+        (given.svg, as_svg(NIGHT + TRAINING + EVALUATION)),
+        (given.tables, reference_page(TABLES.values())),
+    ):
         if path:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8")

@@ -15,7 +15,7 @@ from schemas import features
 
 def encode_items(items: DataFrame, item_vectors: DataFrame, model: Model, *, run_date: dt.date) -> DataFrame:
     """features.item_vectors: one unit vector per item of tonight's catalogue."""
-    vectors = encode(items.select("item_id", "text"), item_vectors, model, "item")
+    vectors = encode(items.select("item_id", "text"), item_vectors, model)
     return vectors.withColumn("run_date", F.lit(run_date)).select(*features.ITEM_VECTORS.column_names)
 
 

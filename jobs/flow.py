@@ -17,7 +17,8 @@ from schemas import TABLES
 #   latest    the newest partition up to run_date; empty where there is none
 #   history   every partition up to run_date
 #   promoted  the newest promoted model that has seen nothing after run_date; an error where there is none
-Window = Literal["files", "pending", "today", "latest", "history", "promoted"]
+#   judged    the same 28 days earlier: the model of the night whose lists are judged by what was bought since
+Window = Literal["files", "pending", "today", "latest", "history", "promoted", "judged"]
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Read:
         """What the job calls it: a table by its parameter name, raw files `<source>_files`, the model `model`."""
         if self.window == "files":
             return f"{self.table.split('.')[1]}_files"
-        return "model" if self.window == "promoted" else TABLES[self.table].parameter
+        return "model" if self.window in ("promoted", "judged") else TABLES[self.table].parameter
 
 
 @dataclass(frozen=True)
@@ -109,28 +110,18 @@ INTAKE = (
 
 SCORING = (
     Job(
-        "build_histories",
-        reads=(history("silver.events"), today("silver.items")),
-        writes=("features.user_histories",),
-    ),
-    Job(
         "encode_items",
         reads=(today("silver.items"), latest("features.item_vectors"), MODEL),
         writes=("features.item_vectors",),
     ),
     Job(
-        "encode_users",
-        reads=(today("features.user_histories"), latest("features.user_vectors"), MODEL),
-        writes=("features.user_vectors",),
-    ),
-    Job(
-        "generate_candidates",
-        reads=(history("silver.events"), today("features.item_vectors"), today("features.user_vectors")),
+        "score_candidates",
+        reads=(history("silver.events"), today("silver.items"), today("features.item_vectors"), MODEL),
         writes=("features.candidates",),
     ),
     Job(
         "rank_recommendations",
-        reads=(today("features.candidates"), history("silver.events"), today("silver.items"), MODEL),
+        reads=(today("features.candidates"), today("silver.items"), today("features.item_vectors"), MODEL),
         writes=("gold.recommendations",),
     ),
     Job(
@@ -149,11 +140,25 @@ NIGHT = INTAKE + SCORING
 TRAINING = (
     Job(
         "train_model",
-        reads=(history("silver.events"), latest("silver.items")),
+        reads=(history("silver.events"), latest("silver.items"), history("ops.models")),
         writes=("ops.models",),
     ),
 )
-JOBS: dict[str, Job] = {job.name: job for job in NIGHT + TRAINING}
+EVALUATION = (
+    Job(
+        "evaluate_recommendations",
+        reads=(
+            history("silver.events"),
+            latest("silver.items"),
+            history("features.item_vectors"),
+            history("features.candidates"),
+            history("gold.recommendations"),
+            Read("ops.models", "judged"),
+        ),
+        writes=("ops.metrics", "ops.evaluation_lists"),
+    ),
+)
+JOBS: dict[str, Job] = {job.name: job for job in NIGHT + TRAINING + EVALUATION}
 
 
 def edges(jobs: tuple[Job, ...]) -> list[tuple[str, str]]:

@@ -25,9 +25,10 @@ from jobs.cli import common_flags, exit_code
 from jobs.conf import ConfError, Deployment, load
 from jobs.flow import JOBS, Job
 from schemas import TABLES
+from udfs.metrics import HORIZON_DAYS
 
 # Parameters that are not knobs: what a job may ask for beside its tables.
-RESERVED = ("run_date", "deployment", "publish_model")
+RESERVED = ("run_date", "deployment", "publish_model", "publish_page")
 
 
 @dataclass(frozen=True)
@@ -163,8 +164,9 @@ def _publish(
     for read in job.reads:
         if read.window == "files":
             inputs[read.parameter] = lake.read_files(read.table.split(".")[1], days)
-        elif read.window == "promoted":
-            inputs[read.parameter] = lake.promoted_model(run_date)
+        elif read.window in ("promoted", "judged"):
+            seen = run_date if read.window == "promoted" else run_date - dt.timedelta(days=HORIZON_DAYS)
+            inputs[read.parameter] = lake.promoted_model(seen)
             record["model_version"] = inputs[read.parameter].version
         else:
             inputs[read.parameter] = lake.read(read, run_date, days)
@@ -173,7 +175,12 @@ def _publish(
         record["model_version"] = folder.name
         return lake.publish_folder(folder, f"models/{folder.name}")
 
-    reserved = {"run_date": run_date, "deployment": lake.deployment, "publish_model": publish_model}
+    reserved = {
+        "run_date": run_date,
+        "deployment": lake.deployment,
+        "publish_model": publish_model,
+        "publish_page": lake.write_text,
+    }
     asked = inspect.signature(function).parameters
     made = function(**inputs, **knobs, **{key: value for key, value in reserved.items() if key in asked})
     frames = made if isinstance(made, dict) else {job.writes[0]: made}

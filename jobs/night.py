@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING
 from jobs import progress, runtime
 from jobs.cli import common_flags, exit_code
 from jobs.conf import ConfError, Deployment, load
-from jobs.flow import INTAKE, NIGHT, SCORING, TRAINING, Job
+from jobs.flow import EVALUATION, INTAKE, NIGHT, SCORING, TRAINING, Job
+
+HORIZON_DAYS = 28  # after which a night is judged
 
 if TYPE_CHECKING:
     from jobs.launch import Outcome
@@ -46,10 +48,13 @@ def run_night(
     only: str = "night",
     since: dt.date | None = None,
 ) -> None:
-    """The night of one date, or only its intake and `training`; prints what a person wants to know of it.
+    """The night of one date, or after its intake only `training`; prints what a person wants to know of it.
 
     `train`: 'missing' trains first when no promoted model has seen data up to run_date only, 'always' trains anyway.
+    `only` = 'evaluation' judges the night instead, by the 28 days after it, whose logs it takes in first.
     """
+    if only == "evaluation":
+        run_date += dt.timedelta(days=HORIZON_DAYS)
     progress.console.print(f"Nightshelf: {deployment.name}, night of {run_date}. Starting Spark ...", markup=False)
     with ThreadPoolExecutor(1) as pool:
         log_file = Path("logs") / f"spark-{deployment.name}.log"
@@ -62,6 +67,10 @@ def run_night(
     lake = runtime.Lake(spark, deployment)
     mapping.check_mappings(spark, deployment)
     outcomes = run_jobs(lake, INTAKE, run_date, since)
+    if only == "evaluation":
+        run_jobs(lake, EVALUATION, run_date, None)
+        summary.show_evaluation(lake, run_date)
+        return
     if train == "always" or (train == "missing" and not _has_model(lake, run_date)):
         outcomes += run_jobs(lake, TRAINING, run_date, None)
     if only == "night":
@@ -86,7 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     common_flags(parser)
     parser.add_argument("--train", choices=("never", "missing", "always"), default="never", help="train a model first")
-    parser.add_argument("--only", choices=("night", "training"), default="night", help="training: stop after it")
+    parser.add_argument("--only", choices=("night", "training", "evaluation"), default="night")
     given = parser.parse_args(arguments)
 
     def act() -> None:

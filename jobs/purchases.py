@@ -1,4 +1,4 @@
-"""Purchases as the generators and the ranker see them; all sums are of whole numbers, so order does not matter."""
+"""Purchases as every job after the intake sees them."""
 
 from __future__ import annotations
 
@@ -7,19 +7,18 @@ import datetime as dt
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-# A weight of 1 in fixed point: a sum of integers is the same in whatever order Spark adds, a sum of doubles is not.
-ONE = 1_000_000
+LINES = ("user_id", "item_id", "event_date", "basket_id", "quantity")
 
 
 def purchases(events: DataFrame) -> DataFrame:
-    """Purchase events: run_date, user_id (null for a guest), item_id, event_date, basket_id, location_id.
+    """Purchase events: run_date, user_id (null for a guest), item_id, event_date, basket_id, location_id, quantity.
 
     Without a basket in the log, what one user bought on one day is one; a guest's every line is.
     """
     users_day = F.concat("user_id", F.lit("|"), F.col("event_date").cast("string"))  # null for a guest
     basket = F.coalesce("basket_id", users_day, "event_id")
     return events.where("event_type = 'purchase'").select(
-        "run_date", "user_id", "item_id", "event_date", basket.alias("basket_id"), "location_id"
+        "run_date", "user_id", "item_id", "event_date", basket.alias("basket_id"), "location_id", "quantity"
     )
 
 
@@ -38,17 +37,19 @@ def within(bought: DataFrame, run_date: dt.date, days: int) -> DataFrame:
     return bought.where((F.col("event_date") > before) & (F.col("run_date") > before))
 
 
-def decay(run_date: dt.date, half_life_days: float) -> Column:
-    """The weight of an event in fixed point (bigint): ONE on run_date, half of it every `half_life_days`."""
-    age = F.datediff(F.lit(run_date), "event_date")
-    return F.round(ONE * F.pow(F.lit(0.5), age / F.lit(half_life_days))).cast("bigint")
-
-
 def active_items(bought: DataFrame, run_date: dt.date, days: int) -> DataFrame:
     """item_id of every item sold on the last `days` days: what can be recommended."""
     return within(bought, run_date, days).select("item_id").distinct()
 
 
-def item_buyers(bought: DataFrame, run_date: dt.date, days: int) -> DataFrame:
-    """item_id, buyers: how many users (a guest's basket is one) bought it on the last `days` days."""
-    return within(bought, run_date, days).groupBy("item_id").agg(F.count_distinct(buyer()).alias("buyers"))
+def known_purchases(events: DataFrame, items: DataFrame) -> DataFrame:
+    """LINES of every purchase of an item in tonight's catalogue: one sold lately may since have been refused."""
+    return purchases(events).join(items.select("item_id"), "item_id", "left_semi").select(*LINES)
+
+
+def sampled(lines: DataFrame, users: int, max_users: int) -> DataFrame:
+    """Lines of at most about `max_users` of the `users`, the same ones every time, and as large a share of guests."""
+    if users <= max_users:
+        return lines
+    draw = F.pmod(F.xxhash64(F.coalesce("user_id", "basket_id"), F.lit("sample")), F.lit(1_000_000))
+    return lines.where(draw < int(1_000_000 * max_users / users))

@@ -1,44 +1,63 @@
-"""Candidates into the list each user gets: scored, ranked, filled to K, and each with its reason."""
+"""Candidates into the list each user gets: the shop's rules, diversity, exactly K rows, and each with its reason."""
 
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Callable
 
+import numpy as np
+import pandas as pd
+import pyarrow as pa
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from jobs import launch, ranker
-from jobs.purchases import active_items, item_buyers, purchases
+from jobs import launch
 from jobs.runtime import Model
 from jobs.top_n import top_n
-from schemas import features, gold
+from schemas import gold
+from udfs.encoder import from_bytes
+from udfs.rerank import rerank
+
+FALLBACK = "fallback"
+USERS_PER_BLOCK = 5_000
+DUE = 0.8  # of the usual gap since the last purchase
 
 
 def rank_recommendations(
     candidates: DataFrame,
-    events: DataFrame,
     items: DataFrame,
+    item_vectors: DataFrame,
     model: Model,
     *,
     run_date: dt.date,
     top_k: int = 20,
-    active_days: int = 84,
+    exclude: str = "",
+    boost: str = "",
+    cap_per_category: int = 0,
+    diversity: float = 0.0,
 ) -> DataFrame:
-    """gold.recommendations: the `top_k` best items for every user with a purchase, by score, then item_id.
+    """gold.recommendations: `top_k` items for every user, by score, then item_id, as the shop's rules have it.
 
-    A user with too few candidates is filled up from what sells best; only where fewer than `top_k` items are sold at
-    all are lists shorter, and then all of them equally long.
+    Rules, over the columns of silver.items: no item for which `exclude` (SQL) is true; the order is by score times
+    `boost` (SQL, a positive number); at most `cap_per_category` of one category (0: any number), as long as others are
+    left. `diversity` in [0, 1) is what a list gives up of its scores to be less alike (udfs/rerank.py). A user with too
+    few candidates is filled up from what sells best; only where fewer than `top_k` items may be recommended at all are
+    lists shorter, and then all of them equally long.
     """
-    bought = purchases(events).join(items.select("item_id"), "item_id", "left_semi").persist()
-    users = bought.select("user_id").where("user_id IS NOT NULL").distinct()
-    proposed = candidates.join(items.select("item_id"), "item_id", "left_semi").join(users, "user_id", "left_semi")
-    pairs = proposed.select("user_id", "item_id", "source", "rank", "score", "reason_item_id")
-    wanted = pairs.unionByName(fallback(pairs, users, bought, run_date, top_k, active_days))
-    scored = ranker.features(wanted, bought, run_date).withColumn("score", ranker.score(model.ranker))
-    best = top_n(scored, ["user_id"], [F.desc("score"), "item_id"], top_k, rank="rank")
+    allowed = items.where(~F.coalesce(F.expr(exclude or "false"), F.lit(False))).select(
+        "item_id", "category", F.expr(boost or "1").cast("double").alias("boost")
+    )
+    possible = candidates.join(allowed, "item_id", "inner").withColumn("weight", F.col("score") * F.col("boost"))
+    order: list[Column | str] = [F.desc("weight"), "item_id"]
+    wanted = top_n(possible, ["user_id"], order, 3 * top_k).persist()
+    complete = wanted.unionByName(fallback(candidates, wanted, allowed, top_k), allowMissingColumns=True)
+    if cap_per_category or diversity:
+        ranked = _apart(complete, item_vectors, top_k, cap_per_category, diversity)
+    else:
+        ranked = top_n(complete, ["user_id"], order, top_k, rank="rank")
     titles = items.select(F.col("item_id").alias("reason_item_id"), F.col("title").alias("reason_title"))
     return (
-        best.join(titles, "reason_item_id", "left")
+        ranked.join(titles, "reason_item_id", "left")
         .select(
             F.lit(run_date).alias("run_date"),
             "user_id",
@@ -46,9 +65,9 @@ def rank_recommendations(
             "item_id",
             "score",
             "sources",
-            reason().alias("reason"),
-            F.when(F.array_contains("sources", "own_history"), F.col("item_id"))
-            .when(F.array_contains("sources", "copurchase"), F.col("reason_item_id"))
+            reason(run_date).alias("reason"),
+            F.when(F.col("times_bought") > 0, F.col("item_id"))
+            .otherwise(F.col("reason_item_id"))
             .alias("reason_item_id"),
             (F.col("times_bought") > 0).alias("is_repeat"),
             F.lit(model.version).alias("model_version"),
@@ -57,56 +76,91 @@ def rank_recommendations(
     )
 
 
-def fallback(
-    pairs: DataFrame, users: DataFrame, bought: DataFrame, run_date: dt.date, top_k: int, active_days: int
-) -> DataFrame:
-    """Rows like candidates, source 'fallback', for every user with fewer than `top_k` different candidates.
-
-    They are what sells best among items sold lately, or, where too few are, among all ever sold.
-    """
-    counts = pairs.groupBy("user_id").agg(F.count_distinct("item_id").alias("found"))
+def fallback(candidates: DataFrame, wanted: DataFrame, allowed: DataFrame, top_k: int) -> DataFrame:
+    """Rows like `wanted`, of score 0, for every user with fewer than `top_k` of them: allowed items that sell best."""
+    users = candidates.select("user_id").distinct()
+    counts = wanted.groupBy("user_id").agg(F.count("*").alias("found"))
     short = users.join(counts, "user_id", "left").where(F.coalesce("found", F.lit(0)) < top_k).select("user_id")
-    sellers = (
-        item_buyers(bought, run_date, 100_000)
-        .join(active_items(bought, run_date, active_days).withColumn("active", F.lit(1)), "item_id", "left")
-        .withColumn("all", F.lit(1))
-    )
-    order: list[Column | str] = [F.desc_nulls_last("active"), F.desc("buyers"), "item_id"]
-    # Of the first 2K best sellers a user with fewer than K candidates can know fewer than K: at least K remain.
-    best = top_n(sellers, ["all"], order, 2 * top_k, rank="rank")
-    filled = short.crossJoin(F.broadcast(best.select("item_id", "rank")))
-    return filled.join(pairs, ["user_id", "item_id"], "left_anti").select(
+    buyers = candidates.groupBy("item_id").agg(F.max("recent_buyers").alias("recent_buyers"))
+    sellers = allowed.join(buyers, "item_id", "left").withColumn("all", F.lit(1))
+    # A user with fewer than K rows knows fewer than K of the first 2K sellers: at least K remain.
+    best = top_n(sellers, ["all"], [F.desc_nulls_last("recent_buyers"), "item_id"], 2 * top_k)
+    filled = short.crossJoin(F.broadcast(best.select("item_id", "category", "recent_buyers")))
+    return filled.join(wanted, ["user_id", "item_id"], "left_anti").select(
         "user_id",
         "item_id",
-        F.lit("fallback").alias("source"),
-        "rank",
+        "category",
+        F.coalesce("recent_buyers", F.lit(0)).alias("recent_buyers"),
         F.lit(0.0).alias("score"),
-        F.lit(None).cast("string").alias("reason_item_id"),
+        F.lit(0.0).alias("weight"),
+        F.array(F.lit(FALLBACK)).alias("sources"),
+        F.lit(0).alias("times_bought"),
     )
 
 
-def reason() -> Column:
-    """Why, in a sentence: the user's own history first, then what was bought with it, BERT, trending, fallback."""
-
-    def proposed_by(source: str) -> Column:
-        return F.array_contains("sources", source)
-
-    times = F.when(F.col("times_bought") == 1, F.lit("once")).otherwise(
-        F.concat(F.col("times_bought").cast("string"), F.lit(" times"))
+def _apart(complete: DataFrame, item_vectors: DataFrame, top_k: int, cap: int, diversity: float) -> DataFrame:
+    """`complete` with `rank`, `top_k` rows a user, re-ranked user block by user block on the executors."""
+    blocks = max(1, complete.select("user_id").distinct().count() // USERS_PER_BLOCK)
+    chosen = (
+        complete.select("user_id", "item_id", "weight", "category")
+        .join(item_vectors.select("item_id", "vector"), "item_id", "left")
+        .groupBy(F.pmod(F.xxhash64("user_id"), F.lit(blocks)))
+        .applyInArrow(_reranker(top_k, cap, diversity), "user_id STRING, item_id STRING, rank INT")
     )
-    own = F.concat(F.lit("Bought "), times, F.lit(", last on "), F.col("last_bought_on").cast("string"))
-    together = F.concat(F.lit("Often bought together with "), F.coalesce("reason_title", "reason_item_id"))
-    buyers = F.format_string(f"Popular: %d buyers in the last {ranker.RECENT_DAYS} days", "buyers")
-    sentences = {
-        "own_history": own,
-        "copurchase": together,
-        "bert": F.lit("Close to what you buy, by its description"),
-        "trending": buyers,
-    }
-    if set(sentences) != set(features.SOURCES):
-        raise KeyError(f"every generator needs a sentence: {features.SOURCES}")
-    chosen = F.coalesce(*(F.when(proposed_by(source), text) for source, text in sentences.items()))
-    return F.substring(F.coalesce(chosen, F.lit("Sells well in the shop; fills up the list")), 1, 500)
+    return complete.join(chosen, ["user_id", "item_id"], "inner")
+
+
+def _reranker(top_k: int, cap: int, diversity: float) -> Callable[[pa.Table], pa.Table]:
+    def rank(rows: pa.Table) -> pa.Table:
+        table = rows.to_pandas().sort_values(["user_id", "weight", "item_id"], ascending=[True, False, True])
+        cells = table["vector"].dropna()
+        vectors = None
+        if diversity and len(cells):
+            dims = len(cells.iloc[0]) // 2
+            vectors = np.zeros((len(table), dims), np.float32)  # an item without a vector is like no other
+            vectors[table["vector"].notna().to_numpy()] = from_bytes(cells, dims)
+        user, kind = (pd.factorize(table[name])[0] for name in ("user_id", "category"))
+        weight = np.maximum(table["weight"].to_numpy(), 1e-9)
+        chosen = rerank(user, weight, top_k, kind=kind, cap=cap, vectors=vectors, diversity=diversity)
+        listed = table.iloc[chosen]
+        place = listed.groupby("user_id", sort=False).cumcount() + 1
+        return pa.table(
+            {
+                "user_id": pa.array(listed["user_id"], pa.string()),
+                "item_id": pa.array(listed["item_id"], pa.string()),
+                "rank": pa.array(place.to_numpy(np.int32)),
+            }
+        )
+
+    return rank
+
+
+def reason(run_date: dt.date) -> Column:
+    """Why, in a sentence: the user's own habit first, then what the item is bought with, its text, its sales."""
+
+    def proposed_by(*sources: str) -> Column:
+        return F.arrays_overlap("sources", F.array(*(F.lit(source) for source in sources)))
+
+    times = F.when(F.col("times_bought") == 1, F.lit("once")).otherwise(F.format_string("%d times", "times_bought"))
+    since = F.datediff(F.lit(run_date), "last_bought_on")
+    habit = F.format_string("Bought %d times, every %.0f days or so", "times_bought", "usual_gap")
+    bought = F.concat(F.lit("Bought "), times, F.lit(", last on "), F.col("last_bought_on").cast("string"))
+    own = F.when(
+        (F.col("times_bought") > 2) & (since >= DUE * F.col("usual_gap")), F.concat(habit, F.lit(": due"))
+    ).otherwise(bought)
+    together = F.concat(F.lit("Often bought with "), F.coalesce("reason_title", "reason_item_id"))
+    popular = F.format_string("Popular: %d buyers in the last 28 days", "recent_buyers")
+    chosen = F.coalesce(
+        F.when(F.col("times_bought") > 0, own),
+        F.when(F.col("reason_item_id").isNotNull() & proposed_by("knn", "basket", "als"), together),
+        F.when(proposed_by("fresh"), F.lit("New, and close to what you buy by its description")),
+        F.when(proposed_by("bert"), F.lit("Close to what you buy, by its description")),
+        F.when(proposed_by("trend"), F.lit("Sells better this week than in the weeks before")),
+        F.when(proposed_by("als"), F.lit("Bought by people who buy what you buy")),
+        F.when(proposed_by("popular"), popular),
+        F.lit("Sells well in the shop; fills up the list"),
+    )
+    return F.substring(chosen, 1, 500)
 
 
 if __name__ == "__main__":

@@ -46,8 +46,6 @@ class Model:
 
     version: str
     folder: str
-    ranker: dict[str, Any]
-    cut_date: dt.date
 
     @property
     def file_name(self) -> str:
@@ -312,7 +310,7 @@ class Lake:
                 f"make one: make train RUN_DATE={run_date}"
             )
         folder = f"{self.deployment.lake}/{row['folder']}"
-        model = Model(row["model_version"], folder, json.loads(row["ranker"]), row["cut_date"])
+        model = Model(row["model_version"], folder)
         ship(self.spark, model)
         return model
 

@@ -108,3 +108,26 @@ def _show_users(console: Console, lake: Lake, run_date: dt.date, night: object, 
             if row["user_id"] == user:
                 table.add_row(str(row["rank"]), row["item_id"], row["title"], f"{row['score']:.3f}", row["reason"])
         console.print(table)
+
+
+def show_evaluation(lake: Lake, run_date: dt.date) -> None:
+    """Print what an evaluation found: NDCG@10 of every contender with its interval, and where the page is."""
+    console = Console(highlight=False, width=None if Console().is_terminal else 120)
+    rows = lake.up_to("ops.metrics", run_date).where(F.col("run_date") == F.lit(run_date))
+    found = {(row["task"], row["contender"], row["metric"]): row for row in rows.where("slice = 'all'").collect()}
+    for task in sorted({task for task, _, _ in found}):
+        table = Table("contender", "ndcg@10", "95 %", "coverage", "lead of nightshelf", title=f"task {task}")
+        of_task = [row for (of, _, metric), row in found.items() if of == task and metric == "ndcg@10"]
+        for row in sorted(of_task, key=lambda row: -row["value"]):
+            cover = found.get((task, row["contender"], "coverage"))
+            lead = found.get((task, row["contender"], "lead_ndcg@10"))
+            table.add_row(
+                row["contender"],
+                f"{row['value']:.4f}",
+                f"{row['low']:.4f} to {row['high']:.4f}",
+                f"{cover['value']:.3f}" if cover else "",
+                f"{lead['value']:+.1%} ({lead['low']:+.1%} to {lead['high']:+.1%})" if lead else "",
+            )
+        console.print(table)
+    cut = run_date - dt.timedelta(days=27)
+    console.print(f"page: {lake.deployment.lake}/evaluation/{cut}.html", markup=False, soft_wrap=True)

@@ -1,216 +1,189 @@
-"""The weekly training: BERT fine-tuned on history -> next purchase, then the ranker fitted on a later month."""
+"""The weekly training: BERT fine-tuned on what is bought next, then the ranker on what past nights would have said."""
 
 from __future__ import annotations
 
 import datetime as dt
 import json
+import os
 import tempfile
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
-from pyspark.sql import Column, DataFrame
+import numpy as np
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from jobs import launch, progress, ranker, runtime
-from jobs.build_histories import build_histories, history_texts
-from jobs.encode_items import encode_items
-from jobs.encode_users import encode_users
-from jobs.generate_candidates import generate_candidates
-from jobs.purchases import active_items, purchases
-from jobs.top_n import top_n
-from schemas import features, ops
+from jobs import launch, progress, runtime
+from jobs.shop import EPOCH, PastNight, Shop, collect, day_number
+from schemas import ops
 from schemas.derive import plain_ddl
-from udfs import encoder
-from udfs.training import TrainingReport, fine_tune
+from udfs import candidates, encoder, metrics, ranker, scoring, tower
+from udfs.metrics import HORIZON_DAYS
+from udfs.model_folder import write_manifest
+
+K = 10
+MAX_TEXTS = 8_192  # the texts bought most, on which the encoder is trained; it then encodes every text
 
 
 def train_model(
     events: DataFrame,
     items: DataFrame,
+    models: DataFrame,
     *,
     run_date: dt.date,
     publish_model: Callable[[Path], str],
-    horizon_days: int = 28,
-    train_days: int = 182,
-    baskets_per_user: int = 6,
-    items_per_basket: int = 2,
-    max_examples: int = 40_000,
-    max_checks: int = 600,
-    evaluations: int = 3,
-    max_steps: int = 240,
-    batch_size: int = 32,
-    learning_rate: float = 5e-5,
-    temperature: float = 0.1,
-    max_items: int = 16,
-    max_history_tokens: int = 96,
-    max_item_tokens: int = 32,
+    max_users: int = 20_000,
+    encoder_steps: int = 240,
+    refit_steps: int = 120,
+    learn_steps: int = 400,
+    evaluate_every: int = 40,
+    ranker_nights: int = 6,
+    days_between_nights: int = 7,
+    trees: int = 100,
     seed: int = 7,
 ) -> DataFrame:
     """One row of ops.models; `publish_model` is given the folder of the model that it registers, and says where it is.
 
-    Time is split once, at cut_date = run_date - horizon_days. The encoder learns from baskets up to the cut; the
-    days after it choose when to stop. The ranker then learns from candidates as of the cut, labelled with what was
-    bought after it: it never meets a score from a model that had seen the answer.
+    Nothing may be scored by what has seen its answer. With D the day after run_date: the ranker learns from
+    `ranker_nights` past nights, the newest on D - 56, each with item models fitted before it, with vectors of an
+    encoder trained before the oldest of them, and labelled with the 28 days that followed. The night D - 28, which
+    none of this has seen, calibrates the ranker's scores and decides whether it is promoted over the ranker in use.
+    The ranker that is served then learns from that night too, and the encoder up to run_date. At most `max_users`
+    users are looked at, on the driver.
     """
-    cut = run_date - dt.timedelta(days=horizon_days)
-    before, after = events.where(F.col("event_date") <= F.lit(cut)), events.where(F.col("event_date") > F.lit(cut))
-    bought = purchases(before).where("user_id IS NOT NULL").persist()
-    examples = training_examples(bought, items, cut, train_days, baskets_per_user, items_per_basket, max_items)
-    checks = validation_examples(bought, purchases(after), items, items_per_basket, max_items)
-    drawn: list[Column | str] = [
-        F.xxhash64("user_id", "history", "item_text", F.lit(seed)),
-        "user_id",
-        "history",
-        "item_text",
-    ]
-    table = (
-        examples.orderBy(*drawn).limit(max_examples).unionByName(checks.orderBy(*drawn).limit(max_checks)).toPandas()
-    )
-    if table.empty or set(table["split"]) != {"train", "validation"}:
+    shop = collect(events, items, max_users)
+    day = day_number(run_date) + 1
+    calibration, newest = day - HORIZON_DAYS, day - 2 * HORIZON_DAYS
+    nights = [newest - days_between_nights * number for number in range(ranker_nights)]
+    first = min(nights)
+    if not len(shop.interactions.before(first - HORIZON_DAYS).known()):
         raise runtime.DataError(
-            f"silver.events has too few purchases to train on: {horizon_days} days before {run_date} and "
-            "earlier ones are needed, of the same users"
+            f"silver.events has too few purchases to train on: some by known users before "
+            f"{EPOCH + dt.timedelta(days=first - HORIZON_DAYS)} are needed for a model as of {run_date}"
         )
-    table = table.sort_values(["split", "user_id", "history", "item_text"], ignore_index=True)
+    settings = tower.TowerSettings(max_steps=encoder_steps, refit_steps=refit_steps, evaluate_every=evaluate_every)
     with tempfile.TemporaryDirectory(prefix="nightshelf-") as scratch:
-        output = Path(scratch) / "training"
-        report = fine_tune(
-            table,
-            encoder.base_folder(),
-            output,
-            seed=seed,
-            max_steps=max_steps,
-            batch_size=min(batch_size, int((table["split"] == "train").sum())),
-            learning_rate=learning_rate,
-            warmup_share=0.1,
-            temperature=temperature,
-            max_history_tokens=max_history_tokens,
-            max_item_tokens=max_item_tokens,
-            evaluate_every=max(1, max_steps // evaluations),
-            patience=2,
-            log=progress.say,
+        earlier, served = Path(scratch) / "earlier", Path(scratch) / "served"
+        progress.say(f"encoder for the ranker's past nights: purchases before {EPOCH + dt.timedelta(days=first)}")
+        report = fit_encoder(shop, first, encoder.base_folder(), earlier, settings, learn_steps, seed)
+        known = shop.encoded(earlier)
+        progress.say(f"ranker: {ranker_nights} past nights and one to calibrate")
+        rows = {night: shop.past_night(known, night) for night in (*nights, calibration)}
+        knobs = ranker.Settings(trees=trees, threads=os.cpu_count() or 1)
+        names, past = tuple(candidates.FEATURES), [rows[night].night for night in nights]
+        judged = ranker.fit(past, [rows[calibration].night], names, knobs)
+        verdict = compare(judged, incumbent(models), shop, rows[calibration])
+        newest_too = ranker.fit_order([*past, rows[calibration].night], names, knobs)
+        fitted = replace(newest_too, calibration=judged.calibration)
+        progress.say("encoder to serve: goes on up to the night")
+        again = replace(settings, max_steps=encoder_steps // 4)
+        fit_encoder(shop, day, earlier, served, again, learn_steps, seed + 1)
+        (served / scoring.RANKER).write_text(fitted.to_json(), encoding="utf-8")
+        np.savez(
+            served / scoring.EARLIER,
+            allow_pickle=False,
+            items=known.items,
+            vectors=known.vectors,
+            vector_of=known.vector_of,
         )
-        weights = encoder.sha256(output / encoder.WEIGHTS)
-        version = f"{run_date}-{weights[:8]}"
-        (output / "training.json").write_text(json.dumps(asdict(report), indent=1) + "\n", encoding="utf-8")
-        folder = publish_model(output.rename(Path(scratch) / version))
-    progress.say("fitting the ranker on what was bought after the cut")
-    unranked = runtime.Model(version, folder, {}, cut)
-    spark = events.sparkSession
-    runtime.ship(spark, unranked)
-    fitted = fit_ranker(before, after, items, unranked, max_items)
+        story = {
+            "run_date": str(run_date),
+            "code_version": launch.code_version(),
+            "nights": [str(EPOCH + dt.timedelta(days=night)) for night in sorted(rows)],
+            "trees": trees,
+            "encoder": asdict(report),
+            "verdict": verdict,
+            "features": dict(candidates.FEATURES),
+            "importance": ranker.importance(fitted, rows[calibration].night.features[:20_000]),
+        }
+        (served / scoring.TRAINING).write_text(json.dumps(story, indent=1, default=str) + "\n", encoding="utf-8")
+        write_manifest(served)
+        weights = encoder.sha256(served / encoder.WEIGHTS)
+        version = f"{run_date}-{encoder.sha256(served / encoder.MANIFEST)[:8]}"
+        publish_model(served.rename(Path(scratch) / version))
     row = {
         "run_date": run_date,
         "model_version": version,
         "folder": f"models/{version}",
         "base_sha256": encoder.BASE_SHA256,
         "weights_sha256": weights,
-        "trained_from": cut - dt.timedelta(days=train_days - 1),
-        "cut_date": cut,
-        "example_count": report.train_examples,
-        "metrics": metrics(report),
-        "ranker": json.dumps(fitted),
-        "promoted": True,
+        "trained_from": EPOCH + dt.timedelta(days=int(shop.interactions.day.min())),
+        "cut_date": run_date,
+        "example_count": report.examples,
+        "metrics": {
+            "encoder_ndcg_frozen": report.frozen.ndcg_with_popularity,
+            "encoder_ndcg": report.best.ndcg_with_popularity,
+            "encoder_best_step": float(report.best_step),
+            **{name: value for name, value in verdict.items() if name != "promoted"},
+        },
+        "ranker": fitted.to_json(),
+        "promoted": bool(verdict["promoted"]),
         "code_version": launch.code_version(),
     }
+    spark = events.sparkSession
     return spark.createDataFrame([tuple(row[name] for name in ops.MODELS.column_names)], plain_ddl(ops.MODELS))
 
 
-def training_examples(
-    bought: DataFrame,
-    items: DataFrame,
-    cut: dt.date,
-    train_days: int,
-    baskets_per_user: int,
-    items_per_basket: int,
-    max_items: int,
-) -> DataFrame:
-    """Split 'train', user_id, history, item_text, item_count: what a user had bought before a day, and an item bought
-    on it.
+def fit_encoder(
+    shop: Shop, day: int, base: Path, output: Path, settings: tower.TowerSettings, learn_steps: int, seed: int
+) -> tower.TowerReport:
+    """An item tower of the purchases before `day`, written to `output`.
 
-    Of each user `baskets_per_user` days and of each `items_per_basket` items, chosen by hash: the same every time.
+    `learn_steps` bounds the steps in which the vectors that BERT imitates are learned.
     """
-    days = bought.select("user_id", F.col("event_date").alias("day"), "item_id").distinct()
-    first = bought.groupBy("user_id").agg(F.min("event_date").alias("first_day"))
-    eligible = days.join(first, "user_id", "inner").where(
-        (F.col("day") > F.col("first_day")) & (F.col("day") > F.lit(cut - dt.timedelta(days=train_days)))
+    import torch
+
+    torch.set_num_threads(os.cpu_count() or 1)
+    texts, lines = shop.by_text(MAX_TEXTS)
+    seen = lines.before(day).known()
+    examples = len(np.unique(seen.user.astype(np.int64) * 100_000 + seen.day))
+    epochs = learn_steps * settings.batch_size / max(examples, 1)
+    bounded = replace(
+        settings,
+        epochs=min(settings.epochs, epochs),
+        refit_epochs=min(settings.refit_epochs, epochs / 2),
+        adapter_epochs=min(settings.adapter_epochs, epochs),
     )
-    chosen = top_n(
-        eligible.select("user_id", "day").distinct(),
-        ["user_id"],
-        [F.xxhash64("user_id", "day"), "day"],
-        baskets_per_user,
-    )
-    targets = top_n(
-        eligible.join(chosen, ["user_id", "day"], "left_semi").select("user_id", "day", "item_id"),
-        ["user_id", "day"],
-        [F.xxhash64("user_id", "day", "item_id"), "item_id"],
-        items_per_basket,
-    )
-    earlier = chosen.join(bought, "user_id", "inner").where(F.col("event_date") < F.col("day"))
-    histories = history_texts(earlier, items, ["user_id", "day"], max_items)
-    return _examples("train", targets.join(histories, ["user_id", "day"], "inner"), items, bought)
+    return tower.train_tower(texts, lines, day, base, output, settings=bounded, seed=seed, log=progress.say)
 
 
-def validation_examples(
-    bought: DataFrame, later: DataFrame, items: DataFrame, items_per_user: int, max_items: int
-) -> DataFrame:
-    """Split 'validation': each user's history at the cut, and items that the user bought after it, chosen by hash."""
-    targets = top_n(
-        later.where("user_id IS NOT NULL").select("user_id", "item_id").distinct(),
-        ["user_id"],
-        [F.xxhash64("user_id", "item_id"), "item_id"],
-        items_per_user,
-    )
-    histories = history_texts(bought, items, ["user_id"], max_items)
-    return _examples("validation", targets.join(histories, "user_id", "inner"), items, bought)
+def incumbent(models: DataFrame) -> ranker.Ranker | None:
+    """The ranker of the newest promoted model, if it reads the features of today."""
+    row = models.where("promoted").orderBy(F.desc("run_date"), F.desc("model_version")).select("ranker").first()
+    try:
+        found = ranker.from_json(row["ranker"]) if row else None
+    except (TypeError, ValueError):
+        return None  # of a kind that this version no longer reads
+    return found if found and found.names == tuple(candidates.FEATURES) else None
 
 
-def _examples(split: str, pairs: DataFrame, items: DataFrame, bought: DataFrame) -> DataFrame:
-    texts = items.select("item_id", F.col("text").alias("item_text"))
-    counts = bought.join(texts, "item_id", "inner").groupBy("item_text").agg(F.count("*").alias("item_count"))
-    named = (
-        pairs.select("user_id", "history", "item_id").join(texts, "item_id", "inner").join(counts, "item_text", "left")
-    )
-    return named.select(
-        F.lit(split).alias("split"),
-        "user_id",
-        "history",
-        "item_text",
-        F.coalesce("item_count", F.lit(1)).alias("item_count"),
-    )
+def compare(fitted: ranker.Ranker, current: ranker.Ranker | None, shop: Shop, later: PastNight) -> dict[str, float]:
+    """NDCG@10 of the ranker on a night it has not seen, for all items and for new ones, and the verdict.
 
+    Promoted unless it is worse than the ranker in use beyond chance: neither task's paired 95 % interval of the
+    difference lies below zero.
+    """
+    found: dict[str, float] = {"promoted": 1.0}
+    users, truths = metrics.truths(shop.interactions, later.day)
+    draws = metrics.Bootstrap(len(users))
+    for task, kept in ((metrics.TASK_ALL, np.ones(len(later.own), bool)), (metrics.TASK_NEW, ~later.own)):
+        truth = truths[task]
 
-def fit_ranker(
-    before: DataFrame, after: DataFrame, items: DataFrame, model: runtime.Model, max_items: int
-) -> dict[str, object]:
-    """The ranker for this encoder: the night as it would have been at the cut, labelled with what followed."""
-    cut, spark = model.cut_date, before.sparkSession
-    bought = purchases(before).persist()
-    sold = items.join(active_items(bought, cut, 84), "item_id", "left_semi")
-    histories = build_histories(before, items, run_date=cut, max_items=max_items)
-    nothing = spark.createDataFrame([], "text_key STRING, vector BINARY")
-    item_vectors = encode_items(sold, nothing, model, run_date=cut).persist()
-    user_vectors = encode_users(histories, nothing, model, run_date=cut).persist()
-    candidates = generate_candidates(before, item_vectors, user_vectors, run_date=cut)
-    known = ranker.features(candidates.select(*features.CANDIDATES.column_names), bought, cut)
-    truth = purchases(after).where("user_id IS NOT NULL").select("user_id", "item_id").distinct()
-    labelled = known.join(truth.withColumn("label", F.lit(1.0)), ["user_id", "item_id"], "left").fillna(0.0, ["label"])
-    return ranker.fit(labelled.persist())
+        def ndcg(judged: ranker.Ranker, kept: ranker.Labels = kept, truth: Any = truth) -> metrics.PerUser:
+            score = ranker.score(judged, later.night.features)[kept]
+            lists = scoring.lists(later.pairs.user[kept], later.pairs.item[kept], score, users, K)
+            return metrics.ranking(lists, truth, K)["ndcg"]
 
-
-def metrics(report: TrainingReport) -> dict[str, float]:
-    """The figures that ops.models keeps: on the days after the cut, before and after training."""
-    return {
-        "recall_at_20_before": report.before.recall_at_20,
-        "recall_at_20_after": report.after.recall_at_20,
-        "mrr_before": report.before.mrr,
-        "mrr_after": report.after.mrr,
-        "best_step": float(report.best_step),
-        "steps": float(report.steps),
-        "seconds": report.seconds,
-    }
+        ours = ndcg(fitted)
+        found[f"ndcg_{task}"] = float(np.nanmean(ours))
+        if current:
+            gain = draws.difference(ours, ndcg(current))
+            found |= {f"gain_{task}": gain.value, f"gain_{task}_low": gain.low, f"gain_{task}_high": gain.high}
+            if gain.high < 0:
+                found["promoted"] = 0.0
+    return found
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from typing import Literal
 
 import numpy as np
 import pyarrow as pa
@@ -23,21 +22,18 @@ TEXTS_PER_TASK = 2_000
 VECTORS_PER_BLOCK = 8_192
 
 
-Kind = Literal["history", "item"]
+def text_key(text: Column, model: Model) -> Column:
+    """The hash of a text and of all that its vector depends on: the model and the precision as stored."""
+    return F.md5(F.concat_ws("|", F.lit(model.version), F.lit("float16"), text))
 
 
-def text_key(text: Column, model: Model, kind: Kind) -> Column:
-    """The hash of a text and of all that its vector depends on: model, token budget (by kind), precision as stored."""
-    return F.md5(F.concat_ws("|", F.lit(model.version), F.lit(kind), F.lit("float16"), text))
-
-
-def encode(texts: DataFrame, known: DataFrame, model: Model, kind: Kind) -> DataFrame:
+def encode(texts: DataFrame, known: DataFrame, model: Model) -> DataFrame:
     """`texts` with text_key, model_version and vector in place of the column `text`.
 
     Each different text is encoded once, and only if `known` (text_key, vector) does not have it. The model says how
-    many tokens of a history or of an item it reads.
+    many tokens of a text it reads.
     """
-    keyed = texts.withColumn("text_key", text_key(F.col("text"), model, kind)).persist()
+    keyed = texts.withColumn("text_key", text_key(F.col("text"), model)).persist()
     wanted = keyed.select("text_key", "text").distinct()
     reused = known.select("text_key", "vector").dropDuplicates(["text_key"]).join(wanted, "text_key", "left_semi")
     missing = wanted.join(known, "text_key", "left_anti").persist()
@@ -47,22 +43,20 @@ def encode(texts: DataFrame, known: DataFrame, model: Model, kind: Kind) -> Data
         slots = missing.sparkSession.sparkContext.defaultParallelism
         tasks = max(1, min(math.ceil(count / TEXTS_PER_TASK), 4 * slots))
         made = missing.repartition(tasks, "text_key").mapInArrow(
-            _encoder(model.file_name, kind), "text_key STRING, vector BINARY"
+            _encoder(model.file_name), "text_key STRING, vector BINARY"
         )
         vectors = reused.unionByName(made.persist())
     return keyed.join(vectors, "text_key", "inner").drop("text").withColumn("model_version", F.lit(model.version))
 
 
-def _encoder(file_name: str, kind: Kind) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+def _encoder(file_name: str) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
     def encode_batches(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         import torch
 
         torch.set_num_threads(1)  # one thread per task slot: the slots share the cores
         encoder = load_encoder(SparkFiles.get(file_name))
-        settings = encoder.settings
-        max_tokens = settings.max_history_tokens if kind == "history" else settings.max_item_tokens
         for batch in batches:
-            vectors = encoder.encode(batch.column("text").to_pylist(), max_tokens)
+            vectors = encoder.encode(batch.column("text").to_pylist(), encoder.settings.max_item_tokens)
             yield pa.RecordBatch.from_pydict(
                 {"text_key": batch.column("text_key"), "vector": pa.array(to_bytes(vectors), pa.binary())}
             )

@@ -1,7 +1,7 @@
 """Ops: what ran, what was checked, which models there are."""
 
 from schemas.bronze import RUN_DATE
-from schemas.contract import Column, Table, between, one_of
+from schemas.contract import Column, Table, between, not_blank, one_of
 from schemas.features import MODEL_VERSION
 
 RUN_ID = Column("run_id", "STRING", "Identifies one run of one job")
@@ -73,5 +73,39 @@ MODELS = Table(
     ),
     key=(),
 )
+CUT_DATE = Column("cut_date", "DATE", "First day that the contender has not seen; the truth is this day and 27 more")
+TASK = Column("task", "STRING", "A: all items; B: items new to the user", rules=(one_of("A", "B"),))
+CONTENDER = Column("contender", "STRING", "What was measured: the night, a peer, an ablation", rules=(not_blank(100),))
+METRICS = Table(
+    "ops.metrics",
+    "one figure of one contender on the days after a cut",
+    (
+        RUN_DATE,
+        CUT_DATE,
+        TASK,
+        CONTENDER,
+        Column("metric", "STRING", "What was measured, such as ndcg@10", rules=(not_blank(100),)),
+        Column("slice", "STRING", "Of which users or items; 'all' for all", rules=(not_blank(200),)),
+        Column("value", "DOUBLE", "The figure"),
+        Column("low", "DOUBLE", "Lower end of its 95 % bootstrap interval over users", True),
+        Column("high", "DOUBLE", "Upper end", True),
+        Column("user_count", "BIGINT", "Users it is of", rules=(between(0, None),)),
+    ),
+    key=("cut_date", "task", "contender", "metric", "slice"),
+)
+EVALUATION_LISTS = Table(
+    "ops.evaluation_lists",
+    "one item of one contender's list for one user: the top 10 from which every figure can be computed again",
+    (
+        RUN_DATE,
+        CUT_DATE,
+        TASK,
+        CONTENDER,
+        Column("user_id", "STRING", "Identifies the user"),
+        Column("rank", "INT", "Place in the list, from 1", rules=(between(1, 10),)),
+        Column("item_id", "STRING", "Identifies the item"),
+    ),
+    key=("cut_date", "task", "contender", "user_id", "rank"),
+)
 
-TABLES = (RUNS, CHECKS, MODELS)
+TABLES = (RUNS, CHECKS, MODELS, METRICS, EVALUATION_LISTS)

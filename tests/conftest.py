@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from pyspark.sql import DataFrame, SparkSession
 
-from jobs import runtime
+from jobs import quality, runtime
 from jobs.conf import Deployment, load
 from schemas.contract import Table
 from schemas.derive import example_rows, plain_ddl
@@ -58,6 +58,16 @@ def rows(spark: SparkSession) -> Rows:
         return spark.createDataFrame(filled, plain_ddl(table))
 
     return make
+
+
+def broken(table: Table, frame: DataFrame) -> list[str]:
+    """The reasons of every check of a contract that a frame breaks, after its columns were checked."""
+    runtime.check_schema(table, frame, "in a test")
+    here = frame.sparkSession.createDataFrame(frame.collect(), frame.schema)
+    here.createOrReplaceTempView("batch")
+    found = {reason for row in here.select(quality.reasons(table.checks())).collect() for reason in row[0]}
+    queries = [(check.reason, check.query.format(batch="batch")) for check in table.checks() if check.query]
+    return sorted(found | {reason for reason, query in queries if frame.sparkSession.sql(query).take(1)})
 
 
 @pytest.fixture

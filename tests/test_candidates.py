@@ -1,234 +1,189 @@
-"""Each generator against a few lines of plain Python, and all four together against their contract."""
+"""Candidates and their features against plain Python on a shop drawn at random."""
 
 from __future__ import annotations
 
-import datetime as dt
-import itertools
-import math
-import random
-from typing import Any
+from dataclasses import fields
 
 import numpy as np
-from pyspark.sql import DataFrame, SparkSession
+import pytest
 
-from jobs import quality
-from jobs.generate_candidates import copurchased, generate_candidates, own_history, through_neighbours, trending
-from jobs.purchases import ONE, purchases
-from jobs.runtime import check_schema
-from schemas import features, silver
-from schemas.contract import Table
-from tests.conftest import Rows
-from udfs.encoder import to_bytes
+from tests.test_item_models import DAY, shop
+from udfs.candidates import FEATURES, GENERATORS, OWN_HALF_LIFE, PER_SOURCE, Candidates, features, fold_in, propose
+from udfs.interactions import Interactions
+from udfs.item_models import FitSettings, ItemModels, fit, user_matrix
 
-RUN_DATE = dt.date(2024, 1, 31)
+SETTINGS = FitSettings(alive_days=60, neighbours=5, basket_neighbours=4, ease_neighbours=5, factors=4, iterations=3)
+FEW = dict.fromkeys(PER_SOURCE, 3)
 
 
-def sale(user_id: str | None, item_id: str, days_ago: int = 0, **more: Any) -> dict[str, Any]:
-    """A purchase event."""
-    day = RUN_DATE - dt.timedelta(days=days_ago)
-    return {"event_type": "purchase", "user_id": user_id, "item_id": item_id, "event_date": day, **more}
+@pytest.fixture(scope="module")
+def history() -> Interactions:
+    return shop()
 
 
-def age(event: dict[str, Any]) -> int:
-    return (RUN_DATE - event["event_date"]).days
+@pytest.fixture(scope="module")
+def models(history: Interactions) -> ItemModels:
+    attributes = (np.arange(len(history.items))[:, None] % np.array([2, 3])).astype(np.int32)
+    return fit(history, DAY, settings=SETTINGS, attributes=attributes)
 
 
-def weight(days: int, half_life: float) -> int:
-    """What decay() gives."""
-    return math.floor(ONE * 0.5 ** (days / half_life) + 0.5)
+@pytest.fixture(scope="module")
+def pairs(history: Interactions, models: ItemModels) -> Candidates:
+    return propose(history, models, DAY, per_source=FEW)
 
 
-def broken(table: Table, frame: DataFrame) -> list[str]:
-    """The reasons of every check of a contract that a frame breaks, after its columns were checked."""
-    check_schema(table, frame, "in a test")
-    here = frame.sparkSession.createDataFrame(frame.collect(), frame.schema)
-    here.createOrReplaceTempView("batch")
-    found = {reason for row in here.select(quality.reasons(table.checks())).collect() for reason in row[0]}
-    queries = [(check.reason, check.query.format(batch="batch")) for check in table.checks() if check.query]
-    return sorted(found | {reason for reason, query in queries if frame.sparkSession.sql(query).take(1)})
+@pytest.fixture(scope="module")
+def table(pairs: Candidates, history: Interactions, models: ItemModels) -> dict[str, np.ndarray]:
+    values = features(pairs, history, models, DAY)
+    return {name: values[:, place] for place, name in enumerate(FEATURES)}
 
 
-def vectors(rows: Rows, table: Table, names: list[str], seed: int) -> DataFrame:
-    """One random unit vector of 8 dims for each name; every third shares its text with the one before."""
-    draw = np.random.default_rng(seed)
-    drawn = draw.normal(size=(len(names), 8))
-    drawn /= np.linalg.norm(drawn, axis=1, keepdims=True)
-    text_of = {name: number - (number % 3 == 2) for number, name in enumerate(names)}
-    cells = to_bytes(drawn)
-    key = "item_id" if table is features.ITEM_VECTORS else "user_id"
-    return rows(table, *({key: name, "text_key": f"k{at}", "vector": cells[at]} for name, at in text_of.items()))
+def bought(history: Interactions, user: int, item: int | None = None) -> list[int]:
+    """Days before DAY on which the user bought (the item), each once."""
+    lines = (history.user == user) & (history.day < DAY)
+    if item is not None:
+        lines &= history.item == item
+    return sorted({int(day) for day in history.day[lines]})
 
 
-def test_own_history_counts_days_each_halved_with_age(rows: Rows, spark: SparkSession) -> None:
-    bought = purchases(
-        rows(
-            silver.EVENTS,
-            sale("u1", "a"),
-            sale("u1", "a"),  # twice on one day is one day
-            sale("u1", "a", days_ago=10),
-            sale("u1", "b", days_ago=20),
-            sale("u2", "a", days_ago=30),
-            sale("u1", "old"),  # no longer active
-            sale(None, "a", basket_id="b1"),  # a guest has no history
-        )
-    )
-    active = spark.createDataFrame([("a",), ("b",), ("c",)], "item_id STRING")
-    found = own_history(bought, active, RUN_DATE, 10.0).select("user_id", "item_id", "score").collect()
-    assert sorted(tuple(row) for row in found) == [("u1", "a", 1.5), ("u1", "b", 0.25), ("u2", "a", 0.125)]
+def test_pairs_are_in_order_and_once(pairs: Candidates) -> None:
+    keys = list(zip(pairs.user.tolist(), pairs.item.tolist(), strict=True))
+    assert keys == sorted(set(keys))
+    assert pairs.proposed.any(axis=1).all()
 
 
-def test_copurchased_equals_the_oracle(rows: Rows, spark: SparkSession) -> None:
-    draw = random.Random(5)
-    days, half_life, neighbours, min_baskets, max_basket = 30, 12.0, 6, 2, 5
-    sold = [f"i{number}" for number in range(9)]
-    active = set(sold[1:])
-    drawn = []
-    for basket in range(22):
-        at = draw.randrange(36)  # some before the window
-        for item in draw.sample(sold, draw.choice([1, 2, 3, 5, 7])):  # some larger than max_basket
-            drawn.append(sale(None, item, at + draw.randrange(2), basket_id=f"b{basket}"))  # some over midnight
-    drawn.append(drawn[0])  # a line twice in one basket
-
-    lines = [event for event in drawn if age(event) < days and event["item_id"] in active]
-    met: dict[str, set[str]] = {}
-    newest: dict[str, int] = {}
-    for event in lines:
-        met.setdefault(event["basket_id"], set()).add(event["item_id"])
-        newest[event["basket_id"]] = min(age(event), newest.get(event["basket_id"], days))
-    weights = {basket: weight(newest[basket], half_life) for basket in met if len(met[basket]) <= max_basket}
-    size = {item: sum(w for b, w in weights.items() if item in met[b]) / ONE for item in active}
-    expected, chances = [], 0
-    for one in sorted(active):
-        shared = {o: [w for b, w in weights.items() if {one, o} <= met[b]] for o in active - {one}}
-        chances += sum(len(found) == 1 for found in shared.values())
-        cosine = {o: sum(found) / ONE / (math.sqrt(size[one] * size[o]) + 1) for o, found in shared.items()}
-        scored = sorted((-round(cosine[o], 6), o) for o, found in shared.items() if len(found) >= min_baskets)
-        expected += [(one, other, -minus) for minus, other in scored[:neighbours]]
-    assert len(expected) > 15
-    assert chances > 5  # pairs that met in one basket only
-    assert len(weights) < len(met)  # a wholesale basket was left out
-
-    draw.shuffle(drawn)
-    catalogue = spark.createDataFrame([(item,) for item in active], "item_id STRING")
-    bought = purchases(rows(silver.EVENTS, *drawn))
-    found = copurchased(
-        bought,
-        catalogue,
-        RUN_DATE,
-        days=days,
-        half_life_days=half_life,
-        neighbours=neighbours,
-        min_baskets=min_baskets,
-        max_basket=max_basket,
-    )
-    assert sorted(tuple(row) for row in found.select("item_id", "other_id", "similarity").collect()) == sorted(expected)
+def test_each_generator_proposes_its_best(pairs: Candidates, history: Interactions, models: ItemModels) -> None:
+    for user in np.unique(pairs.user):
+        mine = {item for item in models.items if bought(history, user, item)}
+        chosen = (pairs.user == user) & pairs.proposed[:, GENERATORS.index("popular")]
+        buyers = models.column("buyers_28")
+        rest = [row for row in range(len(models)) if models.items[row] not in mine]
+        later = {row: (-buyers[row], -models.column("buyers_84")[row], row) for row in rest}
+        assert set(pairs.row[chosen]) == set(sorted(rest, key=later.__getitem__)[:3])
 
 
-def test_neighbours_add_up_and_the_reason_is_what_adds_most(spark: SparkSession) -> None:
-    own = spark.createDataFrame(
-        [
-            ("u1", "a", 1.0),
-            ("u1", "b", 0.5),
-            ("u1", "c", 0.1),  # the third: beyond the two strongest
-            ("u2", "c", 0.1),
-        ],
-        "user_id STRING, item_id STRING, score DOUBLE",
-    )
-    similar = spark.createDataFrame(
-        [
-            ("a", "x", 0.2),  # adds 0.2
-            ("b", "x", 0.6),  # adds 0.3: the reason, though a is the stronger
-            ("a", "y", 0.4),  # adds 0.4: the reason
-            ("b", "y", 0.2),  # adds 0.1
-            ("c", "x", 1.0),  # for u2 only
-            ("a", "b", 0.1),  # an own item may be proposed too
-        ],
-        "item_id STRING, other_id STRING, similarity DOUBLE",
-    )
-    found = through_neighbours(own, similar, 2).select("user_id", "item_id", "score", "reason_item_id")
-    assert sorted(tuple(row) for row in found.collect()) == [
-        ("u1", "b", 0.1, "a"),
-        ("u1", "x", 0.5, "b"),
-        ("u1", "y", 0.5, "a"),
-        ("u2", "x", 0.1, "c"),
-    ]
+def test_own_and_knn_scores_equal_sums(pairs: Candidates, history: Interactions, models: ItemModels) -> None:
+    taste = user_matrix(history.before(DAY).user_days(), DAY, SETTINGS.half_life).toarray()[:, models.items]
+    for k in range(0, len(pairs), 7):
+        user, item, row = int(pairs.user[k]), int(pairs.item[k]), int(pairs.row[k])
+        own = sum(0.5 ** ((DAY - day) / OWN_HALF_LIFE) for day in bought(history, user, item))
+        assert pairs.scores[k, GENERATORS.index("own")] == pytest.approx(own, rel=1e-5)
+        near = [(n, float(s)) for n, s in zip(models.neighbours[row], models.similarities[row], strict=True) if n >= 0]
+        parts = {int(models.items[n]): taste[user, n] * s for n, s in near}
+        assert pairs.scores[k, GENERATORS.index("knn")] == pytest.approx(sum(parts.values()), rel=1e-4, abs=1e-6)
+        assert pairs.carriers[k] == sum(value > 0 for value in parts.values())
+        if pairs.reason[k] >= 0:
+            assert parts[int(pairs.reason[k])] == pytest.approx(max(parts.values()), rel=1e-5)
 
 
-def test_trending_equals_the_oracle(rows: Rows) -> None:
-    draw = random.Random(6)
-    users = [("u1", "b1"), ("u2", "b2"), (None, "b3"), (None, "b4"), ("u1", "b5")]
-    drawn = []
-    for _ in range(80):
-        user, basket = draw.choice(users)
-        drawn.append(sale(user, f"i{draw.randrange(9)}", draw.randrange(18), basket_id=basket))
-    met = {(event["item_id"], age(event), event["user_id"] or event["basket_id"]) for event in drawn}
-    score: dict[str, int] = {}
-    for item, days, _ in met:
-        if days < 14:
-            score[item] = score.get(item, 0) + weight(days, 7)
-    expected = sorted(((item, total / ONE) for item, total in score.items()), key=lambda pair: (-pair[1], pair[0]))[:5]
-    found = trending(purchases(rows(silver.EVENTS, *drawn)), RUN_DATE, 14, 5).collect()
-    assert sorted((row.item_id, row.score) for row in found) == sorted(expected)
-    assert {row.reason_item_id for row in found} == {None}
+def test_fold_in_solves_the_ridge(history: Interactions, models: ItemModels) -> None:
+    taste = user_matrix(history.before(DAY).user_days(), DAY, SETTINGS.half_life)[:, models.items].tocsr()
+    y, alpha, ridge = models.factors.astype(float), SETTINGS.alpha, SETTINGS.regularization
+    user = 2
+    weight = taste[user].toarray()[0]
+    confidence = np.where(weight > 0, alpha * weight, 1.0)
+    left = y.T @ np.diag(confidence) @ y + ridge * np.eye(y.shape[1])
+    right = y.T @ (np.where(weight > 0, confidence, 0.0))
+    np.testing.assert_allclose(fold_in(taste, models)[user], np.linalg.solve(left, right), rtol=1e-3, atol=1e-5)
 
 
-def test_all_generators_keep_the_contract_in_whatever_order_rows_come(rows: Rows) -> None:
-    draw = random.Random(7)
-    names = [f"i{number:02}" for number in range(16)]
-    users = [f"u{number}" for number in range(6)]
-    drawn = [
-        sale(draw.choice([*users, None]), draw.choice(names), draw.choice([0, 1, 5, 30, 90]), basket_id=f"b{n // 3}")
-        for n in range(90)
-    ]
-    drawn += [sale("u0", "old", 84), sale("u1", "old", 84)]  # not sold on the last 84 days
-    item_vectors = vectors(rows, features.ITEM_VECTORS, [*names, "old"], 1)
-    user_vectors = vectors(rows, features.USER_VECTORS, [*users, "u9"], 2)  # u9 bought nothing
-
-    def made() -> DataFrame:
-        return generate_candidates(
-            rows(silver.EVENTS, *drawn), item_vectors, user_vectors, run_date=RUN_DATE, per_source=5
-        )
-
-    first = made().persist()
-    assert broken(features.CANDIDATES, first) == []
-    table = first.collect()
-    sold = {event["item_id"] for event in drawn if age(event) < 84}
-    assert {row.item_id for row in table} <= sold
-    lists: dict[tuple[str, str], list[Any]] = {}
-    for row in sorted(table, key=lambda row: (row.user_id, row.source, row.rank)):
-        lists.setdefault((row.user_id, row.source), []).append(row)
-    assert max(len(listed) for listed in lists.values()) == 5
-    for (user, source), listed in lists.items():
-        assert [(row.score, row.item_id) for row in listed] == sorted(
-            ((row.score, row.item_id) for row in listed), key=lambda pair: (-pair[0], pair[1])
-        )
-        mine = {event["item_id"] for event in drawn if event["user_id"] == user}
-        for row in listed:
-            assert row.run_date == RUN_DATE
-            if source == "own_history":
-                assert row.item_id == row.reason_item_id
-                assert row.item_id in mine
-            elif source == "copurchase":
-                assert row.reason_item_id in mine
-                assert row.reason_item_id != row.item_id
-            else:
-                assert row.reason_item_id is None
-    assert {source for _, source in lists} == set(features.SOURCES)
-    assert {(user, source) for user, source in lists if user == "u9"} == {("u9", "bert"), ("u9", "trending")}
-    for one, other in itertools.combinations([user for user, source in lists if source == "trending"], 2):
-        assert [r.item_id for r in lists[one, "trending"]] == [r.item_id for r in lists[other, "trending"]]
-
-    draw.shuffle(drawn)
-    assert sorted(map(tuple, made().collect()), key=repr) == sorted(map(tuple, table), key=repr)
+def test_own_features_equal_counts(
+    pairs: Candidates, history: Interactions, models: ItemModels, table: dict[str, np.ndarray]
+) -> None:
+    for k in range(0, len(pairs), 5):
+        user, item = int(pairs.user[k]), int(pairs.item[k])
+        days, visits = bought(history, user, item), bought(history, user)
+        assert table["is_own"][k] == bool(days)
+        assert table["own_days"][k] == len(days)
+        assert table["own_decay_14"][k] == pytest.approx(sum(0.5 ** ((DAY - day) / 14) for day in days), rel=1e-5)
+        assert table["own_in_3"][k] == pytest.approx(len(set(days) & set(visits[-3:])) / 3)
+        if not days:
+            assert np.isnan(table["own_last"][k])
+            continue
+        assert table["own_last"][k] == DAY - days[-1]
+        assert table["own_missed"][k] == sum(day > days[-1] for day in visits)
+        assert table["own_rate"][k] == pytest.approx(len(days) / sum(day >= days[0] for day in visits))
+        usual = models.column("gap")[pairs.row[k]]
+        assert table["own_gap"][k] == pytest.approx((days[-1] - days[0] + 2 * usual) / (len(days) + 1), rel=1e-5)
 
 
-def test_an_item_that_left_the_catalogue_is_not_proposed(rows: Rows) -> None:
-    events = rows(
-        silver.EVENTS,
-        sale("u1", "a", basket_id="b1"),
-        sale("u1", "gone", basket_id="b1"),  # sold lately, since then refused by the deployment's rules
-    )
-    item_vectors = vectors(rows, features.ITEM_VECTORS, ["a"], 1)
-    user_vectors = vectors(rows, features.USER_VECTORS, ["u1"], 2)
-    found = generate_candidates(events, item_vectors, user_vectors, run_date=RUN_DATE)
-    assert {row.item_id for row in found.select("item_id").collect()} == {"a"}
+def test_user_features_equal_counts(pairs: Candidates, history: Interactions, table: dict[str, np.ndarray]) -> None:
+    for user in np.unique(pairs.user):
+        k = int(np.flatnonzero(pairs.user == user)[0])
+        visits = bought(history, user)
+        lines = [(int(i), int(d)) for i, d, u in zip(history.item, history.day, history.user, strict=True) if u == user]
+        lines = sorted({line for line in lines if line[1] < DAY})
+        assert table["user_baskets"][k] == pytest.approx(np.log1p(len(visits)), rel=1e-5)
+        assert table["user_last"][k] == DAY - visits[-1]
+        assert table["user_size"][k] == pytest.approx(len(lines) / len(visits), rel=1e-5)
+        assert table["user_repeats"][k] == pytest.approx(1 - len({i for i, _ in lines}) / len(lines), abs=1e-6)
+
+
+def test_ranks_and_z_are_the_users_own(pairs: Candidates, table: dict[str, np.ndarray]) -> None:
+    for user in np.unique(pairs.user):
+        rows = np.flatnonzero(pairs.user == user)
+        score = table["knn_score"][rows]
+        order = sorted(range(len(rows)), key=lambda r: (-score[r], pairs.item[rows[r]]))
+        assert [table["knn_rank"][rows[r]] for r in order] == list(range(1, len(rows) + 1))
+        assert table["knn_z"][rows].mean() == pytest.approx(0, abs=1e-4)
+        new = [r for r in order if not table["is_own"][rows[r]]]
+        assert [table["knn_kind_rank"][rows[r]] for r in new] == list(range(1, len(new) + 1))
+
+
+def test_attribute_shares_equal_counts(
+    pairs: Candidates, history: Interactions, models: ItemModels, table: dict[str, np.ndarray]
+) -> None:
+    candidate = set(models.items.tolist())
+    for k in range(0, len(pairs), 11):
+        lines = {
+            (int(i), int(d))
+            for u, i, d in zip(history.user, history.item, history.day, strict=True)
+            if u == pairs.user[k] and d < DAY and int(i) in candidate
+        }
+        weight = {line: 0.5 ** ((DAY - line[1]) / OWN_HALF_LIFE) for line in lines}
+        same = sum(value for (item, _), value in weight.items() if item % 3 == pairs.item[k] % 3)
+        assert table["attribute_2"][k] == pytest.approx(same / sum(weight.values()), rel=1e-4)
+    assert np.isnan(table["attribute_3"]).all()
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_users_rows_do_not_depend_on_the_block(
+    history: Interactions, models: ItemModels, pairs: Candidates, seed: int
+) -> None:
+    whole = features(pairs, history, models, DAY)
+    users = np.unique(pairs.user)
+    part = np.random.default_rng(seed).permutation(users)[:4]
+    alone = history.part(np.isin(history.user, part))
+    block = propose(alone, models, DAY, per_source=FEW)
+    rows = np.isin(pairs.user, part)
+    for field in fields(Candidates):
+        np.testing.assert_allclose(getattr(block, field.name), getattr(pairs, field.name)[rows], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(features(block, alone, models, DAY), whole[rows], rtol=1e-4, atol=1e-4)
+
+
+def test_the_day_and_later_change_nothing(history: Interactions, models: ItemModels, pairs: Candidates) -> None:
+    past = history.before(DAY)
+    again = propose(past, models, DAY, per_source=FEW)
+    assert np.array_equal(again.item, pairs.item)
+    assert np.array_equal(features(again, past, models, DAY), features(pairs, history, models, DAY), equal_nan=True)
+
+
+def test_vectors_bring_items_never_sold(history: Interactions) -> None:
+    draw = np.random.default_rng(3)
+    past = history.part(history.item != 4)  # 4 is in the catalogue and was never sold
+    models = fit(past, DAY, settings=SETTINGS, catalogue=np.array([4]))
+    item_vectors = draw.normal(size=(len(history.items), 6)).astype(np.float32)
+    user_vectors = draw.normal(size=(len(history.users), 6)).astype(np.float32)
+    pairs = propose(past, models, DAY, user_vectors=user_vectors, item_vectors=item_vectors, per_source=FEW)
+    fresh = pairs.proposed[:, GENERATORS.index("fresh")]
+    assert set(np.unique(pairs.user[(pairs.item == 4) & fresh])) == set(np.unique(pairs.user))
+    cosine = (user_vectors[pairs.user] * item_vectors[pairs.item]).sum(axis=1)
+    np.testing.assert_allclose(pairs.scores[:, GENERATORS.index("bert")], cosine, rtol=1e-4, atol=1e-5)
+    assert not np.isnan(features(pairs, past, models, DAY)[:, list(FEATURES).index("bert_z")]).any()
+
+
+def test_nobody_with_a_history_means_no_rows(history: Interactions, models: ItemModels) -> None:
+    nobody = history.before(0)
+    pairs = propose(nobody, models, DAY)
+    assert len(pairs) == 0
+    assert features(pairs, nobody, models, DAY).shape == (0, len(FEATURES))

@@ -13,13 +13,13 @@ from typing import Any
 import pytest
 
 from dags.run_date import resolve_run_date
-from jobs.flow import JOBS, NIGHT, TRAINING, Job, edges
+from jobs.flow import EVALUATION, JOBS, NIGHT, TRAINING, Job, edges
 from tests import tiny_shop
 
 REPO = Path(__file__).resolve().parents[1]
 AIRFLOW_BIN = REPO / ".venv-airflow" / "bin"
 GOLDEN = REPO / "tests" / "golden"
-FLOWS = {"nightshelf_nightly": NIGHT, "nightshelf_training": TRAINING}
+FLOWS = {"nightshelf_nightly": NIGHT, "nightshelf_training": TRAINING + EVALUATION}
 
 
 def moment(text: str) -> dt.datetime:

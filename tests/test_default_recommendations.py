@@ -8,8 +8,7 @@ from typing import Any
 
 from jobs.build_default_recommendations import build_default_recommendations
 from schemas import gold, silver
-from tests.conftest import Rows
-from tests.test_candidates import broken
+from tests.conftest import Rows, broken
 
 RUN_DATE = dt.date(2024, 1, 31)
 FILLED = "Popular in the whole shop; fills up the list"

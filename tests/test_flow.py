@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from jobs import draw_flow, flow, launch
-from jobs.flow import INTAKE, JOBS, NIGHT, SCORING, TRAINING
+from jobs.flow import EVALUATION, INTAKE, JOBS, NIGHT, SCORING, TRAINING
 from schemas import TABLES
 from tests.tiny_shop import REPO
 
@@ -46,7 +46,7 @@ def test_edges_are_what_tables_say():
     pairs = flow.edges(NIGHT)
     assert ("ingest_logs", "clean_events") in pairs
     assert ("clean_items", "clean_events") in pairs
-    assert ("generate_candidates", "rank_recommendations") in pairs
+    assert ("score_candidates", "rank_recommendations") in pairs
     assert ("encode_items", "encode_items") not in pairs  # yesterday's vectors are no edge of tonight
     assert not any("ops.models" in job.writes for job in NIGHT)
     assert flow.edges(TRAINING) == []
@@ -54,7 +54,7 @@ def test_edges_are_what_tables_say():
 
 def test_golden_picture_and_page_are_current():
     hint = "run `make golden` and review the diff"
-    assert (REPO / "docs" / "flow.svg").read_text() == draw_flow.as_svg(NIGHT + TRAINING), hint
+    assert (REPO / "docs" / "flow.svg").read_text() == draw_flow.as_svg(NIGHT + TRAINING + EVALUATION), hint
     assert (REPO / "docs" / "tables.md").read_text() == draw_flow.reference_page(TABLES.values()), hint
 
 

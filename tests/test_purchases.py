@@ -1,16 +1,14 @@
-"""Purchases, windows, decay and buyers: what every generator and the ranker count."""
+"""Purchases, windows and buyers: what every generator and the ranker count."""
 
 from __future__ import annotations
 
 import datetime as dt
-import math
-import random
 from typing import Any
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from jobs.purchases import ONE, active_items, decay, item_buyers, purchases, within
+from jobs.purchases import active_items, buyer, purchases, within
 from schemas import silver
 from tests.conftest import Rows
 
@@ -27,6 +25,10 @@ def pairs(frame: DataFrame) -> list[tuple[Any, ...]]:
     return sorted(tuple(row) for row in frame.collect())
 
 
+def buyers(bought: DataFrame, days: int) -> DataFrame:
+    return within(bought, RUN_DATE, days).groupBy("item_id").agg(F.count_distinct(buyer()))
+
+
 def test_only_purchases_and_without_a_basket_a_users_day_is_one(rows: Rows) -> None:
     events = rows(
         silver.EVENTS,
@@ -39,9 +41,9 @@ def test_only_purchases_and_without_a_basket_a_users_day_is_one(rows: Rows) -> N
         sale("u1", "f") | {"event_type": "return"},
     )
     bought = purchases(events)
-    assert bought.columns == ["user_id", "item_id", "event_date", "basket_id", "location_id"]
+    assert bought.columns == ["run_date", "user_id", "item_id", "event_date", "basket_id", "location_id", "quantity"]
     yesterday = RUN_DATE - dt.timedelta(days=1)
-    assert {(row.item_id, row.event_date): tuple(row) for row in bought.collect()} == {
+    assert {(row.item_id, row.event_date): tuple(row)[1:-1] for row in bought.collect()} == {
         ("a", RUN_DATE): ("u1", "a", RUN_DATE, "b7", "s1"),
         ("b", RUN_DATE): ("u1", "b", RUN_DATE, "u1|2024-01-31", None),
         ("c", RUN_DATE): ("u1", "c", RUN_DATE, "u1|2024-01-31", None),
@@ -65,32 +67,6 @@ def test_a_window_holds_run_date_and_not_the_day_it_starts_after(rows: Rows) -> 
     assert pairs(active_items(bought, RUN_DATE, 7)) == [("six",), ("today",)]  # each once
 
 
-def test_decay_halves_with_each_half_life_in_whole_numbers(rows: Rows) -> None:
-    events = rows(silver.EVENTS, *(sale("u1", str(age), days_ago=age) for age in (0, 5, 10, 20, 400)))
-    weights = events.select(F.col("item_id").cast("int"), decay(RUN_DATE, 10.0).alias("weight"))
-    assert weights.schema["weight"].dataType.simpleString() == "bigint"
-    assert pairs(weights) == [
-        (0, ONE),
-        (5, 707_107),  # the root of a half, rounded
-        (10, ONE // 2),
-        (20, ONE // 4),
-        (400, 0),  # below half a millionth
-    ]
-
-
-def test_sums_of_decay_do_not_depend_on_the_order_of_rows(rows: Rows) -> None:
-    draw = random.Random(4)
-    drawn = [sale("u1", draw.choice("abc"), days_ago=draw.randrange(300)) for _ in range(100)]
-    expected: dict[str, int] = {}
-    for event in drawn:
-        weight = math.floor(ONE * 0.5 ** ((RUN_DATE - event["event_date"]).days / 45) + 0.5)
-        expected[event["item_id"]] = expected.get(event["item_id"], 0) + weight
-    for partitions in (1, 7):
-        draw.shuffle(drawn)
-        summed = rows(silver.EVENTS, *drawn).repartition(partitions).groupBy("item_id").agg(F.sum(decay(RUN_DATE, 45)))
-        assert pairs(summed) == sorted(expected.items())
-
-
 def test_a_buyer_counts_once_and_a_guest_by_basket(rows: Rows) -> None:
     bought = purchases(
         rows(
@@ -105,15 +81,15 @@ def test_a_buyer_counts_once_and_a_guest_by_basket(rows: Rows) -> None:
             sale("u1", "b", days_ago=27),  # its first day
         )
     )
-    assert pairs(item_buyers(bought, RUN_DATE, 28)) == [("a", 4), ("b", 1)]
+    assert pairs(buyers(bought, 28)) == [("a", 4), ("b", 1)]
 
 
 def test_guests_without_a_basket_share_none(rows: Rows) -> None:
     bought = purchases(rows(silver.EVENTS, sale(None, "a"), sale(None, "b"), sale(None, "a")))
     assert len({row.basket_id for row in bought.collect()}) == 3
-    assert pairs(item_buyers(bought, RUN_DATE, 28)) == [("a", 2), ("b", 1)]
+    assert pairs(buyers(bought, 28)) == [("a", 2), ("b", 1)]
 
 
 def test_a_guests_basket_named_like_a_user_is_another_buyer(rows: Rows) -> None:
     bought = purchases(rows(silver.EVENTS, sale("17", "a", basket_id="1"), sale(None, "a", basket_id="17")))
-    assert pairs(item_buyers(bought, RUN_DATE, 28)) == [("a", 2)]
+    assert pairs(buyers(bought, 28)) == [("a", 2)]

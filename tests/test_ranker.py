@@ -1,186 +1,132 @@
-"""What the ranker knows of a candidate, computed by hand; the probability; a planted rule that it must find."""
+"""The ranker on nights whose truth is known: order, probabilities, serialisation."""
 
 from __future__ import annotations
 
-import datetime as dt
-import itertools
-import math
-from typing import Any
-
+import numpy as np
 import pytest
-from pyspark.sql import SparkSession
 
-from jobs import ranker
-from jobs.purchases import purchases
-from schemas import features, silver
-from tests.conftest import Rows
+from udfs import ranker as rankers
+from udfs.ranker import (
+    Night,
+    Ranker,
+    Settings,
+    calibration_error,
+    fit,
+    fit_order,
+    from_json,
+    importance,
+    raw_score,
+    score,
+)
 
-RUN_DATE = dt.date(2024, 1, 31)
-
-
-def sale(user_id: str | None, item_id: str, days_ago: int = 0, **more: Any) -> dict[str, Any]:
-    """A purchase event."""
-    day = RUN_DATE - dt.timedelta(days=days_ago)
-    return {"event_type": "purchase", "user_id": user_id, "item_id": item_id, "event_date": day, **more}
-
-
-def proposal(user_id: str, item_id: str, source: str, rank: int, score: float, reason: str | None) -> dict[str, Any]:
-    """A candidate."""
-    names = ("user_id", "item_id", "source", "rank", "score", "reason_item_id")
-    return dict(zip(names, (user_id, item_id, source, rank, score, reason), strict=True))
+NAMES = ("signal", "noise", "is_own", "user_active", "missing")
+SETTINGS = Settings(trees=20, calibration_trees=40, steps=40)
 
 
-def test_features_are_what_a_hand_computes(rows: Rows) -> None:
-    events = rows(
-        silver.EVENTS,
-        sale("u1", "a", 20),
-        sale("u1", "a", 20),  # the same day again: one purchase day
-        sale("u1", "a", 10),
-        sale("u1", "a", 4),  # three days in sixteen: a usual gap of eight
-        sale("u1", "b", 1),  # bought once: no gap, never due
-        sale("u1", "c", 28),  # before the 28 days: it counts as bought, not for activity or buyers
-        sale(None, "a", basket_id="b1"),  # a guest is a buyer
-    )
-    candidates = rows(
-        features.CANDIDATES,
-        proposal("u1", "a", "own_history", 1, 1.5, "a"),
-        proposal("u1", "a", "copurchase", 2, 0.25, "b"),  # the second generator: the same row
-        proposal("u1", "a", "trending", 6, 9.0, None),
-        proposal("u1", "b", "own_history", 2, 1.0, "b"),
-        proposal("u1", "c", "bert", 3, 0.75, None),
-        proposal("u2", "x", "bert", 4, 0.5, None),  # nobody knows anything of either
-    )
-    made = ranker.features(candidates, purchases(events), RUN_DATE).collect()
-    found = {row.item_id: row.asDict() | {"sources": " ".join(row.sources)} for row in made}
-    assert sorted(found) == ["a", "b", "c", "x"]
-
-    def by_hand(known: dict[str, Any], **stated: float) -> dict[str, Any]:
-        return known | dict.fromkeys(ranker.FEATURES, 0.0) | stated
-
-    ln = math.log
-    january = RUN_DATE.replace
-    assert found["a"] == pytest.approx(
-        by_hand(
-            {
-                "user_id": "u1",
-                "item_id": "a",
-                "sources": "copurchase own_history trending",
-                "reason_item_id": "b",
-                "buyers": 2,
-                "times_bought": 3,
-                "last_bought_on": january(day=27),
-            },
-            own_days=ln(2.5),
-            own_place=1 / 5,
-            copurchase=ln(1.25),
-            copurchase_place=1 / 6,
-            trending_place=1 / 10,
-            popularity=ln(3),
-            times=ln(4),
-            is_repeat=1,
-            recency=ln(5),
-            due=4 / 8,
-            activity=ln(5),  # days 20, 10, 4 and 1
-            repeat_of_active_user=ln(5),
-        )
-    )
-    assert found["b"] == pytest.approx(
-        by_hand(
-            {
-                "user_id": "u1",
-                "item_id": "b",
-                "sources": "own_history",
-                "reason_item_id": None,  # only a co-purchase has a reason of its own
-                "buyers": 1,
-                "times_bought": 1,
-                "last_bought_on": january(day=30),
-            },
-            own_days=ln(2),
-            own_place=1 / 6,
-            popularity=ln(2),
-            times=ln(2),
-            is_repeat=1,
-            recency=ln(2),
-            activity=ln(5),
-            repeat_of_active_user=ln(5),
-        )
-    )
-    bert = {"sources": "bert", "reason_item_id": None, "buyers": 0}
-    assert found["c"] == pytest.approx(
-        by_hand(
-            bert | {"user_id": "u1", "item_id": "c", "times_bought": 1, "last_bought_on": january(day=3)},
-            bert=0.75,
-            bert_place=1 / 7,
-            proposed_by_bert=1,
-            times=ln(2),
-            is_repeat=1,
-            recency=ln(29),
-            activity=ln(5),
-            repeat_of_active_user=ln(5),
-        )
-    )
-    assert found["x"] == pytest.approx(
-        by_hand(
-            bert | {"user_id": "u2", "item_id": "x", "times_bought": 0, "last_bought_on": None},
-            bert=0.5,
-            bert_place=1 / 8,
-            proposed_by_bert=1,
-        )
-    )
+def night(seed: int, users: int = 150, items: int = 30) -> Night:
+    """Odds rise with signal, more steeply for own items, and with how active the user is."""
+    draw = np.random.default_rng(seed)
+    rows = users * items
+    user = np.repeat(np.arange(users) * 3, items)
+    signal, noise = draw.normal(size=(2, rows))
+    own = draw.random(rows) < 0.3
+    active = np.repeat(draw.normal(size=users), items)
+    odds = -3 + np.where(own, 2.0, 1.0) * signal + active
+    features = np.stack([signal, noise, own, active, np.full(rows, np.nan)], axis=1).astype(np.float32)
+    return Night(user, features, draw.random(rows) < 1 / (1 + np.exp(-odds)))
 
 
-def test_due_has_a_floor_of_a_day_and_a_ceiling_of_four_gaps(rows: Rows) -> None:
-    events = rows(
-        silver.EVENTS,
-        *(sale("u1", "daily", days_ago) for days_ago in (2, 3)),  # a gap of one day, two days ago
-        *(sale("u1", "lapsed", days_ago) for days_ago in (60, 62)),  # thirty gaps ago
-    )
-    candidates = rows(
-        features.CANDIDATES, *(proposal("u1", item, "own_history", 1, 1.0, item) for item in ("daily", "lapsed"))
-    )
-    found = ranker.features(candidates, purchases(events), RUN_DATE).select("item_id", "due").collect()
-    assert sorted(tuple(row) for row in found) == [("daily", 2.0), ("lapsed", 4.0)]
+@pytest.fixture(scope="module")
+def ranker() -> Ranker:
+    return fit([night(1), night(2)], [night(3), night(4)], NAMES, SETTINGS)
 
 
-def test_a_score_is_the_logistic_of_the_weighted_sum(spark: SparkSession) -> None:
-    weights = {name: (-1) ** at * (at + 1) / 10 for at, name in enumerate(ranker.FEATURES)}
-    table = [
-        tuple(0.0 for _ in weights),
-        tuple((at * row) % 7 / 3 for at, row in zip(range(len(weights)), itertools.repeat(5))),
-        tuple(1000.0 * (-1) ** at for at in range(len(weights))),  # e^-x overflows nothing
-        tuple(-1000.0 * (-1) ** at for at in range(len(weights))),
-    ]
-    frame = spark.createDataFrame(table, ", ".join(f"{name} DOUBLE" for name in weights))
-    scored = frame.select(ranker.score({"weights": weights, "intercept": -1.5}).alias("score")).collect()
-    sums = [-1.5 + sum(w * x for w, x in zip(weights.values(), row, strict=True)) for row in table[:2]]
-    expected = [1 / (1 + math.exp(-linear)) for linear in sums]
-    assert [row.score for row in scored] == pytest.approx([*expected, 1, 0], abs=5.1e-7)
-    assert scored[0].score == 0.182426  # six decimals
+def test_what_matters_is_found(ranker: Ranker) -> None:
+    later = night(9)
+    raw = raw_score(ranker, later.features)
+    for own in (0, 1):
+        rows = later.features[:, 2] == own
+        assert np.corrcoef(raw[rows], later.features[rows, 0])[0, 1] > 0.9
+    assert next(iter(importance(ranker, later.features))) == "signal"
 
 
-def test_fit_finds_a_planted_rule_and_names_every_feature(spark: SparkSession) -> None:
-    table = []
-    for is_repeat, bert in itertools.product((0.0, 1.0), (0.0, 0.5, 1.0)):
-        buys = round(200 / (1 + math.exp(-(-2 + 3 * is_repeat - 1 * bert))))  # of 200 such pairs
-        for number in range(200):
-            noise = {"due": number % 2}  # says nothing
-            row = dict.fromkeys(ranker.FEATURES, 0.0) | {"is_repeat": is_repeat, "bert": bert} | noise
-            table.append((*map(float, row.values()), float(number < buys)))
-    columns = ", ".join(f"{name} DOUBLE" for name in [*ranker.FEATURES, "label"])
-    labelled = spark.createDataFrame(table, columns)
-    fitted = ranker.fit(labelled)
-    assert set(fitted) == {"kind", "weights", "intercept"}
-    assert list(fitted["weights"]) == list(ranker.FEATURES)
-    assert fitted["intercept"] == pytest.approx(-2, abs=0.1)
-    planted = dict.fromkeys(ranker.FEATURES, 0.0) | {"is_repeat": 3, "bert": -1}
-    assert fitted["weights"] == pytest.approx(planted, abs=0.1)
-    bought = labelled.where("is_repeat = 1 AND bert = 0").select(ranker.score(fitted).alias("score")).first()
-    assert bought is not None
-    assert bought.score == pytest.approx(1 / (1 + math.exp(-1)), abs=0.02)  # a probability, not only an order
+def test_scores_are_probabilities_of_users_who_differ(ranker: Ranker) -> None:
+    later = night(9, users=600)
+    probability = score(ranker, later.features)
+    assert calibration_error(probability, later.label) < 0.015
+    active = later.features[:, 3] > 0  # each half by itself, too
+    assert abs(probability[active].mean() - later.label[active].mean()) < 0.015
+    assert abs(probability[~active].mean() - later.label[~active].mean()) < 0.015
 
 
-def test_a_ranker_that_lacks_a_feature_is_refused(spark: SparkSession) -> None:
-    weights = dict.fromkeys(ranker.FEATURES, 1.0)
-    del weights["due"]
-    with pytest.raises(KeyError, match="due"):
-        ranker.score({"weights": weights, "intercept": 0.0})
+def test_probabilities_keep_each_users_order(ranker: Ranker) -> None:
+    later = night(9)
+    raw, probability = raw_score(ranker, later.features), score(ranker, later.features)
+    for user in np.unique(later.user):
+        rows = later.user == user
+        assert np.array_equal(np.argsort(raw[rows]), np.argsort(probability[rows]))
+
+
+def test_a_users_scores_do_not_depend_on_other_users(ranker: Ranker) -> None:
+    later = night(9)
+    part = later.user == 30
+    whole = score(ranker, later.features)[part]
+    np.testing.assert_allclose(score(ranker, later.features[part]), whole, rtol=1e-6)
+
+
+def test_json_comes_back_as_it_went(ranker: Ranker) -> None:
+    again = from_json(ranker.to_json())
+    assert again == ranker
+    assert fit([night(1), night(2)], [night(3), night(4)], NAMES, SETTINGS) == ranker  # seeds, one thread
+
+
+def test_another_kind_of_json_is_refused() -> None:
+    with pytest.raises(ValueError, match="train it again"):
+        from_json('{"names": [], "pairs": ""}')
+
+
+def test_linear_weights_minimise_the_listwise_loss() -> None:
+    """Ten plain lines: no small step from the fitted weights makes the softmax loss less."""
+    past = night(5, users=40, items=10)
+    settings = Settings(trees=0, new_weight=0.5, steps=500)
+    fitted = fit_order([past], NAMES, settings)
+    mean, scale = np.array(fitted.mean), np.array(fitted.scale)
+
+    def loss(weights: np.ndarray) -> float:
+        value, lists = 0.0, 0
+        for user in np.unique(past.user):
+            for weight, among in ((1.0, past.user == user), (0.5, (past.user == user) & (past.features[:, 2] == 0))):
+                bought = past.label[among]
+                if bought.any() and past.label[past.user == user].any():
+                    plain = np.clip(np.nan_to_num((past.features[among] - mean) / scale), -5, 5)
+                    own = past.features[among, 2:3] > 0
+                    raw = np.concatenate([plain * own, plain * ~own], axis=1) @ weights
+                    value -= weight * (raw[bought] - np.log(np.exp(raw).sum())).sum() / np.sqrt(bought.sum())
+                    lists += 1
+        return value / lists + settings.ridge / 2 * weights @ weights
+
+    best, draw = np.array(fitted.weights), np.random.default_rng(0)
+    here = loss(best)
+    assert here < loss(np.zeros_like(best))
+    for _ in range(20):
+        assert loss(best + draw.normal(size=len(best)) * 0.03) > here - 1e-6
+
+
+def test_max_rows_draws_whole_users(monkeypatch: pytest.MonkeyPatch) -> None:
+    past = night(5)
+    user, _, label = rankers._buyers([past], Settings(max_rows=600))
+    assert 0 < len(user) < 1_200
+    assert set(np.unique(user, return_counts=True)[1]) == {30}
+    assert all(label[user == code].any() for code in np.unique(user))
+
+
+def test_a_night_without_purchases_is_refused() -> None:
+    past = night(5)
+    with pytest.raises(ValueError, match="nothing to learn from"):
+        fit_order([Night(past.user, past.features, past.label & False)], NAMES, SETTINGS)
+
+
+def test_calibration_error_in_plain_numbers() -> None:
+    said = np.array([0.1, 0.1, 0.9, 0.9])
+    bought = np.array([False, True, True, True])
+    assert calibration_error(said, bought, bins=2) == pytest.approx((abs(0.2 - 1) + abs(1.8 - 2)) / 4)

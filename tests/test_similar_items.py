@@ -12,8 +12,7 @@ import pytest
 from jobs import vectors
 from jobs.find_similar_items import find_similar_items
 from schemas import features, gold, silver
-from tests.conftest import Rows
-from tests.test_candidates import broken
+from tests.conftest import Rows, broken
 from udfs.encoder import to_bytes
 
 RUN_DATE = dt.date(2024, 1, 31)

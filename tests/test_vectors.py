@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import hashlib
 from collections.abc import Callable, Iterator
 from fractions import Fraction
@@ -18,7 +17,7 @@ from jobs import vectors
 from jobs.runtime import Model
 from udfs.encoder import to_bytes
 
-MODEL = Model(version="m1", folder="/nowhere/m1", ranker={}, cut_date=dt.date(2024, 1, 1))
+MODEL = Model(version="m1", folder="/nowhere/m1")
 
 
 def unit(seed: int, count: int, dims: int = 8) -> np.ndarray:
@@ -163,7 +162,7 @@ def by_item(frame: DataFrame) -> dict[str, tuple[str, bytes]]:
 
 def test_only_new_texts_are_encoded_each_once(spark: SparkSession, encoded: Callable[[], list[str]]) -> None:
     nothing = spark.createDataFrame([], "item_id STRING, text_key STRING, vector BINARY")
-    yesterday = by_item(vectors.encode(texts(spark, ("a", "tea"), ("b", "tea"), ("c", "rye")), nothing, MODEL, "item"))
+    yesterday = by_item(vectors.encode(texts(spark, ("a", "tea"), ("b", "tea"), ("c", "rye")), nothing, MODEL))
     assert encoded() == ["item rye", "item tea"]  # a and b share one text
     assert yesterday["a"] == yesterday["b"]
 
@@ -178,12 +177,12 @@ def test_only_new_texts_are_encoded_each_once(spark: SparkSession, encoded: Call
         ("e", "rye bread"),  # the new text again
         ("f", ""),
     )
-    found = vectors.encode(tonight, known, MODEL, "item")
+    found = vectors.encode(tonight, known, MODEL)
     assert sorted(found.columns) == ["item_id", "model_version", "text_key", "vector"]
     after = by_item(found)
     assert encoded() == ["item ", "item rye bread"]
     assert {row.model_version for row in found.collect()} == {"m1"}
-    full = by_item(vectors.encode(tonight, nothing, MODEL, "item"))
+    full = by_item(vectors.encode(tonight, nothing, MODEL))
     assert encoded() == ["item ", "item rye", "item rye bread", "item tea"]
     assert {item: (key, vector.removeprefix(b"known ")) for item, (key, vector) in after.items()} == full
     assert {item for item, (_, vector) in after.items() if vector.startswith(b"known ")} == {"a", "d"}
@@ -191,19 +190,16 @@ def test_only_new_texts_are_encoded_each_once(spark: SparkSession, encoded: Call
 
 def test_when_nothing_is_new_nothing_is_encoded(spark: SparkSession, encoded: Callable[[], list[str]]) -> None:
     same_texts = texts(spark, ("a", "tea"), ("b", "rye"))
-    keyed = same_texts.withColumn("text_key", vectors.text_key(same_texts["text"], MODEL, "item"))
+    keyed = same_texts.withColumn("text_key", vectors.text_key(same_texts["text"], MODEL))
     known = spark.createDataFrame(
         [(row.text_key, b"as it was") for row in keyed.collect()], "text_key STRING, vector BINARY"
     )
-    assert {vector for _, vector in by_item(vectors.encode(same_texts, known, MODEL, "item")).values()} == {
-        b"as it was"
-    }
+    assert {vector for _, vector in by_item(vectors.encode(same_texts, known, MODEL)).values()} == {b"as it was"}
     assert encoded() == []
 
 
-def test_a_key_tells_apart_text_model_and_kind(spark: SparkSession) -> None:
+def test_a_key_tells_apart_text_and_model(spark: SparkSession) -> None:
     frame = texts(spark, ("a", "tea"), ("b", "rye"))
-    other = Model(version="m2", folder="/nowhere/m2", ranker={}, cut_date=MODEL.cut_date)
-    asked = [(MODEL, "item"), (MODEL, "history"), (other, "item")]
-    found = frame.select(*(vectors.text_key(frame["text"], model, kind) for model, kind in asked)).collect()
-    assert len({key for row in found for key in row}) == 6
+    other = Model(version="m2", folder="/nowhere/m2")
+    found = frame.select(*(vectors.text_key(frame["text"], model) for model in (MODEL, other))).collect()
+    assert len({key for row in found for key in row}) == 4

@@ -1,4 +1,7 @@
-"""A shop small enough for a test: 30 items of five kinds, 24 users with tastes, two weeks of till lines with dirt."""
+"""A shop small enough for a test: 30 items of five kinds, 24 users with tastes, till lines with dirt.
+
+Two weeks and two days from day 0 on; before them some months of which every fourth day has a file, to train on.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from pathlib import Path
 REPO = Path(__file__).resolve().parents[1]
 FIRST_DAY = dt.date(2024, 3, 1)
 DAYS = 16
+EARLIER = range(-120, 0, 4)
 KINDS = {
     "tea": ["green tea", "black tea", "mint tea", "oolong tea", "white tea", "herbal tea"],
     "bread": ["rye bread", "white bread", "baguette", "brown rolls", "toast bread", "flat bread"],
@@ -75,12 +79,15 @@ category = "kind"
 "no product" = "log.kind = 'service'"
 
 [jobs.train_model]
-horizon_days = 4
-train_days = 10
-max_steps = 2
-batch_size = 16
-evaluations = 1
-max_checks = 20
+encoder_steps = 2
+refit_steps = 1
+evaluate_every = 2
+ranker_nights = 2
+trees = 5
+
+[jobs.evaluate_recommendations]
+segment = "location_id"
+ablation_rows = 5000
 
 [jobs.rank_recommendations]
 top_k = 8
@@ -128,7 +135,7 @@ def write_catalogue(landing: Path) -> None:
     folder = landing / "catalogue"
     folder.mkdir(parents=True, exist_ok=True)
     rows = [f"{sku},{name},{kind}" for sku, (name, kind) in skus().items()]
-    (folder / f"catalogue_{FIRST_DAY}.csv").write_text(
+    (folder / f"catalogue_{day(EARLIER[0])}.csv").write_text(
         "\n".join(["sku,name,kind", *rows, "V01,Gift wrap,service"]) + "\n"
     )
 
@@ -143,10 +150,10 @@ def write_day(landing: Path, date: dt.date, extra: list[str] | None = None) -> P
 
 
 def make(root: Path, days: int = DAYS, dirt: Mapping[int, list[str]] | None = None) -> Path:
-    """Raw files of the first `days` days and a deployment below `root`; the path of its TOML file."""
+    """Raw files of the earlier days and of `days` days, and a deployment below `root`; the path of its TOML file."""
     landing = root / "landing"
     write_catalogue(landing)
-    for number in range(days):
+    for number in (*EARLIER, *range(days)):
         write_day(landing, day(number), (dirt or {}).get(number))
     (root / "spark.conf").write_text(PROPERTIES)
     conf = root / "tiny_shop.toml"

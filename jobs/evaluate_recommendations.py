@@ -1,0 +1,254 @@
+"""What a night's lists were worth, 28 days later: against every peer, with intervals, as rows and as a page."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import astuple
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from pyspark import SparkFiles
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from jobs import launch, progress
+from jobs.conf import ConfError, Deployment
+from jobs.contenders import Contenders, ablations, bert, night_lists, peers
+from jobs.purchases import purchases
+from jobs.report import Evaluation, ImportanceRow, MeasureRow, ParameterRow, evaluation_page
+from jobs.runtime import Model
+from jobs.shop import EPOCH, collect, day_number
+from jobs.top_n import top_n
+from schemas import ops
+from schemas.derive import plain_ddl
+from udfs import candidates as proposals
+from udfs import metrics, scoring
+from udfs.metrics import HORIZON_DAYS, TASK_ALL, TASK_NEW, Bootstrap, Interval, Mask
+from udfs.peers import Choice
+
+K = 10
+LONG = 50  # items of a list in which a rare item is looked for
+NIGHT = "nightshelf"
+TASKS = {TASK_ALL: "all items, repeats count", TASK_NEW: "items new to the user"}
+COLD_DAYS = 14
+HEAD_SHARE = 0.2  # of the catalogue; what sells less is the long tail
+FEWEST_OF_A_SEGMENT = 20
+PROTOCOL = (
+    "Models saw what was bought before the cut; truth is what each user with a purchase before it bought in the 28 "
+    "days from it; lists are of the whole catalogue. Peers were tuned on the cut 28 days earlier. Task B leaves the "
+    "user's own items out of lists and truth."
+)
+
+
+def evaluate_recommendations(
+    events: DataFrame,
+    items: DataFrame,
+    item_vectors: DataFrame,
+    candidates: DataFrame,
+    recommendations: DataFrame,
+    model: Model,
+    *,
+    run_date: dt.date,
+    deployment: Deployment,
+    publish_page: Callable[[str, str], None],
+    segment: str = "",
+    max_users: int = 20_000,
+    ablate: bool = True,
+    ablation_rows: int = 300_000,
+) -> dict[str, DataFrame]:
+    """ops.metrics and ops.evaluation_lists of the night 28 days before run_date, and a page for people.
+
+    The night is judged by what it wrote then: features.candidates (its full ranking) and gold.recommendations (what was
+    published, after rules). Peers and ablations are fitted here, on the driver, on at most about `max_users` users.
+    `segment` (a column of silver.events, such as a country) gives the slices in which fairness is looked at.
+    """
+    night = run_date - dt.timedelta(days=HORIZON_DAYS)
+    cut = day_number(night) + 1
+    found, published = (_of_night(table, name, night) for table, name in _judged(candidates, recommendations))
+    shop = collect(events, items, max_users)
+    seen = shop.with_vectors_of(_of_night(item_vectors, "features.item_vectors", night).toPandas())
+    folder = Path(SparkFiles.get(model.file_name))
+    story = json.loads((folder / scoring.TRAINING).read_text("utf-8"))
+    users, truth = metrics.truths(shop.interactions, cut)
+    contest = Contenders(shop.interactions, cut, users, truth, LONG)
+    progress.say(f"{len(users):,} users bought in the 28 days after {night}")
+    scored = night_lists(contest, NIGHT, found, published)
+    choices = peers(contest, progress.say)
+    choices += bert(contest, seen, shop, story["encoder"], progress.say)
+    parts = ablations(contest, seen, shop, folder, story, ablation_rows) if ablate else []
+    rows = list(_rows(contest, seen, EPOCH + dt.timedelta(days=cut), _segments(events, night, segment)))
+    rows += [*scored.rows(EPOCH + dt.timedelta(days=cut)), *_generators(contest)]
+    page = Evaluation(
+        shop=deployment.name,
+        cut_date=EPOCH + dt.timedelta(days=cut),
+        protocol=PROTOCOL,
+        leader=NIGHT,
+        tasks=TASKS,
+        measures=rows,
+        ablations=parts,
+        reliability=scored.bins(),
+        importances=[
+            ImportanceRow(name, value, proposals.FEATURES.get(name, ""))
+            for name, value in list(story["importance"].items())[:30]
+        ],
+        parameters=[_parameter(choice) for choice in choices],
+    )
+    publish_page(f"evaluation/{EPOCH + dt.timedelta(days=cut)}.html", evaluation_page(page))
+    return {
+        "ops.metrics": _measures(events.sparkSession, run_date, rows),
+        "ops.evaluation_lists": _lists(events.sparkSession, run_date, contest),
+    }
+
+
+def _judged(candidates: DataFrame, recommendations: DataFrame) -> tuple[tuple[DataFrame, str], tuple[DataFrame, str]]:
+    return (candidates, "features.candidates"), (recommendations, "gold.recommendations")
+
+
+def _of_night(table: DataFrame, name: str, night: dt.date) -> DataFrame:
+    """What the night wrote; ConfError where it never ran."""
+    found = table.where(F.col("run_date") == F.lit(night))
+    if not found.take(1):
+        raise ConfError(f"{name} has no partition run_date={night}, the night to judge; run that night first")
+    return found
+
+
+def _segments(events: DataFrame, night: dt.date, segment: str) -> dict[str, str]:
+    """Each known user's most frequent value of `segment` up to the night; none without a segment."""
+    if not segment:
+        return {}
+    met = purchases(events.where(F.col("run_date") <= F.lit(night))).where(F.col(segment).isNotNull())
+    counts = met.where("user_id IS NOT NULL").groupBy("user_id", F.col(segment).alias("value")).count()
+    first = top_n(counts, ["user_id"], [F.desc("count"), "value"], 1)
+    return {row["user_id"]: str(row["value"]) for row in first.select("user_id", "value").collect()}
+
+
+def _rows(
+    contest: Contenders, seen: scoring.Catalogue, cut_date: dt.date, segments: dict[str, str]
+) -> Iterator[MeasureRow]:
+    """Every figure of every contender: over all users, over slices of them, over slices of items."""
+    draws = Bootstrap(len(contest.users))
+    buyers = np.asarray((contest.history.matrix() > 0).sum(axis=0)).ravel()
+    vectors, catalogue = seen.item_vectors(), contest.catalogue()
+    slices, item_slices = dict(_user_slices(contest, segments)), dict(_item_slices(contest, buyers))
+    for task in TASKS:
+        leader = contest.lists.get((task, NIGHT))
+        base = metrics.ranking(leader[:, :K], contest.truth[task], K)["ndcg"] if leader is not None else None
+        for name, lists in contest.of(task):
+            top, truth = lists[:, :K], contest.truth[task]
+            told = {f"{key}@{K}": values for key, values in metrics.ranking(top, truth, K).items()}
+            told["novelty"] = metrics.novelty(top, buyers, len(np.unique(contest.history.known().user)))
+            if vectors.shape[1]:
+                told["diversity"] = metrics.diversity(top, vectors)
+
+            def row(metric: str, part: str, value: Interval, task: str = task, name: str = name) -> MeasureRow:
+                low, high = (value.low, value.high) if np.isfinite(value.low) else (None, None)
+                return MeasureRow(cut_date, task, name, metric, part, value.value, low, high, value.user_count)
+
+            for metric, values in told.items():
+                yield row(metric, "all", draws.mean(values))
+            ndcg = told[f"ndcg@{K}"]
+            if base is not None and name != NIGHT:
+                yield row(f"lead_ndcg@{K}", "all", draws.relative(base, ndcg))
+            measured = int(np.isfinite(ndcg).sum())
+            for metric, value in (
+                ("coverage", metrics.coverage(top, catalogue)),
+                ("personalisation", metrics.personalisation(top)),
+            ):
+                yield row(metric, "all", Interval(value, np.nan, np.nan, measured))
+            if name in contest.sliced:
+                for part, chosen in slices.items():
+                    if np.isfinite(ndcg[chosen]).any():
+                        yield row(f"ndcg@{K}", part, draws.mean(ndcg, chosen))
+                for part, kept in item_slices.items():
+                    hit, there = metrics.slice_hits(lists, truth, kept)
+                    if there.any():
+                        yield row(f"recall@{LONG}", part, draws.ratio(hit, there))
+
+
+def _user_slices(contest: Contenders, segments: dict[str, str]) -> Iterator[tuple[str, Mask]]:
+    days = contest.history.user_days()
+    shopping = np.unique(np.stack([days.user, days.day]), axis=1)
+    baskets = np.bincount(shopping[0], minlength=len(contest.history.users))[contest.users]
+    yield "new users (1 basket)", baskets == 1
+    yield "heavy users (most baskets, a tenth)", baskets >= np.quantile(baskets, 0.9)
+    values = np.array([segments.get(user, "") for user in contest.history.users[contest.users]])
+    for value, count in zip(*np.unique(values, return_counts=True), strict=True):
+        if value and count >= FEWEST_OF_A_SEGMENT:
+            yield f"country: {value}", values == value
+
+
+def _item_slices(contest: Contenders, buyers: npt.NDArray[np.integer]) -> Iterator[tuple[str, Mask]]:
+    first = np.full(len(contest.history.items), np.iinfo(np.int32).max)
+    np.minimum.at(first, contest.history.item, contest.history.day)
+    sold = first < contest.day
+    yield "never sold before the cut", ~sold
+    yield f"cold items (first sold in the last {COLD_DAYS} days)", sold & (first >= contest.day - COLD_DAYS)
+    head = np.zeros(len(first), bool)
+    head[np.lexsort((np.arange(len(first)), -buyers))[: int(HEAD_SHARE * sold.sum())]] = True
+    yield "long tail (outside the best-selling fifth)", sold & ~head
+
+
+def _generators(contest: Contenders) -> Iterator[MeasureRow]:
+    """Recall of true purchases within 200 proposals of each generator, and within the union of all."""
+    pairs = contest.pairs
+    if pairs is None:
+        return
+    draws = Bootstrap(len(contest.users))
+    date = EPOCH + dt.timedelta(days=contest.day)
+    for task in TASKS:
+        truth = contest.truth[task]
+        wanted = np.diff(truth.indptr).astype(np.float64)
+        for place, name in enumerate((*proposals.GENERATORS, "union")):
+            if name == "union":
+                hit = np.asarray(truth.multiply(contest.matrix(pairs.user, pairs.item)).sum(axis=1)).ravel()
+            else:
+                score = pairs.scores[:, place]
+                rows = pairs.proposed[:, place] & np.isfinite(score)
+                lists = scoring.lists(pairs.user[rows], pairs.item[rows], score[rows], contest.users, 200)
+                hit = metrics.slice_hits(lists, truth, np.ones(truth.shape[1], bool))[0]
+            value = draws.ratio(hit, wanted)
+            yield MeasureRow(date, task, f"generator: {name}", "recall@200", "all", *astuple(value))
+
+
+def _parameter(choice: Choice) -> ParameterRow:
+    words = ", ".join(f"{name} = {value}" for name, value in choice.params.items())
+    weight = f"b = {choice.weight}" if choice.weight else ""
+    return ParameterRow(choice.task, choice.contender, "; ".join(filter(None, (words, weight))) or "none", choice.ndcg)
+
+
+def _measures(spark: SparkSession, run_date: dt.date, rows: list[MeasureRow]) -> DataFrame:
+    told = [
+        (run_date, r.cut_date, r.task, r.contender, r.metric, r.slice, float(r.value), r.low, r.high, r.user_count)
+        for r in rows
+        if np.isfinite(r.value)
+    ]
+    return spark.createDataFrame(told, plain_ddl(ops.METRICS))
+
+
+def _lists(spark: SparkSession, run_date: dt.date, contest: Contenders) -> DataFrame:
+    parts = []
+    cut_date = EPOCH + dt.timedelta(days=contest.day)
+    for (task, name), lists in contest.lists.items():
+        row, place = np.nonzero(lists[:, :K] >= 0)
+        parts.append(
+            pd.DataFrame(
+                {
+                    "run_date": run_date,
+                    "cut_date": cut_date,
+                    "task": task,
+                    "contender": name,
+                    "user_id": contest.history.users[contest.users[row]].astype(object),
+                    "rank": (place + 1).astype(np.int32),
+                    "item_id": contest.history.items[lists[row, place]].astype(object),
+                }
+            )
+        )
+    return spark.createDataFrame(pd.concat(parts, ignore_index=True), plain_ddl(ops.EVALUATION_LISTS))
+
+
+if __name__ == "__main__":
+    launch.main("evaluate_recommendations")

@@ -1,0 +1,95 @@
+"""Candidates of every generator for every user, each with the probability that the user buys it."""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+from collections.abc import Callable
+
+import pyarrow as pa
+from pyspark import SparkFiles
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from jobs import launch
+from jobs.purchases import known_purchases, sampled
+from jobs.runtime import Model
+from schemas import features
+from udfs import scoring
+from udfs.interactions import from_frame
+
+
+def score_candidates(
+    events: DataFrame,
+    items: DataFrame,
+    item_vectors: DataFrame,
+    model: Model,
+    *,
+    run_date: dt.date,
+    per_user: int = 150,
+    users_per_block: int = 5_000,
+    max_users: int = 50_000,
+) -> DataFrame:
+    """features.candidates: the `per_user` most probable candidates of each user with a purchase.
+
+    What concerns items (neighbours, factors, counts) is fitted in one task, on at most `max_users` users, so its cost
+    is bounded; users are then scored block by block, each block on its own.
+    """
+    lines = known_purchases(events, items).persist()
+    users = lines.select("user_id").where("user_id IS NOT NULL").distinct().count()
+    slots = lines.sparkSession.sparkContext.defaultParallelism
+    blocks = max(math.ceil(users / users_per_block), slots)
+    described = items.select("item_id", *scoring.ATTRIBUTES, "described_on").join(
+        item_vectors.select("item_id", "vector"), "item_id", "left"
+    )
+    fitted = (
+        sampled(lines, users, max_users)
+        .groupBy(F.lit(0).alias("all"))
+        .cogroup(described.groupBy(F.lit(0).alias("all")))
+        .applyInArrow(_fitter(run_date), "state BINARY")
+    )
+    states = fitted.crossJoin(lines.sparkSession.range(blocks).select(F.col("id").cast("int").alias("block")))
+    block = F.pmod(F.xxhash64("user_id"), F.lit(blocks)).cast("int")
+    scored = (
+        lines.where("user_id IS NOT NULL")
+        .withColumn("block", block)
+        .groupBy("block")
+        .cogroup(states.groupBy("block"))
+        .applyInArrow(
+            _scorer(run_date, model.file_name, per_user), ", ".join(f"{n} {t}" for n, t in scoring.SCORED.items())
+        )
+    )
+    return scored.select(
+        F.lit(run_date).alias("run_date"), *scoring.SCORED, F.lit(model.version).alias("model_version")
+    ).select(*features.CANDIDATES.column_names)
+
+
+def _day_after(run_date: dt.date) -> int:
+    """The first day that the night has not seen, in days since 1970-01-01."""
+    return (run_date - dt.date(1970, 1, 1)).days + 1
+
+
+def _fitter(run_date: dt.date) -> Callable[[pa.Table, pa.Table], pa.Table]:
+    day = _day_after(run_date)
+
+    def fit(lines: pa.Table, described: pa.Table) -> pa.Table:
+        known = scoring.catalogue(described.to_pandas())
+        interactions = from_frame(lines.to_pandas(), known.items)
+        return pa.table({"state": pa.array([scoring.fit_state(interactions, known, day).to_bytes()], pa.binary())})
+
+    return fit
+
+
+def _scorer(run_date: dt.date, file_name: str, keep: int) -> Callable[[pa.Table, pa.Table], pa.Table]:
+    day = _day_after(run_date)
+
+    def score(lines: pa.Table, states: pa.Table) -> pa.Table:
+        state = scoring.state_from_bytes(states.column("state")[0].as_py())
+        folder = SparkFiles.get(file_name)
+        return pa.Table.from_batches([scoring.score_users(lines.to_pandas(), state, folder, day, keep)])
+
+    return score
+
+
+if __name__ == "__main__":
+    launch.main("score_candidates")

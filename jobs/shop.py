@@ -1,0 +1,91 @@
+"""A shop on the driver: what training and evaluation fit their models on, of a bounded number of users."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from pyspark.sql import DataFrame
+
+from jobs.purchases import known_purchases, sampled
+from udfs import candidates, encoder, ranker, scoring
+from udfs.interactions import Interactions, from_frame
+from udfs.metrics import HORIZON_DAYS
+
+EPOCH = dt.date(1970, 1, 1)
+
+
+def day_number(date: dt.date) -> int:
+    """Days since 1970-01-01."""
+    return (date - EPOCH).days
+
+
+@dataclass(frozen=True)
+class Shop:
+    """Purchases, the catalogue that their item codes stand for, and a text per item."""
+
+    interactions: Interactions
+    catalogue: scoring.Catalogue
+    texts: list[str]
+
+    def with_vectors_of(self, item_vectors: pd.DataFrame) -> scoring.Catalogue:
+        """The catalogue with the vectors (item_id, vector as stored); an item without one had no text then."""
+        cells = item_vectors.set_index("item_id")["vector"].reindex(self.catalogue.items)
+        code, distinct = pd.factorize(cells)
+        dims = len(distinct[0]) // 2
+        return self.catalogue.with_vectors(encoder.from_bytes(distinct, dims), code.astype(np.int32))
+
+    def by_text(self, limit: int) -> tuple[list[str], Interactions]:
+        """The `limit` texts bought most, and their purchases as if each text were one item: a tower sees no more."""
+        code, distinct = pd.factorize(np.array(self.texts, dtype=object), sort=True)
+        bought = np.bincount(code[self.interactions.item], minlength=len(distinct))
+        kept = np.sort(np.lexsort((np.arange(len(bought)), -bought))[:limit])
+        place = np.full(len(distinct), -1, np.int32)
+        place[kept] = np.arange(len(kept))
+        names = np.array([f"{number:09}" for number in range(len(kept))])
+        return list(distinct[kept]), self.interactions.recoded(names, place[code])
+
+    def encoded(self, folder: Path) -> scoring.Catalogue:
+        """The catalogue with a vector for every item, as the encoder of `folder` reads its text."""
+        model = encoder.load_encoder(folder)
+        code, distinct = pd.factorize(np.array(self.texts, dtype=object), sort=True)
+        vectors = model.encode(list(distinct), model.settings.max_item_tokens)
+        return self.catalogue.with_vectors(vectors, code.astype(np.int32))
+
+    def past_night(self, known: scoring.Catalogue, day: int) -> PastNight:
+        """The night before `day` as it would have been with these vectors, and what followed."""
+        state = scoring.fit_state(self.interactions, known, day)
+        pairs, features = scoring.propose(self.interactions.before(day), state, day)
+        truth = self.interactions.within(day, day + HORIZON_DAYS).known()
+        width = len(truth.items)
+        bought = np.unique(truth.user.astype(np.int64) * width + truth.item)
+        label = np.isin(pairs.user.astype(np.int64) * width + pairs.item, bought)
+        return PastNight(day, pairs, ranker.Night(pairs.user, features, label))
+
+
+@dataclass(frozen=True)
+class PastNight:
+    """What the night before `day` proposes, and for each candidate whether it was bought in the 28 days from it."""
+
+    day: int
+    pairs: candidates.Candidates
+    night: ranker.Night
+
+    @property
+    def own(self) -> ranker.Labels:
+        """Whether the user had bought the item before."""
+        return np.asarray(self.night.features[:, list(candidates.FEATURES).index("is_own")] > 0)
+
+
+def collect(events: DataFrame, items: DataFrame, max_users: int) -> Shop:
+    """Purchases of at most about `max_users` users, and all items."""
+    lines = known_purchases(events, items).persist()
+    users = lines.select("user_id").where("user_id IS NOT NULL").distinct().count()
+    described = items.select("item_id", *scoring.ATTRIBUTES, "described_on", "text").toPandas()
+    described = described.sort_values("item_id", ignore_index=True)
+    known = scoring.catalogue(described)
+    table: pd.DataFrame = sampled(lines, users, max_users).toPandas()
+    return Shop(from_frame(table, known.items), known, described["text"].tolist())

@@ -1,0 +1,63 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from udfs.rerank import rerank
+
+
+def oracle(score, kind, vectors, k, cap, diversity):
+    """One user, plainly."""
+    left, list_ = list(range(len(score))), []
+    while left and len(list_) < k:
+        free = [row for row in left if not cap or kind[row] < 0 or sum(kind[row] == kind[o] for o in list_) < cap]
+        values = {}
+        for row in free or left:
+            near = max((float(vectors[row] @ vectors[o]) for o in list_), default=0.0)
+            values[row] = (1 - diversity) * score[row] / score[0] - diversity * near
+        best = max(values, key=lambda row: (round(values[row], 5), -row))
+        list_.append(best)
+        left.remove(best)
+    return list_
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    sizes=st.lists(st.integers(1, 9), min_size=1, max_size=4),
+    k=st.integers(1, 6),
+    cap=st.integers(0, 2),
+    diversity=st.sampled_from([0.0, 0.3, 0.8]),
+    seed=st.integers(0, 10_000),
+)
+def test_each_list_is_what_a_plain_loop_gives(sizes, k, cap, diversity, seed) -> None:
+    draw = np.random.default_rng(seed)
+    user = np.repeat(np.arange(len(sizes)), sizes)
+    score = np.concatenate([np.sort(draw.random(size))[::-1] + 0.01 for size in sizes])
+    kind = draw.integers(-1, 2, len(user))
+    vectors = draw.normal(size=(len(user), 3)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    found = rerank(user, score, k, kind=kind, cap=cap, vectors=vectors, diversity=diversity)
+    expected = []
+    for number in range(len(sizes)):
+        rows = np.flatnonzero(user == number)
+        expected += [rows[p] for p in oracle(score[rows], kind[rows], vectors[rows], k, cap, diversity)]
+    assert found.tolist() == expected
+
+
+def test_without_rules_the_order_is_the_score() -> None:
+    user, score = np.array([3, 3, 3, 8]), np.array([0.9, 0.5, 0.5, 0.1])
+    assert rerank(user, score, 2).tolist() == [0, 1, 3]
+
+
+def test_a_cap_gives_way_rather_than_shorten_a_list() -> None:
+    user, score, kind = np.zeros(3, int), np.array([0.9, 0.8, 0.7]), np.array([5, 5, 5])
+    assert rerank(user, score, 3, kind=kind, cap=1).tolist() == [0, 1, 2]
+
+
+def test_diversity_outside_its_range_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"diversity must be in \[0, 1\)"):
+        rerank(np.zeros(1, int), np.ones(1), 1, diversity=1.0)
+
+
+def test_no_candidates_no_rows() -> None:
+    assert rerank(np.empty(0, int), np.empty(0), 5).tolist() == []

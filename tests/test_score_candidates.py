@@ -1,0 +1,130 @@
+"""What the executors score, block by block, is what the plain functions score at once."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+from pyspark.sql import DataFrame
+
+from jobs.purchases import known_purchases
+from jobs.runtime import Model, ship
+from jobs.score_candidates import score_candidates
+from schemas import features, silver
+from tests.conftest import Rows, broken
+from udfs import candidates, encoder, ranker, scoring
+from udfs.encoder import to_bytes
+from udfs.interactions import from_frame
+
+RUN_DATE = dt.date(2024, 3, 31)
+DAY = (RUN_DATE - dt.date(1970, 1, 1)).days + 1
+ITEMS = [f"i{number:02}" for number in range(20)]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
+    """A model folder whose ranker was fitted on noise: any trees will do."""
+    folder = tmp_path_factory.mktemp("model") / "m1"
+    folder.mkdir()
+    draw = np.random.default_rng(5)
+    table = draw.normal(size=(4000, len(candidates.FEATURES))).astype(np.float32)
+    bought = table[:, 0] + draw.normal(size=4000) > 1
+    night = ranker.Night(np.repeat(np.arange(100), 40), table, bought)
+    fitted = ranker.fit([night], [night], tuple(candidates.FEATURES), ranker.Settings(trees=5))
+    for name in (encoder.CONFIG, encoder.TOKENIZER):
+        (folder / name).write_text("{}")
+    (folder / encoder.WEIGHTS).write_bytes(b"none needed")
+    (folder / scoring.RANKER).write_text(fitted.to_json())
+    (folder / encoder.MANIFEST).write_text(json.dumps({p.name: encoder.sha256(p) for p in folder.iterdir()}))
+    return Model("m1", str(folder))
+
+
+def shop(rows: Rows) -> tuple[DataFrame, DataFrame, DataFrame]:
+    """Events, items and vectors: twelve users, two guests, an item that is no longer in the catalogue."""
+    draw = np.random.default_rng(3)
+    sales: list[dict[str, Any]] = []
+    for number in range(300):
+        day = RUN_DATE - dt.timedelta(days=int(draw.integers(0, 60)))
+        who = int(draw.integers(0, 14))
+        sales.append(
+            {
+                "event_type": "purchase",
+                "user_id": f"u{who:02}" if who < 12 else None,
+                "basket_id": f"b{number}" if who >= 12 else None,
+                "item_id": str(draw.choice([*ITEMS, "gone"])),
+                "event_date": day,
+                "run_date": day,
+                "quantity": int(draw.integers(1, 4)),
+            }
+        )
+    sales.append(sales[0] | {"event_type": "return"})
+    vectors = draw.normal(size=(len(ITEMS), 8))
+    cells = to_bytes(vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
+    described = [{"item_id": item, "category": f"c{int(item[1:]) % 3}", "brand": None} for item in ITEMS]
+    coded = [{"item_id": item, "vector": cell} for item, cell in zip(ITEMS, cells, strict=True)]
+    return rows(silver.EVENTS, *sales), rows(silver.ITEMS, *described), rows(features.ITEM_VECTORS, *coded[:-2])
+
+
+@pytest.mark.parametrize("users_per_block", [1, 1000])
+def test_blocks_on_executors_equal_the_plain_functions_on_everybody(
+    rows: Rows, model: Model, users_per_block: int
+) -> None:
+    events, items, vectors = shop(rows)
+    ship(events.sparkSession, model)
+    found = score_candidates(
+        events, items, vectors, model, run_date=RUN_DATE, per_user=9, users_per_block=users_per_block
+    ).persist()
+    assert broken(features.CANDIDATES, found) == []
+
+    lines = known_purchases(events, items).toPandas()
+    known = scoring.catalogue(items.join(vectors.select("item_id", "vector"), "item_id", "left").toPandas())
+    interactions = from_frame(lines, known.items)
+    state = scoring.fit_state(interactions, known, DAY)
+    pairs, table = scoring.propose(interactions, state, DAY)
+    score = np.round(ranker.score(scoring.read_ranker(model.folder), table), 9)
+    expected: dict[str, list[tuple[float, str]]] = {}
+    for user, item, value in zip(interactions.users[pairs.user], known.items[pairs.item], score, strict=True):
+        expected.setdefault(str(user), []).append((-float(value), str(item)))
+    listed: dict[str, list[tuple[float, str]]] = {}
+    for row in found.collect():
+        listed.setdefault(row.user_id, []).append((-row.score, row.item_id))
+    assert {user: sorted(row) for user, row in listed.items()} == {
+        user: sorted(row)[:9] for user, row in expected.items()
+    }
+    assert len(listed) == 12
+
+
+def test_what_is_said_of_a_pair_is_what_the_log_says(rows: Rows, model: Model) -> None:
+    events, items, vectors = shop(rows)
+    ship(events.sparkSession, model)
+    found = score_candidates(events, items, vectors, model, run_date=RUN_DATE).collect()
+    days: dict[tuple[str, str], set[dt.date]] = {}
+    for row in events.where("event_type = 'purchase' AND user_id IS NOT NULL").collect():
+        days.setdefault((row.user_id, row.item_id), set()).add(row.event_date)
+    for row in found:
+        bought = days.get((row.user_id, row.item_id), set())
+        assert row.times_bought == len(bought)
+        assert row.last_bought_on == (max(bought) if bought else None)
+        assert (row.usual_gap is None) == (len(bought) < 2)
+        assert set(row.sources) <= set(candidates.GENERATORS)
+        assert row.sources
+        assert row.reason_item_id is None or (row.user_id, row.reason_item_id) in days
+    assert {row.item_id for row in found} <= set(ITEMS)
+
+
+def test_a_sample_is_of_whole_users_and_always_the_same(rows: Rows) -> None:
+    from jobs.purchases import sampled
+
+    events, items, _ = shop(rows)
+    lines = known_purchases(events, items)
+    some = sampled(lines, 12, 6)
+    first = sorted(map(repr, some.collect()))
+    assert first == sorted(map(repr, sampled(lines, 12, 6).collect()))
+    users = {row.user_id for row in some.collect()} - {None}
+    assert 0 < len(users) < 12
+    whole = [row for row in lines.collect() if row.user_id in users]
+    assert len([row for row in some.collect() if row.user_id is not None]) == len(whole)
+    assert sampled(lines, 12, 12) is lines

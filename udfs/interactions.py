@@ -1,0 +1,104 @@
+"""One entry is one purchase line: who, what, when; codes instead of ids, so that models are plain array arithmetic."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import scipy.sparse as sp
+
+Codes: TypeAlias = npt.NDArray[np.int32]
+Floats: TypeAlias = npt.NDArray[np.float32]
+
+GUEST = -1
+
+
+@dataclass(frozen=True)
+class Interactions:
+    """Purchase lines as arrays of one length, by (day, user, item); `users` and `items` are ascending and unique.
+
+    user: code into `users`, GUEST for a guest; item: code into `items`; day: days since 1970-01-01; basket: a code per
+    basket; quantity: units. The codes stay the same in every part taken of it (`before`, `within`).
+    """
+
+    users: npt.NDArray[np.str_]
+    items: npt.NDArray[np.str_]
+    user: Codes
+    item: Codes
+    day: Codes
+    basket: npt.NDArray[np.int64]
+    quantity: Floats
+
+    def __len__(self) -> int:
+        """Lines."""
+        return len(self.user)
+
+    def part(self, chosen: npt.NDArray[np.bool_]) -> Interactions:
+        """The lines where `chosen` is true."""
+        arrays = {name: getattr(self, name)[chosen] for name in ("user", "item", "day", "basket", "quantity")}
+        return replace(self, **arrays)
+
+    def recoded(self, items: npt.NDArray[np.str_], code: Codes) -> Interactions:
+        """The same lines with other items: `code` gives for each item code the new one into `items`, -1 drops it."""
+        item = code[self.item]
+        kept = np.flatnonzero(item >= 0)
+        kept = kept[np.lexsort((self.basket[kept], item[kept], self.user[kept], self.day[kept]))]
+        arrays = {name: getattr(self, name)[kept] for name in ("user", "day", "basket", "quantity")}
+        return replace(self, items=items, item=item[kept].astype(np.int32), **arrays)
+
+    def before(self, day: int) -> Interactions:
+        """What was bought on days before `day`: what a model may see whose cut is `day`."""
+        return self.part(self.day < day)
+
+    def within(self, first: int, end: int) -> Interactions:
+        """What was bought on days from `first` up to, not including, `end`."""
+        return self.part((self.day >= first) & (self.day < end))
+
+    def known(self) -> Interactions:
+        """Without guests."""
+        return self.part(self.user != GUEST)
+
+    def matrix(self, weight: npt.NDArray[np.floating] | None = None) -> sp.csr_matrix:
+        """[users, items] float32: the sum of `weight` (one a line, default 1) over each user's lines of each item."""
+        lines = self.user != GUEST
+        values = np.ones(len(self), np.float32) if weight is None else weight.astype(np.float32)
+        shape = (len(self.users), len(self.items))
+        return sp.csr_matrix((values[lines], (self.user[lines], self.item[lines])), shape=shape)
+
+    def user_days(self) -> Interactions:
+        """Each (user, item, day) once, guests left out, quantities added: lines of one day are one purchase."""
+        known = self.known()
+        key = pd.DataFrame({"day": known.day, "user": known.user, "item": known.item})
+        summed = pd.Series(known.quantity).groupby([key["day"], key["user"], key["item"]]).agg(["sum"])
+        first = ~key.duplicated()
+        # Lines are sorted by (day, user, item), so the groups come in the order of their first lines.
+        return replace(known.part(first.to_numpy()), quantity=summed["sum"].to_numpy(np.float32))
+
+
+def from_frame(lines: pd.DataFrame, items: npt.NDArray[np.str_] | None = None) -> Interactions:
+    """From user_id (missing for a guest), item_id, event_date (a date), basket_id, quantity, in any order.
+
+    items: the ids that codes stand for, ascending and unique; lines of other items are left out. Default: those sold.
+    """
+    if items is None:
+        item, sold = pd.factorize(lines["item_id"], sort=True)
+        items = np.asarray(sold, dtype=np.str_)
+    else:
+        item = pd.Index(items).get_indexer(pd.Index(lines["item_id"]))
+        lines, item = lines[item >= 0], item[item >= 0]
+    user, users = pd.factorize(lines["user_id"], sort=True)
+    basket = pd.factorize(lines["basket_id"], sort=True)[0]
+    day = pd.to_datetime(lines["event_date"]).to_numpy("datetime64[D]").astype(np.int64)
+    order = np.lexsort((basket, item, user, day))
+    return Interactions(
+        users=np.asarray(users, dtype=np.str_),
+        items=items,
+        user=user[order].astype(np.int32),
+        item=item[order].astype(np.int32),
+        day=day[order].astype(np.int32),
+        basket=basket[order].astype(np.int64),
+        quantity=lines["quantity"].to_numpy(np.float32)[order],
+    )

@@ -1,0 +1,247 @@
+"""One result is how good lists of items are: for each user, over all users with an interval, or for a slice of either.
+
+Lists are item codes [users, K], best first, -1 where a list is short; truth is a sparse matrix [users, items] whose
+stored entries are what the users bought. Where a user has nothing to be measured by, the figure is NaN, and means
+leave the user out. Sums run in a fixed order: the same input gives the same figures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse as sp
+
+from udfs.interactions import Codes, Interactions
+
+Lists: TypeAlias = npt.NDArray[np.integer]
+PerUser: TypeAlias = npt.NDArray[np.float64]
+Mask: TypeAlias = npt.NDArray[np.bool_]
+
+HORIZON_DAYS = 28
+TASK_ALL, TASK_NEW = "A", "B"  # all items, repeats count; items that are new to the user
+
+DRAWS = 2_000  # bootstrap resamples: the ends of a 95 % interval are then good to some 3 % of its width
+KEPT_VALUES = 2**26  # resampled counts held in memory (256 MiB); beyond it they are drawn again for each figure
+BLOCK_VALUES = 2**22
+WILSON_Z = 1.959964  # standard normal, 97.5 %
+
+
+def truths(interactions: Interactions, day: int, horizon: int = HORIZON_DAYS) -> tuple[Codes, dict[str, sp.csr_matrix]]:
+    """The users with a purchase before `day` and one in the horizon from it, and per task what they bought in it.
+
+    Distinct items, [users, items] in the users' order. In TASK_NEW a user's row may be empty: it measures nothing.
+    Items never sold before the day stay in truth.
+    """
+    seen, later = interactions.before(day).known(), interactions.within(day, day + horizon).known()
+    users = np.intersect1d(seen.user, later.user).astype(np.int32)
+    bought, own = later.matrix()[users], seen.matrix()[users]
+    bought.data[:], own.data[:] = 1, 1
+    new = (bought - bought.multiply(own)).tocsr()
+    new.eliminate_zeros()
+    return users, {TASK_ALL: bought, TASK_NEW: new}
+
+
+def hits(lists: Lists, truth: sp.csr_matrix) -> Mask:
+    """[users, K]: whether the user bought the listed item. ValueError if a list names an item twice or none such."""
+    users, items = truth.shape
+    if lists.shape[0] != users:
+        raise ValueError(f"{lists.shape[0]} lists for {users} users of truth")
+    ordered = np.sort(lists, axis=1)
+    if np.any((ordered[:, 1:] == ordered[:, :-1]) & (ordered[:, 1:] >= 0)) or np.any(lists >= items):
+        raise ValueError(f"each list must name each of the {items} items at most once")
+    bought = np.repeat(np.arange(users, dtype=np.int64), np.diff(truth.indptr)) * items + truth.indices
+    listed = np.arange(users, dtype=np.int64)[:, None] * items + lists
+    return np.isin(listed, bought) & (lists >= 0)
+
+
+def ranking(lists: Lists, truth: sp.csr_matrix, k: int = 10) -> dict[str, PerUser]:
+    """Per user: ndcg, recall, precision and hit_rate of the first k; NaN for users without truth.
+
+    NDCG with binary gains, 1 / log2(rank + 1), against the best list of min(k, |truth|) items; precision over k
+    places, also where a list is shorter.
+    """
+    found = hits(lists[:, :k], truth)
+    wanted = np.diff(truth.indptr).astype(np.float64)
+    wanted[wanted == 0] = np.nan
+    gains = 1 / np.log2(np.arange(2, k + 2))
+    best = np.concatenate([[np.nan], np.cumsum(gains)])[np.minimum(np.nan_to_num(wanted), k).astype(np.int64)]
+    count = found.sum(axis=1)
+    told = np.where(np.isnan(wanted), np.nan, 1.0)
+    return {
+        "ndcg": (found * gains[: found.shape[1]]).sum(axis=1) / best,
+        "recall": count / wanted,
+        "precision": told * count / k,
+        "hit_rate": told * (count > 0),
+    }
+
+
+def slice_hits(lists: Lists, truth: sp.csr_matrix, items: Mask) -> tuple[PerUser, PerUser]:
+    """Per user: how many true purchases of the chosen items the list holds, and how many there are.
+
+    The quotient of the sums (`Bootstrap.ratio`) is the recall of true purchases of these items.
+    """
+    chosen = truth.multiply(items[None, :].astype(np.float32)).tocsr()
+    chosen.eliminate_zeros()
+    return hits(lists, chosen).sum(axis=1).astype(np.float64), np.diff(chosen.indptr).astype(np.float64)
+
+
+def novelty(lists: Lists, buyers: npt.NDArray[np.integer], user_count: int) -> PerUser:
+    """Per user: the mean of -log2(share of the user_count users that bought the item); NaN for an empty list.
+
+    buyers: users per item in the training period. An item that nobody bought counts as bought by one.
+    """
+    surprise = -np.log2(np.maximum(buyers, 1) / max(user_count, 1))
+    return _mean_of_listed(surprise[lists], lists)
+
+
+def diversity(lists: Lists, vectors: npt.NDArray[np.floating]) -> PerUser:
+    """Per user: 1 - mean cosine over the pairs of listed items; NaN for lists with fewer than two.
+
+    vectors [items, d] of any length; a zero vector is like no other, its cosine is 0.
+    """
+    length = np.linalg.norm(vectors, axis=1, keepdims=True)
+    unit = vectors / np.where(length > 0, length, 1)
+    count = (lists >= 0).sum(axis=1).astype(np.float64)
+    pairs = np.where(count > 1, count * (count - 1), np.nan)
+    listed = unit[lists] * (lists >= 0)[:, :, None]
+    # The sum over all ordered pairs is the square of the sum less the squares.
+    both = np.square(listed.sum(axis=1)).sum(axis=1) - np.square(listed).sum(axis=(1, 2))
+    return np.asarray(1 - both / pairs, np.float64)
+
+
+def coverage(lists: Lists, catalogue: Mask) -> float:
+    """The share of the catalogue that stands in at least one list; NaN for an empty catalogue."""
+    listed = np.zeros(len(catalogue), np.bool_)
+    listed[lists[lists >= 0]] = True
+    return float((listed & catalogue).sum() / catalogue.sum()) if catalogue.any() else float("nan")
+
+
+def personalisation(lists: Lists) -> float:
+    """1 - the mean share of K that the lists of two users have in common, over all pairs; NaN for one user.
+
+    An item in c lists is common to c (c - 1) / 2 pairs, so counts give it exactly.
+    """
+    users, k = lists.shape
+    if users < 2:
+        return float("nan")
+    times = np.unique(lists[lists >= 0], return_counts=True)[1].astype(np.float64)
+    return float(1 - (times * (times - 1)).sum() / (k * users * (users - 1.0)))
+
+
+def _mean_of_listed(values: npt.NDArray[np.floating], lists: Lists) -> PerUser:
+    count = (lists >= 0).sum(axis=1)
+    return np.asarray(np.where(lists >= 0, values, 0).sum(axis=1) / np.where(count > 0, count, np.nan), np.float64)
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A figure, the ends of its 95 % interval, and the number of users behind it."""
+
+    value: float
+    low: float
+    high: float
+    user_count: int
+
+
+class Bootstrap:
+    """The same resamples of one set of users for every figure, so that figures of one run are paired.
+
+    Percentile intervals. A user that a figure leaves out (NaN) counts for nothing in any resample.
+    """
+
+    def __init__(self, users: int, *, draws: int = DRAWS, seed: int = 0) -> None:
+        self.users, self.draws, self.seed = users, draws, seed
+        self._kept = list(self._drawn()) if users * draws <= KEPT_VALUES else None
+
+    def mean(self, values: PerUser, chosen: Mask | None = None) -> Interval:
+        """The mean over users, or over the chosen ones: a slice."""
+        return self.ratio(values, np.ones(self.users), chosen)
+
+    def ratio(self, top: PerUser, bottom: PerUser, chosen: Mask | None = None) -> Interval:
+        """The sum of top over the sum of bottom; user_count are users whose bottom is not 0."""
+        told = self._told(chosen, top, bottom)
+        return self._interval(_only(top, told), _only(bottom, told), 0, int((told & (bottom != 0)).sum()))
+
+    def difference(self, contender: PerUser, peer: PerUser, chosen: Mask | None = None) -> Interval:
+        """The mean of contender - peer, user by user."""
+        return self.mean(contender - peer, chosen)
+
+    def relative(self, contender: PerUser, peer: PerUser, chosen: Mask | None = None) -> Interval:
+        """Mean of contender / mean of peer - 1, over the users that both have."""
+        told = self._told(chosen, contender, peer)
+        return self._interval(_only(contender, told), _only(peer, told), 1, int(told.sum()))
+
+    def _told(self, chosen: Mask | None, *values: PerUser) -> Mask:
+        if any(len(array) != self.users for array in values):
+            raise ValueError(f"{self.users} users expected; found {[len(array) for array in values]}")
+        told = np.ones(self.users, np.bool_) if chosen is None else chosen.copy()
+        for array in values:
+            told &= ~np.isnan(array)
+        return told
+
+    def _interval(self, top: PerUser, bottom: PerUser, less: float, count: int) -> Interval:
+        both = np.stack([top, bottom], axis=1)
+        sums = np.concatenate([counts @ both for counts in (self._kept or self._drawn())])
+        with np.errstate(divide="ignore", invalid="ignore"):
+            value = np.divide(top.sum(), bottom.sum()) - less
+            shares = sums[:, 0] / sums[:, 1] - less
+        shares = shares[np.isfinite(shares)]  # a resample may hold nobody of a small slice
+        low, high = np.quantile(shares, [0.025, 0.975]) if len(shares) and count else (np.nan, np.nan)
+        return Interval(float(value) if count else float("nan"), float(low), float(high), count)
+
+    def _drawn(self) -> Iterator[npt.NDArray[np.float32]]:
+        """Blocks [draws, users] of how often each user stands in a resample."""
+        draw = np.random.default_rng(self.seed)
+        size = max(1, BLOCK_VALUES // max(self.users, 1))
+        for start in range(0, self.draws, size):
+            rows = min(size, self.draws - start)
+            picked = draw.integers(0, self.users, (rows, self.users)) if self.users else np.zeros((rows, 0), np.int64)
+            cells = (picked + np.arange(rows)[:, None] * self.users).ravel()
+            counts = np.bincount(cells, minlength=rows * self.users)
+            yield counts.reshape(rows, self.users).astype(np.float32)
+
+
+def _only(values: PerUser, told: Mask) -> PerUser:
+    return np.where(told, values, 0).astype(np.float64)
+
+
+@dataclass(frozen=True)
+class ReliabilityBin:
+    """Lists' rows of like probability: their mean, the share bought with its 95 % Wilson interval, their number."""
+
+    predicted: float
+    observed: float
+    low: float
+    high: float
+    count: int
+
+
+def reliability(probability: npt.NDArray[np.floating], bought: Mask, bins: int = 20) -> list[ReliabilityBin]:
+    """One entry per bin, by rising probability; bins of like size, equal probabilities never parted.
+
+    Bins of equal width would put nearly every row, whose probability is small, into the first.
+    """
+    order = np.argsort(probability, kind="stable")
+    value, hit = probability[order].astype(np.float64), bought[order].astype(np.float64)
+    edges = np.searchsorted(value, value[np.arange(bins) * len(value) // bins]) if len(value) else np.zeros(0, np.int64)
+    places = np.unique(np.append(edges, len(value)))
+    found = []
+    for start, end in pairwise(places):
+        n, share = int(end - start), float(hit[start:end].mean())
+        spread = WILSON_Z * np.sqrt(share * (1 - share) / n + WILSON_Z**2 / (4 * n * n))
+        middle, scale = share + WILSON_Z**2 / (2 * n), 1 + WILSON_Z**2 / n
+        ends = (float((middle - spread) / scale), float((middle + spread) / scale))
+        found.append(ReliabilityBin(float(value[start:end].mean()), share, *ends, n))
+    return found
+
+
+def calibration_error(bins: list[ReliabilityBin]) -> float:
+    """Expected calibration error: the mean over rows of |predicted - observed| of their bin; NaN without rows."""
+    rows = sum(each.count for each in bins)
+    off = sum(each.count * abs(each.predicted - each.observed) for each in bins)
+    return off / rows if rows else float("nan")

@@ -1,0 +1,300 @@
+"""One score is the probability that the user buys the item within the horizon; rows are ranked by it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Final, NamedTuple
+
+import lightgbm as lgb
+import numpy as np
+import numpy.typing as npt
+from scipy.optimize import minimize
+
+from udfs.interactions import Floats
+
+Doubles = npt.NDArray[np.float64]
+Labels = npt.NDArray[np.bool_]
+Longs = npt.NDArray[np.int64]
+
+FIXED: Final[dict[str, Any]] = {"seed": 7, "deterministic": True, "force_row_wise": True, "verbosity": -1}
+OWN = "is_own"  # the feature that parts own from new items: each has its own linear weights
+USER_FEATURE = "user_"  # features of the user alone begin so: they move a user's probabilities up or down together
+CLIP = 5.0  # standard deviations: a linear score must not follow an outlier
+TIE_BREAK = 1e-3  # of the raw score in the log odds: trees tie many rows, and the order of the raw score must stay
+
+
+@dataclass(frozen=True)
+class Night:
+    """The candidates of one past day: features from models that ended before it, labels from the days after it.
+
+    user: one group of adjacent rows each; features: [rows, F]; label: whether the user bought the item in the horizon.
+    """
+
+    user: npt.NDArray[np.integer]
+    features: Floats
+    label: Labels
+
+    def __len__(self) -> int:
+        """Rows."""
+        return len(self.user)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How the ranker is fitted; the defaults were tuned on validation cuts of two shops."""
+
+    trees: int = 100
+    learning_rate: float = 0.05
+    leaves: int = 15
+    truncation: int = 20  # LambdaMART looks at pairs with one of them in the first so many
+    new_weight: float = 1.0  # of each user's list of new items beside the list of all
+    ridge: float = 3e-3
+    steps: int = 80  # of the linear fit
+    max_rows: int = 600_000  # whole users are drawn beyond it
+    calibration_trees: int = 60
+    threads: int = 1
+
+
+@dataclass(frozen=True)
+class Ranker:
+    """A linear listwise model, LambdaMART trees that start from it, and trees that turn the sum into a probability."""
+
+    names: tuple[str, ...]
+    mean: tuple[float, ...]
+    scale: tuple[float, ...]
+    weights: tuple[float, ...]  # of the standardised features: for own items, then for new ones
+    trees: str  # LightGBM's text; "" before training
+    calibration: str
+
+    def to_json(self) -> str:
+        """All of it as one JSON object."""
+        return json.dumps(asdict(self))
+
+
+def from_json(text: str) -> Ranker:
+    """What `Ranker.to_json` wrote. Raises ValueError on anything else."""
+    values: dict[str, Any] = json.loads(text)
+    expected = set(Ranker.__dataclass_fields__)
+    if set(values) != expected:
+        raise ValueError(f"a ranker has {sorted(expected)}; found {sorted(values)}: train it again")
+    values |= {key: tuple(values[key]) for key in ("names", "mean", "scale", "weights")}
+    return Ranker(**values)
+
+
+class _Lists(NamedTuple):
+    """One list per user of those rows: its rows, how many each list has, where each starts, and each row's list."""
+
+    rows: Longs
+    sizes: Longs
+    starts: Longs
+    number: Longs
+
+
+def fit(
+    nights: Sequence[Night], calibration: Sequence[Night], names: Sequence[str], settings: Settings | None = None
+) -> Ranker:
+    """A ranker of `nights` (only users who bought something teach it), calibrated on later nights it never saw.
+
+    The horizons of the two must not overlap. `calibration` must hold every user with a history, also those who buy
+    nothing: the score is a probability for all of them.
+    """
+    return calibrate(fit_order(nights, names, settings), calibration, settings)
+
+
+def fit_order(nights: Sequence[Night], names: Sequence[str], settings: Settings | None = None) -> Ranker:
+    """The ranker before calibration: it orders a user's items, its scores mean nothing across users."""
+    settings = settings or Settings()
+    user, features, label = _buyers(nights, settings)
+    own = features[:, list(names).index(OWN)] > 0
+    mean, scale = _moments(features)
+    everything = np.arange(len(label), dtype=np.int64)
+    lists = [(_lists(everything, user, label), 1.0)]
+    if settings.new_weight > 0:
+        lists.append((_lists(np.flatnonzero(~own), user, label), settings.new_weight))
+    table = _design(features, own, mean, scale)
+    weights = _fit_linear(table, label, lists, settings)
+    start = table @ weights
+    del table
+    trees = ""
+    if settings.trees:
+        rows = np.concatenate([part.rows for part, _ in lists])
+        params = FIXED | {
+            "objective": "lambdarank",
+            "lambdarank_truncation_level": settings.truncation,
+            "learning_rate": settings.learning_rate,
+            "num_leaves": settings.leaves,
+            "min_data_in_leaf": min(200, max(len(rows) // 100, 1)),
+            "feature_fraction": 0.4,
+            "bagging_fraction": 0.7,
+            "bagging_freq": 1,
+            "lambda_l2": 10.0,
+            "max_bin": 63,
+            "num_threads": settings.threads,
+        }
+        data = lgb.Dataset(
+            features[rows],
+            label[rows].astype(np.float32),
+            group=np.concatenate([part.sizes for part, _ in lists]),
+            init_score=start[rows].astype(np.float64),
+            feature_name=list(names),
+            params=params,
+        )
+        trees = str(lgb.train(params, data, settings.trees).model_to_string())
+    plain = [tuple(float(number) for number in column) for column in (mean, scale, weights)]
+    return Ranker(tuple(names), plain[0], plain[1], plain[2], trees, "")
+
+
+def raw_score(ranker: Ranker, features: Floats) -> Doubles:
+    """One number per row: what a user's items are ranked by."""
+    own = features[:, ranker.names.index(OWN)] > 0
+    raw = np.empty(len(features))
+    for start in range(0, len(features), 100_000):  # bounds the standardised copy
+        part = slice(start, start + 100_000)
+        columns = (np.asarray(column, np.float32) for column in (ranker.mean, ranker.scale))
+        raw[part] = _design(features[part], own[part], *columns) @ np.asarray(ranker.weights, np.float32)
+    return raw + _predict(ranker.trees, features) if ranker.trees else raw
+
+
+def calibrate(ranker: Ranker, nights: Sequence[Night], settings: Settings | None = None) -> Ranker:
+    """The same order, whose scores are the probabilities found on `nights`."""
+    settings = settings or Settings()
+    inputs = [_calibration_inputs(ranker, night.features) for night in nights]
+    params = FIXED | {
+        "objective": "binary",
+        "learning_rate": 0.1,
+        "num_leaves": 15,
+        "min_data_in_leaf": min(2_000, max(sum(map(len, inputs)) // 50, 1)),
+        "lambda_l2": 10.0,
+        "max_bin": 255,
+        # A probability never falls where the raw score rises: that keeps each user's order.
+        "monotone_constraints": [1] + [0] * (inputs[0].shape[1] - 1),
+        "num_threads": settings.threads,
+    }
+    label = np.concatenate([night.label for night in nights]).astype(np.float32)
+    data = lgb.Dataset(np.concatenate(inputs), label, params=params)
+    trees = lgb.train(params, data, settings.calibration_trees)
+    return Ranker(**(asdict(ranker) | {"calibration": str(trees.model_to_string())}))
+
+
+def score(ranker: Ranker, features: Floats) -> Doubles:
+    """One probability per row; within a user in the order of the raw score."""
+    inputs = _calibration_inputs(ranker, features)
+    odds = _predict(ranker.calibration, inputs) + TIE_BREAK * inputs[:, 0]
+    probability: Doubles = 1 / (1 + np.exp(-odds))
+    return probability
+
+
+def calibration_error(probability: Doubles, label: Labels, bins: int = 15) -> float:
+    """Expected calibration error: |bought - said| in bins of equally many rows, summed, over all rows."""
+    order = np.argsort(probability, kind="stable")
+    parts = np.array_split(order, min(bins, len(order)))
+    off = [abs(float(probability[part].sum()) - float(label[part].sum())) for part in parts]
+    return float(np.sum(off) / len(order))
+
+
+def importance(ranker: Ranker, features: Floats) -> dict[str, float]:
+    """Mean absolute SHAP value of each feature on the raw score, largest first.
+
+    TreeSHAP for the trees; for the linear part, of which it is exact, the term less its mean. Both are added row by
+    row before the mean is taken.
+    """
+    own = features[:, ranker.names.index(OWN)] > 0
+    mean, scale = np.asarray(ranker.mean, np.float32), np.asarray(ranker.scale, np.float32)
+    terms = _design(features, own, mean, scale) * np.asarray(ranker.weights, np.float32)
+    both = terms[:, : len(mean)] + terms[:, len(mean) :]
+    values = (both - both.mean(axis=0)).astype(np.float64)
+    if ranker.trees:
+        booster = lgb.Booster(model_str=ranker.trees)
+        values += np.asarray(booster.predict(features, pred_contrib=True, num_threads=1))[:, :-1]
+    total = np.abs(values).mean(axis=0)
+    return {ranker.names[place]: float(total[place]) for place in np.argsort(-total, kind="stable")}
+
+
+def _buyers(nights: Sequence[Night], settings: Settings) -> tuple[Longs, Floats, Labels]:
+    """User (apart by night), features and label of users who bought a candidate, whole users drawn up to max_rows."""
+    chosen = []
+    for number, night in enumerate(nights):
+        users, group = np.unique(night.user, return_inverse=True)
+        bought = np.bincount(group, night.label, minlength=len(users)) > 0
+        share = settings.max_rows / len(nights) / max(int(bought[group].sum()), 1)
+        drawn = np.random.default_rng([FIXED["seed"], number]).random(len(users)) < share
+        chosen.append((bought & drawn)[group])
+    user = [
+        night.user[rows].astype(np.int64) + (number << 32)
+        for number, (night, rows) in enumerate(zip(nights, chosen, strict=True))
+    ]
+    features = [night.features[rows] for night, rows in zip(nights, chosen, strict=True)]
+    label = [night.label[rows] for night, rows in zip(nights, chosen, strict=True)]
+    if not sum(len(rows) for rows in label):
+        raise ValueError(f"no user bought a candidate in any of {len(nights)} past nights: nothing to learn from")
+    return np.concatenate(user), np.concatenate(features), np.concatenate(label)
+
+
+def _moments(features: Floats) -> tuple[Floats, Floats]:
+    """Mean and standard deviation of each feature where it is given; 0 and 1 where it never is."""
+    given = np.isfinite(features)
+    count = np.maximum(given.sum(axis=0), 1)
+    mean = np.where(given, features, 0).sum(axis=0, dtype=np.float64) / count
+    square = np.where(given, (features - mean.astype(np.float32)) ** 2, 0).sum(axis=0, dtype=np.float64) / count
+    scale = np.sqrt(square)
+    return mean.astype(np.float32), np.where(scale > 1e-6, scale, 1).astype(np.float32)
+
+
+def _design(features: Floats, own: Labels, mean: Floats, scale: Floats) -> Floats:
+    """[rows, 2F]: the standardised features, 0 where not given, in the first half for own items, else in the second."""
+    plain = np.clip(np.nan_to_num((features - mean) / scale, nan=0.0), -CLIP, CLIP)
+    return np.concatenate([plain * own[:, None], plain * ~own[:, None]], axis=1).astype(np.float32)
+
+
+def _lists(rows: Longs, user: Longs, label: Labels) -> _Lists:
+    """The lists of the users who bought one of `rows`."""
+    first = np.concatenate([[True], np.diff(user[rows]) != 0]) if len(rows) else np.empty(0, bool)
+    number = np.cumsum(first) - 1
+    rows = rows[(np.bincount(number, label[rows]) > 0)[number]] if len(rows) else rows
+    starts = np.flatnonzero(np.concatenate([[True], np.diff(user[rows]) != 0])) if len(rows) else rows
+    sizes = np.diff(np.append(starts, len(rows)))
+    return _Lists(rows, sizes, starts, np.repeat(np.arange(len(sizes)), sizes))
+
+
+def _fit_linear(table: Floats, label: Labels, lists: Sequence[tuple[_Lists, float]], settings: Settings) -> Floats:
+    """Weights that make what was bought likely in a softmax over the user's list (each list counts sqrt(bought))."""
+    lists = [(part, weight) for part, weight in lists if len(part.rows)]
+    total = sum(len(part.sizes) for part, _ in lists)
+    wanted = []
+    for part, weight in lists:
+        bought = np.bincount(part.number, label[part.rows])
+        wanted.append((weight * label[part.rows] / np.sqrt(bought)[part.number]).astype(np.float32))
+
+    def loss(weights: Doubles) -> tuple[float, Doubles]:
+        score = table @ weights.astype(np.float32)
+        value, slope = 0.0, np.zeros(len(score), np.float32)
+        for (part, _), want in zip(lists, wanted, strict=True):
+            own = score[part.rows]
+            own -= np.maximum.reduceat(own, part.starts)[part.number]
+            power = np.exp(own)
+            room = np.add.reduceat(power, part.starts)
+            mass = np.add.reduceat(want, part.starts)
+            value += float((mass * np.log(room)).sum()) - float((want * own).sum())
+            slope[part.rows] += (mass / room)[part.number] * power - want
+        gradient = (table.T @ slope).astype(np.float64) / total + settings.ridge * weights
+        return value / total + settings.ridge / 2 * float(weights @ weights), gradient
+
+    start = np.zeros(table.shape[1])
+    found = minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": settings.steps})
+    return np.asarray(found.x, np.float32)
+
+
+def _calibration_inputs(ranker: Ranker, features: Floats) -> Doubles:
+    """[rows, 1 + features of the user]: the raw score, and who the user is."""
+    places = [place for place, name in enumerate(ranker.names) if name.startswith(USER_FEATURE)]
+    columns: Doubles = np.column_stack([raw_score(ranker, features), features[:, places]]).astype(np.float64)
+    return columns
+
+
+def _predict(text: str, features: npt.NDArray[np.floating]) -> Doubles:
+    if not len(features):
+        return np.empty(0)
+    booster = lgb.Booster(model_str=text)
+    return np.asarray(booster.predict(features, raw_score=True, num_threads=1), np.float64)
