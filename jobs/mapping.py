@@ -13,6 +13,7 @@ from jobs import quality, runtime
 from jobs.conf import ConfError, Deployment, Source
 from schemas import TABLES
 from schemas.contract import Check, Table
+from schemas.derive import plain_ddl
 
 
 @contextlib.contextmanager
@@ -90,6 +91,17 @@ def check_mappings(spark: SparkSession, deployment: Deployment) -> None:
             if wrong := runtime.first_problem(mapped, rules):
                 rule = source.reject[wrong[0]]
                 raise ConfError(f"{deployment.file}: [sources.{kind}.reject] {wrong[0]!r} = {rule!r}: {wrong[1]}")
+    _check_ranking_rules(spark, deployment)
+
+
+def _check_ranking_rules(spark: SparkSession, deployment: Deployment) -> None:
+    """The SQL of what may be recommended, over the columns of silver.items."""
+    told = deployment.jobs.get("rank_recommendations", {})
+    typed = {"exclude": "({}) AND true", "boost": "CAST(({}) AS DOUBLE)"}
+    rules = {key: form.format(told[key]) for key, form in typed.items() if told.get(key)}
+    if wrong := runtime.first_problem(spark.createDataFrame([], plain_ddl(TABLES["silver.items"])), rules):
+        key, why = wrong
+        raise ConfError(f"{deployment.file}: [jobs.rank_recommendations] {key} = {told[key]!r}: {why}")
 
 
 def _unless_unconvertible(table: Table, check: Check) -> Check:

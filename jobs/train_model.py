@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, replace
@@ -37,6 +38,7 @@ def train_model(
     max_users: int = 20_000,
     encoder_steps: int = 240,
     refit_steps: int = 120,
+    newest_steps: int = 60,
     learn_steps: int = 400,
     evaluate_every: int = 40,
     ranker_nights: int = 6,
@@ -50,8 +52,8 @@ def train_model(
     `ranker_nights` past nights, the newest on D - 56, each with item models fitted before it, with vectors of an
     encoder trained before the oldest of them, and labelled with the 28 days that followed. The night D - 28, which
     none of this has seen, calibrates the ranker's scores and decides whether it is promoted over the ranker in use.
-    The ranker that is served then learns from that night too, and the encoder up to run_date. At most `max_users`
-    users are looked at, on the driver.
+    The ranker that is served then learns from that night too, and the encoder, in `newest_steps`, up to run_date (0:
+    it is served as it is). At most `max_users` users are looked at, on the driver.
     """
     shop = collect(events, items, max_users)
     day = day_number(run_date) + 1
@@ -77,9 +79,12 @@ def train_model(
         verdict = compare(judged, incumbent(models), shop, rows[calibration])
         newest_too = ranker.fit_order([*past, rows[calibration].night], names, knobs)
         fitted = replace(newest_too, calibration=judged.calibration)
-        progress.say("encoder to serve: goes on up to the night")
-        again = replace(settings, max_steps=encoder_steps // 4)
-        fit_encoder(shop, day, earlier, served, again, learn_steps, seed + 1)
+        if newest_steps:
+            progress.say("encoder to serve: goes on up to the night")
+            again = replace(settings, max_steps=newest_steps, refit_steps=newest_steps)
+            fit_encoder(shop, day, earlier, served, again, learn_steps, seed + 1)
+        else:
+            shutil.copytree(earlier, served)
         (served / scoring.RANKER).write_text(fitted.to_json(), encoding="utf-8")
         np.savez(
             served / scoring.EARLIER,

@@ -64,7 +64,7 @@ def test_a_missing_file_is_named(tmp_path):
     ("old", "new", "message"),
     [
         ("top_k = 8\n\n[jobs.find", 'top_k = "8"\n\n[jobs.find', r"\[jobs.rank_recommendations\] top_k: must be int"),
-        ("horizon_days = 4", "horizon = 4", r"\[jobs.train_model\] horizon: unknown key; train_model has horizon_days"),
+        ("trees = 5", "tree = 5", r"\[jobs.train_model\] tree: unknown key; train_model has max_users"),
         ("[jobs.train_model]", "[jobs.train]", r"\[jobs.train\]: no such job; there are ingest_logs"),
     ],
 )
@@ -81,6 +81,8 @@ def test_settings_of_jobs_are_checked_against_their_signatures(conf, old, new, m
         ('occurred_at = "at"', 'occurred_at = "array(at)"', r"occurred_at = 'array\(at\)': .*DATATYPE_MISMATCH"),
         ("log.amount < 0", "log.price < 0", r"\[sources.events.reject\] 'amount is negative' = .*price"),
         ("log.kind = 'service'", "log.kind", r"\[sources.items.reject\] 'no product'"),
+        ("top_k = 8", "exclude = 'colour = 1'", r"\[jobs.rank_recommendations\] exclude = 'colour = 1': .*colour"),
+        ("top_k = 8", "boost = 'array(1)'", r"\[jobs.rank_recommendations\] boost = 'array\(1\)': .*CAST"),
     ],
 )
 def test_sql_that_does_not_fit_is_refused_and_names_the_key(conf, spark, old, new, message):
