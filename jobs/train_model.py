@@ -177,7 +177,7 @@ def compare(fitted: ranker.Ranker, current: ranker.Ranker | None, shop: Shop, la
         truth = truths[task]
 
         def ndcg(judged: ranker.Ranker, kept: ranker.Labels = kept, truth: Any = truth) -> metrics.PerUser:
-            score = ranker.score(judged, later.night.features)[kept]
+            score = ranker.raw_score(judged, later.night.features)[kept]
             lists = scoring.lists(later.pairs.user[kept], later.pairs.item[kept], score, users, K)
             return metrics.ranking(lists, truth, K)["ndcg"]
 

@@ -1,0 +1,115 @@
+"""Which ranker is promoted, and what the encoder is trained on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from pyspark.sql import SparkSession
+
+from jobs.shop import PastNight, Shop
+from jobs.train_model import compare, incumbent
+from schemas import ops
+from tests.conftest import Rows
+from udfs import candidates, ranker, scoring
+from udfs.interactions import Interactions, from_frame
+
+DAY = 20_000
+USERS, ITEMS = 60, 12
+NAMES = tuple(candidates.FEATURES)
+PLACE = NAMES.index("popular_score")
+
+
+def interactions() -> Interactions:
+    """Every user bought item 0 before the day, and after it item 0 and one new item of their own choice."""
+    rows: list[dict[str, Any]] = []
+    for user in range(USERS):
+        for item, day in ((0, DAY - 5), (0, DAY + 1), (1 + user % (ITEMS - 1), DAY + 2)):
+            rows.append({"user_id": f"u{user:02}", "item_id": f"i{item:02}", "day": day})
+    table = pd.DataFrame(rows)
+    table["event_date"] = np.datetime64("1970-01-01") + table["day"].to_numpy("timedelta64[D]")
+    return from_frame(table.assign(basket_id="b", quantity=1), np.array([f"i{item:02}" for item in range(ITEMS)]))
+
+
+def shop() -> Shop:
+    items = pd.DataFrame({"item_id": [f"i{item:02}" for item in range(ITEMS)], "described_on": "2020-01-01"})
+    known = scoring.catalogue(items.assign(category="c", brand=None, title=items["item_id"]))
+    return Shop(interactions(), known, [f"text {item // 2}" for item in range(ITEMS)])
+
+
+def night() -> PastNight:
+    """Every item is proposed to everybody; one feature says exactly what was bought."""
+    user = np.repeat(np.arange(USERS, dtype=np.int32), ITEMS)
+    item = np.tile(np.arange(ITEMS, dtype=np.int32), USERS)
+    bought = (item == 0) | (item == 1 + user % (ITEMS - 1))
+    table = np.zeros((len(user), len(NAMES)), np.float32)
+    table[:, PLACE] = bought
+    table[:, NAMES.index("is_own")] = item == 0
+    nothing = np.zeros((len(user), len(candidates.GENERATORS)), np.float32)
+    pairs = candidates.Candidates(user, item, item, nothing, nothing > 0, item, nothing[:, 0], nothing[:, 0])
+    return PastNight(DAY, pairs, ranker.Night(user, table, bought))
+
+
+def of(weight: float) -> ranker.Ranker:
+    """A ranker that looks at that one feature, with the same weight for own and for new items."""
+    weights = np.zeros(2 * len(NAMES))
+    weights[[PLACE, len(NAMES) + PLACE]] = weight
+    plain = (0.0,) * len(NAMES), (1.0,) * len(NAMES)
+    return ranker.Ranker(NAMES, *plain, tuple(weights.tolist()), "", "")
+
+
+def test_the_first_ranker_is_promoted_and_its_figures_are_kept() -> None:
+    found = compare(of(1.0), None, shop(), night())
+    assert found == {"promoted": 1.0, "ndcg_A": 1.0, "ndcg_B": 1.0}
+
+
+def test_a_ranker_that_is_worse_beyond_chance_is_not_promoted() -> None:
+    found = compare(of(-1.0), of(1.0), shop(), night())
+    assert found["promoted"] == 0.0
+    assert found["gain_A_high"] < 0
+    assert found["gain_A_low"] <= found["gain_A"] <= found["gain_A_high"]
+
+
+@pytest.mark.parametrize("current", [-1.0, 1.0], ids=["worse", "equal"])
+def test_a_ranker_that_is_no_worse_is_promoted(current: float) -> None:
+    assert compare(of(1.0), of(current), shop(), night())["promoted"] == 1.0
+
+
+def test_the_ranker_in_use_is_the_newest_promoted_one_that_reads_todays_features(
+    spark: SparkSession, rows: Rows
+) -> None:
+    def registered(*told: tuple[str, bool, str]) -> ranker.Ranker | None:
+        return incumbent(
+            rows(
+                ops.MODELS,
+                *(
+                    {"model_version": version, "promoted": promoted, "ranker": text, "metrics": {}}
+                    for version, promoted, text in told
+                ),
+            )
+        )
+
+    assert registered() is None
+    assert registered(("m1", False, of(1.0).to_json())) is None
+    assert registered(("m1", True, of(1.0).to_json()), ("m2", True, of(2.0).to_json())) == of(2.0)
+    assert registered(("m1", True, '{"kind": "logistic_regression"}')) is None
+
+
+def test_items_of_one_text_are_one_to_the_encoder() -> None:
+    texts, lines = shop().by_text(3)
+    assert len(texts) == 3
+    assert "text 0" in texts  # of the item that everybody bought
+    assert len(lines.items) == 3
+    first = lines.part(lines.item == texts.index("text 0"))
+    original = interactions()
+    assert len(first) == int((original.item <= 1).sum())
+
+
+def test_what_followed_a_past_night_is_its_label() -> None:
+    found = shop().past_night(shop().catalogue, DAY)
+    key = set(zip(found.pairs.user.tolist(), found.pairs.item.tolist(), strict=True))
+    bought = {pair for pair, yes in zip(sorted(key), found.night.label, strict=True) if yes}
+    assert bought == {pair for pair in key if pair[1] in (0, 1 + pair[0] % (ITEMS - 1))}
+    assert found.own.tolist() == [item == 0 for _, item in sorted(key)]
