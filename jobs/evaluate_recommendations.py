@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
+import pyarrow as pa
 from pyspark import SparkFiles
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -234,20 +234,15 @@ def _lists(spark: SparkSession, run_date: dt.date, contest: Contenders) -> DataF
     cut_date = EPOCH + dt.timedelta(days=contest.day)
     for (task, name), lists in contest.lists.items():
         row, place = np.nonzero(lists[:, :K] >= 0)
-        parts.append(
-            pd.DataFrame(
-                {
-                    "run_date": run_date,
-                    "cut_date": cut_date,
-                    "task": task,
-                    "contender": name,
-                    "user_id": contest.history.users[contest.users[row]].astype(object),
-                    "rank": (place + 1).astype(np.int32),
-                    "item_id": contest.history.items[lists[row, place]].astype(object),
-                }
-            )
-        )
-    return spark.createDataFrame(pd.concat(parts, ignore_index=True), plain_ddl(ops.EVALUATION_LISTS))
+        same = {"run_date": run_date, "cut_date": cut_date, "task": task, "contender": name}
+        told = {
+            "user_id": pa.array(contest.history.users[contest.users[row]]),
+            "rank": pa.array((place + 1).astype(np.int32)),
+            "item_id": pa.array(contest.history.items[lists[row, place]]),
+        }
+        constant = {key: pa.array([value] * len(row)) for key, value in same.items()}
+        parts.append(pa.table(constant | told))
+    return spark.createDataFrame(pa.concat_tables(parts)).select(*ops.EVALUATION_LISTS.column_names)
 
 
 if __name__ == "__main__":

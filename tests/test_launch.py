@@ -22,7 +22,7 @@ def exit_code_of(name, conf, *flags):
 def test_a_job_by_hand_says_what_it_wrote(conf, spark, capsys):
     assert exit_code_of("ingest_logs", conf) == 0
     lines = sum(len(tiny_shop.sales(tiny_shop.day(number))) for number in (*tiny_shop.EARLIER, 0, 1))
-    assert f"ingest_logs 2024-03-02: bronze.events {lines} rows, bronze.items 31 rows" in capsys.readouterr().out
+    assert f"ingest_logs 2024-03-02: bronze.events {lines:,} rows, bronze.items 31 rows" in capsys.readouterr().out
 
 
 def test_help_lists_the_knobs_of_the_signature(capsys):

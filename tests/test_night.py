@@ -244,7 +244,7 @@ def test_an_empty_file_is_no_events_and_is_listed(shop, spark):
     ("run_date", "words"),
     [
         ("2024-06-01", "--run-date 2024-06-01 is 77 days after the newest raw file (2024-03-16)"),
-        ("2023-01-01", "--run-date 2023-01-01 is before the first raw file (2024-03-01)"),
+        ("2023-01-01", "--run-date 2023-01-01 is before the first raw file (2023-11-02)"),
     ],
 )
 def test_dates_without_data_are_refused(tiny_shop_conf, spark, capsys, run_date, words):
