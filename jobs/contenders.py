@@ -23,7 +23,7 @@ from udfs.metrics import HORIZON_DAYS, TASK_ALL, TASK_NEW, Lists, Mask
 from udfs.peers import PEERS, WEIGHTS, Choice, Scorer, lists_of, tune
 
 PUBLISHED = "published (after rules)"
-REFIT = "refit"
+WHOLE, WITHOUT = "refit whole", "refit without "
 # A part of the fusion, and the generators that go with it.
 PARTS: dict[str, tuple[str, ...]] = {
     "BERT": ("bert", "fresh"),
@@ -207,7 +207,7 @@ def ablations(
     settings = ranker.Settings(trees=int(story["trees"]), max_rows=max_rows, threads=os.cpu_count() or 1)
     names = []
     for name, generators in {"": (), **PARTS}.items():
-        contender = f"{REFIT} without {name}" if name else f"{REFIT} whole"
+        contender = WITHOUT + name if name else WHOLE
         past = [without(night, generators).night for night in nights]
         fitted = ranker.fit_order(past, tuple(candidates.FEATURES), settings)
         judged = without(tonight, generators)

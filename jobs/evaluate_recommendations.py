@@ -17,7 +17,7 @@ from pyspark.sql import functions as F
 
 from jobs import launch, progress
 from jobs.conf import ConfError, Deployment
-from jobs.contenders import Contenders, ablations, bert, night_lists, peers
+from jobs.contenders import WHOLE, WITHOUT, Contenders, ablations, bert, night_lists, peers
 from jobs.purchases import purchases
 from jobs.report import Evaluation, ImportanceRow, MeasureRow, ParameterRow, evaluation_page
 from jobs.runtime import Model
@@ -137,6 +137,8 @@ def _rows(
     for task in TASKS:
         leader = contest.lists.get((task, NIGHT))
         base = metrics.ranking(leader[:, :K], contest.truth[task], K)["ndcg"] if leader is not None else None
+        refit = contest.lists.get((task, WHOLE))
+        whole = metrics.ranking(refit[:, :K], contest.truth[task], K)["ndcg"] if refit is not None else None
         for name, lists in contest.of(task):
             top, truth = lists[:, :K], contest.truth[task]
             told = {f"{key}@{K}": values for key, values in metrics.ranking(top, truth, K).items()}
@@ -153,6 +155,8 @@ def _rows(
             ndcg = told[f"ndcg@{K}"]
             if base is not None and name != NIGHT:
                 yield row(f"lead_ndcg@{K}", "all", draws.relative(base, ndcg))
+            if whole is not None and name.startswith(WITHOUT):  # what the part that is missing here is worth
+                yield row(f"worth_ndcg@{K}", "all", draws.relative(whole, ndcg))
             measured = int(np.isfinite(ndcg).sum())
             for metric, value in (
                 ("coverage", metrics.coverage(top, catalogue)),

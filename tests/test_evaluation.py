@@ -70,6 +70,8 @@ def test_every_peer_and_every_ablation_stands_beside_the_night(judged: Path) -> 
     assert {"nightshelf", PUBLISHED, "BERT fine-tuned", "BERT zero-shot + popularity"} <= names
     assert {name.split(" + ")[0] for name in names} >= set(PEERS)
     assert {f"refit without {part}" for part in PARTS} <= names
+    worth = read(judged, "ops.metrics").filter(pl.col("metric") == "worth_ndcg@10")
+    assert set(worth["contender"]) == {f"refit without {part}" for part in PARTS}
 
 
 @pytest.mark.slow
