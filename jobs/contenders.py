@@ -6,6 +6,7 @@ import datetime as dt
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,9 @@ from jobs.report import MeasureRow, ReliabilityRow
 from jobs.shop import PastNight, Shop, day_number
 from udfs import candidates, encoder, metrics, ranker, scoring
 from udfs.copurchase import recent_buyers, user_vectors
+from udfs.horizon import HORIZON_DAYS
 from udfs.interactions import Codes, Floats, Interactions
-from udfs.metrics import HORIZON_DAYS, TASK_ALL, TASK_NEW, Lists, Mask
+from udfs.metrics import TASK_ALL, TASK_NEW, Lists, Mask
 from udfs.peers import PEERS, WEIGHTS, Choice, Scorer, lists_of, tune
 
 PUBLISHED = "published (after rules)"
@@ -28,7 +30,7 @@ WHOLE, WITHOUT = "refit whole", "refit without "
 PARTS: dict[str, tuple[str, ...]] = {
     "BERT": ("bert", "fresh"),
     "own history": ("own",),
-    "ItemKNN": ("knn", "lately"),
+    "ItemKNN": ("knn",),
     "co-purchase": ("basket",),
     "ALS and EASE": ("als", "ease"),
     "popularity": ("popular",),
@@ -49,7 +51,7 @@ class Contenders:
     sliced: list[str] = field(default_factory=list)
     pairs: candidates.Candidates | None = None
 
-    @property
+    @cached_property
     def history(self) -> Interactions:
         """What was bought before the cut."""
         return self.interactions.before(self.day)
@@ -66,6 +68,13 @@ class Contenders:
         """[users, items]: 1 at each of these pairs."""
         shape = (len(self.interactions.users), len(self.interactions.items))
         return sp.csr_matrix((np.ones(len(user), np.float32), (user, item)), shape=shape)[self.users]
+
+    def codes(self, table: pd.DataFrame) -> tuple[Any, Any, Any]:
+        """User and item codes of the rows whose user and item are both known here, and which rows these are."""
+        user = pd.Index(self.interactions.users).get_indexer(pd.Index(table["user_id"]))
+        item = pd.Index(self.interactions.items).get_indexer(pd.Index(table["item_id"]))
+        known = (user >= 0) & (item >= 0)
+        return user[known].astype(np.int32), item[known].astype(np.int32), known
 
     def rank(self, name: str, user: Any, item: Any, score: Any, own: Any) -> None:
         """Lists of scored pairs: all of them, and those that are new to the user."""
@@ -99,28 +108,16 @@ class Calibrated:
 def night_lists(contest: Contenders, name: str, found: DataFrame, published: DataFrame) -> Calibrated:
     """The night's full ranking and what it published, as contenders; its probabilities for every user it scored."""
     table = found.select("user_id", "item_id", "score", "times_bought").toPandas()
-    user = pd.Index(contest.interactions.users).get_indexer(pd.Index(table["user_id"]))
-    item = pd.Index(contest.interactions.items).get_indexer(pd.Index(table["item_id"]))
-    known = (user >= 0) & (item >= 0)
-    user, item = user[known].astype(np.int32), item[known].astype(np.int32)
+    user, item, known = contest.codes(table)
     score, own = table["score"].to_numpy()[known], table["times_bought"].to_numpy()[known] > 0
     contest.rank(name, user, item, score, own)
     listed = published.select("user_id", "item_id", "rank").toPandas()
-    who = pd.Index(contest.interactions.users).get_indexer(pd.Index(listed["user_id"]))
-    what = pd.Index(contest.interactions.items).get_indexer(pd.Index(listed["item_id"]))
-    there = (who >= 0) & (what >= 0)
-    contest.lists[TASK_ALL, PUBLISHED] = scoring.lists(
-        who[there].astype(np.int32),
-        what[there].astype(np.int32),
-        -listed["rank"].to_numpy(np.float64)[there],
-        contest.users,
-        contest.k,
-    )
+    who, what, there = contest.codes(listed)
+    place = listed["rank"].to_numpy(np.float64)[there]
+    contest.lists[TASK_ALL, PUBLISHED] = scoring.lists(who, what, -place, contest.users, contest.k)
     contest.sliced.append(name)
-    width = len(contest.interactions.items)
-    later = contest.interactions.within(contest.day, contest.day + HORIZON_DAYS).known()
-    truth = np.unique(later.user.astype(np.int64) * width + later.item)
-    return Calibrated(name, score, np.isin(user.astype(np.int64) * width + item, truth), len(np.unique(user)))
+    later = contest.interactions.within(contest.day, contest.day + HORIZON_DAYS)
+    return Calibrated(name, score, later.holds(user, item), len(np.unique(user)))
 
 
 def peers(contest: Contenders, say: Callable[[str], None]) -> list[Choice]:

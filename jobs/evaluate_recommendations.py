@@ -21,13 +21,14 @@ from jobs.contenders import WHOLE, WITHOUT, Contenders, ablations, bert, night_l
 from jobs.purchases import purchases
 from jobs.report import Evaluation, ImportanceRow, MeasureRow, ParameterRow, evaluation_page
 from jobs.runtime import Model
-from jobs.shop import EPOCH, collect, day_number
+from jobs.shop import collect, date_of, day_number
 from jobs.top_n import top_n
 from schemas import ops
 from schemas.derive import plain_ddl
 from udfs import candidates as proposals
 from udfs import metrics, scoring
-from udfs.metrics import HORIZON_DAYS, TASK_ALL, TASK_NEW, Bootstrap, Interval, Mask
+from udfs.horizon import HORIZON_DAYS
+from udfs.metrics import TASK_ALL, TASK_NEW, Bootstrap, Interval, Mask
 from udfs.peers import Choice
 
 K = 10
@@ -68,7 +69,9 @@ def evaluate_recommendations(
     """
     night = run_date - dt.timedelta(days=HORIZON_DAYS)
     cut = day_number(night) + 1
-    found, published = (_of_night(table, name, night) for table, name in _judged(candidates, recommendations))
+    cut_date = date_of(cut)
+    found = _of_night(candidates, "features.candidates", night)
+    published = _of_night(recommendations, "gold.recommendations", night)
     shop = collect(events, items, max_users)
     seen = shop.with_vectors_of(_of_night(item_vectors, "features.item_vectors", night).toPandas())
     folder = Path(SparkFiles.get(model.file_name))
@@ -80,11 +83,11 @@ def evaluate_recommendations(
     choices = peers(contest, progress.say)
     choices += bert(contest, seen, shop, story["encoder"], progress.say)
     parts = ablations(contest, seen, shop, folder, story, ablation_rows) if ablate else []
-    rows = list(_rows(contest, seen, EPOCH + dt.timedelta(days=cut), _segments(events, night, segment)))
-    rows += [*scored.rows(EPOCH + dt.timedelta(days=cut)), *_generators(contest)]
+    rows = list(_rows(contest, seen, cut_date, _segments(events, night, segment)))
+    rows += [*scored.rows(cut_date), *_generators(contest)]
     page = Evaluation(
         shop=deployment.name,
-        cut_date=EPOCH + dt.timedelta(days=cut),
+        cut_date=cut_date,
         protocol=PROTOCOL,
         leader=NIGHT,
         tasks=TASKS,
@@ -97,15 +100,11 @@ def evaluate_recommendations(
         ],
         parameters=[_parameter(choice) for choice in choices],
     )
-    publish_page(f"evaluation/{EPOCH + dt.timedelta(days=cut)}.html", evaluation_page(page))
+    publish_page(f"evaluation/{cut_date}.html", evaluation_page(page))
     return {
         "ops.metrics": _measures(events.sparkSession, run_date, rows),
         "ops.evaluation_lists": _lists(events.sparkSession, run_date, contest),
     }
-
-
-def _judged(candidates: DataFrame, recommendations: DataFrame) -> tuple[tuple[DataFrame, str], tuple[DataFrame, str]]:
-    return (candidates, "features.candidates"), (recommendations, "gold.recommendations")
 
 
 def _of_night(table: DataFrame, name: str, night: dt.date) -> DataFrame:
@@ -132,6 +131,7 @@ def _rows(
     """Every figure of every contender: over all users, over slices of them, over slices of items."""
     draws = Bootstrap(len(contest.users))
     buyers = np.asarray((contest.history.matrix() > 0).sum(axis=0)).ravel()
+    user_count = len(np.unique(contest.history.known().user))
     vectors, catalogue = seen.item_vectors(), contest.catalogue()
     slices, item_slices = dict(_user_slices(contest, segments)), dict(_item_slices(contest, buyers))
     for task in TASKS:
@@ -142,7 +142,7 @@ def _rows(
         for name, lists in contest.of(task):
             top, truth = lists[:, :K], contest.truth[task]
             told = {f"{key}@{K}": values for key, values in metrics.ranking(top, truth, K).items()}
-            told["novelty"] = metrics.novelty(top, buyers, len(np.unique(contest.history.known().user)))
+            told["novelty"] = metrics.novelty(top, buyers, user_count)
             if vectors.shape[1]:
                 told["diversity"] = metrics.diversity(top, vectors)
 
@@ -202,7 +202,7 @@ def _generators(contest: Contenders) -> Iterator[MeasureRow]:
     if pairs is None:
         return
     draws = Bootstrap(len(contest.users))
-    date = EPOCH + dt.timedelta(days=contest.day)
+    date = date_of(contest.day)
     for task in TASKS:
         truth = contest.truth[task]
         wanted = np.diff(truth.indptr).astype(np.float64)
@@ -235,7 +235,7 @@ def _measures(spark: SparkSession, run_date: dt.date, rows: list[MeasureRow]) ->
 
 def _lists(spark: SparkSession, run_date: dt.date, contest: Contenders) -> DataFrame:
     parts = []
-    cut_date = EPOCH + dt.timedelta(days=contest.day)
+    cut_date = date_of(contest.day)
     for (task, name), lists in contest.lists.items():
         row, place = np.nonzero(lists[:, :K] >= 0)
         same = {"run_date": run_date, "cut_date": cut_date, "task": task, "contender": name}

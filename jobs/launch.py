@@ -25,7 +25,7 @@ from jobs.cli import common_flags, exit_code
 from jobs.conf import ConfError, Deployment, load
 from jobs.flow import JOBS, Job
 from schemas import TABLES
-from udfs.metrics import HORIZON_DAYS
+from udfs.horizon import HORIZON_DAYS
 
 # Parameters that are not knobs: what a job may ask for beside its tables.
 RESERVED = ("run_date", "deployment", "publish_model", "publish_page")

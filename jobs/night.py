@@ -17,8 +17,7 @@ from jobs import progress, runtime
 from jobs.cli import common_flags, exit_code
 from jobs.conf import ConfError, Deployment, load
 from jobs.flow import EVALUATION, INTAKE, NIGHT, SCORING, TRAINING, Job
-
-HORIZON_DAYS = 28  # after which a night is judged
+from udfs.horizon import HORIZON_DAYS
 
 if TYPE_CHECKING:
     from jobs.launch import Outcome

@@ -14,6 +14,7 @@ from pyspark.sql import functions as F
 from jobs import launch
 from jobs.purchases import known_purchases, sampled
 from jobs.runtime import Model
+from jobs.shop import day_number
 from schemas import features
 from udfs import scoring
 from udfs.interactions import from_frame
@@ -49,28 +50,22 @@ def score_candidates(
         .applyInArrow(_fitter(run_date), "state BINARY")
     )
     states = fitted.crossJoin(lines.sparkSession.range(blocks).select(F.col("id").cast("int").alias("block")))
+    columns = ", ".join(f"{name} {features.CANDIDATES.column(name).type}" for name in scoring.SCORED)
     block = F.pmod(F.xxhash64("user_id"), F.lit(blocks)).cast("int")
     scored = (
         lines.where("user_id IS NOT NULL")
         .withColumn("block", block)
         .groupBy("block")
         .cogroup(states.groupBy("block"))
-        .applyInArrow(
-            _scorer(run_date, model.file_name, per_user), ", ".join(f"{n} {t}" for n, t in scoring.SCORED.items())
-        )
+        .applyInArrow(_scorer(run_date, model.file_name, per_user), columns)
     )
     return scored.select(
         F.lit(run_date).alias("run_date"), *scoring.SCORED, F.lit(model.version).alias("model_version")
     ).select(*features.CANDIDATES.column_names)
 
 
-def _day_after(run_date: dt.date) -> int:
-    """The first day that the night has not seen, in days since 1970-01-01."""
-    return (run_date - dt.date(1970, 1, 1)).days + 1
-
-
 def _fitter(run_date: dt.date) -> Callable[[pa.Table, pa.Table], pa.Table]:
-    day = _day_after(run_date)
+    day = day_number(run_date) + 1  # the first that the night has not seen
 
     def fit(lines: pa.Table, described: pa.Table) -> pa.Table:
         known = scoring.catalogue(described.to_pandas())
@@ -81,7 +76,7 @@ def _fitter(run_date: dt.date) -> Callable[[pa.Table, pa.Table], pa.Table]:
 
 
 def _scorer(run_date: dt.date, file_name: str, keep: int) -> Callable[[pa.Table, pa.Table], pa.Table]:
-    day = _day_after(run_date)
+    day = day_number(run_date) + 1  # the first that the night has not seen
 
     def score(lines: pa.Table, states: pa.Table) -> pa.Table:
         state = scoring.state_from_bytes(states.column("state")[0].as_py())

@@ -12,8 +12,8 @@ from pyspark.sql import DataFrame
 
 from jobs.purchases import known_purchases, sampled
 from udfs import candidates, encoder, ranker, scoring
+from udfs.horizon import HORIZON_DAYS
 from udfs.interactions import Interactions, from_frame
-from udfs.metrics import HORIZON_DAYS
 
 EPOCH = dt.date(1970, 1, 1)
 
@@ -21,6 +21,11 @@ EPOCH = dt.date(1970, 1, 1)
 def day_number(date: dt.date) -> int:
     """Days since 1970-01-01."""
     return (date - EPOCH).days
+
+
+def date_of(day: int) -> dt.date:
+    """The date of a day_number."""
+    return EPOCH + dt.timedelta(days=day)
 
 
 @dataclass(frozen=True)
@@ -59,10 +64,7 @@ class Shop:
         """The night before `day` as it would have been with these vectors, and what followed."""
         state = scoring.fit_state(self.interactions, known, day)
         pairs, features = scoring.propose(self.interactions.before(day), state, day)
-        truth = self.interactions.within(day, day + HORIZON_DAYS).known()
-        width = len(truth.items)
-        bought = np.unique(truth.user.astype(np.int64) * width + truth.item)
-        label = np.isin(pairs.user.astype(np.int64) * width + pairs.item, bought)
+        label = self.interactions.within(day, day + HORIZON_DAYS).holds(pairs.user, pairs.item)
         return PastNight(day, pairs, ranker.Night(pairs.user, features, label))
 
 

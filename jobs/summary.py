@@ -13,6 +13,7 @@ from rich.table import Table
 from jobs.launch import Outcome
 from jobs.runtime import Lake
 from jobs.top_n import top_n
+from udfs.horizon import HORIZON_DAYS
 
 SHOWN_USERS = 3
 SHOWN_ITEMS = 10
@@ -129,5 +130,5 @@ def show_evaluation(lake: Lake, run_date: dt.date) -> None:
                 f"{lead['value']:+.1%} ({lead['low']:+.1%} to {lead['high']:+.1%})" if lead else "",
             )
         console.print(table)
-    cut = run_date - dt.timedelta(days=27)
+    cut = run_date - dt.timedelta(days=HORIZON_DAYS - 1)
     console.print(f"page: {lake.deployment.lake}/evaluation/{cut}.html", markup=False, soft_wrap=True)

@@ -17,11 +17,11 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from jobs import launch, progress, runtime
-from jobs.shop import EPOCH, PastNight, Shop, collect, day_number
+from jobs.shop import PastNight, Shop, collect, date_of, day_number
 from schemas import ops
 from schemas.derive import plain_ddl
 from udfs import candidates, encoder, metrics, ranker, scoring, tower
-from udfs.metrics import HORIZON_DAYS
+from udfs.horizon import HORIZON_DAYS
 from udfs.model_folder import write_manifest
 
 K = 10
@@ -63,12 +63,12 @@ def train_model(
     if not len(shop.interactions.before(first - HORIZON_DAYS).known()):
         raise runtime.DataError(
             f"silver.events has too few purchases to train on: some by known users before "
-            f"{EPOCH + dt.timedelta(days=first - HORIZON_DAYS)} are needed for a model as of {run_date}"
+            f"{date_of(first - HORIZON_DAYS)} are needed for a model as of {run_date}"
         )
     settings = tower.TowerSettings(max_steps=encoder_steps, refit_steps=refit_steps, evaluate_every=evaluate_every)
     with tempfile.TemporaryDirectory(prefix="nightshelf-") as scratch:
         earlier, served = Path(scratch) / "earlier", Path(scratch) / "served"
-        progress.say(f"encoder for the ranker's past nights: purchases before {EPOCH + dt.timedelta(days=first)}")
+        progress.say(f"encoder for the ranker's past nights: purchases before {date_of(first)}")
         report = fit_encoder(shop, first, encoder.base_folder(), earlier, settings, learn_steps, seed)
         known = shop.encoded(earlier)
         progress.say(f"ranker: {ranker_nights} past nights and one to calibrate")
@@ -96,7 +96,7 @@ def train_model(
         story = {
             "run_date": str(run_date),
             "code_version": launch.code_version(),
-            "nights": [str(EPOCH + dt.timedelta(days=night)) for night in sorted(rows)],
+            "nights": [str(date_of(night)) for night in sorted(rows)],
             "trees": trees,
             "encoder": asdict(report),
             "verdict": verdict,
@@ -114,7 +114,7 @@ def train_model(
         "folder": f"models/{version}",
         "base_sha256": encoder.BASE_SHA256,
         "weights_sha256": weights,
-        "trained_from": EPOCH + dt.timedelta(days=int(shop.interactions.day.min())),
+        "trained_from": date_of(int(shop.interactions.day.min())),
         "cut_date": run_date,
         "example_count": report.examples,
         "metrics": {

@@ -136,6 +136,7 @@ def test_reasons_say_the_users_own_habit_first(rows: Rows) -> None:
         "near": (proposal("u1", "near", 0.5, "bert", "popular"), "Close to what you buy, by its description"),
         "new": (proposal("u1", "new", 0.5, "fresh", "bert"), "New, and close to what you buy by its description"),
         "like": (proposal("u1", "like", 0.5, "als"), "Bought by people who buy what you buy"),
+        "ease": (proposal("u1", "ease", 0.5, "ease"), "Bought by people who buy what you buy"),
         "hot": (proposal("u1", "hot", 0.5, "popular"), "Popular: 3 buyers in the last 28 days"),
     }
     found = rank_recommendations(

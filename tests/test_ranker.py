@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from udfs import ranker as rankers
+from udfs.metrics import calibration_error, reliability
 from udfs.ranker import (
     Night,
     Ranker,
     Settings,
-    calibration_error,
     fit,
     fit_order,
     from_json,
@@ -53,7 +53,7 @@ def test_what_matters_is_found(ranker: Ranker) -> None:
 def test_scores_are_probabilities_of_users_who_differ(ranker: Ranker) -> None:
     later = night(9, users=600)
     probability = score(ranker, later.features)
-    assert calibration_error(probability, later.label) < 0.015
+    assert calibration_error(reliability(probability, later.label, 15)) < 0.015
     active = later.features[:, 3] > 0  # each half by itself, too
     assert abs(probability[active].mean() - later.label[active].mean()) < 0.015
     assert abs(probability[~active].mean() - later.label[~active].mean()) < 0.015
@@ -129,4 +129,4 @@ def test_a_night_without_purchases_is_refused() -> None:
 def test_calibration_error_in_plain_numbers() -> None:
     said = np.array([0.1, 0.1, 0.9, 0.9])
     bought = np.array([False, True, True, True])
-    assert calibration_error(said, bought, bins=2) == pytest.approx((abs(0.2 - 1) + abs(1.8 - 2)) / 4)
+    assert calibration_error(reliability(said, bought, 2)) == pytest.approx((abs(0.2 - 1) + abs(1.8 - 2)) / 4)

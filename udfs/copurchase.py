@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from udfs.horizon import HORIZON_DAYS
 from udfs.interactions import Floats, Interactions
 
 if TYPE_CHECKING:
     import torch
 
-HORIZON_DAYS = 28
 POPULARITY_DAYS = 14
 # A quarter of the examples hides half of the day's purchases instead of what came before: also first baskets teach.
 SHARE_OF_HIDDEN_BASKETS = 0.2

@@ -61,6 +61,17 @@ class Interactions:
         """Without guests."""
         return self.part(self.user != GUEST)
 
+    def buyers(self) -> npt.NDArray[np.int64]:
+        """[items] how many bought each: a user counts once, and so does each basket of a guest."""
+        who, width = np.where(self.user == GUEST, -1 - self.basket, self.user), len(self.items)
+        return np.bincount(np.unique(who.astype(np.int64) * width + self.item) % width, minlength=width)
+
+    def holds(self, user: npt.NDArray[np.integer], item: npt.NDArray[np.integer]) -> npt.NDArray[np.bool_]:
+        """For each pair of codes, whether this known user bought this item."""
+        known, width = self.known(), len(self.items)
+        bought = np.unique(known.user.astype(np.int64) * width + known.item)
+        return np.isin(user.astype(np.int64) * width + item, bought)
+
     def matrix(self, weight: npt.NDArray[np.floating] | None = None) -> sp.csr_matrix:
         """[users, items] float32: the sum of `weight` (one a line, default 1) over each user's lines of each item."""
         lines = self.user != GUEST

@@ -12,7 +12,7 @@ import scipy.sparse as sp
 from implicit.als import AlternatingLeastSquares
 from implicit.nearest_neighbours import ItemItemRecommender
 
-from udfs.interactions import GUEST, Codes, Floats, Interactions
+from udfs.interactions import Codes, Floats, Interactions
 
 Halves: TypeAlias = npt.NDArray[np.float16]
 Longs: TypeAlias = npt.NDArray[np.int64]
@@ -299,13 +299,10 @@ def _als(matrix: sp.csr_matrix, settings: FitSettings) -> Floats:
 def _statistics(seen: Interactions, days: Interactions, day: int) -> Floats:
     """[all items, STATISTICS]."""
     count = len(seen.items)
-    buyer = np.where(seen.user == GUEST, -1 - seen.basket, seen.user)
     age = day - seen.day
 
     def buyers(first: int, end: int) -> Longs:
-        inside = (age >= first) & (age < end)
-        pairs = np.unique(buyer[inside].astype(np.int64) * count + seen.item[inside])
-        return np.bincount(pairs % count, minlength=count)
+        return seen.within(day - end + 1, day - first + 1).buyers()
 
     first_age, last_age = np.zeros(count), np.zeros(count)
     np.maximum.at(first_age, seen.item, age)
@@ -330,7 +327,7 @@ def _statistics(seen: Interactions, days: Interactions, day: int) -> Floats:
         "buyers_28": buyers(1, 29),
         "buyers_56": buyers(29, 57),
         "buyers_84": buyers(1, 85),
-        "buyers": buyers(1, 1_000_000),
+        "buyers": seen.buyers(),
         "first_age": first_age,
         "last_age": last_age,
         "repeat_rate": (repeated + PRIOR_BUYERS * shop_rate) / (pairs + PRIOR_BUYERS),

@@ -16,13 +16,13 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
+from udfs.horizon import HORIZON_DAYS
 from udfs.interactions import Codes, Interactions
 
 Lists: TypeAlias = npt.NDArray[np.integer]
 PerUser: TypeAlias = npt.NDArray[np.float64]
 Mask: TypeAlias = npt.NDArray[np.bool_]
 
-HORIZON_DAYS = 28
 TASK_ALL, TASK_NEW = "A", "B"  # all items, repeats count; items that are new to the user
 
 DRAWS = 2_000  # bootstrap resamples: the ends of a 95 % interval are then good to some 3 % of its width

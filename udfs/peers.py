@@ -19,8 +19,9 @@ from implicit.cpu.bpr import BayesianPersonalizedRanking
 from scipy.linalg import lapack
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from udfs.interactions import GUEST, Codes, Floats, Interactions
-from udfs.metrics import HORIZON_DAYS, TASK_ALL, TASK_NEW, Lists, Mask, PerUser, ranking, truths
+from udfs.horizon import HORIZON_DAYS
+from udfs.interactions import Codes, Floats, Interactions
+from udfs.metrics import TASK_ALL, TASK_NEW, Lists, Mask, PerUser, ranking, truths
 
 Params: TypeAlias = dict[str, Any]
 
@@ -97,17 +98,9 @@ def _mask(scores: Floats, own: sp.csr_matrix) -> None:
     scores[np.repeat(np.arange(len(scores)), np.diff(own.indptr)), own.indices] = -np.inf
 
 
-def buyers(interactions: Interactions, first: int) -> Floats:
-    """[items] distinct users since the day `first`; each basket of a guest counts as a user."""
-    recent = interactions.part(interactions.day >= first)
-    who = np.where(recent.user == GUEST, -1 - recent.basket, recent.user.astype(np.int64))
-    pairs = np.unique(np.stack([recent.item.astype(np.int64), who]), axis=1)
-    return np.bincount(pairs[0], minlength=len(interactions.items)).astype(np.float32)
-
-
 def _scorer(seen: Interactions, day: int, of: Callable[[Codes], Floats]) -> Scorer:
     sold = np.bincount(seen.item, minlength=len(seen.items)) > 0
-    return Scorer(of, seen.matrix(), sold, np.log1p(buyers(seen, day - RECENT_DAYS)))
+    return Scorer(of, seen.matrix(), sold, np.log1p(seen.within(day - RECENT_DAYS, day).buyers().astype(np.float32)))
 
 
 def _profile(days: Interactions, day: int, half_life: float | None) -> sp.csr_matrix:
@@ -127,7 +120,7 @@ def _diagonal(values: npt.NDArray[np.floating]) -> sp.dia_matrix:
 def popularity(interactions: Interactions, day: int, *, days: int = RECENT_DAYS) -> Scorer:
     """Buyers of the last days."""
     seen = interactions.before(day)
-    score = buyers(seen, day - days)
+    score = seen.within(day - days, day).buyers().astype(np.float32)
     return _scorer(seen, day, lambda users: np.tile(score, (len(users), 1)))
 
 

@@ -186,14 +186,6 @@ def score(ranker: Ranker, features: Floats) -> Doubles:
     return probability
 
 
-def calibration_error(probability: Doubles, label: Labels, bins: int = 15) -> float:
-    """Expected calibration error: |bought - said| in bins of equally many rows, summed, over all rows."""
-    order = np.argsort(probability, kind="stable")
-    parts = np.array_split(order, min(bins, len(order)))
-    off = [abs(float(probability[part].sum()) - float(label[part].sum())) for part in parts]
-    return float(np.sum(off) / len(order))
-
-
 def importance(ranker: Ranker, features: Floats) -> dict[str, float]:
     """Mean absolute SHAP value of each feature on the raw score, largest first.
 

@@ -6,7 +6,6 @@ import io
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +23,19 @@ ATTRIBUTES = ("category", "brand", "title")
 FRESH_DAYS = 28  # an item described so lately and never sold is a candidate
 # In a model folder beside the encoder: the ranker; what was trained on what; the vectors that the ranker learned with.
 RANKER, TRAINING, EARLIER = "ranker.json", "training.json", "earlier.npz"
+
+# The columns of what `score_users` gives.
+SCORED = (
+    "user_id",
+    "item_id",
+    "score",
+    "sources",
+    "reason_item_id",
+    "times_bought",
+    "last_bought_on",
+    "usual_gap",
+    "recent_buyers",
+)
 
 
 @dataclass(frozen=True)
@@ -121,10 +133,17 @@ def propose(history: Interactions, state: State, day: int) -> tuple[candidates.C
     return pairs, candidates.features(pairs, history, state.models, day)
 
 
+def best_first(
+    user: Codes, item: Codes, score: npt.NDArray[np.floating]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """The rows in the order (user, score desc, item), and the place of each of these in its user's list, from 0."""
+    order = np.lexsort((item, -score, user))
+    return order, np.arange(len(order)) - np.searchsorted(user[order], user[order])
+
+
 def lists(user: Codes, item: Codes, score: npt.NDArray[np.floating], users: Codes, k: int) -> npt.NDArray[np.int64]:
     """[users, k]: the item codes of each user's best pairs by (score desc, item asc), -1 where there are too few."""
-    order = np.lexsort((item, -score, user))
-    place = np.arange(len(order)) - np.searchsorted(user[order], user[order])
+    order, place = best_first(user, item, score)
     row = np.searchsorted(users, user[order])
     kept = (place < k) & (users[np.minimum(row, len(users) - 1)] == user[order])
     found = np.full((len(users), k), -1, np.int64)
@@ -147,9 +166,8 @@ def score_users(lines: pd.DataFrame, state: State, folder: str, day: int, keep: 
     history = from_frame(lines, state.catalogue.items)
     pairs, table = propose(history, state, day)
     score = np.round(ranker.score(read_ranker(folder), table), 9)
-    order = np.lexsort((pairs.item, -score, pairs.user))
-    starts = np.searchsorted(pairs.user[order], pairs.user[order])
-    order = order[np.arange(len(order)) - starts < keep]
+    order, place = best_first(pairs.user, pairs.item, score)
+    order = order[place < keep]
     column = dict(zip(candidates.FEATURES, table[order].T, strict=True))
     bought = column["own_days"] > 0
     names = np.array(candidates.GENERATORS)
@@ -171,16 +189,3 @@ def score_users(lines: pd.DataFrame, state: State, folder: str, day: int, keep: 
         ],
         names=list(SCORED),
     )
-
-
-SCORED: dict[str, Any] = {
-    "user_id": "STRING",
-    "item_id": "STRING",
-    "score": "DOUBLE",
-    "sources": "ARRAY<STRING>",
-    "reason_item_id": "STRING",
-    "times_bought": "INT",
-    "last_bought_on": "DATE",
-    "usual_gap": "DOUBLE",
-    "recent_buyers": "INT",
-}

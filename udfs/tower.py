@@ -21,9 +21,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from udfs import encoder
+from udfs import encoder, metrics
 from udfs.copurchase import (
-    HORIZON_DAYS,
     Examples,
     Learned,
     Pooling,
@@ -33,6 +32,7 @@ from udfs.copurchase import (
     recent_buyers,
     user_vectors,
 )
+from udfs.horizon import HORIZON_DAYS
 from udfs.interactions import Floats, Interactions
 from udfs.model_folder import write_model
 
@@ -393,11 +393,11 @@ class Checks:
     def __init__(self, interactions: Interactions, cut: int) -> None:
         """Users with a purchase before the cut and a new item after it."""
         self.cut, self.history = cut, interactions.before(cut)
-        owned = self.history.matrix()
-        truth = interactions.within(cut, cut + HORIZON_DAYS).matrix()
-        truth = truth - truth.multiply(owned > 0)
-        self.users = np.flatnonzero((owned.getnnz(axis=1) > 0) & (np.asarray(truth.sum(axis=1)).ravel() > 0))
-        self.owned, self.truth = owned[self.users], truth[self.users]
+        users, truths = metrics.truths(interactions, cut)
+        truth = truths[metrics.TASK_NEW]
+        some = np.flatnonzero(truth.getnnz(axis=1))
+        self.users, self.truth = users[some], truth[some]
+        self.owned = self.history.matrix()[self.users]
         self.recent = recent_buyers(self.history, cut)
         self.offered = np.bincount(self.history.item, minlength=len(interactions.items)) > 0
 
@@ -415,7 +415,4 @@ class Checks:
         if not len(scores):
             return 0.0
         top = np.argsort(-scores, axis=1, kind="stable")[:, :10]
-        hits = np.asarray(self.truth[np.arange(len(scores))[:, None], top].todense()) > 0
-        gains = 1 / np.log2(np.arange(2, 2 + top.shape[1]))
-        ideal = np.cumsum(gains)[np.minimum(self.truth.getnnz(axis=1), top.shape[1]) - 1]
-        return float(np.mean(hits @ gains / ideal))
+        return float(np.mean(metrics.ranking(top, self.truth, 10)["ndcg"]))
