@@ -23,14 +23,17 @@ from udfs.horizon import HORIZON_DAYS
 from udfs.interactions import Codes, Floats, Interactions
 from udfs.metrics import TASK_ALL, TASK_NEW, Lists, Mask
 from udfs.peers import PEERS, WEIGHTS, Choice, Scorer, lists_of, tune
+from udfs.rerank import rerank
 
 PUBLISHED = "published (after rules)"
 WHOLE, WITHOUT = "refit whole", "refit without "
+DIVERSITIES = (0.1, 0.3)
 # A part of the fusion, and the generators that go with it.
 PARTS: dict[str, tuple[str, ...]] = {
     "BERT": ("bert", "fresh"),
     "own history": ("own",),
     "ItemKNN": ("knn",),
+    "what buyers turn to": ("next",),
     "co-purchase": ("basket",),
     "ALS and EASE": ("als", "ease"),
     "popularity": ("popular",),
@@ -105,12 +108,19 @@ class Calibrated:
         return [MeasureRow(cut_date, TASK_ALL, self.contender, name, "all", error, None, None, self.user_count)]
 
 
-def night_lists(contest: Contenders, name: str, found: DataFrame, published: DataFrame) -> Calibrated:
-    """The night's full ranking and what it published, as contenders; its probabilities for every user it scored."""
+def night_lists(contest: Contenders, name: str, found: DataFrame, published: DataFrame, vectors: Floats) -> Calibrated:
+    """The night's full ranking and what it published, as contenders; its probabilities for every user it scored.
+
+    The same ranking at each of DIVERSITIES contends too: beside the plain one it shows what diversity costs.
+    """
     table = found.select("user_id", "item_id", "score", "times_bought").toPandas()
     user, item, known = contest.codes(table)
     score, own = table["score"].to_numpy()[known], table["times_bought"].to_numpy()[known] > 0
     contest.rank(name, user, item, score, own)
+    for strength in DIVERSITIES if vectors.shape[1] else ():
+        for task, kept in ((TASK_ALL, np.ones(len(own), bool)), (TASK_NEW, ~own)):
+            apart = _apart(contest, user[kept], item[kept], score[kept], vectors, strength)
+            contest.lists[task, f"{name}, diversity {strength}"] = apart
     listed = published.select("user_id", "item_id", "rank").toPandas()
     who, what, there = contest.codes(listed)
     place = listed["rank"].to_numpy(np.float64)[there]
@@ -118,6 +128,21 @@ def night_lists(contest: Contenders, name: str, found: DataFrame, published: Dat
     contest.sliced.append(name)
     later = contest.interactions.within(contest.day, contest.day + HORIZON_DAYS)
     return Calibrated(name, score, later.holds(user, item), len(np.unique(user)))
+
+
+def _apart(contest: Contenders, user: Any, item: Any, score: Any, vectors: Floats, strength: float) -> Lists:
+    """The lists that the night would have published at this strength of diversity, without other rules."""
+    order, _ = scoring.best_first(user, item, score)
+    order = order[np.isin(user[order], contest.users)]
+    found = []
+    for block in np.array_split(contest.users, max(1, len(contest.users) // 1_000)):  # bounds the pool's vectors
+        rows = order[np.isin(user[order], block)]
+        places = rerank(user[rows], score[rows], contest.k, vectors=vectors[item[rows]], diversity=strength)
+        found.append(rows[places])
+    chosen = np.concatenate(found)
+    return scoring.lists(
+        user[chosen], item[chosen], -np.arange(len(chosen), dtype=np.float64), contest.users, contest.k
+    )
 
 
 def peers(contest: Contenders, say: Callable[[str], None]) -> list[Choice]:

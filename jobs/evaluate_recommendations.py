@@ -79,7 +79,7 @@ def evaluate_recommendations(
     users, truth = metrics.truths(shop.interactions, cut)
     contest = Contenders(shop.interactions, cut, users, truth, LONG)
     progress.say(f"{len(users):,} users bought in the 28 days after {night}")
-    scored = night_lists(contest, NIGHT, found, published)
+    scored = night_lists(contest, NIGHT, found, published, seen.item_vectors())
     choices = peers(contest, progress.say)
     choices += bert(contest, seen, shop, story["encoder"], progress.say)
     parts = ablations(contest, seen, shop, folder, story, ablation_rows) if ablate else []

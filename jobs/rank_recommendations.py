@@ -152,11 +152,11 @@ def reason(run_date: dt.date) -> Column:
     popular = F.format_string("Popular: %d buyers in the last 28 days", "recent_buyers")
     chosen = F.coalesce(
         F.when(F.col("times_bought") > 0, own),
-        F.when(F.col("reason_item_id").isNotNull() & proposed_by("knn", "basket", "ease", "als"), together),
+        F.when(F.col("reason_item_id").isNotNull() & proposed_by("knn", "next", "basket", "ease", "als"), together),
         F.when(proposed_by("fresh"), F.lit("New, and close to what you buy by its description")),
         F.when(proposed_by("bert"), F.lit("Close to what you buy, by its description")),
         F.when(proposed_by("trend"), F.lit("Sells better this week than in the weeks before")),
-        F.when(proposed_by("als", "ease"), F.lit("Bought by people who buy what you buy")),
+        F.when(proposed_by("next", "als", "ease"), F.lit("Bought by people who buy what you buy")),
         F.when(proposed_by("popular"), popular),
         F.lit("Sells well in the shop; fills up the list"),
     )

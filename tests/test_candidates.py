@@ -12,7 +12,9 @@ from udfs.candidates import FEATURES, GENERATORS, OWN_HALF_LIFE, PER_SOURCE, Can
 from udfs.interactions import Interactions
 from udfs.item_models import FitSettings, ItemModels, fit, user_matrix
 
-SETTINGS = FitSettings(alive_days=60, neighbours=5, basket_neighbours=4, ease_neighbours=5, factors=4, iterations=3)
+SETTINGS = FitSettings(
+    alive_days=60, neighbours=5, next_neighbours=5, basket_neighbours=4, ease_neighbours=5, factors=4, iterations=3
+)
 FEW = dict.fromkeys(PER_SOURCE, 3)
 
 
@@ -62,7 +64,7 @@ def test_each_generator_proposes_its_best(pairs: Candidates, history: Interactio
         assert set(pairs.row[chosen]) == set(sorted(rest, key=later.__getitem__)[:3])
 
 
-def test_own_and_knn_scores_equal_sums(pairs: Candidates, history: Interactions, models: ItemModels) -> None:
+def test_own_knn_and_next_scores_equal_sums(pairs: Candidates, history: Interactions, models: ItemModels) -> None:
     taste = user_matrix(history.before(DAY).user_days(), DAY, SETTINGS.half_life).toarray()[:, models.items]
     for k in range(0, len(pairs), 7):
         user, item, row = int(pairs.user[k]), int(pairs.item[k]), int(pairs.row[k])
@@ -71,6 +73,9 @@ def test_own_and_knn_scores_equal_sums(pairs: Candidates, history: Interactions,
         near = [(n, float(s)) for n, s in zip(models.neighbours[row], models.similarities[row], strict=True) if n >= 0]
         parts = {int(models.items[n]): taste[user, n] * s for n, s in near}
         assert pairs.scores[k, GENERATORS.index("knn")] == pytest.approx(sum(parts.values()), rel=1e-4, abs=1e-6)
+        turned = zip(models.next_neighbours[row], models.next_similarities[row], strict=True)
+        turn = sum(taste[user, models.items[n]] * float(s) for n, s in turned if n >= 0)
+        assert pairs.scores[k, GENERATORS.index("next")] == pytest.approx(turn, rel=1e-4, abs=1e-6)
         assert pairs.carriers[k] == sum(value > 0 for value in parts.values())
         if pairs.reason[k] >= 0:
             assert parts[int(pairs.reason[k])] == pytest.approx(max(parts.values()), rel=1e-5)

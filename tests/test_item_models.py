@@ -13,7 +13,7 @@ from udfs.interactions import GUEST, Interactions, from_frame
 from udfs.item_models import FitSettings, ItemModels, decay, fit, ranks, user_matrix
 
 DAY = 15_000
-SETTINGS = FitSettings(alive_days=60, neighbours=4, basket_neighbours=3, factors=4, iterations=3)
+SETTINGS = FitSettings(alive_days=60, neighbours=4, next_neighbours=5, basket_neighbours=3, factors=4, iterations=3)
 
 
 def shop(seed: int = 1, users: int = 12, items: int = 15, lines: int = 400) -> Interactions:
@@ -71,6 +71,61 @@ def test_neighbours_equal_a_cosine_in_plain_python(models: ItemModels) -> None:
         best = sorted(oracle, reverse=True)[: SETTINGS.neighbours]
         np.testing.assert_allclose(models.similarities[row], [value for value, _ in best], rtol=2e-3)
         assert models.neighbours[row].tolist() == [-place for _, place in best]
+
+
+def test_next_is_what_an_items_buyers_turn_to_in_plain_python(models: ItemModels) -> None:
+    seen = shop().before(DAY).known()
+    days: dict[tuple[int, int], set[int]] = {}
+    for user, item, day in zip(seen.user, seen.item, seen.day, strict=True):
+        days.setdefault((int(user), int(item)), set()).add(int(day))
+    candidate = set(models.items.tolist())
+    items_of = [{i for u, i in days if u == user and i in candidate} for user in range(len(seen.users))]
+
+    def buyers(item: int) -> list[int]:
+        return [user for user, bought in enumerate(items_of) if item in bought]
+
+    def length(item: int) -> float:
+        return math.sqrt(sum(1 / len(items_of[user]) for user in buyers(item)))
+
+    def turned(user: int, item: int) -> float:
+        ages = [DAY - day for day in days[user, item] if DAY - day <= SETTINGS.alive_days]
+        return min(1.0, sum(0.5 ** (age / SETTINGS.next_half_life) for age in ages))
+
+    for row, item in enumerate(models.items.tolist()):
+        oracle = []
+        for place, other in enumerate(models.items.tolist()):
+            both = [user for user in buyers(other) if item in items_of[user]]
+            near = sum(turned(user, item) / len(items_of[user]) for user in both)
+            if other != item and near > 0 and len(buyers(other)) > 1:
+                oracle.append((near / length(item) / length(other), -place))
+        best = sorted(oracle, reverse=True)[: SETTINGS.next_neighbours]
+        count = len(best)
+        np.testing.assert_allclose(models.next_similarities[row, :count], [value for value, _ in best], rtol=2e-3)
+        assert models.next_neighbours[row].tolist() == [-place for _, place in best] + [-1] * (
+            SETTINGS.next_neighbours - count
+        )
+
+
+def test_a_basket_is_a_vote_for_what_lies_in_it_together(models: ItemModels) -> None:
+    seen = shop().before(DAY)
+    baskets = [
+        {int(i) for i in seen.item[seen.basket == basket]} & set(models.items.tolist())
+        for basket in np.unique(seen.basket)
+    ]
+
+    def together(*items: int) -> int:
+        return sum(set(items) <= basket for basket in baskets)
+
+    for row, item in enumerate(models.items.tolist()):
+        oracle = [
+            (together(item, other) / math.sqrt((together(item) + 10) * (together(other) + 10)), -place)
+            for place, other in enumerate(models.items.tolist())
+            if other != item and together(item, other)
+        ]
+        best = sorted(oracle, reverse=True)[: SETTINGS.basket_neighbours]
+        count = len(best)
+        np.testing.assert_allclose(models.basket_similarities[row, :count], [v for v, _ in best], rtol=2e-3)
+        assert models.basket_neighbours[row, :count].tolist() == [-place for _, place in best]
 
 
 def test_statistics_equal_counts_in_plain_python(models: ItemModels) -> None:

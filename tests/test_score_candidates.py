@@ -75,7 +75,7 @@ def test_blocks_on_executors_equal_the_plain_functions_on_everybody(
     events, items, vectors = shop(rows)
     ship(events.sparkSession, model)
     found = score_candidates(
-        events, items, vectors, model, run_date=RUN_DATE, per_user=9, users_per_block=users_per_block
+        events, items, vectors, model, run_date=RUN_DATE, per_user=6, new_per_user=3, users_per_block=users_per_block
     ).persist()
     assert broken(features.CANDIDATES, found) == []
 
@@ -85,15 +85,22 @@ def test_blocks_on_executors_equal_the_plain_functions_on_everybody(
     state = scoring.fit_state(interactions, known, DAY)
     pairs, table = scoring.propose(interactions, state, DAY)
     score = np.round(ranker.score(scoring.read_ranker(model.folder), table), 9)
+    own = table[:, list(candidates.FEATURES).index("is_own")] > 0
+    ranked: dict[str, list[tuple[float, str, bool]]] = {}
+    for user, item, value, mine in zip(
+        interactions.users[pairs.user], known.items[pairs.item], score, own, strict=True
+    ):
+        ranked.setdefault(str(user), []).append((-float(value), str(item), bool(mine)))
     expected: dict[str, list[tuple[float, str]]] = {}
-    for user, item, value in zip(interactions.users[pairs.user], known.items[pairs.item], score, strict=True):
-        expected.setdefault(str(user), []).append((-float(value), str(item)))
+    for user, row in ranked.items():
+        row.sort()
+        new = [pair for pair in row if not pair[2]]
+        expected[user] = [pair[:2] for pair in row if pair in row[:6] or pair in new[:3]]
+    assert max(map(len, expected.values())) > 6, "some list of own items pushes new ones out"
     listed: dict[str, list[tuple[float, str]]] = {}
     for row in found.collect():
         listed.setdefault(row.user_id, []).append((-row.score, row.item_id))
-    assert {user: sorted(row) for user, row in listed.items()} == {
-        user: sorted(row)[:9] for user, row in expected.items()
-    }
+    assert {user: sorted(row) for user, row in listed.items()} == expected
     assert len(listed) == 12
 
 

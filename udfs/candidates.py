@@ -18,7 +18,8 @@ Columns: TypeAlias = dict[str, npt.NDArray[Any]]
 PER_SOURCE: Final = {
     "own": 200,  # what the user bought before
     "knn": 100,  # ItemKNN over users
-    "basket": 50,  # ItemKNN over baskets
+    "next": 100,  # what the buyers of the user's items turn to lately
+    "basket": 50,  # what lies in one basket with the user's items
     "ease": 60,  # EASE over the most-bought items
     "als": 100,  # implicit ALS, folded in
     "popular": 60,  # buyers in the last 28 days
@@ -82,6 +83,7 @@ def propose(
     taste = user_matrix(days, day, half_life)[users][:, models.items].tocsr()
     own = days.matrix(decay(day - days.day, OWN_HALF_LIFE))[users][:, models.items].tocsr()
     near = _transposed(models.neighbours, models.similarities)
+    near_next = _transposed(models.next_neighbours, models.next_similarities)
     near_basket = _transposed(models.basket_neighbours, models.basket_similarities)
     near_ease = _transposed(models.ease_neighbours, models.ease_weights)
     popular, trend = _popular(models), _trend(models)
@@ -95,6 +97,7 @@ def propose(
         scores: dict[str, Floats] = {
             "own": own[block].toarray(),
             "knn": (weight @ near).toarray(),
+            "next": (weight @ near_next).toarray(),
             "basket": (weight @ near_basket).toarray(),
             "ease": (weight @ near_ease).toarray(),
             "als": fold_in(weight, models) @ models.factors.T,
@@ -178,7 +181,7 @@ def _block(
     proposed = {}
     for name, score in scores.items():
         wanted = np.where(mine, score, np.float32(-np.inf)) if name == "own" else score
-        if name in ("knn", "basket", "ease"):
+        if name in ("knn", "next", "basket", "ease"):
             wanted = np.where(score > 0, score, np.float32(-np.inf))
         if name != "own":  # own items have their generator; the rest look for others
             wanted = np.where(mine, np.float32(-np.inf), wanted)
@@ -221,7 +224,8 @@ def _described(stem: str, meaning: str) -> dict[str, str]:
 MEANINGS: Final = {
     "own": "decayed number of days on which the user bought the item",
     "knn": "similarity to the user's items over users, weighted by how newly they were bought",
-    "basket": "the same over baskets",
+    "next": "how much the buyers of the user's items turn to it lately, weighted alike",
+    "basket": "similarity over baskets, weighted alike",
     "ease": "EASE: the sum of the user's items' weights for this one",
     "als": "implicit ALS: the user's factors times the item's",
     "popular": "log of buyers in the last 28 days",
@@ -237,6 +241,7 @@ FEATURES: Final[dict[str, str]] = {
     **{f"own_popular_{b}": f"own_score + 0.{b:02} popular_score" for b in OWN_BLENDS},
     **{f"als_popular_{b}": f"als_score + 0.{b:02} popular_score" for b in ALS_BLENDS},
     "knn_log": "log of knn_score + 0.01",
+    "next_log": "log of next_score + 0.001",
     "own_rate_log": "log of own_rate + 0.01",
     "own_quantity": "log of 1 + the user's mean units of it a day",
     "own_last": "days since the user bought it last",
@@ -338,6 +343,7 @@ def _blends(columns: Columns) -> Columns:
     blends |= {f"als_popular_{b}": columns["als_score"] + b / 100 * popular for b in ALS_BLENDS}
     blends |= {f"own_log_{h}": np.log(columns[f"own_decay_{h}"] + 0.02) for h in HALF_LIVES}
     blends["knn_log"] = np.log(columns["knn_score"] + 0.01)
+    blends["next_log"] = np.log(columns["next_score"] + 0.001)
     blends["own_rate_log"] = np.log(np.nan_to_num(columns["own_rate"]) + 0.01)
     return blends
 

@@ -32,6 +32,7 @@ STATISTICS: Final = (
 )
 PRIOR_BUYERS = 10.0  # so many buyers of the shop's average behaviour stand beside an item's own
 SEED = 20_240
+ITEMS_PER_BLOCK = 1_024  # of the product of users' items with what they turned to: what is held at a time
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,8 @@ class FitSettings:
     neighbours: int = 100
     half_life: float = 120.0  # of a purchase's weight in ItemKNN, EASE and ALS, days
     shrinkage: float = 10.0  # users added to either item's count in the cosine
+    next_neighbours: int = 200
+    next_half_life: float = 20.0  # of the purchases that tell what the buyers of an item turn to, days
     basket_neighbours: int = 50
     ease_items: int = 3_000  # EASE inverts a matrix of the most-bought items
     ease_neighbours: int = 100
@@ -59,7 +62,7 @@ class FitSettings:
 class ItemModels:
     """One row is one candidate item of the day, in every array; `items` holds their codes, ascending.
 
-    neighbours, basket_neighbours, ease_neighbours hold rows (not codes), strongest first, -1 where there is none;
+    neighbours and those of next, basket and ease hold rows (not codes), strongest first, -1 where there is none;
     a row is no neighbour of itself. factors belong to implicit ALS, `gram` is their Y'Y over all fitted items.
     """
 
@@ -69,6 +72,8 @@ class ItemModels:
     attributes: Codes  # [items, kinds]: a code per kind of attribute, -1 where unknown
     neighbours: Codes
     similarities: Halves
+    next_neighbours: Codes
+    next_similarities: Halves
     basket_neighbours: Codes
     basket_similarities: Halves
     ease_neighbours: Codes
@@ -126,9 +131,11 @@ def fit(
         alive[catalogue] = True
     items = np.flatnonzero(alive).astype(np.int32)
     days = seen.user_days()
-    taste = user_matrix(_sampled(days, settings), day, settings.half_life, settings.user_items)[:, items].tocsr()
+    known = _sampled(days, settings)
+    taste = user_matrix(known, day, settings.half_life, settings.user_items)[:, items].tocsr()
     taste = taste[np.diff(taste.indptr) > 0]
     neighbours, similarities = _cosine(taste, settings.neighbours, settings.shrinkage)
+    next_neighbours, next_similarities = _turned_to(known, items, day, settings)
     basket = _cosine(_baskets(seen, settings)[:, items].tocsr(), settings.basket_neighbours, settings.shrinkage)
     ease = _ease(taste, settings)
     factors = _als(taste, settings)
@@ -140,6 +147,8 @@ def fit(
         attributes=kinds,
         neighbours=neighbours,
         similarities=similarities,
+        next_neighbours=next_neighbours,
+        next_similarities=next_similarities,
         basket_neighbours=basket[0],
         basket_similarities=basket[1],
         ease_neighbours=ease[0],
@@ -223,6 +232,58 @@ def _baskets(seen: Interactions, settings: FitSettings) -> sp.csr_matrix:
     matrix = sp.csr_matrix((ones, (code, seen.item[chosen])), shape=(len(newest), len(seen.items)))
     matrix.data[:] = 1  # duplicates were added up
     return matrix
+
+
+def _turned_to(days: Interactions, items: Codes, day: int, settings: FitSettings) -> tuple[Codes, Halves]:
+    """For each item the `next_neighbours` items whose buyers turn to it most: rows and similarities, best first.
+
+    similarity of y for the buyers of x = sum over users of x_u y_u / n_u, over |x| |y|: x_u is 1 if the user bought x,
+    y_u is what the user's purchases of y still weigh (at most 1), n_u the user's items, |x| the root of the sum of
+    x_u / n_u. Who buys few things says more by each. An item with one buyer says nothing to others and has no weight.
+    """
+    ever = days.matrix()[:, items].tocsr()
+    ever.data[:] = 1
+    bought = user_matrix(days, day, settings.half_life, settings.user_items)[:, items].tocsr()
+    bought.data[:] = 1
+    lately = days.within(day - settings.alive_days, day)
+    turned = lately.matrix(decay(day - lately.day, settings.next_half_life))[:, items].tocsr()
+    turned.data = np.minimum(turned.data, 1)
+    per_user = sp.diags(1 / np.maximum(np.diff(ever.indptr), 1).astype(np.float32))
+    length = np.sqrt(np.asarray((per_user @ ever).sum(axis=0)).ravel())
+    shared = np.bincount(ever.indices, minlength=len(items)) > 1
+    scale = 1 / np.where(length > 0, length, 1)
+    left = (bought @ sp.diags((scale * shared).astype(np.float32))).tocsr()
+    left.eliminate_zeros()
+    right = (per_user @ turned @ sp.diags(scale.astype(np.float32))).T.tocsr()
+    rows = np.full((len(items), settings.next_neighbours), -1, np.int32)
+    similarities = np.zeros(rows.shape, np.float16)
+    for start in range(0, len(items), ITEMS_PER_BLOCK):
+        part = _strongest((right[start : start + ITEMS_PER_BLOCK] @ left).tocsr(), start, settings.next_neighbours)
+        rows[start : start + ITEMS_PER_BLOCK], similarities[start : start + ITEMS_PER_BLOCK] = part
+    return rows, similarities
+
+
+def _strongest(near: sp.csr_matrix, first: int, count: int) -> tuple[Codes, Halves]:
+    """The `count` largest values of each row with their columns, by (value desc, column asc), -1 where there are fewer.
+
+    Row 0 stands for item `first`, which is no neighbour of itself.
+    """
+    shape = near.shape[0], count
+    near.sort_indices()
+    row = np.repeat(np.arange(shape[0]), np.diff(near.indptr))
+    near.data[near.indices == row + first] = 0
+    kept = near.data > 0
+    for number in np.flatnonzero(np.diff(near.indptr) > count):
+        part = slice(near.indptr[number], near.indptr[number + 1])
+        values = near.data[part]
+        kept[part] &= values >= np.partition(values, -count)[-count]
+    row, column, value = row[kept], near.indices[kept], near.data[kept].astype(np.float32)
+    rank = ranks(row, value) - 1
+    best = rank < count
+    rows, values = np.full(shape, -1, np.int32), np.zeros(shape, np.float16)
+    rows[row[best], rank[best]] = column[best]
+    values[row[best], rank[best]] = value[best]
+    return rows, values
 
 
 def _cosine(matrix: sp.csr_matrix, count: int, shrinkage: float) -> tuple[Codes, Halves]:

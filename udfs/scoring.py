@@ -138,7 +138,12 @@ def best_first(
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """The rows in the order (user, score desc, item), and the place of each of these in its user's list, from 0."""
     order = np.lexsort((item, -score, user))
-    return order, np.arange(len(order)) - np.searchsorted(user[order], user[order])
+    return order, _places(user[order])
+
+
+def _places(user: Codes) -> npt.NDArray[np.int64]:
+    """How many rows of the same user stand before each row; `user` is ascending."""
+    return np.arange(len(user)) - np.searchsorted(user, user)
 
 
 def lists(user: Codes, item: Codes, score: npt.NDArray[np.floating], users: Codes, k: int) -> npt.NDArray[np.int64]:
@@ -158,16 +163,19 @@ def read_ranker(folder: str) -> ranker.Ranker:
     return ranker.from_json((Path(folder) / RANKER).read_text("utf-8"))
 
 
-def score_users(lines: pd.DataFrame, state: State, folder: str, day: int, keep: int) -> pa.RecordBatch:
-    """The `keep` most probable candidates of each user of `lines`, in the order (user, score desc, item_id).
+def score_users(lines: pd.DataFrame, state: State, folder: str, day: int, keep: int, keep_new: int) -> pa.RecordBatch:
+    """The most probable candidates of each user of `lines`, in the order (user, score desc, item_id).
 
+    Those are the `keep` best of all and the `keep_new` best of the items that the user never bought.
     lines: user_id, item_id, event_date, basket_id, quantity of whole users. Columns: SCORED.
     """
     history = from_frame(lines, state.catalogue.items)
     pairs, table = propose(history, state, day)
     score = np.round(ranker.score(read_ranker(folder), table), 9)
     order, place = best_first(pairs.user, pairs.item, score)
-    order = order[place < keep]
+    kept, new = place < keep, table[order, list(candidates.FEATURES).index("is_own")] == 0
+    kept[new] |= _places(pairs.user[order][new]) < keep_new
+    order = order[kept]
     column = dict(zip(candidates.FEATURES, table[order].T, strict=True))
     bought = column["own_days"] > 0
     names = np.array(candidates.GENERATORS)
