@@ -223,15 +223,18 @@ def ablations(
     with np.load(folder / scoring.EARLIER, allow_pickle=False) as kept:
         known = shop.catalogue.with_vectors(*_aligned(kept["items"], kept["vectors"], kept["vector_of"], shop))
     days = sorted(day_number(dt.date.fromisoformat(night)) for night in story["nights"])
-    nights = [shop.past_night(known, day) for day in days]
-    tonight = shop.past_night(seen, contest.day)
+    used = ranker.from_json((folder / scoring.RANKER).read_text("utf-8")).generators
+    nights = [shop.past_night(known, day, used) for day in days]
+    tonight = shop.past_night(seen, contest.day, used)
     contest.pairs = tonight.pairs
     settings = ranker.Settings(trees=int(story["trees"]), max_rows=max_rows, threads=os.cpu_count() or 1)
     names = []
     for name, generators in {"": (), **PARTS}.items():
+        if generators and not set(generators) & set(used):
+            continue
         contender = WITHOUT + name if name else WHOLE
         past = [without(night, generators).night for night in nights]
-        fitted = ranker.fit_order(past, tuple(candidates.FEATURES), settings)
+        fitted = ranker.fit_order(past, tuple(candidates.FEATURES), used, settings)
         judged = without(tonight, generators)
         score = ranker.raw_score(fitted, judged.night.features)
         contest.rank(contender, judged.pairs.user, judged.pairs.item, score, judged.own)

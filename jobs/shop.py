@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,10 +61,12 @@ class Shop:
         vectors = model.encode(list(distinct), model.settings.max_item_tokens)
         return self.catalogue.with_vectors(vectors, code.astype(np.int32))
 
-    def past_night(self, known: scoring.Catalogue, day: int) -> PastNight:
+    def past_night(
+        self, known: scoring.Catalogue, day: int, generators: Collection[str] = candidates.GENERATORS
+    ) -> PastNight:
         """The night before `day` as it would have been with these vectors, and what followed."""
         state = scoring.fit_state(self.interactions, known, day)
-        pairs, features = scoring.propose(self.interactions.before(day), state, day)
+        pairs, features = scoring.propose(self.interactions.before(day), state, day, generators)
         label = self.interactions.within(day, day + HORIZON_DAYS).holds(pairs.user, pairs.item)
         return PastNight(day, pairs, ranker.Night(pairs.user, features, label))
 

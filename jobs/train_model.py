@@ -17,6 +17,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from jobs import launch, progress, runtime
+from jobs.conf import ConfError
 from jobs.shop import PastNight, Shop, collect, date_of, day_number
 from schemas import ops
 from schemas.derive import plain_ddl
@@ -44,6 +45,7 @@ def train_model(
     ranker_nights: int = 6,
     days_between_nights: int = 7,
     trees: int = 100,
+    leave_out: str = "",
     seed: int = 7,
 ) -> DataFrame:
     """One row of ops.models; `publish_model` is given the folder of the model that it registers, and says where it is.
@@ -53,8 +55,10 @@ def train_model(
     encoder trained before the oldest of them, and labelled with the 28 days that followed. The night D - 28, which
     none of this has seen, calibrates the ranker's scores and decides whether it is promoted over the ranker in use.
     The ranker that is served then learns from that night too, and the encoder, in `newest_steps`, up to run_date (0:
-    it is served as it is). At most `max_users` users are looked at, on the driver.
+    it is served as it is). At most `max_users` users are looked at, on the driver. `leave_out` names generators
+    (udfs/candidates.py), with commas between, that propose nothing in this shop.
     """
+    used = _generators(leave_out)
     shop = collect(events, items, max_users)
     day = day_number(run_date) + 1
     calibration, newest = day - HORIZON_DAYS, day - 2 * HORIZON_DAYS
@@ -72,12 +76,12 @@ def train_model(
         report = fit_encoder(shop, first, encoder.base_folder(), earlier, settings, learn_steps, seed)
         known = shop.encoded(earlier)
         progress.say(f"ranker: {ranker_nights} past nights and one to calibrate")
-        rows = {night: shop.past_night(known, night) for night in (*nights, calibration)}
+        rows = {night: shop.past_night(known, night, used) for night in (*nights, calibration)}
         knobs = ranker.Settings(trees=trees, threads=os.cpu_count() or 1)
         names, past = tuple(candidates.FEATURES), [rows[night].night for night in nights]
-        judged = ranker.fit(past, [rows[calibration].night], names, knobs)
-        verdict = compare(judged, incumbent(models), shop, rows[calibration])
-        newest_too = ranker.fit_order([*past, rows[calibration].night], names, knobs)
+        judged = ranker.fit(past, [rows[calibration].night], names, used, knobs)
+        verdict = compare(judged, incumbent(models, used), shop, rows[calibration])
+        newest_too = ranker.fit_order([*past, rows[calibration].night], names, used, knobs)
         fitted = replace(newest_too, calibration=judged.calibration)
         if newest_steps:
             progress.say("encoder to serve: goes on up to the night")
@@ -154,14 +158,24 @@ def fit_encoder(
     return tower.train_tower(texts, lines, day, base, output, settings=bounded, seed=seed, log=progress.say)
 
 
-def incumbent(models: DataFrame) -> ranker.Ranker | None:
-    """The ranker of the newest promoted model, if it reads the features of today."""
+def _generators(left_out: str) -> tuple[str, ...]:
+    names = [name.strip() for name in left_out.split(",") if name.strip()]
+    known = [name for name in candidates.GENERATORS if name != "own"]  # what a user bought is always a candidate
+    for name in names:
+        if name not in known:
+            raise ConfError(f"[jobs.train_model] leave_out: {name!r} is none of {', '.join(known)}")
+    return tuple(name for name in candidates.GENERATORS if name not in names)
+
+
+def incumbent(models: DataFrame, generators: tuple[str, ...]) -> ranker.Ranker | None:
+    """The ranker of the newest promoted model, if it reads the features of today from the same generators."""
     row = models.where("promoted").orderBy(F.desc("run_date"), F.desc("model_version")).select("ranker").first()
     try:
         found = ranker.from_json(row["ranker"]) if row else None
     except (TypeError, ValueError):
         return None  # of a kind that this version no longer reads
-    return found if found and found.names == tuple(candidates.FEATURES) else None
+    same = found and (found.names, found.generators) == (tuple(candidates.FEATURES), generators)
+    return found if same else None
 
 
 def compare(fitted: ranker.Ranker, current: ranker.Ranker | None, shop: Shop, later: PastNight) -> dict[str, float]:

@@ -81,6 +81,18 @@ def test_own_knn_and_next_scores_equal_sums(pairs: Candidates, history: Interact
             assert parts[int(pairs.reason[k])] == pytest.approx(max(parts.values()), rel=1e-5)
 
 
+def test_a_generator_that_is_not_asked_proposes_and_says_nothing(history: Interactions, models: ItemModels) -> None:
+    asked = ("own", "popular")
+    pairs = propose(history, models, DAY, generators=asked, per_source=FEW)
+    rest = [place for place, name in enumerate(GENERATORS) if name not in asked]
+    assert pairs.proposed[:, GENERATORS.index("popular")].any()
+    assert not pairs.proposed[:, rest].any()
+    table = dict(zip(FEATURES, features(pairs, history, models, DAY).T, strict=True))
+    assert np.isnan(table["knn_score"]).all()
+    assert np.isnan(table["als_popular_5"]).all()
+    assert not np.isnan(table["own_popular_10"]).any()
+
+
 def test_fold_in_solves_the_ridge(history: Interactions, models: ItemModels) -> None:
     taste = user_matrix(history.before(DAY).user_days(), DAY, SETTINGS.half_life)[:, models.items].tocsr()
     y, alpha, ridge = models.factors.astype(float), SETTINGS.alpha, SETTINGS.regularization

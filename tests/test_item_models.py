@@ -91,13 +91,16 @@ def test_next_is_what_an_items_buyers_turn_to_in_plain_python(models: ItemModels
         ages = [DAY - day for day in days[user, item] if DAY - day <= SETTINGS.alive_days]
         return min(1.0, sum(0.5 ** (age / SETTINGS.next_half_life) for age in ages))
 
+    pairs = [pair for pair in days if pair[1] in candidate]
+    average = sum(turned(*pair) for pair in pairs) / len(pairs)
+
     for row, item in enumerate(models.items.tolist()):
         oracle = []
         for place, other in enumerate(models.items.tolist()):
             both = [user for user in buyers(other) if item in items_of[user]]
             near = sum(turned(user, item) / len(items_of[user]) for user in both)
             if other != item and near > 0 and len(buyers(other)) > 1:
-                oracle.append((near / length(item) / length(other), -place))
+                oracle.append((near / average / length(item) / length(other), -place))
         best = sorted(oracle, reverse=True)[: SETTINGS.next_neighbours]
         count = len(best)
         np.testing.assert_allclose(models.next_similarities[row, :count], [value for value, _ in best], rtol=2e-3)

@@ -38,7 +38,7 @@ def night(seed: int, users: int = 150, items: int = 30) -> Night:
 
 @pytest.fixture(scope="module")
 def ranker() -> Ranker:
-    return fit([night(1), night(2)], [night(3), night(4)], NAMES, SETTINGS)
+    return fit([night(1), night(2)], [night(3), night(4)], NAMES, (), SETTINGS)
 
 
 def test_what_matters_is_found(ranker: Ranker) -> None:
@@ -77,7 +77,7 @@ def test_a_users_scores_do_not_depend_on_other_users(ranker: Ranker) -> None:
 def test_json_comes_back_as_it_went(ranker: Ranker) -> None:
     again = from_json(ranker.to_json())
     assert again == ranker
-    assert fit([night(1), night(2)], [night(3), night(4)], NAMES, SETTINGS) == ranker  # seeds, one thread
+    assert fit([night(1), night(2)], [night(3), night(4)], NAMES, (), SETTINGS) == ranker  # seeds, one thread
 
 
 def test_another_kind_of_json_is_refused() -> None:
@@ -89,7 +89,7 @@ def test_linear_weights_minimise_the_listwise_loss() -> None:
     """Ten plain lines: no small step from the fitted weights makes the softmax loss less."""
     past = night(5, users=40, items=10)
     settings = Settings(trees=0, new_weight=0.5, steps=500)
-    fitted = fit_order([past], NAMES, settings)
+    fitted = fit_order([past], NAMES, (), settings)
     mean, scale = np.array(fitted.mean), np.array(fitted.scale)
 
     def loss(weights: np.ndarray) -> float:
@@ -123,7 +123,7 @@ def test_max_rows_draws_whole_users(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_night_without_purchases_is_refused() -> None:
     past = night(5)
     with pytest.raises(ValueError, match="nothing to learn from"):
-        fit_order([Night(past.user, past.features, past.label & False)], NAMES, SETTINGS)
+        fit_order([Night(past.user, past.features, past.label & False)], NAMES, (), SETTINGS)
 
 
 def test_calibration_error_in_plain_numbers() -> None:

@@ -24,6 +24,9 @@ DAY = (RUN_DATE - dt.date(1970, 1, 1)).days + 1
 ITEMS = [f"i{number:02}" for number in range(20)]
 
 
+GENERATORS = tuple(name for name in candidates.GENERATORS if name != "trend")
+
+
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
     """A model folder whose ranker was fitted on noise: any trees will do."""
@@ -33,7 +36,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
     table = draw.normal(size=(4000, len(candidates.FEATURES))).astype(np.float32)
     bought = table[:, 0] + draw.normal(size=4000) > 1
     night = ranker.Night(np.repeat(np.arange(100), 40), table, bought)
-    fitted = ranker.fit([night], [night], tuple(candidates.FEATURES), ranker.Settings(trees=5))
+    fitted = ranker.fit([night], [night], tuple(candidates.FEATURES), GENERATORS, ranker.Settings(trees=5))
     for name in (encoder.CONFIG, encoder.TOKENIZER):
         (folder / name).write_text("{}")
     (folder / encoder.WEIGHTS).write_bytes(b"none needed")
@@ -83,7 +86,7 @@ def test_blocks_on_executors_equal_the_plain_functions_on_everybody(
     known = scoring.catalogue(items.join(vectors.select("item_id", "vector"), "item_id", "left").toPandas())
     interactions = from_frame(lines, known.items)
     state = scoring.fit_state(interactions, known, DAY)
-    pairs, table = scoring.propose(interactions, state, DAY)
+    pairs, table = scoring.propose(interactions, state, DAY, GENERATORS)
     score = np.round(ranker.score(scoring.read_ranker(model.folder), table), 9)
     own = table[:, list(candidates.FEATURES).index("is_own")] > 0
     ranked: dict[str, list[tuple[float, str, bool]]] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,9 +10,10 @@ import pandas as pd
 import pytest
 from pyspark.sql import SparkSession
 
-from jobs.shop import PastNight, Shop
-from jobs.train_model import compare, incumbent
-from schemas import ops
+from jobs.conf import ConfError
+from jobs.shop import PastNight, Shop, date_of
+from jobs.train_model import compare, incumbent, train_model
+from schemas import ops, silver
 from tests.conftest import Rows
 from udfs import candidates, ranker, scoring
 from udfs.interactions import Interactions, from_frame
@@ -57,7 +59,7 @@ def of(weight: float) -> ranker.Ranker:
     weights = np.zeros(2 * len(NAMES))
     weights[[PLACE, len(NAMES) + PLACE]] = weight
     plain = (0.0,) * len(NAMES), (1.0,) * len(NAMES)
-    return ranker.Ranker(NAMES, *plain, tuple(weights.tolist()), "", "")
+    return ranker.Ranker(NAMES, *plain, tuple(weights.tolist()), "", "", candidates.GENERATORS)
 
 
 def test_the_first_ranker_is_promoted_and_its_figures_are_kept() -> None:
@@ -88,13 +90,21 @@ def test_the_ranker_in_use_is_the_newest_promoted_one_that_reads_todays_features
                     {"model_version": version, "promoted": promoted, "ranker": text, "metrics": {}}
                     for version, promoted, text in told
                 ),
-            )
+            ),
+            of(1.0).generators,
         )
 
     assert registered() is None
     assert registered(("m1", False, of(1.0).to_json())) is None
     assert registered(("m1", True, of(1.0).to_json()), ("m2", True, of(2.0).to_json())) == of(2.0)
     assert registered(("m1", True, '{"kind": "logistic_regression"}')) is None
+    assert registered(("m1", True, replace(of(1.0), generators=("own",)).to_json())) is None
+
+
+def test_an_unknown_generator_cannot_be_left_out(spark: SparkSession, rows: Rows) -> None:
+    nothing = rows(silver.EVENTS), rows(silver.ITEMS), rows(ops.MODELS)
+    with pytest.raises(ConfError, match="leave_out: 'own' is none of knn"):
+        train_model(*nothing, run_date=date_of(DAY), publish_model=str, leave_out="next, own")
 
 
 def test_items_of_one_text_are_one_to_the_encoder() -> None:

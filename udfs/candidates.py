@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
@@ -43,9 +44,9 @@ PRIOR_GAPS = 2.0  # how many of an item's usual gaps stand beside the user's own
 class Candidates:
     """One row is one pair, by (user, item); users without known purchases have none.
 
-    user, item: codes; row: the item's row in ItemModels; scores: [rows, GENERATORS], NaN where a generator needs
-    vectors that were not given; reason: code of the own item whose neighbour this one is most, -1 where none;
-    carried: that own item's share of the sum; carriers: how many own items are neighbours.
+    user, item: codes; row: the item's row in ItemModels; scores: [rows, GENERATORS], NaN where a generator was
+    not asked for or needs vectors that were not given; reason: code of the own item whose neighbour this one is most,
+    -1 where none; carried: that own item's share of the sum; carriers: how many own items are neighbours.
     """
 
     user: Codes
@@ -69,9 +70,10 @@ def propose(
     *,
     user_vectors: Floats | None = None,
     item_vectors: Floats | None = None,
+    generators: Collection[str] = GENERATORS,
     per_source: dict[str, int] | None = None,
 ) -> Candidates:
-    """The union of all generators for the users of `history`, from their purchases before `day`.
+    """The union of these generators for the users of `history`, from their purchases before `day`.
 
     user_vectors: [all users, dims] by user code; item_vectors: [all items, dims] by item code, a zero row where an
     item has none. A user's rows depend on that user's purchases and on the models only.
@@ -109,6 +111,7 @@ def propose(
             assert vectors is not None
             scores["bert"] = (user_vectors[users[block]] @ vectors.T).astype(np.float32)
             scores["fresh"] = np.where(fresh, scores["bert"], np.float32(-np.inf))
+        scores = {name: score for name, score in scores.items() if name in generators}
         parts.append(_block(scores, limits, weight.toarray(), models, users[block]))
     if not parts:  # nobody with a history
         none = np.empty(0, np.int32)
@@ -241,7 +244,7 @@ FEATURES: Final[dict[str, str]] = {
     **{f"own_popular_{b}": f"own_score + 0.{b:02} popular_score" for b in OWN_BLENDS},
     **{f"als_popular_{b}": f"als_score + 0.{b:02} popular_score" for b in ALS_BLENDS},
     "knn_log": "log of knn_score + 0.01",
-    "next_log": "log of next_score + 0.001",
+    "next_log": "log of next_score + 0.01",
     "own_rate_log": "log of own_rate + 0.01",
     "own_quantity": "log of 1 + the user's mean units of it a day",
     "own_last": "days since the user bought it last",
@@ -343,7 +346,7 @@ def _blends(columns: Columns) -> Columns:
     blends |= {f"als_popular_{b}": columns["als_score"] + b / 100 * popular for b in ALS_BLENDS}
     blends |= {f"own_log_{h}": np.log(columns[f"own_decay_{h}"] + 0.02) for h in HALF_LIVES}
     blends["knn_log"] = np.log(columns["knn_score"] + 0.01)
-    blends["next_log"] = np.log(columns["next_score"] + 0.001)
+    blends["next_log"] = np.log(columns["next_score"] + 0.01)
     blends["own_rate_log"] = np.log(np.nan_to_num(columns["own_rate"]) + 0.01)
     return blends
 

@@ -238,7 +238,8 @@ def _turned_to(days: Interactions, items: Codes, day: int, settings: FitSettings
     """For each item the `next_neighbours` items whose buyers turn to it most: rows and similarities, best first.
 
     similarity of y for the buyers of x = sum over users of x_u y_u / n_u, over |x| |y|: x_u is 1 if the user bought x,
-    y_u is what the user's purchases of y still weigh (at most 1), n_u the user's items, |x| the root of the sum of
+    y_u is what the user's purchases of y still weigh (at most 1) over what they weigh on average in the shop, so that
+    a busy season does not raise every similarity; n_u is the number of the user's items, |x| the root of the sum of
     x_u / n_u. Who buys few things says more by each. An item with one buyer says nothing to others and has no weight.
     """
     ever = days.matrix()[:, items].tocsr()
@@ -248,6 +249,7 @@ def _turned_to(days: Interactions, items: Codes, day: int, settings: FitSettings
     lately = days.within(day - settings.alive_days, day)
     turned = lately.matrix(decay(day - lately.day, settings.next_half_life))[:, items].tocsr()
     turned.data = np.minimum(turned.data, 1)
+    turned.data /= max(float(turned.sum()) / max(ever.nnz, 1), 1e-9)
     per_user = sp.diags(1 / np.maximum(np.diff(ever.indptr), 1).astype(np.float32))
     length = np.sqrt(np.asarray((per_user @ ever).sum(axis=0)).ravel())
     shared = np.bincount(ever.indices, minlength=len(items)) > 1

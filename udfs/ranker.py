@@ -52,7 +52,7 @@ class Settings:
     new_weight: float = 1.0  # of each user's list of new items beside the list of all
     ridge: float = 3e-3
     steps: int = 80  # of the linear fit
-    max_rows: int = 600_000  # whole users are drawn beyond it
+    max_rows: int = 1_200_000  # whole users are drawn beyond it
     calibration_trees: int = 60
     threads: int = 1
 
@@ -67,6 +67,7 @@ class Ranker:
     weights: tuple[float, ...]  # of the standardised features: for own items, then for new ones
     trees: str  # LightGBM's text; "" before training
     calibration: str
+    generators: tuple[str, ...]  # what proposes the candidates that it ranks
 
     def to_json(self) -> str:
         """All of it as one JSON object."""
@@ -79,7 +80,7 @@ def from_json(text: str) -> Ranker:
     expected = set(Ranker.__dataclass_fields__)
     if set(values) != expected:
         raise ValueError(f"a ranker has {sorted(expected)}; found {sorted(values)}: train it again")
-    values |= {key: tuple(values[key]) for key in ("names", "mean", "scale", "weights")}
+    values |= {key: tuple(values[key]) for key in ("names", "mean", "scale", "weights", "generators")}
     return Ranker(**values)
 
 
@@ -93,17 +94,23 @@ class _Lists(NamedTuple):
 
 
 def fit(
-    nights: Sequence[Night], calibration: Sequence[Night], names: Sequence[str], settings: Settings | None = None
+    nights: Sequence[Night],
+    calibration: Sequence[Night],
+    names: Sequence[str],
+    generators: Sequence[str],
+    settings: Settings | None = None,
 ) -> Ranker:
     """A ranker of `nights` (only users who bought something teach it), calibrated on later nights it never saw.
 
     The horizons of the two must not overlap. `calibration` must hold every user with a history, also those who buy
     nothing: the score is a probability for all of them.
     """
-    return calibrate(fit_order(nights, names, settings), calibration, settings)
+    return calibrate(fit_order(nights, names, generators, settings), calibration, settings)
 
 
-def fit_order(nights: Sequence[Night], names: Sequence[str], settings: Settings | None = None) -> Ranker:
+def fit_order(
+    nights: Sequence[Night], names: Sequence[str], generators: Sequence[str], settings: Settings | None = None
+) -> Ranker:
     """The ranker before calibration: it orders a user's items, its scores mean nothing across users."""
     settings = settings or Settings()
     user, features, label = _buyers(nights, settings)
@@ -143,7 +150,7 @@ def fit_order(nights: Sequence[Night], names: Sequence[str], settings: Settings 
         )
         trees = str(lgb.train(params, data, settings.trees).model_to_string())
     plain = [tuple(float(number) for number in column) for column in (mean, scale, weights)]
-    return Ranker(tuple(names), plain[0], plain[1], plain[2], trees, "")
+    return Ranker(tuple(names), plain[0], plain[1], plain[2], trees, "", tuple(generators))
 
 
 def raw_score(ranker: Ranker, features: Floats) -> Doubles:

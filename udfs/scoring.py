@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -119,7 +120,9 @@ def fit_state(
     return State(known, models)
 
 
-def propose(history: Interactions, state: State, day: int) -> tuple[candidates.Candidates, Floats]:
+def propose(
+    history: Interactions, state: State, day: int, generators: Collection[str] = candidates.GENERATORS
+) -> tuple[candidates.Candidates, Floats]:
     """Candidates of the users of `history` and their features [candidates, FEATURES]."""
     vectors = state.catalogue.item_vectors()
     with_vectors = vectors.shape[1] > 0
@@ -129,6 +132,7 @@ def propose(history: Interactions, state: State, day: int) -> tuple[candidates.C
         day,
         user_vectors=user_vectors(history, vectors, day) if with_vectors else None,
         item_vectors=vectors if with_vectors else None,
+        generators=generators,
     )
     return pairs, candidates.features(pairs, history, state.models, day)
 
@@ -170,8 +174,9 @@ def score_users(lines: pd.DataFrame, state: State, folder: str, day: int, keep: 
     lines: user_id, item_id, event_date, basket_id, quantity of whole users. Columns: SCORED.
     """
     history = from_frame(lines, state.catalogue.items)
-    pairs, table = propose(history, state, day)
-    score = np.round(ranker.score(read_ranker(folder), table), 9)
+    fitted = read_ranker(folder)
+    pairs, table = propose(history, state, day, fitted.generators)
+    score = np.round(ranker.score(fitted, table), 9)
     order, place = best_first(pairs.user, pairs.item, score)
     kept, new = place < keep, table[order, list(candidates.FEATURES).index("is_own")] == 0
     kept[new] |= _places(pairs.user[order][new]) < keep_new
