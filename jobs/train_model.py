@@ -82,7 +82,7 @@ def train_model(
         if newest_steps:
             progress.say("encoder to serve: goes on up to the night")
             again = replace(settings, max_steps=newest_steps, refit_steps=newest_steps)
-            fit_encoder(shop, day, earlier, served, again, learn_steps, seed + 1)
+            fit_encoder(shop, day, earlier, served, again, learn_steps, seed + 1, untuned=encoder.base_folder())
         else:
             shutil.copytree(earlier, served)
         (served / scoring.RANKER).write_text(fitted.to_json(), encoding="utf-8")
@@ -132,11 +132,19 @@ def train_model(
 
 
 def fit_encoder(
-    shop: Shop, day: int, base: Path, output: Path, settings: tower.TowerSettings, learn_steps: int, seed: int
+    shop: Shop,
+    day: int,
+    base: Path,
+    output: Path,
+    settings: tower.TowerSettings,
+    learn_steps: int,
+    seed: int,
+    untuned: Path | None = None,
 ) -> tower.TowerReport:
     """An item tower of the purchases before `day`, written to `output`.
 
-    `learn_steps` bounds the steps in which the vectors that BERT imitates are learned.
+    `learn_steps` bounds the steps in which the vectors that BERT imitates are learned; `untuned` are the weights before
+    any tuning, where `base` has some.
     """
     import torch
 
@@ -151,7 +159,9 @@ def fit_encoder(
         refit_epochs=min(settings.refit_epochs, epochs / 2),
         adapter_epochs=min(settings.adapter_epochs, epochs),
     )
-    return tower.train_tower(texts, lines, day, base, output, settings=bounded, seed=seed, log=progress.say)
+    return tower.train_tower(
+        texts, lines, day, base, output, settings=bounded, seed=seed, log=progress.say, untuned=untuned
+    )
 
 
 def incumbent(models: DataFrame) -> ranker.Ranker | None:

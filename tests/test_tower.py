@@ -67,7 +67,7 @@ def shop() -> Interactions:
 
 def run(base: Path, output: Path, **changes: object) -> tuple[tower.TowerReport, list[str]]:
     lines: list[str] = []
-    known = {name: changes.pop(name) for name in ("seed", "checkpoint") if name in changes}
+    known = {name: changes.pop(name) for name in ("seed", "checkpoint", "untuned") if name in changes}
     settings = replace(SETTINGS, **changes)  # type: ignore[arg-type]
     world = shop()
     texts = [TEXTS[item] for item in world.items]
@@ -167,10 +167,45 @@ def test_training_finds_the_rule_and_writes_a_folder_that_loads(tiny: Path, tmp_
         "adapter.safetensors",
         "config.json",
         "encoder.json",
+        "frozen_adapter.safetensors",
         "manifest.json",
         "model.safetensors",
         "tokenizer.json",
     ]
+
+
+def frozen_vectors(folder: Path, base: Path) -> np.ndarray:
+    """The shop's texts as the base reads them, through the frozen adapter of a model folder."""
+    adapter = enc.read_adapter(folder, enc.FROZEN_ADAPTER)
+    assert adapter is not None
+    return adapter(enc.load_encoder(base).encode([TEXTS[item] for item in shop().items], 32))
+
+
+def test_the_frozen_adapter_gives_the_figures_of_the_frozen_map_back(tiny: Path, tmp_path: Path) -> None:
+    report, _ = run(tiny, tmp_path / "model", refit_steps=0, max_steps=2)
+    found = tower.Checks(shop(), DAY - 28).measure(
+        frozen_vectors(tmp_path / "model", tiny), Pooling(), report.frozen_scale
+    )
+    expected = (report.frozen.ndcg, report.frozen.ndcg_with_popularity, report.frozen_popularity)
+    assert found == pytest.approx(expected, abs=1e-3)  # the adapter maps in float64
+
+
+def test_the_frozen_adapter_is_learned_over_untuned_weights_on_the_days_of_the_tower(
+    tiny: Path, tmp_path: Path
+) -> None:
+    few = {"max_steps": 2, "evaluate_every": 2, "refit_steps": 1}
+    run(tiny, tmp_path / "first", **few)
+    run(tmp_path / "first", tmp_path / "second", untuned=tiny, **few)
+    world = shop()
+    base = enc.load_encoder(tiny).encode([TEXTS[item] for item in world.items], 32)
+    centred = base - base.mean(axis=0)
+    centred /= np.linalg.norm(centred, axis=1, keepdims=True)
+    examples, expected = Examples(world, DAY, Pooling()), None
+    for epochs in (SETTINGS.adapter_epochs, SETTINGS.epochs):
+        expected = copurchase.learn_vectors(examples, centred, epochs=epochs, seed=7, residuals=False, start=expected)
+    assert expected is not None
+    for folder in ("first", "second"):
+        np.testing.assert_allclose(frozen_vectors(tmp_path / folder, tiny), expected.vectors, atol=1e-5)
 
 
 def test_a_resumed_run_equals_an_uninterrupted_one(tiny: Path, tmp_path: Path) -> None:

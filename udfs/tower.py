@@ -75,9 +75,12 @@ class TowerPoint:
 
 @dataclass(frozen=True)
 class TowerReport:
-    """One training run; `frozen` is the same adapter over the base's weights, `learned` the vectors BERT imitates.
+    """One training run; `frozen` is an adapter alone over the base's weights, `learned` the vectors BERT imitates.
 
-    Serve scale x cosine + popularity x recent_buyers.
+    Both had the same passes over the same examples.
+
+    Serve scale x cosine + popularity x recent_buyers; frozen_scale and frozen_popularity are what goes best with
+    `frozen`.
     """
 
     steps: int
@@ -89,6 +92,8 @@ class TowerReport:
     best: TowerPoint
     scale: float
     popularity: float
+    frozen_scale: float
+    frozen_popularity: float
     curve: tuple[TowerPoint, ...]
 
 
@@ -103,12 +108,15 @@ def train_tower(
     seed: int = 7,
     log: Callable[[str], None],
     checkpoint: Path | None = None,
+    untuned: Path | None = None,
 ) -> TowerReport:
     """The report of one run; the model folder at `output` holds the weights, adapter and settings of the tower.
 
     texts: one per interactions.items. The 28 days before `day` first choose the step to stop at, then are
     learned too (refit_steps; 0: no refit). checkpoint: a safetensors file, written at each evaluation; a run
-    that finds it goes on from there. Raises FileExistsError if `output` is there already.
+    that finds it goes on from there. Beside the tower's own adapter lies the one learned over the weights of
+    `untuned` (default: `base`, which may be tuned already), frozen, from the same texts and days. Raises
+    FileExistsError if `output` is there already.
     """
     settings = settings or TowerSettings()
     started = time.perf_counter()
@@ -117,24 +125,27 @@ def train_tower(
     if len(texts) != len(interactions.items):
         raise ValueError(f"{len(texts)} texts for {len(interactions.items)} items")
     tower = _Tower(texts, base, settings)
-    zero_shot = tower.texts()
+    zero_shot, centre = _centred(tower.base_vectors())
     cut = day - HORIZON_DAYS
     examples = Examples(interactions, cut, settings.pooling)
     checks = Checks(interactions.before(day), cut)
     linear = learn_vectors(examples, zero_shot, epochs=settings.adapter_epochs, seed=seed, residuals=False)
-    tower.set_adapter(linear.weight)
+    tower.set_adapter(_after_centring(linear, centre))
+    frozen_map = learn_vectors(examples, zero_shot, epochs=settings.epochs, seed=seed, start=linear, residuals=False)
     learned = learn_vectors(examples, zero_shot, epochs=settings.epochs, seed=seed, start=linear)
 
     def point(vectors: Floats, step: int, loss: float = float("nan")) -> TowerPoint:
         alone, blended, _ = checks.measure(vectors, settings.pooling, learned.scale)
         return TowerPoint(step, loss, alone, blended)
 
-    vectors = tower.encode()
-    frozen, ceiling = point(vectors, 0), point(learned.vectors, 0)
+    vectors, frozen_scale = tower.encode(), frozen_map.scale
+    alone, blended, frozen_popularity = checks.measure(frozen_map.vectors, settings.pooling, frozen_scale)
+    frozen, ceiling = TowerPoint(0, float("nan"), alone, blended), point(learned.vectors, 0)
     run = _Run(tower, vectors, learned, examples, seed, log)
     log(f"frozen: NDCG@10 {frozen.ndcg:.4f}, with popularity {frozen.ndcg_with_popularity:.4f}")
     log(f"learned: NDCG@10 {ceiling.ndcg:.4f}, with popularity {ceiling.ndcg_with_popularity:.4f}")
-    best, best_state, curve, stale, step = frozen, tower.state(), [frozen], 0, 0
+    best = point(vectors, 0)
+    best_state, curve, stale, step = tower.state(), [best], 0, 0
     state = _read(checkpoint)
     if state is not None:
         curve = [TowerPoint(**row) for row in state.note["curve"]]
@@ -163,14 +174,49 @@ def train_tower(
         run = _Run(tower, vectors, again, examples, seed + 1, log)
         loss = run.steps(0, settings.refit_steps, settings.refit_steps)
         log(f"refit on all days before the cut: loss {loss:.3f}")
+    if untuned is not None:
+        zero_shot, centre = _centred(encoder.load_encoder(untuned).encode(tower.texts, settings.max_item_tokens))
+    if untuned is not None or settings.refit_steps:
+        linear = learn_vectors(examples, zero_shot, epochs=settings.adapter_epochs, seed=seed, residuals=False)
+        frozen_map = learn_vectors(
+            examples, zero_shot, epochs=settings.epochs, seed=seed, start=linear, residuals=False
+        )
     names = encoder.Settings(output.name, tower.dims, max_item_tokens=settings.max_item_tokens)
-    write_model(tower.model.state_dict(), base, output, names, tower.adapter_tensors())
+    write_model(
+        tower.model.state_dict(), base, output, names, tower.adapter_tensors(), _after_centring(frozen_map, centre)
+    )
     if checkpoint is not None:
         checkpoint.unlink(missing_ok=True)
     seconds = time.perf_counter() - started
     return TowerReport(
-        step, best.step, len(examples), seconds, frozen, ceiling, best, learned.scale, popularity, tuple(curve)
+        steps=step,
+        best_step=best.step,
+        examples=len(examples),
+        seconds=seconds,
+        frozen=frozen,
+        learned=ceiling,
+        best=best,
+        scale=learned.scale,
+        popularity=popularity,
+        frozen_scale=frozen_scale,
+        frozen_popularity=frozen_popularity,
+        curve=tuple(curve),
     )
+
+
+def _centred(vectors: Floats) -> tuple[Floats, Floats]:
+    """The vectors less their mean, unit rows [items, dims], and the mean [dims]."""
+    centre = vectors.mean(axis=0)
+    centred = vectors - centre
+    lengths = np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-12)
+    return np.asarray(centred / lengths, np.float32), centre
+
+
+def _after_centring(learned: Learned, centre: Floats) -> dict[str, Any]:
+    """The map of centred vectors as an adapter's tensors: the bias takes the mean off."""
+    import torch
+
+    return {"weight": torch.from_numpy(learned.weight), "bias": torch.from_numpy(-learned.weight @ centre)}
 
 
 class _Tower:
@@ -180,8 +226,8 @@ class _Tower:
         import torch
 
         self.model, self.tokenizer, found = encoder.read_model(base)
-        self.settings, self.dims, self.texts_ = settings, found.dims, list(texts)
-        self.ids = encoder.token_ids(self.tokenizer, self.texts_, settings.max_item_tokens)
+        self.settings, self.dims, self.texts = settings, found.dims, list(texts)
+        self.ids = encoder.token_ids(self.tokenizer, self.texts, settings.max_item_tokens)
         self.adapter = torch.nn.Linear(self.dims, self.dims)
         self.top = self.model.encoder.layer[settings.frozen_layers :]
         precision = encoder.serving_dtype(torch.device("cpu"), "auto")
@@ -199,25 +245,17 @@ class _Tower:
                 for row, values in zip(rows, hidden.to(torch.float16), strict=True):
                     self.hidden[row] = values
 
-    def texts(self) -> Floats:
-        """The base's own vectors of the texts, centred, unit rows [items, dims]."""
-        vectors = encoder.Encoder(deepcopy(self.model), self.tokenizer, self._names()).encode(
-            self.texts_, self.settings.max_item_tokens
-        )
-        self.centre = vectors.mean(axis=0)
-        centred = vectors - self.centre
-        return np.asarray(centred / np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-12), np.float32)
+    def base_vectors(self) -> Floats:
+        """The texts' vectors without the adapter, unit rows [items, dims]."""
+        plain = encoder.Encoder(deepcopy(self.model), self.tokenizer, self._names())
+        return plain.encode(self.texts, self.settings.max_item_tokens)
 
     def _names(self) -> encoder.Settings:
         return encoder.Settings("tower", self.dims)
 
-    def set_adapter(self, weight: Floats) -> None:
-        """Start from this map of centred texts."""
-        import torch
-
-        with torch.no_grad():
-            self.adapter.weight.copy_(torch.from_numpy(weight))
-            self.adapter.bias.copy_(torch.from_numpy(-weight @ self.centre))
+    def set_adapter(self, tensors: dict[str, Any]) -> None:
+        """Start from this map."""
+        self.adapter.load_state_dict(tensors)
 
     def adapter_tensors(self) -> dict[str, Any]:
         """As the model folder holds them."""
@@ -227,7 +265,7 @@ class _Tower:
         """Every item's vector in serving precision, unit rows [items, dims]."""
         adapter = encoder.Adapter(**{name: tensor.numpy().copy() for name, tensor in self.adapter_tensors().items()})
         served = encoder.Encoder(deepcopy(self.model), self.tokenizer, self._names(), adapter=adapter)
-        return served.encode(self.texts_, self.settings.max_item_tokens)
+        return served.encode(self.texts, self.settings.max_item_tokens)
 
     def forward(self, rows: npt.NDArray[np.int64]) -> Any:
         """The vectors of these items, unit rows, with gradients."""
