@@ -17,6 +17,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from jobs import launch, progress, runtime
+from jobs.conf import ConfError
 from jobs.shop import PastNight, Shop, collect, date_of, day_number
 from schemas import ops
 from schemas.derive import plain_ddl
@@ -36,6 +37,8 @@ def train_model(
     run_date: dt.date,
     publish_model: Callable[[Path], str],
     max_users: int = 20_000,
+    encoder_method: tower.Method = "full",
+    lora_rank: int = 8,
     encoder_steps: int = 240,
     refit_steps: int = 120,
     newest_steps: int = 60,
@@ -54,7 +57,11 @@ def train_model(
     none of this has seen, calibrates the ranker's scores and decides whether it is promoted over the ranker in use.
     The ranker that is served then learns from that night too, and the encoder, in `newest_steps`, up to run_date (0:
     it is served as it is). At most `max_users` users are looked at, on the driver.
+
+    `encoder_method`: what of BERT learns, all of its upper layers or low-rank matrices in them (LoRA, `lora_rank`).
     """
+    if lora_rank < 1:
+        raise ConfError(f"[jobs.train_model] lora_rank: must be at least 1, not {lora_rank}")
     shop = collect(events, items, max_users)
     day = day_number(run_date) + 1
     calibration, newest = day - HORIZON_DAYS, day - 2 * HORIZON_DAYS
@@ -65,7 +72,13 @@ def train_model(
             f"silver.events has too few purchases to train on: some by known users before "
             f"{date_of(first - HORIZON_DAYS)} are needed for a model as of {run_date}"
         )
-    settings = tower.TowerSettings(max_steps=encoder_steps, refit_steps=refit_steps, evaluate_every=evaluate_every)
+    settings = tower.TowerSettings(
+        max_steps=encoder_steps,
+        refit_steps=refit_steps,
+        evaluate_every=evaluate_every,
+        method=encoder_method,
+        lora_rank=lora_rank,
+    )
     with tempfile.TemporaryDirectory(prefix="nightshelf-") as scratch:
         earlier, served = Path(scratch) / "earlier", Path(scratch) / "served"
         progress.say(f"encoder for the ranker's past nights: purchases before {date_of(first)}")

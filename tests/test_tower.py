@@ -2,6 +2,8 @@
 
 import math
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from transformers.models.bert.configuration_bert import BertConfig
 from transformers.models.bert.modeling_bert import BertModel
 
+from tests.tiny_shop import REPO
 from udfs import copurchase, tower
 from udfs import encoder as enc
 from udfs.copurchase import Examples, Pooling, next_purchase_loss, recent_buyers, user_vectors
@@ -236,6 +239,42 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_others(tiny: Path
     a, b, c = (load_file(tmp_path / name / "model.safetensors") for name in "abc")
     assert all(torch.equal(a[name], b[name]) for name in a)
     assert not all(torch.equal(a[name], c[name]) for name in a)
+
+
+def test_lora_moves_query_and_value_of_the_upper_layers_alone_and_leaves_plain_weights(
+    tiny: Path, tmp_path: Path
+) -> None:
+    report, _ = run(tiny, tmp_path / "model", method="lora", lora_rank=3, frozen_layers=1, refit_steps=2)
+    before, after = (load_file(folder / "model.safetensors") for folder in (tiny, tmp_path / "model"))
+    assert {name: value.shape for name, value in before.items()} == {name: value.shape for name, value in after.items()}
+    moved = {name for name in before if not torch.equal(before[name], after[name])}
+    assert moved == {f"encoder.layer.1.attention.self.{part}.weight" for part in ("query", "value")}
+    for name in moved:
+        assert torch.linalg.matrix_rank((after[name] - before[name]).double(), rtol=1e-4) == 3
+    assert report.best_step > 0
+
+
+def test_what_was_measured_with_lora_is_what_is_served(tiny: Path, tmp_path: Path) -> None:
+    report, _ = run(tiny, tmp_path / "model", method="lora", refit_steps=0)
+    texts = [TEXTS[item] for item in shop().items]
+    served = enc.load_encoder(tmp_path / "model").encode(texts, 32)
+    found = tower.Checks(shop(), DAY - 28).measure(served, Pooling(), report.scale)
+    assert found[:2] == (report.best.ndcg, report.best.ndcg_with_popularity)
+
+
+def test_peft_is_imported_for_lora_alone() -> None:
+    code = "import sys, udfs.tower, udfs.lora; print('peft' in sys.modules)"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=REPO)
+    assert out.stdout.strip() == "False"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [({"method": "qlora"}, "method is 'qlora'; it must be one of full, lora"), ({"lora_rank": 0}, "at least 1")],
+)
+def test_settings_that_make_no_sense_are_refused(changes: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        replace(SETTINGS, **changes)  # type: ignore[arg-type]
 
 
 def test_what_cannot_be_trained_is_refused(tiny: Path, tmp_path: Path) -> None:

@@ -16,12 +16,12 @@ from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 
-from udfs import encoder, metrics
+from udfs import encoder, lora, metrics
 from udfs.copurchase import (
     Examples,
     Learned,
@@ -35,6 +35,8 @@ from udfs.copurchase import (
 from udfs.horizon import HORIZON_DAYS
 from udfs.interactions import Floats, Interactions
 from udfs.model_folder import write_model
+
+Method = Literal["full", "lora"]
 
 POPULARITY_WEIGHTS = (0.5, 0.7, 1.0, 1.4, 2.0, 2.8)
 TRUST_PURCHASES = 5.0  # an item's learned vector is believed n / (n + this)
@@ -60,7 +62,21 @@ class TowerSettings:
     evaluate_every: int = 40
     patience: int = 2
     max_item_tokens: int = 32
+    method: Method = "full"  # what of the layers above the frozen ones learns: all, or low-rank matrices beside them
+    lora_rank: int = 8
+    lora_rate: float = 1e-2
     pooling: Pooling = field(default_factory=Pooling)
+
+    def __post_init__(self) -> None:
+        if self.method not in get_args(Method):
+            raise ValueError(f"method is {self.method!r}; it must be one of {', '.join(get_args(Method))}")
+        if self.lora_rank < 1:
+            raise ValueError(f"lora_rank is {self.lora_rank}; it must be at least 1")
+
+    @property
+    def top_rate(self) -> float:
+        """The learning rate of what learns within BERT."""
+        return self.lora_rate if self.method == "lora" else self.learning_rate
 
 
 @dataclass(frozen=True)
@@ -124,7 +140,7 @@ def train_tower(
         raise FileExistsError(f"{output} is there already; a model is written once, under a name of its own")
     if len(texts) != len(interactions.items):
         raise ValueError(f"{len(texts)} texts for {len(interactions.items)} items")
-    tower = _Tower(texts, base, settings)
+    tower = _Tower(texts, base, settings, seed)
     zero_shot, centre = _centred(tower.base_vectors())
     cut = day - HORIZON_DAYS
     examples = Examples(interactions, cut, settings.pooling)
@@ -183,7 +199,12 @@ def train_tower(
         )
     names = encoder.Settings(output.name, tower.dims, max_item_tokens=settings.max_item_tokens)
     write_model(
-        tower.model.state_dict(), base, output, names, tower.adapter_tensors(), _after_centring(frozen_map, centre)
+        tower.plain_model().state_dict(),
+        base,
+        output,
+        names,
+        tower.adapter_tensors(),
+        _after_centring(frozen_map, centre),
     )
     if checkpoint is not None:
         checkpoint.unlink(missing_ok=True)
@@ -222,7 +243,7 @@ def _after_centring(learned: Learned, centre: Floats) -> dict[str, Any]:
 class _Tower:
     """BERT whose lower layers' output is kept, its adapter, and the catalogue's texts."""
 
-    def __init__(self, texts: Sequence[str], base: Path, settings: TowerSettings) -> None:
+    def __init__(self, texts: Sequence[str], base: Path, settings: TowerSettings, seed: int) -> None:
         import torch
 
         self.model, self.tokenizer, found = encoder.read_model(base)
@@ -230,6 +251,9 @@ class _Tower:
         self.ids = encoder.token_ids(self.tokenizer, self.texts, settings.max_item_tokens)
         self.adapter = torch.nn.Linear(self.dims, self.dims)
         self.top = self.model.encoder.layer[settings.frozen_layers :]
+        self.with_lora: Any = None
+        if settings.method == "lora":
+            self.with_lora = lora.with_lora(self.model, settings.frozen_layers, settings.lora_rank, seed)
         precision = encoder.serving_dtype(torch.device("cpu"), "auto")
         self._autocast: dict[str, Any] = {
             "device_type": "cpu",
@@ -247,8 +271,12 @@ class _Tower:
 
     def base_vectors(self) -> Floats:
         """The texts' vectors without the adapter, unit rows [items, dims]."""
-        plain = encoder.Encoder(deepcopy(self.model), self.tokenizer, self._names())
+        plain = encoder.Encoder(self.plain_model(), self.tokenizer, self._names())
         return plain.encode(self.texts, self.settings.max_item_tokens)
+
+    def plain_model(self) -> Any:
+        """A copy of the BertModel as it is served, with what has been learned in its weights."""
+        return lora.merged(self.with_lora) if self.with_lora else deepcopy(self.model)
 
     def _names(self) -> encoder.Settings:
         return encoder.Settings("tower", self.dims)
@@ -264,7 +292,7 @@ class _Tower:
     def encode(self) -> Floats:
         """Every item's vector in serving precision, unit rows [items, dims]."""
         adapter = encoder.Adapter(**{name: tensor.numpy().copy() for name, tensor in self.adapter_tensors().items()})
-        served = encoder.Encoder(deepcopy(self.model), self.tokenizer, self._names(), adapter=adapter)
+        served = encoder.Encoder(self.plain_model(), self.tokenizer, self._names(), adapter=adapter)
         return served.encode(self.texts, self.settings.max_item_tokens)
 
     def forward(self, rows: npt.NDArray[np.int64]) -> Any:
@@ -285,7 +313,7 @@ class _Tower:
 
     def trained(self) -> dict[str, Any]:
         """The parameters that learn, by name."""
-        named = {f"top.{name}": value for name, value in self.top.named_parameters()}
+        named = {f"top.{name}": value for name, value in self.top.named_parameters() if value.requires_grad}
         return named | {f"adapter.{name}": value for name, value in self.adapter.named_parameters()}
 
     def state(self) -> dict[str, Any]:
@@ -325,7 +353,7 @@ class _Run:
         knobs, trained = tower.settings, tower.trained()
         self.optimizer = torch.optim.AdamW(
             [
-                {"params": [trained[n] for n in trained if n.startswith("top.")], "lr": knobs.learning_rate},
+                {"params": [trained[n] for n in trained if n.startswith("top.")], "lr": knobs.top_rate},
                 {"params": [trained[n] for n in trained if n.startswith("adapter.")], "lr": knobs.adapter_rate},
                 {"params": [self.log_scale, self.popularity], "lr": 0.01},
             ],
@@ -359,7 +387,7 @@ class _Run:
             losses.append(loss.item())
             if not np.isfinite(losses[-1]):
                 raise ArithmeticError(
-                    f"loss {losses[-1]} at step {step + 1}: lower learning_rate {knobs.learning_rate}"
+                    f"loss {losses[-1]} at step {step + 1}: set a lower learning rate than {knobs.top_rate}"
                 )
             if (step + 1) % 10 == 0:
                 rate = (time.perf_counter() - started) / (step + 1 - first)
