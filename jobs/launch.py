@@ -28,7 +28,7 @@ from schemas import TABLES
 from udfs.horizon import HORIZON_DAYS
 
 # Parameters that are not knobs: what a job may ask for beside its tables.
-RESERVED = ("run_date", "deployment", "publish_model", "publish_page")
+RESERVED = ("run_date", "deployment", "publish_model", "publish_page", "checkpoints")
 
 
 @dataclass(frozen=True)
@@ -183,6 +183,7 @@ def _publish(
         "deployment": lake.deployment,
         "publish_model": publish_model,
         "publish_page": lake.write_text,
+        "checkpoints": lake.checkpoint_folder(),
     }
     asked = inspect.signature(function).parameters
     made = function(**inputs, **knobs, **{key: value for key, value in reserved.items() if key in asked})

@@ -211,21 +211,33 @@ def test_the_frozen_adapter_is_learned_over_untuned_weights_on_the_days_of_the_t
         np.testing.assert_allclose(frozen_vectors(tmp_path / folder, tiny), expected.vectors, atol=1e-5)
 
 
-def test_a_resumed_run_equals_an_uninterrupted_one(tiny: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("method", ["full", "lora"])
+@pytest.mark.parametrize(
+    ("last_words", "resumed"),
+    [
+        ("step 20/", "resumed after step 12"),
+        ("refit on all days before the cut, step 16", "resumed after step 24 and 12 of the refit"),
+    ],
+    ids=["in its steps", "in its refit"],
+)
+def test_a_resumed_run_equals_an_uninterrupted_one(
+    method: tower.Method, last_words: str, resumed: str, tiny: Path, tmp_path: Path
+) -> None:
     class StoppedError(Exception):
         pass
 
     def stop(line: str) -> None:
-        if line.startswith("step 20/"):
+        if line.startswith(last_words):
             raise StoppedError
 
-    whole, _ = run(tiny, tmp_path / "whole")
+    settings = replace(SETTINGS, method=method, refit_steps=16)
+    whole, _ = run(tiny, tmp_path / "whole", method=method, refit_steps=16)
     world, saved = shop(), tmp_path / "saved.safetensors"
     texts = [TEXTS[item] for item in world.items]
     with pytest.raises(StoppedError):
-        tower.train_tower(texts, world, DAY, tiny, tmp_path / "parts", settings=SETTINGS, log=stop, checkpoint=saved)
-    parts, lines = run(tiny, tmp_path / "parts", checkpoint=saved)
-    assert "resumed after step 12" in lines
+        tower.train_tower(texts, world, DAY, tiny, tmp_path / "parts", settings=settings, log=stop, checkpoint=saved)
+    parts, lines = run(tiny, tmp_path / "parts", checkpoint=saved, method=method, refit_steps=16)
+    assert resumed in lines
     assert parts.curve[1:] == whole.curve[1:]
     assert not saved.exists()
     for name in ("model.safetensors", "adapter.safetensors"):
@@ -241,14 +253,13 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_others(tiny: Path
     assert not all(torch.equal(a[name], c[name]) for name in a)
 
 
-def test_lora_moves_query_and_value_of_the_upper_layers_alone_and_leaves_plain_weights(
-    tiny: Path, tmp_path: Path
-) -> None:
+def test_lora_moves_the_matrices_of_the_upper_layers_alone_and_leaves_plain_weights(tiny: Path, tmp_path: Path) -> None:
     report, _ = run(tiny, tmp_path / "model", method="lora", lora_rank=3, frozen_layers=1, refit_steps=2)
     before, after = (load_file(folder / "model.safetensors") for folder in (tiny, tmp_path / "model"))
     assert {name: value.shape for name, value in before.items()} == {name: value.shape for name, value in after.items()}
     moved = {name for name in before if not torch.equal(before[name], after[name])}
-    assert moved == {f"encoder.layer.1.attention.self.{part}.weight" for part in ("query", "value")}
+    upper = {name for name in before if name.startswith("encoder.layer.1.")}
+    assert moved == {name for name in upper if before[name].ndim == 2}
     for name in moved:
         assert torch.linalg.matrix_rank((after[name] - before[name]).double(), rtol=1e-4) == 3
     assert report.best_step > 0

@@ -10,7 +10,6 @@ The budget is counted in steps: the same seed, data, machine and number of threa
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Sequence
 from copy import deepcopy
@@ -21,6 +20,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
+from udfs import checkpoint as checkpoints
 from udfs import encoder, lora, metrics
 from udfs.copurchase import (
     Examples,
@@ -64,7 +64,7 @@ class TowerSettings:
     max_item_tokens: int = 32
     method: Method = "full"  # what of the layers above the frozen ones learns: all, or low-rank matrices beside them
     lora_rank: int = 8
-    lora_rate: float = 1e-2
+    lora_rate: float = 5e-3
     pooling: Pooling = field(default_factory=Pooling)
 
     def __post_init__(self) -> None:
@@ -103,6 +103,7 @@ class TowerReport:
     best_step: int
     examples: int
     seconds: float
+    step_seconds: float  # a step's mean before the refit; 0 where a resumed run had none left
     frozen: TowerPoint
     learned: TowerPoint
     best: TowerPoint
@@ -111,6 +112,12 @@ class TowerReport:
     frozen_scale: float
     frozen_popularity: float
     curve: tuple[TowerPoint, ...]
+
+    @classmethod
+    def from_dict(cls, told: dict[str, Any]) -> TowerReport:
+        """What asdict() made of a report, as a report."""
+        points = {name: TowerPoint(**told[name]) for name in ("frozen", "learned", "best")}
+        return cls(**{**told, **points, "curve": tuple(TowerPoint(**row) for row in told["curve"])})
 
 
 def train_tower(
@@ -129,10 +136,10 @@ def train_tower(
     """The report of one run; the model folder at `output` holds the weights, adapter and settings of the tower.
 
     texts: one per interactions.items. The 28 days before `day` first choose the step to stop at, then are
-    learned too (refit_steps; 0: no refit). checkpoint: a safetensors file, written at each evaluation; a run
-    that finds it goes on from there. Beside the tower's own adapter lies the one learned over the weights of
-    `untuned` (default: `base`, which may be tuned already), frozen, from the same texts and days. Raises
-    FileExistsError if `output` is there already.
+    learned too (refit_steps; 0: no refit). Beside the tower's own adapter lies the one learned over the weights of
+    `untuned` (default: `base`, which may be tuned already), frozen, from the same texts and days. checkpoint: a
+    safetensors file, written every settings.evaluate_every steps and gone at the end; a run that finds it goes on
+    from there, so it must be of the same arguments. Raises FileExistsError if `output` is there already.
     """
     settings = settings or TowerSettings()
     started = time.perf_counter()
@@ -162,13 +169,20 @@ def train_tower(
     log(f"learned: NDCG@10 {ceiling.ndcg:.4f}, with popularity {ceiling.ndcg_with_popularity:.4f}")
     best = point(vectors, 0)
     best_state, curve, stale, step = tower.state(), [best], 0, 0
-    state = _read(checkpoint)
-    if state is not None:
-        curve = [TowerPoint(**row) for row in state.note["curve"]]
-        best, stale, step = TowerPoint(**state.note["best"]), state.note["stale"], curve[-1].step
-        best_state = state.part("best")
-        run.restore(state)
-        log(f"resumed after step {step}")
+    saved, refitted = checkpoints.read(checkpoint), 0
+    if saved is not None:
+        curve = [TowerPoint(**row) for row in saved.note["curve"]]
+        best, stale, step = TowerPoint(**saved.note["best"]), saved.note["stale"], curve[-1].step
+        best_state, refitted = saved.part("best"), saved.note["refitted"]
+        log(f"resumed after step {step}" + (f" and {refitted} of the refit" if refitted else ""))
+        if not refitted:
+            run.restore(saved)
+
+    def save() -> None:
+        points = {"curve": [asdict(row) for row in curve], "best": asdict(best)}
+        tensors = run.tensors() | {f"best.{name}": value for name, value in best_state.items()}
+        checkpoints.write(checkpoint, tensors, points | {"stale": stale, "refitted": refitted})
+
     while step < settings.max_steps and stale < settings.patience:
         stop = min(step + settings.evaluate_every, settings.max_steps)
         loss = run.steps(step, stop, settings.max_steps)
@@ -178,9 +192,8 @@ def train_tower(
         stale += 1
         if curve[-1].ndcg_with_popularity > best.ndcg_with_popularity:
             best, best_state, stale = curve[-1], tower.state(), 0
-        _write(
-            checkpoint, run, best_state, {"curve": [asdict(row) for row in curve], "best": asdict(best), "stale": stale}
-        )
+        save()
+    step_seconds = run.seconds / max(run.done, 1)
     tower.load(best_state)
     vectors = tower.encode()
     popularity = checks.measure(vectors, settings.pooling, learned.scale)[2]
@@ -188,8 +201,14 @@ def train_tower(
         examples = Examples(interactions, day, settings.pooling)
         again = learn_vectors(examples, zero_shot, epochs=settings.refit_epochs, seed=seed + 1, start=learned)
         run = _Run(tower, vectors, again, examples, seed + 1, log)
-        loss = run.steps(0, settings.refit_steps, settings.refit_steps)
-        log(f"refit on all days before the cut: loss {loss:.3f}")
+        if saved is not None and refitted:
+            run.restore(saved)
+        while refitted < settings.refit_steps:
+            stop = min(refitted + settings.evaluate_every, settings.refit_steps)
+            loss = run.steps(refitted, stop, settings.refit_steps)
+            refitted = stop
+            log(f"refit on all days before the cut, step {refitted}: loss {loss:.3f}")
+            save()
     if untuned is not None:
         zero_shot, centre = _centred(encoder.load_encoder(untuned).encode(tower.texts, settings.max_item_tokens))
     if untuned is not None or settings.refit_steps:
@@ -214,6 +233,7 @@ def train_tower(
         best_step=best.step,
         examples=len(examples),
         seconds=seconds,
+        step_seconds=step_seconds,
         frozen=frozen,
         learned=ceiling,
         best=best,
@@ -360,6 +380,7 @@ class _Run:
             weight_decay=0.01,
         )
         self.rates = [float(group["lr"]) for group in self.optimizer.param_groups]
+        self.done, self.seconds = 0, 0.0
 
     def steps(self, first: int, stop: int, total: int) -> float:
         """Steps first + 1 to stop of total; their mean loss."""
@@ -394,6 +415,7 @@ class _Run:
                 self.log(
                     f"step {step + 1}/{total}: loss {losses[-1]:.3f}, distance {near.item():.3f}, {rate:.1f} s/step"
                 )
+        self.done, self.seconds = self.done + stop - first, self.seconds + time.perf_counter() - started
         return float(np.mean(losses))
 
     def tensors(self) -> dict[str, Any]:
@@ -408,7 +430,7 @@ class _Run:
     def _learning(self) -> dict[str, Any]:
         return self.tower.trained() | {"log_scale": self.log_scale, "popularity": self.popularity}
 
-    def restore(self, saved: _Saved) -> None:
+    def restore(self, saved: checkpoints.Saved) -> None:
         """Go on from a checkpoint."""
         import torch
 
@@ -419,38 +441,6 @@ class _Run:
             self.optimizer.state[value] = {
                 key: saved.tensors[f"{key}/{name}"] for key in ("step", "exp_avg", "exp_avg_sq")
             }
-
-
-@dataclass(frozen=True)
-class _Saved:
-    """One checkpoint: tensors by name and a note."""
-
-    tensors: dict[str, Any]
-    note: dict[str, Any]
-
-    def part(self, prefix: str) -> dict[str, Any]:
-        """The tensors under one prefix, without it."""
-        return {n.removeprefix(f"{prefix}."): t for n, t in self.tensors.items() if n.startswith(f"{prefix}.")}
-
-
-def _write(path: Path | None, run: _Run, best: dict[str, Any], note: dict[str, Any]) -> None:
-    if path is None:
-        return
-    from safetensors.torch import save_file
-
-    tensors = run.tensors() | {f"best.{name}": value for name, value in best.items()}
-    scratch = path.with_name(f"{path.name}.tmp")
-    save_file({name: value.contiguous() for name, value in tensors.items()}, scratch, {"note": json.dumps(note)})
-    scratch.replace(path)
-
-
-def _read(path: Path | None) -> _Saved | None:
-    if path is None or not path.is_file():
-        return None
-    from safetensors import safe_open
-
-    with safe_open(path, framework="pt") as file:
-        return _Saved({name: file.get_tensor(name) for name in file.keys()}, json.loads(file.metadata()["note"]))  # noqa: SIM118
 
 
 class Checks:
