@@ -151,7 +151,8 @@ def bert(
 
     The adapter over the base's frozen weights is the model folder's own: learned from the same texts and days as the
     night's encoder. Both have their weights for cosine and popularity from the tower's validation; those of the base
-    are tuned on the cut 28 days earlier, which it has never seen.
+    are tuned on the cut 28 days earlier, which it has never seen. The base reads texts as they are today, the night's
+    vectors are of those it had; few items are described anew within 28 days.
     """
     texts, text_of = shop.text_vectors(encoder.base_folder())
     has_text = (seen.vector_of >= 0)[:, None]
