@@ -67,6 +67,7 @@ class Deployment(_Strict):
     lake: str
     landing: str
     spark: str
+    checkpoints: str = ""  # a folder of this machine for trainings that are cut short; default: in the lake, if local
     users: str = "users"  # what the shop calls them in its reports
     max_silent_days: int = Field(default=7, ge=0)  # how long after its newest raw file a night may still be run
     sources: dict[str, Source]
@@ -120,6 +121,7 @@ def load(path: str | Path, *, landing: str | None = None) -> Deployment:
             "lake": _absolute(deployment.lake, here),
             "landing": _absolute(landing, Path.cwd()) if landing else _absolute(deployment.landing, here),
             "spark": _absolute(deployment.spark, here),
+            "checkpoints": _absolute(deployment.checkpoints, here) if deployment.checkpoints else "",
         }
     )
 

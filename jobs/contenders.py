@@ -27,6 +27,9 @@ from udfs.rerank import rerank
 
 PUBLISHED = "published (after rules)"
 WHOLE, WITHOUT = "refit whole", "refit without "
+TUNED, FROZEN, ZERO_SHOT, BLENDED = "BERT fine-tuned", "BERT frozen + adapter", "BERT zero-shot", " + popularity"
+# What fine-tuning is worth: each contender that went without, and the one that is the same but for it.
+TUNED_OF = {FROZEN: TUNED, FROZEN + BLENDED: TUNED + BLENDED}
 DIVERSITIES = (0.1, 0.3)
 # A part of the fusion, and the generators that go with it.
 PARTS: dict[str, tuple[str, ...]] = {
@@ -162,17 +165,34 @@ def peers(contest: Contenders, say: Callable[[str], None]) -> list[Choice]:
 
 
 def bert(
-    contest: Contenders, seen: scoring.Catalogue, shop: Shop, report: Mapping[str, Any], say: Callable[[str], None]
+    contest: Contenders,
+    seen: scoring.Catalogue,
+    shop: Shop,
+    folder: Path,
+    report: Mapping[str, Any],
+    say: Callable[[str], None],
 ) -> list[Choice]:
-    """BERT alone: the night's vectors, and those of the base weights, each also with popularity.
+    """BERT alone: the night's vectors, the base weights with an adapter, and without; each also with popularity.
 
-    The night's encoder has its weights for cosine and popularity from its own validation; the base's are tuned on the
-    cut 28 days earlier, which it has never seen.
+    The adapter over the base's frozen weights is the model folder's own: learned from the same texts and days as the
+    night's encoder. Both have their weights for cosine and popularity from the tower's validation; those of the base
+    are tuned on the cut 28 days earlier, which it has never seen. The base reads texts as they are today, the night's
+    vectors are of those it had; few items are described anew within 28 days.
     """
-    base = shop.encoded(encoder.base_folder())
-    has_text = seen.vector_of >= 0
-    tuned = _bert_scorer(contest.interactions, contest.day, seen.item_vectors(), report["scale"])
-    plain = base.item_vectors() * has_text[:, None]
+    texts, text_of = shop.text_vectors(encoder.base_folder())
+    has_text = (seen.vector_of >= 0)[:, None]
+
+    def alone(vectors: Floats, scale: float) -> Scorer:
+        return _bert_scorer(contest.interactions, contest.day, vectors, scale)
+
+    tuned = alone(seen.item_vectors(), report["scale"])
+    fixed = {TUNED: tuned, TUNED + BLENDED: tuned.blended(float(report["popularity"]))}
+    adapter = encoder.read_adapter(folder, encoder.FROZEN_ADAPTER)
+    if adapter is not None:  # a model of an earlier version has none
+        mapped = shop.catalogue.with_vectors(adapter(texts), text_of).item_vectors()
+        frozen = alone(mapped * has_text, report["frozen_scale"])
+        fixed |= {FROZEN: frozen, FROZEN + BLENDED: frozen.blended(float(report["frozen_popularity"]))}
+    plain = shop.catalogue.with_vectors(texts, text_of).item_vectors() * has_text
     earlier = contest.day - HORIZON_DAYS
     users, truth = metrics.truths(contest.interactions, earlier)
     checked = _bert_scorer(contest.interactions, earlier, plain, 1.0)
@@ -183,18 +203,13 @@ def bert(
             top = checked.blended(b).top(users, 10, task == TASK_NEW)
             found.append((float(np.nanmean(metrics.ranking(top, truth[task])["ndcg"])), b))
         value, weight = max(found, key=lambda pair: (pair[0], -pair[1]))
-        shot = _bert_scorer(contest.interactions, contest.day, plain, 1.0)
-        for name, scorer in (
-            ("BERT fine-tuned", tuned),
-            ("BERT fine-tuned + popularity", tuned.blended(float(report["popularity"]))),
-            ("BERT zero-shot", shot),
-            ("BERT zero-shot + popularity", shot.blended(weight)),
-        ):
+        shot = alone(plain, 1.0)
+        for name, scorer in (*fixed.items(), (ZERO_SHOT, shot), (ZERO_SHOT + BLENDED, shot.blended(weight))):
             contest.lists[task, name] = scorer.top(contest.users, contest.k, task == TASK_NEW)
             ndcg = metrics.ranking(contest.lists[task, name][:, :10], contest.truth[task], 10)["ndcg"]
             say(f"{task} {name}: NDCG@10 {np.nanmean(ndcg):.4f}")
-        choices.append(Choice("BERT zero-shot", task, {}, weight, value))
-    contest.sliced += ["BERT fine-tuned", "BERT zero-shot"]
+        choices.append(Choice(ZERO_SHOT, task, {}, weight, value))
+    contest.sliced += [name for name in (TUNED, FROZEN, ZERO_SHOT) if (TASK_ALL, name) in contest.lists]
     return choices
 
 

@@ -17,9 +17,9 @@ from pyspark.sql import functions as F
 
 from jobs import launch, progress
 from jobs.conf import ConfError, Deployment
-from jobs.contenders import WHOLE, WITHOUT, Contenders, ablations, bert, night_lists, peers
+from jobs.contenders import TUNED_OF, WHOLE, WITHOUT, Contenders, ablations, bert, night_lists, peers
 from jobs.purchases import purchases
-from jobs.report import Evaluation, ImportanceRow, MeasureRow, ParameterRow, evaluation_page
+from jobs.report import LEAD, TUNING, WORTH, Evaluation, ImportanceRow, MeasureRow, ParameterRow, evaluation_page
 from jobs.runtime import Model
 from jobs.shop import collect, date_of, day_number
 from jobs.top_n import top_n
@@ -81,7 +81,7 @@ def evaluate_recommendations(
     progress.say(f"{len(users):,} users bought in the 28 days after {night}")
     scored = night_lists(contest, NIGHT, found, published, seen.item_vectors())
     choices = peers(contest, progress.say)
-    choices += bert(contest, seen, shop, story["encoder"], progress.say)
+    choices += bert(contest, seen, shop, folder, story["encoder"], progress.say)
     parts = ablations(contest, seen, shop, folder, story, ablation_rows) if ablate else []
     rows = list(_rows(contest, seen, cut_date, _segments(events, night, segment)))
     rows += [*scored.rows(cut_date), *_generators(contest)]
@@ -135,13 +135,11 @@ def _rows(
     vectors, catalogue = seen.item_vectors(), contest.catalogue()
     slices, item_slices = dict(_user_slices(contest, segments)), dict(_item_slices(contest, buyers))
     for task in TASKS:
-        leader = contest.lists.get((task, NIGHT))
-        base = metrics.ranking(leader[:, :K], contest.truth[task], K)["ndcg"] if leader is not None else None
-        refit = contest.lists.get((task, WHOLE))
-        whole = metrics.ranking(refit[:, :K], contest.truth[task], K)["ndcg"] if refit is not None else None
+        truth = contest.truth[task]
+        judged = {name: metrics.ranking(lists[:, :K], truth, K) for name, lists in contest.of(task)}
         for name, lists in contest.of(task):
-            top, truth = lists[:, :K], contest.truth[task]
-            told = {f"{key}@{K}": values for key, values in metrics.ranking(top, truth, K).items()}
+            top = lists[:, :K]
+            told = {f"{key}@{K}": values for key, values in judged[name].items()}
             told["novelty"] = metrics.novelty(top, buyers, user_count)
             if vectors.shape[1]:
                 told["diversity"] = metrics.diversity(top, vectors)
@@ -152,11 +150,13 @@ def _rows(
 
             for metric, values in told.items():
                 yield row(metric, "all", draws.mean(values))
-            ndcg = told[f"ndcg@{K}"]
-            if base is not None and name != NIGHT:
-                yield row(f"lead_ndcg@{K}", "all", draws.relative(base, ndcg))
-            if whole is not None and name.startswith(WITHOUT):  # what the part that is missing here is worth
-                yield row(f"worth_ndcg@{K}", "all", draws.relative(whole, ndcg))
+            ndcg = judged[name]["ndcg"]
+            if NIGHT in judged and name != NIGHT:
+                yield row(LEAD, "all", draws.relative(judged[NIGHT]["ndcg"], ndcg))
+            if WHOLE in judged and name.startswith(WITHOUT):  # what the part that is missing here is worth
+                yield row(WORTH, "all", draws.relative(judged[WHOLE]["ndcg"], ndcg))
+            if name in TUNED_OF:
+                yield row(TUNING, "all", draws.relative(judged[TUNED_OF[name]]["ndcg"], ndcg))
             measured = int(np.isfinite(ndcg).sum())
             for metric, value in (
                 ("coverage", metrics.coverage(top, catalogue)),

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import cache, partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 from pyspark.sql import DataFrame, SparkSession
 
@@ -28,7 +28,7 @@ from schemas import TABLES
 from udfs.horizon import HORIZON_DAYS
 
 # Parameters that are not knobs: what a job may ask for beside its tables.
-RESERVED = ("run_date", "deployment", "publish_model", "publish_page")
+RESERVED = ("run_date", "deployment", "publish_model", "publish_page", "checkpoints")
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,10 @@ def settings(
         if name not in knobs:
             raise ConfError(f"{where}: unknown key; {job.name} has {', '.join(knobs) or 'no knobs'}")
         wanted = knobs[name].annotation
-        if type(value) is int and wanted is float:
+        if get_origin(wanted) is Literal:
+            if value not in get_args(wanted):
+                raise ConfError(f"{where}: must be one of {', '.join(get_args(wanted))}, not {value!r}")
+        elif type(value) is int and wanted is float:
             chosen[name] = float(value)
         elif type(value) is not wanted:
             raise ConfError(f"{where}: must be {wanted.__name__}, not {value!r}")
@@ -180,6 +183,7 @@ def _publish(
         "deployment": lake.deployment,
         "publish_model": publish_model,
         "publish_page": lake.write_text,
+        "checkpoints": lake.checkpoint_folder(),
     }
     asked = inspect.signature(function).parameters
     made = function(**inputs, **knobs, **{key: value for key, value in reserved.items() if key in asked})
@@ -250,6 +254,8 @@ def main(name: str, arguments: Sequence[str] | None = None) -> None:
             parser.add_argument(
                 flag, action=argparse.BooleanOptionalAction, default=None, help=f"default {parameter.default}"
             )
+        elif get_origin(parameter.annotation) is Literal:
+            parser.add_argument(flag, choices=get_args(parameter.annotation), help=f"default {parameter.default}")
         else:
             parser.add_argument(flag, type=parameter.annotation, help=f"default {parameter.default}")
     given = parser.parse_args(arguments)

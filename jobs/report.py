@@ -19,6 +19,9 @@ ALL = "all"  # the slice that leaves nobody out
 NDCG = "ndcg@10"
 HEAD_METRICS = (NDCG, "recall@10", "precision@10", "hit_rate@10", "coverage", "novelty", "diversity", "personalisation")
 LEAD = "lead_ndcg@10"  # mean of the leader / mean of the contender that the row names - 1, paired
+WORTH = "worth_ndcg@10"  # mean of the whole fusion / mean of the one without the part that the row names - 1, paired
+TUNING = "tuning_worth_ndcg@10"  # mean of the fine-tuned BERT / mean of the frozen one that the row names - 1, paired
+SHARES = (LEAD, WORTH, TUNING)  # shown as percentages
 GENERATORS = "recall@200"
 CALIBRATION = "calibration_error"
 COUNTRY = "country: "  # a slice's name begins with it
@@ -164,6 +167,13 @@ def _task(found: Evaluation, task: str, shown: set[MeasureRow]) -> Iterable[str]
             [plain[name, NDCG] for name in (found.leader, *apart) if (name, NDCG) in plain],
         )
     shown |= {plain[name, metric] for name in names for metric in metrics if (name, metric) in plain}
+    tuning = [row for row in plain.values() if row.metric == TUNING]
+    if tuning:
+        yield "<h3>What fine-tuning is worth</h3>"
+        yield from (
+            f"<p>Over {_text(row.contender)}: <b>{_cell(row, '')}</b> NDCG@10{_verdict(row)}.</p>" for row in tuning
+        )
+        shown |= set(tuning)
     generators = sorted((row for row in plain.values() if row.metric == GENERATORS), key=lambda row: -row.value)
     if generators:
         yield "<h3>Generators: share of true purchases within 200 candidates</h3>"
@@ -281,7 +291,7 @@ def _text(value: object) -> str:
 def _number(value: float | None, metric: str = "") -> str:
     if value is None or math.isnan(value):
         return "n/a"
-    if metric == LEAD:
+    if metric in SHARES:
         return f"{value:+.1%}".replace("%", " %")
     if value == 0 or abs(value) >= 0.001:
         return f"{value:.2f}" if abs(value) >= 10 else f"{value:.4f}" if abs(value) < 1 else f"{value:.3f}"

@@ -314,6 +314,17 @@ class Lake:
         ship(self.spark, model)
         return model
 
+    def checkpoint_folder(self) -> Path | None:
+        """Where a training that is killed leaves how far it got: the deployment's `checkpoints`, else beside models/.
+
+        A local folder: another machine does not find it unless it is mounted there too. None where the lake is no
+        local one and the deployment names no folder: then a training that is killed starts over.
+        """
+        if self.deployment.checkpoints:
+            return Path(self.deployment.checkpoints)
+        local = self.deployment.lake.removeprefix("file://")
+        return Path(local) / "checkpoints" if local.startswith("/") else None
+
     def publish_folder(self, local: Path, folder: str) -> str:
         """Copy a local folder below the lake, in place of what stands there; where it is now."""
         jvm = self.spark.sparkContext._jvm

@@ -14,7 +14,7 @@ from pyspark.sql import DataFrame
 from jobs.purchases import known_purchases, sampled
 from udfs import candidates, encoder, ranker, scoring
 from udfs.horizon import HORIZON_DAYS
-from udfs.interactions import Interactions, from_frame
+from udfs.interactions import Codes, Floats, Interactions, from_frame
 
 EPOCH = dt.date(1970, 1, 1)
 
@@ -54,12 +54,15 @@ class Shop:
         names = np.array([f"{number:09}" for number in range(len(kept))])
         return list(distinct[kept]), self.interactions.recoded(names, place[code])
 
-    def encoded(self, folder: Path) -> scoring.Catalogue:
-        """The catalogue with a vector for every item, as the encoder of `folder` reads its text."""
+    def text_vectors(self, folder: Path) -> tuple[Floats, Codes]:
+        """The vectors of the different texts as the encoder of `folder` reads them, and each item's row of them."""
         model = encoder.load_encoder(folder)
         code, distinct = pd.factorize(np.array(self.texts, dtype=object), sort=True)
-        vectors = model.encode(list(distinct), model.settings.max_item_tokens)
-        return self.catalogue.with_vectors(vectors, code.astype(np.int32))
+        return model.encode(list(distinct), model.settings.max_item_tokens), code.astype(np.int32)
+
+    def encoded(self, folder: Path) -> scoring.Catalogue:
+        """The catalogue with a vector for every item, as the encoder of `folder` reads its text."""
+        return self.catalogue.with_vectors(*self.text_vectors(folder))
 
     def past_night(
         self, known: scoring.Catalogue, day: int, generators: Collection[str] = candidates.GENERATORS

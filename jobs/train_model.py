@@ -6,7 +6,6 @@ import datetime as dt
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -16,7 +15,7 @@ import numpy as np
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from jobs import launch, progress, runtime
+from jobs import launch, progress, resume, runtime
 from jobs.conf import ConfError
 from jobs.shop import PastNight, Shop, collect, date_of, day_number
 from schemas import ops
@@ -36,7 +35,10 @@ def train_model(
     *,
     run_date: dt.date,
     publish_model: Callable[[Path], str],
+    checkpoints: Path | None,
     max_users: int = 20_000,
+    encoder_method: tower.Method = "full",
+    lora_rank: int = 8,
     encoder_steps: int = 240,
     refit_steps: int = 120,
     newest_steps: int = 60,
@@ -57,7 +59,13 @@ def train_model(
     The ranker that is served then learns from that night too, and the encoder, in `newest_steps`, up to run_date (0:
     it is served as it is). At most `max_users` users are looked at, on the driver. `leave_out` names generators
     (udfs/candidates.py), with commas between, that propose nothing in this shop.
+
+    `encoder_method`: what of BERT learns, all of its upper layers or low-rank matrices in them (LoRA, `lora_rank`). A
+    training that is killed while an encoder learns goes on from there when it is run again with the same date, conf,
+    code and data, on a machine that sees the folder `checkpoints`.
     """
+    if lora_rank < 1:
+        raise ConfError(f"[jobs.train_model] lora_rank: must be at least 1, not {lora_rank}")
     used = _generators(leave_out)
     shop = collect(events, items, max_users)
     day = day_number(run_date) + 1
@@ -69,11 +77,26 @@ def train_model(
             f"silver.events has too few purchases to train on: some by known users before "
             f"{date_of(first - HORIZON_DAYS)} are needed for a model as of {run_date}"
         )
-    settings = tower.TowerSettings(max_steps=encoder_steps, refit_steps=refit_steps, evaluate_every=evaluate_every)
-    with tempfile.TemporaryDirectory(prefix="nightshelf-") as scratch:
-        earlier, served = Path(scratch) / "earlier", Path(scratch) / "served"
+    settings = tower.TowerSettings(
+        max_steps=encoder_steps,
+        refit_steps=refit_steps,
+        evaluate_every=evaluate_every,
+        method=encoder_method,
+        lora_rank=lora_rank,
+    )
+    facts = {
+        "first": date_of(first),
+        "settings": asdict(settings),
+        "newest_steps": newest_steps,
+        "learn_steps": learn_steps,
+        "seed": seed,
+        "code": resume.code(),
+        "data": resume.data(shop),
+    }
+    with resume.workplace(checkpoints, f"train_model-{run_date}", facts) as place:
+        base, earlier, newest_encoder = encoder.base_folder(), place / "earlier", place / "newest"
         progress.say(f"encoder for the ranker's past nights: purchases before {date_of(first)}")
-        report = fit_encoder(shop, first, encoder.base_folder(), earlier, settings, learn_steps, seed)
+        report = fit_encoder(shop, first, base, earlier, settings, learn_steps, seed)
         known = shop.encoded(earlier)
         progress.say(f"ranker: {ranker_nights} past nights and one to calibrate")
         rows = {night: shop.past_night(known, night, used) for night in (*nights, calibration)}
@@ -86,9 +109,10 @@ def train_model(
         if newest_steps:
             progress.say("encoder to serve: goes on up to the night")
             again = replace(settings, max_steps=newest_steps, refit_steps=newest_steps)
-            fit_encoder(shop, day, earlier, served, again, learn_steps, seed + 1)
-        else:
-            shutil.copytree(earlier, served)
+            fit_encoder(shop, day, earlier, newest_encoder, again, learn_steps, seed + 1, untuned=base)
+        served = place / "served"
+        shutil.rmtree(served, ignore_errors=True)  # of a training killed at this point
+        shutil.copytree(newest_encoder if newest_steps else earlier, served)
         (served / scoring.RANKER).write_text(fitted.to_json(), encoding="utf-8")
         np.savez(
             served / scoring.EARLIER,
@@ -111,7 +135,7 @@ def train_model(
         write_manifest(served)
         weights = encoder.sha256(served / encoder.WEIGHTS)
         version = f"{run_date}-{encoder.sha256(served / encoder.MANIFEST)[:8]}"
-        publish_model(served.rename(Path(scratch) / version))
+        publish_model(served.rename(place / version))
     row = {
         "run_date": run_date,
         "model_version": version,
@@ -136,14 +160,27 @@ def train_model(
 
 
 def fit_encoder(
-    shop: Shop, day: int, base: Path, output: Path, settings: tower.TowerSettings, learn_steps: int, seed: int
+    shop: Shop,
+    day: int,
+    base: Path,
+    output: Path,
+    settings: tower.TowerSettings,
+    learn_steps: int,
+    seed: int,
+    untuned: Path | None = None,
 ) -> tower.TowerReport:
-    """An item tower of the purchases before `day`, written to `output`.
+    """An item tower of the purchases before `day`, written to `output`, its report beside it; not if both are there.
 
-    `learn_steps` bounds the steps in which the vectors that BERT imitates are learned.
+    `learn_steps` bounds the steps in which the vectors that BERT imitates are learned; `untuned` are the weights before
+    any tuning, where `base` has some.
     """
     import torch
 
+    told = output.with_name(f"{output.name}.json")
+    if told.is_file():
+        progress.say(f"this encoder is there already: {output.name}")
+        return tower.TowerReport.from_dict(json.loads(told.read_text("utf-8")))
+    shutil.rmtree(output, ignore_errors=True)  # without its report: killed just then
     torch.set_num_threads(os.cpu_count() or 1)
     texts, lines = shop.by_text(MAX_TEXTS)
     seen = lines.before(day).known()
@@ -155,7 +192,22 @@ def fit_encoder(
         refit_epochs=min(settings.refit_epochs, epochs / 2),
         adapter_epochs=min(settings.adapter_epochs, epochs),
     )
-    return tower.train_tower(texts, lines, day, base, output, settings=bounded, seed=seed, log=progress.say)
+    report = tower.train_tower(
+        texts,
+        lines,
+        day,
+        base,
+        output,
+        settings=bounded,
+        seed=seed,
+        log=progress.say,
+        checkpoint=output.with_name(f"{output.name}.checkpoint"),
+        untuned=untuned,
+    )
+    half = told.with_suffix(".tmp")
+    half.write_text(json.dumps(asdict(report)), "utf-8")
+    half.replace(told)
+    return report
 
 
 def _generators(left_out: str) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from jobs import night
-from jobs.contenders import PARTS, PUBLISHED
+from jobs.contenders import PARTS, PUBLISHED, TUNED_OF
 from tests import tiny_shop
 from udfs.peers import PEERS
 
@@ -72,6 +72,19 @@ def test_every_peer_and_every_ablation_stands_beside_the_night(judged: Path) -> 
     assert {f"refit without {part}" for part in PARTS} <= names
     worth = read(judged, "ops.metrics").filter(pl.col("metric") == "worth_ndcg@10")
     assert set(worth["contender"]) == {f"refit without {part}" for part in PARTS}
+
+
+@pytest.mark.slow
+def test_fine_tuning_is_judged_against_the_same_architecture_frozen(judged: Path) -> None:
+    figures = read(judged, "ops.metrics").filter(pl.col("slice") == "all")
+    ndcg = figures.filter(pl.col("metric") == "ndcg@10")
+    value = {(row["task"], row["contender"]): row["value"] for row in ndcg.rows(named=True)}
+    worth = figures.filter(pl.col("metric") == "tuning_worth_ndcg@10").rows(named=True)
+    assert {(row["task"], row["contender"]) for row in worth} == {(task, name) for task in "AB" for name in TUNED_OF}
+    for row in worth:
+        tuned, frozen = value[row["task"], TUNED_OF[row["contender"]]], value[row["task"], row["contender"]]
+        assert row["value"] == pytest.approx(tuned / frozen - 1)
+        assert row["low"] <= row["value"] <= row["high"]
 
 
 @pytest.mark.slow

@@ -6,6 +6,7 @@ import ast
 import inspect
 import subprocess
 import sys
+from typing import Literal, get_origin
 
 import pytest
 
@@ -22,7 +23,8 @@ def test_a_jobs_parameters_are_its_reads(job):
     positional = [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
     assert positional == [read.parameter for read in job.reads]
     knobs = launch.knobs_of(function)
-    assert all(p.default is not p.empty and p.annotation in (int, float, str, bool) for p in knobs.values())
+    assert all(p.default is not p.empty for p in knobs.values())
+    assert all(p.annotation in (int, float, str, bool) or get_origin(p.annotation) is Literal for p in knobs.values())
     assert inspect.getdoc(function)
 
 

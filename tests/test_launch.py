@@ -47,6 +47,11 @@ def test_wrong_flags_are_exit_code_2(conf, capsys, flags, words):
     assert words in capsys.readouterr().err
 
 
+def test_a_flag_of_few_values_takes_no_other(conf, capsys):
+    assert exit_code_of("train_model", conf, "--encoder-method", "qlora") == 2
+    assert "argument --encoder-method: invalid choice: 'qlora'" in capsys.readouterr().err
+
+
 def test_bad_sql_in_the_conf_is_exit_code_2_before_anything_is_read(conf, spark, capsys):
     conf.write_text(conf.read_text().replace('occurred_at = "at"', 'occurred_at = "moment"'))
     assert exit_code_of("clean_events", conf) == 2

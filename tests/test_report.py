@@ -10,6 +10,9 @@ import pytest
 
 from jobs.report import (
     LEAD,
+    SHARES,
+    TUNING,
+    WORTH,
     Evaluation,
     ImportanceRow,
     MeasureRow,
@@ -51,6 +54,9 @@ FULL = evaluation(
     row("peer two", LEAD, 1.701, ends=0.2),
     row("full without BERT", "ndcg@10", 0.3322),
     row("full without BERT", LEAD, 0.0033, ends=0.02),
+    row("full without BERT", WORTH, 0.0161, ends=0.02),
+    row("frozen BERT", "ndcg@10", 0.2999),
+    row("frozen BERT", TUNING, -0.0909, ends=0.02),
     row("bert neighbours", "recall@200", 0.5511),
     row("full", "ndcg@10", 0.2101, "new users"),
     row("peer one", "ndcg@10", 0.2055, "new users"),
@@ -110,7 +116,7 @@ def read(page: str) -> Reader:
 def test_every_row_is_shown() -> None:
     text = " ".join(read(evaluation_page(FULL)).texts)
     for measure in FULL.measures:
-        shown = f"{measure.value:+.1%}".replace("%", " %") if measure.metric == LEAD else f"{measure.value:.4f}"
+        shown = f"{measure.value:+.1%}".replace("%", " %") if measure.metric in SHARES else f"{measure.value:.4f}"
         assert shown in text, measure
         assert measure.contender in text
         assert measure.slice.removeprefix("country: ") in text or measure.slice == "all"
@@ -150,6 +156,12 @@ def test_the_leader_is_measured_against_the_best_peer() -> None:
     assert page.index("peer one <small>best peer") < page.index(">peer two<")
     unclear = evaluation(row("full", "ndcg@10", 0.2), row("p", "ndcg@10", 0.2), row("p", LEAD, 0.001))
     assert "within chance" in evaluation_page(unclear)
+
+
+def test_what_fine_tuning_is_worth_is_said_in_words() -> None:
+    text = "".join(read(evaluation_page(FULL)).texts)
+    assert "Over frozen BERT: -9.1 % -11.1 % to -7.1 % NDCG@10, worse beyond chance." in text
+    assert text.count("-9.1 %") == 1  # and is not among the further figures again
 
 
 def test_the_worst_country_is_named_with_its_gap() -> None:

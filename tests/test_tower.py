@@ -2,6 +2,8 @@
 
 import math
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from transformers.models.bert.configuration_bert import BertConfig
 from transformers.models.bert.modeling_bert import BertModel
 
+from tests.tiny_shop import REPO
 from udfs import copurchase, tower
 from udfs import encoder as enc
 from udfs.copurchase import Examples, Pooling, next_purchase_loss, recent_buyers, user_vectors
@@ -67,7 +70,7 @@ def shop() -> Interactions:
 
 def run(base: Path, output: Path, **changes: object) -> tuple[tower.TowerReport, list[str]]:
     lines: list[str] = []
-    known = {name: changes.pop(name) for name in ("seed", "checkpoint") if name in changes}
+    known = {name: changes.pop(name) for name in ("seed", "checkpoint", "untuned") if name in changes}
     settings = replace(SETTINGS, **changes)  # type: ignore[arg-type]
     world = shop()
     texts = [TEXTS[item] for item in world.items]
@@ -167,27 +170,74 @@ def test_training_finds_the_rule_and_writes_a_folder_that_loads(tiny: Path, tmp_
         "adapter.safetensors",
         "config.json",
         "encoder.json",
+        "frozen_adapter.safetensors",
         "manifest.json",
         "model.safetensors",
         "tokenizer.json",
     ]
 
 
-def test_a_resumed_run_equals_an_uninterrupted_one(tiny: Path, tmp_path: Path) -> None:
+def frozen_vectors(folder: Path, base: Path) -> np.ndarray:
+    """The shop's texts as the base reads them, through the frozen adapter of a model folder."""
+    adapter = enc.read_adapter(folder, enc.FROZEN_ADAPTER)
+    assert adapter is not None
+    return adapter(enc.load_encoder(base).encode([TEXTS[item] for item in shop().items], 32))
+
+
+def test_the_frozen_adapter_gives_the_figures_of_the_frozen_map_back(tiny: Path, tmp_path: Path) -> None:
+    report, _ = run(tiny, tmp_path / "model", refit_steps=0, max_steps=2)
+    found = tower.Checks(shop(), DAY - 28).measure(
+        frozen_vectors(tmp_path / "model", tiny), Pooling(), report.frozen_scale
+    )
+    expected = (report.frozen.ndcg, report.frozen.ndcg_with_popularity, report.frozen_popularity)
+    assert found == pytest.approx(expected, abs=1e-3)  # the adapter maps in float64
+
+
+def test_the_frozen_adapter_is_learned_over_untuned_weights_on_the_days_of_the_tower(
+    tiny: Path, tmp_path: Path
+) -> None:
+    few = {"max_steps": 2, "evaluate_every": 2, "refit_steps": 1}
+    run(tiny, tmp_path / "first", **few)
+    run(tmp_path / "first", tmp_path / "second", untuned=tiny, **few)
+    world = shop()
+    base = enc.load_encoder(tiny).encode([TEXTS[item] for item in world.items], 32)
+    centred = base - base.mean(axis=0)
+    centred /= np.linalg.norm(centred, axis=1, keepdims=True)
+    examples, expected = Examples(world, DAY, Pooling()), None
+    for epochs in (SETTINGS.adapter_epochs, SETTINGS.epochs):
+        expected = copurchase.learn_vectors(examples, centred, epochs=epochs, seed=7, residuals=False, start=expected)
+    assert expected is not None
+    for folder in ("first", "second"):
+        np.testing.assert_allclose(frozen_vectors(tmp_path / folder, tiny), expected.vectors, atol=1e-5)
+
+
+@pytest.mark.parametrize("method", ["full", "lora"])
+@pytest.mark.parametrize(
+    ("last_words", "resumed"),
+    [
+        ("step 20/", "resumed after step 12"),
+        ("refit on all days before the cut, step 16", "resumed after step 24 and 12 of the refit"),
+    ],
+    ids=["in its steps", "in its refit"],
+)
+def test_a_resumed_run_equals_an_uninterrupted_one(
+    method: tower.Method, last_words: str, resumed: str, tiny: Path, tmp_path: Path
+) -> None:
     class StoppedError(Exception):
         pass
 
     def stop(line: str) -> None:
-        if line.startswith("step 20/"):
+        if line.startswith(last_words):
             raise StoppedError
 
-    whole, _ = run(tiny, tmp_path / "whole")
+    settings = replace(SETTINGS, method=method, refit_steps=16)
+    whole, _ = run(tiny, tmp_path / "whole", method=method, refit_steps=16)
     world, saved = shop(), tmp_path / "saved.safetensors"
     texts = [TEXTS[item] for item in world.items]
     with pytest.raises(StoppedError):
-        tower.train_tower(texts, world, DAY, tiny, tmp_path / "parts", settings=SETTINGS, log=stop, checkpoint=saved)
-    parts, lines = run(tiny, tmp_path / "parts", checkpoint=saved)
-    assert "resumed after step 12" in lines
+        tower.train_tower(texts, world, DAY, tiny, tmp_path / "parts", settings=settings, log=stop, checkpoint=saved)
+    parts, lines = run(tiny, tmp_path / "parts", checkpoint=saved, method=method, refit_steps=16)
+    assert resumed in lines
     assert parts.curve[1:] == whole.curve[1:]
     assert not saved.exists()
     for name in ("model.safetensors", "adapter.safetensors"):
@@ -201,6 +251,41 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_others(tiny: Path
     a, b, c = (load_file(tmp_path / name / "model.safetensors") for name in "abc")
     assert all(torch.equal(a[name], b[name]) for name in a)
     assert not all(torch.equal(a[name], c[name]) for name in a)
+
+
+def test_lora_moves_the_matrices_of_the_upper_layers_alone_and_leaves_plain_weights(tiny: Path, tmp_path: Path) -> None:
+    report, _ = run(tiny, tmp_path / "model", method="lora", lora_rank=3, frozen_layers=1, refit_steps=2)
+    before, after = (load_file(folder / "model.safetensors") for folder in (tiny, tmp_path / "model"))
+    assert {name: value.shape for name, value in before.items()} == {name: value.shape for name, value in after.items()}
+    moved = {name for name in before if not torch.equal(before[name], after[name])}
+    upper = {name for name in before if name.startswith("encoder.layer.1.")}
+    assert moved == {name for name in upper if before[name].ndim == 2}
+    for name in moved:
+        assert torch.linalg.matrix_rank((after[name] - before[name]).double(), rtol=1e-4) == 3
+    assert report.best_step > 0
+
+
+def test_what_was_measured_with_lora_is_what_is_served(tiny: Path, tmp_path: Path) -> None:
+    report, _ = run(tiny, tmp_path / "model", method="lora", refit_steps=0)
+    texts = [TEXTS[item] for item in shop().items]
+    served = enc.load_encoder(tmp_path / "model").encode(texts, 32)
+    found = tower.Checks(shop(), DAY - 28).measure(served, Pooling(), report.scale)
+    assert found[:2] == (report.best.ndcg, report.best.ndcg_with_popularity)
+
+
+def test_peft_is_imported_for_lora_alone() -> None:
+    code = "import sys, udfs.tower, udfs.lora; print('peft' in sys.modules)"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=REPO)
+    assert out.stdout.strip() == "False"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [({"method": "qlora"}, "method is 'qlora'; it must be one of full, lora"), ({"lora_rank": 0}, "at least 1")],
+)
+def test_settings_that_make_no_sense_are_refused(changes: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        replace(SETTINGS, **changes)  # type: ignore[arg-type]
 
 
 def test_what_cannot_be_trained_is_refused(tiny: Path, tmp_path: Path) -> None:

@@ -104,7 +104,7 @@ def test_the_ranker_in_use_is_the_newest_promoted_one_that_reads_todays_features
 def test_an_unknown_generator_cannot_be_left_out(spark: SparkSession, rows: Rows) -> None:
     nothing = rows(silver.EVENTS), rows(silver.ITEMS), rows(ops.MODELS)
     with pytest.raises(ConfError, match="leave_out: 'own' is none of knn"):
-        train_model(*nothing, run_date=date_of(DAY), publish_model=str, leave_out="next, own")
+        train_model(*nothing, run_date=date_of(DAY), publish_model=str, checkpoints=None, leave_out="next, own")
 
 
 def test_items_of_one_text_are_one_to_the_encoder() -> None:

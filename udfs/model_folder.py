@@ -13,11 +13,17 @@ from udfs import encoder
 
 
 def write_model(
-    weights: dict[str, Any], base: Path, output: Path, settings: encoder.Settings, adapter: dict[str, Any] | None = None
+    weights: dict[str, Any],
+    base: Path,
+    output: Path,
+    settings: encoder.Settings,
+    adapter: dict[str, Any] | None = None,
+    frozen_adapter: dict[str, Any] | None = None,
 ) -> None:
     """Write one model folder: the base's config and tokenizer, new weights, settings, and last the manifest.
 
-    adapter: its tensors (weight, bias) if the pooling is followed by one.
+    adapter: its tensors (weight, bias) if the pooling is followed by one; frozen_adapter: those that go with the
+    base's weights instead.
     Everything is written beside `output` and renamed at the end, so a reader never sees half a model.
     """
     from safetensors.torch import save_file
@@ -28,8 +34,9 @@ def write_model(
         for name in (encoder.CONFIG, encoder.TOKENIZER):
             shutil.copyfile(base / name, folder / name)
         save_file({name: tensor.cpu() for name, tensor in weights.items()}, folder / encoder.WEIGHTS)
-        if adapter is not None:
-            save_file({name: tensor.cpu() for name, tensor in adapter.items()}, folder / encoder.ADAPTER)
+        for file, tensors in ((encoder.ADAPTER, adapter), (encoder.FROZEN_ADAPTER, frozen_adapter)):
+            if tensors is not None:
+                save_file({name: tensor.cpu() for name, tensor in tensors.items()}, folder / file)
         (folder / encoder.SETTINGS).write_text(json.dumps(asdict(settings), indent=2) + "\n", "utf-8")
         write_manifest(folder)
         folder.rename(output)

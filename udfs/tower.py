@@ -10,18 +10,18 @@ The budget is counted in steps: the same seed, data, machine and number of threa
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 
-from udfs import encoder, metrics
+from udfs import checkpoint as checkpoints
+from udfs import encoder, lora, metrics
 from udfs.copurchase import (
     Examples,
     Learned,
@@ -35,6 +35,8 @@ from udfs.copurchase import (
 from udfs.horizon import HORIZON_DAYS
 from udfs.interactions import Floats, Interactions
 from udfs.model_folder import write_model
+
+Method = Literal["full", "lora"]
 
 POPULARITY_WEIGHTS = (0.5, 0.7, 1.0, 1.4, 2.0, 2.8)
 TRUST_PURCHASES = 5.0  # an item's learned vector is believed n / (n + this)
@@ -60,7 +62,21 @@ class TowerSettings:
     evaluate_every: int = 40
     patience: int = 2
     max_item_tokens: int = 32
+    method: Method = "full"  # what of the layers above the frozen ones learns: all, or low-rank matrices beside them
+    lora_rank: int = 8
+    lora_rate: float = 5e-3
     pooling: Pooling = field(default_factory=Pooling)
+
+    def __post_init__(self) -> None:
+        if self.method not in get_args(Method):
+            raise ValueError(f"method is {self.method!r}; it must be one of {', '.join(get_args(Method))}")
+        if self.lora_rank < 1:
+            raise ValueError(f"lora_rank is {self.lora_rank}; it must be at least 1")
+
+    @property
+    def top_rate(self) -> float:
+        """The learning rate of what learns within BERT."""
+        return self.lora_rate if self.method == "lora" else self.learning_rate
 
 
 @dataclass(frozen=True)
@@ -75,21 +91,33 @@ class TowerPoint:
 
 @dataclass(frozen=True)
 class TowerReport:
-    """One training run; `frozen` is the same adapter over the base's weights, `learned` the vectors BERT imitates.
+    """One training run; `frozen` is an adapter alone over the base's weights, `learned` the vectors BERT imitates.
 
-    Serve scale x cosine + popularity x recent_buyers.
+    Both had the same passes over the same examples.
+
+    Serve scale x cosine + popularity x recent_buyers; frozen_scale and frozen_popularity are what goes best with
+    `frozen`.
     """
 
     steps: int
     best_step: int
     examples: int
     seconds: float
+    step_seconds: float  # a step's mean before the refit; 0 where a resumed run had none left
     frozen: TowerPoint
     learned: TowerPoint
     best: TowerPoint
     scale: float
     popularity: float
+    frozen_scale: float
+    frozen_popularity: float
     curve: tuple[TowerPoint, ...]
+
+    @classmethod
+    def from_dict(cls, told: dict[str, Any]) -> TowerReport:
+        """What asdict() made of a report, as a report."""
+        points = {name: TowerPoint(**told[name]) for name in ("frozen", "learned", "best")}
+        return cls(**{**told, **points, "curve": tuple(TowerPoint(**row) for row in told["curve"])})
 
 
 def train_tower(
@@ -103,12 +131,15 @@ def train_tower(
     seed: int = 7,
     log: Callable[[str], None],
     checkpoint: Path | None = None,
+    untuned: Path | None = None,
 ) -> TowerReport:
     """The report of one run; the model folder at `output` holds the weights, adapter and settings of the tower.
 
     texts: one per interactions.items. The 28 days before `day` first choose the step to stop at, then are
-    learned too (refit_steps; 0: no refit). checkpoint: a safetensors file, written at each evaluation; a run
-    that finds it goes on from there. Raises FileExistsError if `output` is there already.
+    learned too (refit_steps; 0: no refit). Beside the tower's own adapter lies the one learned over the weights of
+    `untuned` (default: `base`, which may be tuned already), frozen, from the same texts and days. checkpoint: a
+    safetensors file, written every settings.evaluate_every steps and gone at the end; a run that finds it goes on
+    from there, so it must be of the same arguments. Raises FileExistsError if `output` is there already.
     """
     settings = settings or TowerSettings()
     started = time.perf_counter()
@@ -116,32 +147,42 @@ def train_tower(
         raise FileExistsError(f"{output} is there already; a model is written once, under a name of its own")
     if len(texts) != len(interactions.items):
         raise ValueError(f"{len(texts)} texts for {len(interactions.items)} items")
-    tower = _Tower(texts, base, settings)
-    zero_shot = tower.texts()
+    tower = _Tower(texts, base, settings, seed)
+    zero_shot, centre = _centred(tower.base_vectors())
     cut = day - HORIZON_DAYS
     examples = Examples(interactions, cut, settings.pooling)
     checks = Checks(interactions.before(day), cut)
     linear = learn_vectors(examples, zero_shot, epochs=settings.adapter_epochs, seed=seed, residuals=False)
-    tower.set_adapter(linear.weight)
+    tower.set_adapter(_after_centring(linear, centre))
+    frozen_map = learn_vectors(examples, zero_shot, epochs=settings.epochs, seed=seed, start=linear, residuals=False)
     learned = learn_vectors(examples, zero_shot, epochs=settings.epochs, seed=seed, start=linear)
 
     def point(vectors: Floats, step: int, loss: float = float("nan")) -> TowerPoint:
         alone, blended, _ = checks.measure(vectors, settings.pooling, learned.scale)
         return TowerPoint(step, loss, alone, blended)
 
-    vectors = tower.encode()
-    frozen, ceiling = point(vectors, 0), point(learned.vectors, 0)
+    vectors, frozen_scale = tower.encode(), frozen_map.scale
+    alone, blended, frozen_popularity = checks.measure(frozen_map.vectors, settings.pooling, frozen_scale)
+    frozen, ceiling = TowerPoint(0, float("nan"), alone, blended), point(learned.vectors, 0)
     run = _Run(tower, vectors, learned, examples, seed, log)
     log(f"frozen: NDCG@10 {frozen.ndcg:.4f}, with popularity {frozen.ndcg_with_popularity:.4f}")
     log(f"learned: NDCG@10 {ceiling.ndcg:.4f}, with popularity {ceiling.ndcg_with_popularity:.4f}")
-    best, best_state, curve, stale, step = frozen, tower.state(), [frozen], 0, 0
-    state = _read(checkpoint)
-    if state is not None:
-        curve = [TowerPoint(**row) for row in state.note["curve"]]
-        best, stale, step = TowerPoint(**state.note["best"]), state.note["stale"], curve[-1].step
-        best_state = state.part("best")
-        run.restore(state)
-        log(f"resumed after step {step}")
+    best = point(vectors, 0)
+    best_state, curve, stale, step = tower.state(), [best], 0, 0
+    saved, refitted = checkpoints.read(checkpoint), 0
+    if saved is not None:
+        curve = [TowerPoint(**row) for row in saved.note["curve"]]
+        best, stale, step = TowerPoint(**saved.note["best"]), saved.note["stale"], curve[-1].step
+        best_state, refitted = saved.part("best"), saved.note["refitted"]
+        log(f"resumed after step {step}" + (f" and {refitted} of the refit" if refitted else ""))
+        if not refitted:
+            run.restore(saved)
+
+    def save() -> None:
+        points = {"curve": [asdict(row) for row in curve], "best": asdict(best)}
+        tensors = run.tensors() | {f"best.{name}": value for name, value in best_state.items()}
+        checkpoints.write(checkpoint, tensors, points | {"stale": stale, "refitted": refitted})
+
     while step < settings.max_steps and stale < settings.patience:
         stop = min(step + settings.evaluate_every, settings.max_steps)
         loss = run.steps(step, stop, settings.max_steps)
@@ -151,9 +192,8 @@ def train_tower(
         stale += 1
         if curve[-1].ndcg_with_popularity > best.ndcg_with_popularity:
             best, best_state, stale = curve[-1], tower.state(), 0
-        _write(
-            checkpoint, run, best_state, {"curve": [asdict(row) for row in curve], "best": asdict(best), "stale": stale}
-        )
+        save()
+    step_seconds = run.seconds / max(run.done, 1)
     tower.load(best_state)
     vectors = tower.encode()
     popularity = checks.measure(vectors, settings.pooling, learned.scale)[2]
@@ -161,29 +201,79 @@ def train_tower(
         examples = Examples(interactions, day, settings.pooling)
         again = learn_vectors(examples, zero_shot, epochs=settings.refit_epochs, seed=seed + 1, start=learned)
         run = _Run(tower, vectors, again, examples, seed + 1, log)
-        loss = run.steps(0, settings.refit_steps, settings.refit_steps)
-        log(f"refit on all days before the cut: loss {loss:.3f}")
+        if saved is not None and refitted:
+            run.restore(saved)
+        while refitted < settings.refit_steps:
+            stop = min(refitted + settings.evaluate_every, settings.refit_steps)
+            loss = run.steps(refitted, stop, settings.refit_steps)
+            refitted = stop
+            log(f"refit on all days before the cut, step {refitted}: loss {loss:.3f}")
+            save()
+    if untuned is not None:
+        zero_shot, centre = _centred(encoder.load_encoder(untuned).encode(tower.texts, settings.max_item_tokens))
+    if untuned is not None or settings.refit_steps:
+        linear = learn_vectors(examples, zero_shot, epochs=settings.adapter_epochs, seed=seed, residuals=False)
+        frozen_map = learn_vectors(
+            examples, zero_shot, epochs=settings.epochs, seed=seed, start=linear, residuals=False
+        )
     names = encoder.Settings(output.name, tower.dims, max_item_tokens=settings.max_item_tokens)
-    write_model(tower.model.state_dict(), base, output, names, tower.adapter_tensors())
+    write_model(
+        tower.plain_model().state_dict(),
+        base,
+        output,
+        names,
+        tower.adapter_tensors(),
+        _after_centring(frozen_map, centre),
+    )
     if checkpoint is not None:
         checkpoint.unlink(missing_ok=True)
     seconds = time.perf_counter() - started
     return TowerReport(
-        step, best.step, len(examples), seconds, frozen, ceiling, best, learned.scale, popularity, tuple(curve)
+        steps=step,
+        best_step=best.step,
+        examples=len(examples),
+        seconds=seconds,
+        step_seconds=step_seconds,
+        frozen=frozen,
+        learned=ceiling,
+        best=best,
+        scale=learned.scale,
+        popularity=popularity,
+        frozen_scale=frozen_scale,
+        frozen_popularity=frozen_popularity,
+        curve=tuple(curve),
     )
+
+
+def _centred(vectors: Floats) -> tuple[Floats, Floats]:
+    """The vectors less their mean, unit rows [items, dims], and the mean [dims]."""
+    centre = vectors.mean(axis=0)
+    centred = vectors - centre
+    lengths = np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-12)
+    return np.asarray(centred / lengths, np.float32), centre
+
+
+def _after_centring(learned: Learned, centre: Floats) -> dict[str, Any]:
+    """The map of centred vectors as an adapter's tensors: the bias takes the mean off."""
+    import torch
+
+    return {"weight": torch.from_numpy(learned.weight), "bias": torch.from_numpy(-learned.weight @ centre)}
 
 
 class _Tower:
     """BERT whose lower layers' output is kept, its adapter, and the catalogue's texts."""
 
-    def __init__(self, texts: Sequence[str], base: Path, settings: TowerSettings) -> None:
+    def __init__(self, texts: Sequence[str], base: Path, settings: TowerSettings, seed: int) -> None:
         import torch
 
         self.model, self.tokenizer, found = encoder.read_model(base)
-        self.settings, self.dims, self.texts_ = settings, found.dims, list(texts)
-        self.ids = encoder.token_ids(self.tokenizer, self.texts_, settings.max_item_tokens)
+        self.settings, self.dims, self.texts = settings, found.dims, list(texts)
+        self.ids = encoder.token_ids(self.tokenizer, self.texts, settings.max_item_tokens)
         self.adapter = torch.nn.Linear(self.dims, self.dims)
         self.top = self.model.encoder.layer[settings.frozen_layers :]
+        self.with_lora: Any = None
+        if settings.method == "lora":
+            self.with_lora = lora.with_lora(self.model, settings.frozen_layers, settings.lora_rank, seed)
         precision = encoder.serving_dtype(torch.device("cpu"), "auto")
         self._autocast: dict[str, Any] = {
             "device_type": "cpu",
@@ -199,25 +289,21 @@ class _Tower:
                 for row, values in zip(rows, hidden.to(torch.float16), strict=True):
                     self.hidden[row] = values
 
-    def texts(self) -> Floats:
-        """The base's own vectors of the texts, centred, unit rows [items, dims]."""
-        vectors = encoder.Encoder(deepcopy(self.model), self.tokenizer, self._names()).encode(
-            self.texts_, self.settings.max_item_tokens
-        )
-        self.centre = vectors.mean(axis=0)
-        centred = vectors - self.centre
-        return np.asarray(centred / np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-12), np.float32)
+    def base_vectors(self) -> Floats:
+        """The texts' vectors without the adapter, unit rows [items, dims]."""
+        plain = encoder.Encoder(self.plain_model(), self.tokenizer, self._names())
+        return plain.encode(self.texts, self.settings.max_item_tokens)
+
+    def plain_model(self) -> Any:
+        """A copy of the BertModel as it is served, with what has been learned in its weights."""
+        return lora.merged(self.with_lora) if self.with_lora else deepcopy(self.model)
 
     def _names(self) -> encoder.Settings:
         return encoder.Settings("tower", self.dims)
 
-    def set_adapter(self, weight: Floats) -> None:
-        """Start from this map of centred texts."""
-        import torch
-
-        with torch.no_grad():
-            self.adapter.weight.copy_(torch.from_numpy(weight))
-            self.adapter.bias.copy_(torch.from_numpy(-weight @ self.centre))
+    def set_adapter(self, tensors: dict[str, Any]) -> None:
+        """Start from this map."""
+        self.adapter.load_state_dict(tensors)
 
     def adapter_tensors(self) -> dict[str, Any]:
         """As the model folder holds them."""
@@ -226,8 +312,8 @@ class _Tower:
     def encode(self) -> Floats:
         """Every item's vector in serving precision, unit rows [items, dims]."""
         adapter = encoder.Adapter(**{name: tensor.numpy().copy() for name, tensor in self.adapter_tensors().items()})
-        served = encoder.Encoder(deepcopy(self.model), self.tokenizer, self._names(), adapter=adapter)
-        return served.encode(self.texts_, self.settings.max_item_tokens)
+        served = encoder.Encoder(self.plain_model(), self.tokenizer, self._names(), adapter=adapter)
+        return served.encode(self.texts, self.settings.max_item_tokens)
 
     def forward(self, rows: npt.NDArray[np.int64]) -> Any:
         """The vectors of these items, unit rows, with gradients."""
@@ -247,7 +333,7 @@ class _Tower:
 
     def trained(self) -> dict[str, Any]:
         """The parameters that learn, by name."""
-        named = {f"top.{name}": value for name, value in self.top.named_parameters()}
+        named = {f"top.{name}": value for name, value in self.top.named_parameters() if value.requires_grad}
         return named | {f"adapter.{name}": value for name, value in self.adapter.named_parameters()}
 
     def state(self) -> dict[str, Any]:
@@ -287,13 +373,14 @@ class _Run:
         knobs, trained = tower.settings, tower.trained()
         self.optimizer = torch.optim.AdamW(
             [
-                {"params": [trained[n] for n in trained if n.startswith("top.")], "lr": knobs.learning_rate},
+                {"params": [trained[n] for n in trained if n.startswith("top.")], "lr": knobs.top_rate},
                 {"params": [trained[n] for n in trained if n.startswith("adapter.")], "lr": knobs.adapter_rate},
                 {"params": [self.log_scale, self.popularity], "lr": 0.01},
             ],
             weight_decay=0.01,
         )
         self.rates = [float(group["lr"]) for group in self.optimizer.param_groups]
+        self.done, self.seconds = 0, 0.0
 
     def steps(self, first: int, stop: int, total: int) -> float:
         """Steps first + 1 to stop of total; their mean loss."""
@@ -321,13 +408,14 @@ class _Run:
             losses.append(loss.item())
             if not np.isfinite(losses[-1]):
                 raise ArithmeticError(
-                    f"loss {losses[-1]} at step {step + 1}: lower learning_rate {knobs.learning_rate}"
+                    f"loss {losses[-1]} at step {step + 1}: set a lower learning rate than {knobs.top_rate}"
                 )
             if (step + 1) % 10 == 0:
                 rate = (time.perf_counter() - started) / (step + 1 - first)
                 self.log(
                     f"step {step + 1}/{total}: loss {losses[-1]:.3f}, distance {near.item():.3f}, {rate:.1f} s/step"
                 )
+        self.done, self.seconds = self.done + stop - first, self.seconds + time.perf_counter() - started
         return float(np.mean(losses))
 
     def tensors(self) -> dict[str, Any]:
@@ -342,7 +430,7 @@ class _Run:
     def _learning(self) -> dict[str, Any]:
         return self.tower.trained() | {"log_scale": self.log_scale, "popularity": self.popularity}
 
-    def restore(self, saved: _Saved) -> None:
+    def restore(self, saved: checkpoints.Saved) -> None:
         """Go on from a checkpoint."""
         import torch
 
@@ -353,38 +441,6 @@ class _Run:
             self.optimizer.state[value] = {
                 key: saved.tensors[f"{key}/{name}"] for key in ("step", "exp_avg", "exp_avg_sq")
             }
-
-
-@dataclass(frozen=True)
-class _Saved:
-    """One checkpoint: tensors by name and a note."""
-
-    tensors: dict[str, Any]
-    note: dict[str, Any]
-
-    def part(self, prefix: str) -> dict[str, Any]:
-        """The tensors under one prefix, without it."""
-        return {n.removeprefix(f"{prefix}."): t for n, t in self.tensors.items() if n.startswith(f"{prefix}.")}
-
-
-def _write(path: Path | None, run: _Run, best: dict[str, Any], note: dict[str, Any]) -> None:
-    if path is None:
-        return
-    from safetensors.torch import save_file
-
-    tensors = run.tensors() | {f"best.{name}": value for name, value in best.items()}
-    scratch = path.with_name(f"{path.name}.tmp")
-    save_file({name: value.contiguous() for name, value in tensors.items()}, scratch, {"note": json.dumps(note)})
-    scratch.replace(path)
-
-
-def _read(path: Path | None) -> _Saved | None:
-    if path is None or not path.is_file():
-        return None
-    from safetensors import safe_open
-
-    with safe_open(path, framework="pt") as file:
-        return _Saved({name: file.get_tensor(name) for name in file.keys()}, json.loads(file.metadata()["note"]))  # noqa: SIM118
 
 
 class Checks:
