@@ -55,6 +55,7 @@ class Contenders:
     k: int
     lists: dict[tuple[str, str], Lists] = field(default_factory=dict)
     sliced: list[str] = field(default_factory=list)
+    variants: list[str] = field(default_factory=list)  # the night's own lists under other rules
     pairs: candidates.Candidates | None = None
 
     @cached_property
@@ -121,14 +122,16 @@ def night_lists(contest: Contenders, name: str, found: DataFrame, published: Dat
     score, own = table["score"].to_numpy()[known], table["times_bought"].to_numpy()[known] > 0
     contest.rank(name, user, item, score, own)
     for strength in DIVERSITIES if vectors.shape[1] else ():
+        variant = f"{name}, diversity {strength}"
+        contest.variants.append(variant)
         for task, kept in ((TASK_ALL, np.ones(len(own), bool)), (TASK_NEW, ~own)):
-            apart = _apart(contest, user[kept], item[kept], score[kept], vectors, strength)
-            contest.lists[task, f"{name}, diversity {strength}"] = apart
+            contest.lists[task, variant] = _apart(contest, user[kept], item[kept], score[kept], vectors, strength)
     listed = published.select("user_id", "item_id", "rank").toPandas()
     who, what, there = contest.codes(listed)
     place = listed["rank"].to_numpy(np.float64)[there]
     contest.lists[TASK_ALL, PUBLISHED] = scoring.lists(who, what, -place, contest.users, contest.k)
     contest.sliced.append(name)
+    contest.variants.append(PUBLISHED)
     later = contest.interactions.within(contest.day, contest.day + HORIZON_DAYS)
     return Calibrated(name, score, later.holds(user, item), len(np.unique(user)))
 

@@ -92,6 +92,7 @@ def evaluate_recommendations(
         leader=NIGHT,
         tasks=TASKS,
         measures=rows,
+        variants=contest.variants,
         ablations=parts,
         reliability=scored.bins(),
         importances=[

@@ -79,8 +79,9 @@ class ParameterRow:
 class Evaluation:
     """All that the page shows, as rows.
 
-    leader: the contender whose lead over each other one the rows `lead_ndcg@10` give; ablations: contenders that are
-    the leader less a part, shown apart from the peers; tasks: in words, what each task is, in the page's order.
+    leader: the contender whose lead over each other one the rows `lead_ndcg@10` give; variants: the leader's lists
+    under other rules, no peers of it; ablations: contenders that are the leader less a part, shown apart; tasks: in
+    words, what each task is, in the page's order.
     """
 
     shop: str
@@ -89,6 +90,7 @@ class Evaluation:
     leader: str
     tasks: dict[str, str]
     measures: Sequence[MeasureRow]
+    variants: Sequence[str] = ()
     ablations: Sequence[str] = ()
     reliability: Sequence[ReliabilityRow] = ()
     importances: Sequence[ImportanceRow] = ()
@@ -143,7 +145,7 @@ def _task(found: Evaluation, task: str, shown: set[MeasureRow]) -> Iterable[str]
     )
     names.sort(key=lambda name: -plain[name, NDCG].value if (name, NDCG) in plain else math.inf)
     peers = [name for name in names if name not in found.ablations]
-    rivals = [name for name in peers if name != found.leader and (name, NDCG) in plain]
+    rivals = [name for name in peers if name not in (found.leader, *found.variants) and (name, NDCG) in plain]
     metrics = [metric for metric in (*HEAD_METRICS, LEAD) if any((name, metric) in plain for name in names)]
     best = rivals[0] if rivals else None
     if best and (best, LEAD) in plain:

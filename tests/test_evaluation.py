@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 
 import polars as pl
@@ -10,7 +11,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from jobs import night
-from jobs.contenders import PARTS, PUBLISHED, TUNED_OF
+from jobs.contenders import FROZEN, PARTS, PUBLISHED, TUNED, TUNED_OF, ZERO_SHOT
 from tests import tiny_shop
 from udfs.peers import PEERS
 
@@ -67,7 +68,13 @@ def test_ndcg_can_be_computed_again_from_the_tables(judged: Path) -> None:
 @pytest.mark.slow
 def test_every_peer_and_every_ablation_stands_beside_the_night(judged: Path) -> None:
     names = set(read(judged, "ops.metrics")["contender"])
-    assert {"nightshelf", PUBLISHED, "BERT fine-tuned", "BERT zero-shot + popularity"} <= names
+    assert {
+        "nightshelf",
+        "nightshelf, diversity 0.3",
+        PUBLISHED,
+        "BERT fine-tuned",
+        "BERT zero-shot + popularity",
+    } <= names
     assert {name.split(" + ")[0] for name in names} >= set(PEERS)
     assert {f"refit without {part}" for part in PARTS} <= names
     worth = read(judged, "ops.metrics").filter(pl.col("metric") == "worth_ndcg@10")
@@ -88,6 +95,13 @@ def test_fine_tuning_is_judged_against_the_same_architecture_frozen(judged: Path
 
 
 @pytest.mark.slow
+def test_diversity_makes_lists_less_alike(judged: Path) -> None:
+    found = read(judged, "ops.metrics").filter((pl.col("task") == "A") & (pl.col("metric") == "diversity"))
+    value = dict(found.select("contender", "value").iter_rows())
+    assert value["nightshelf"] < value["nightshelf, diversity 0.1"] < value["nightshelf, diversity 0.3"]
+
+
+@pytest.mark.slow
 def test_the_published_list_is_what_was_published(judged: Path) -> None:
     gold = read(judged, "gold.recommendations").filter(pl.col("rank") <= 10)
     lists = read(judged, "ops.evaluation_lists").filter(pl.col("contender") == PUBLISHED)
@@ -102,7 +116,9 @@ def test_the_page_has_figures_and_no_person(judged: Path) -> None:
     (page,) = (judged / "evaluation").glob("*.html")
     text = page.read_text()
     assert page.stem == str(tiny_shop.day(JUDGED + 1))
-    assert "nightshelf" in text
+    best = re.search("nightshelf over ([^,]*), the best peer", text)
+    assert best is not None
+    assert best[1].split(" + ")[0] in {*PEERS, TUNED, FROZEN, ZERO_SHOT}
     assert not [user for user in range(1, 25) if f"U{user:02d}<" in text or f">U{user:02d}" in text]
 
 

@@ -50,6 +50,8 @@ FULL = evaluation(
     row("full", "coverage", 0.4444, ends=None),
     row("peer one", "ndcg@10", 0.3111),
     row("peer one", LEAD, 0.0714, ends=0.02),
+    row("full, after rules", "ndcg@10", 0.3299),
+    row("full, after rules", LEAD, 0.0103, ends=0.02),
     row("peer two", "ndcg@10", 0.1234),
     row("peer two", LEAD, 1.701, ends=0.2),
     row("full without BERT", "ndcg@10", 0.3322),
@@ -67,6 +69,7 @@ FULL = evaluation(
     row("full", "price of diversity", -0.0123),
     row("full", "ndcg@10", 0.1717, task="B"),
     row(EVIL, "ndcg@10", 0.1616, task="B"),
+    variants=["full, after rules"],
     ablations=["full without BERT"],
     reliability=[
         ReliabilityRow("A", 0.0123, 0.0145, 0.0101, 0.0199, 4321),
