@@ -17,8 +17,18 @@ from matplotlib.figure import Figure
 # Names that the page looks for in the rows. Every row is shown, whatever its names: see `_rest`.
 ALL = "all"  # the slice that leaves nobody out
 NDCG = "ndcg@10"
-HEAD_METRICS = (NDCG, "recall@10", "precision@10", "hit_rate@10", "coverage", "novelty", "diversity", "personalisation")
 LEAD = "lead_ndcg@10"  # mean of the leader / mean of the contender that the row names - 1, paired
+HEAD_METRICS = (
+    NDCG,
+    LEAD,
+    "recall@10",
+    "precision@10",
+    "hit_rate@10",
+    "coverage",
+    "novelty",
+    "diversity",
+    "personalisation",
+)
 WORTH = "worth_ndcg@10"  # mean of the whole fusion / mean of the one without the part that the row names - 1, paired
 TUNING = "tuning_worth_ndcg@10"  # mean of the fine-tuned BERT / mean of the frozen one that the row names - 1, paired
 SHARES = (LEAD, WORTH, TUNING)  # shown as percentages
@@ -140,13 +150,11 @@ def _task(found: Evaluation, task: str, shown: set[MeasureRow]) -> Iterable[str]
     """The sections of one task; what they show is added to `shown`."""
     mine = [row for row in found.measures if row.task == task]
     plain = {(row.contender, row.metric): row for row in mine if row.slice == ALL}
-    names = list(
-        dict.fromkeys(row.contender for row in mine if row.slice == ALL and row.metric in (*HEAD_METRICS, LEAD))
-    )
+    names = list(dict.fromkeys(row.contender for row in mine if row.slice == ALL and row.metric in HEAD_METRICS))
     names.sort(key=lambda name: -plain[name, NDCG].value if (name, NDCG) in plain else math.inf)
     peers = [name for name in names if name not in found.ablations]
     rivals = [name for name in peers if name not in (found.leader, *found.variants) and (name, NDCG) in plain]
-    metrics = [metric for metric in (*HEAD_METRICS, LEAD) if any((name, metric) in plain for name in names)]
+    metrics = [metric for metric in HEAD_METRICS if any((name, metric) in plain for name in names)]
     best = rivals[0] if rivals else None
     if best and (best, LEAD) in plain:
         lead = plain[best, LEAD]
