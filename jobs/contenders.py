@@ -242,7 +242,7 @@ def ablations(
         known = shop.catalogue.with_vectors(*_aligned(kept["items"], kept["vectors"], kept["vector_of"], shop))
     days = sorted(day_number(dt.date.fromisoformat(night)) for night in story["nights"])
     used = ranker.from_json((folder / scoring.RANKER).read_text("utf-8")).generators
-    nights = [shop.past_night(known, day, used) for day in days]
+    nights = [shop.past_night(known, day, used, buyers_only=True) for day in days]
     tonight = shop.past_night(seen, contest.day, used)
     contest.pairs = tonight.pairs
     settings = ranker.Settings(trees=int(story["trees"]), max_rows=max_rows, threads=os.cpu_count() or 1)

@@ -65,13 +65,23 @@ class Shop:
         return self.catalogue.with_vectors(*self.text_vectors(folder))
 
     def past_night(
-        self, known: scoring.Catalogue, day: int, generators: Collection[str] = candidates.GENERATORS
+        self,
+        known: scoring.Catalogue,
+        day: int,
+        generators: Collection[str] = candidates.GENERATORS,
+        *,
+        buyers_only: bool = False,
     ) -> PastNight:
-        """The night before `day` as it would have been with these vectors, and what followed."""
+        """The night before `day` as it would have been with these vectors, and what followed.
+
+        buyers_only: of users who bought anything in the 28 days from `day`; nobody else teaches an order.
+        """
         state = scoring.fit_state(self.interactions, known, day)
-        pairs, features = scoring.propose(self.interactions.before(day), state, day, generators)
-        label = self.interactions.within(day, day + HORIZON_DAYS).holds(pairs.user, pairs.item)
-        return PastNight(day, pairs, ranker.Night(pairs.user, features, label))
+        history, later = self.interactions.before(day), self.interactions.within(day, day + HORIZON_DAYS)
+        if buyers_only:
+            history = history.part(np.isin(history.user, np.unique(later.known().user)))
+        pairs, features = scoring.propose(history, state, day, generators)
+        return PastNight(day, pairs, ranker.Night(pairs.user, features, later.holds(pairs.user, pairs.item)))
 
 
 @dataclass(frozen=True)

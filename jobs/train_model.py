@@ -99,7 +99,8 @@ def train_model(
         report = fit_encoder(shop, first, base, earlier, settings, learn_steps, seed)
         known = shop.encoded(earlier)
         progress.say(f"ranker: {ranker_nights} past nights and one to calibrate")
-        rows = {night: shop.past_night(known, night, used) for night in (*nights, calibration)}
+        rows = {night: shop.past_night(known, night, used, buyers_only=True) for night in nights}
+        rows[calibration] = shop.past_night(known, calibration, used)  # a probability is for everybody
         knobs = ranker.Settings(trees=trees, threads=os.cpu_count() or 1)
         names, past = tuple(candidates.FEATURES), [rows[night].night for night in nights]
         judged = ranker.fit(past, [rows[calibration].night], names, used, knobs)

@@ -123,3 +123,17 @@ def test_what_followed_a_past_night_is_its_label() -> None:
     bought = {pair for pair, yes in zip(sorted(key), found.night.label, strict=True) if yes}
     assert bought == {pair for pair in key if pair[1] in (0, 1 + pair[0] % (ITEMS - 1))}
     assert found.own.tolist() == [item == 0 for _, item in sorted(key)]
+
+
+def test_a_past_night_of_buyers_is_their_part_of_the_whole_night() -> None:
+    everybody = shop()
+    lines = everybody.interactions
+    some = replace(everybody, interactions=lines.part((lines.day < DAY) | (lines.user % 3 != 0)))
+    whole, part = (some.past_night(some.catalogue, DAY, buyers_only=only) for only in (False, True))
+    theirs = whole.pairs.user % 3 != 0
+    assert 0 < theirs.sum() < len(theirs)
+    np.testing.assert_array_equal(part.pairs.user, whole.pairs.user[theirs])
+    np.testing.assert_array_equal(part.night.features, whole.night.features[theirs])
+    np.testing.assert_array_equal(part.night.label, whole.night.label[theirs])
+    past = [ranker.fit_order([night.night], NAMES, (), ranker.Settings(trees=3)) for night in (whole, part)]
+    assert past[0] == past[1]

@@ -218,8 +218,9 @@ def _buyers(nights: Sequence[Night], settings: Settings) -> tuple[Longs, Floats,
         users, group = np.unique(night.user, return_inverse=True)
         bought = np.bincount(group, night.label, minlength=len(users)) > 0
         share = settings.max_rows / len(nights) / max(int(bought[group].sum()), 1)
-        drawn = np.random.default_rng([FIXED["seed"], number]).random(len(users)) < share
-        chosen.append((bought & drawn)[group])
+        drawn = np.zeros(len(users), bool)
+        drawn[bought] = np.random.default_rng([FIXED["seed"], number]).random(int(bought.sum())) < share
+        chosen.append(drawn[group])
     user = [
         night.user[rows].astype(np.int64) + (number << 32)
         for number, (night, rows) in enumerate(zip(nights, chosen, strict=True))
