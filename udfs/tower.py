@@ -211,10 +211,11 @@ def train_tower(
             save()
     if untuned is not None:
         zero_shot, centre = _centred(encoder.load_encoder(untuned).encode(tower.texts, settings.max_item_tokens))
-    if untuned is not None or settings.refit_steps:
-        linear = learn_vectors(examples, zero_shot, epochs=settings.adapter_epochs, seed=seed, residuals=False)
+        epochs = settings.adapter_epochs + settings.epochs
+        frozen_map = learn_vectors(examples, zero_shot, epochs=epochs, seed=seed, residuals=False)
+    elif settings.refit_steps:
         frozen_map = learn_vectors(
-            examples, zero_shot, epochs=settings.epochs, seed=seed, start=linear, residuals=False
+            examples, zero_shot, epochs=settings.refit_epochs, seed=seed + 1, start=frozen_map, residuals=False
         )
     names = encoder.Settings(output.name, tower.dims, max_item_tokens=settings.max_item_tokens)
     write_model(
