@@ -33,11 +33,13 @@ NAIVE_ROWS, PLAIN_ROWS = 16, 64
 PEER_ROWS = (16, 32, 64, 128, 256)  # the batches among which sentence-transformers is tuned
 MATMULS = ((4096, 384, 1536), (4096, 1536, 384), (4096, 384, 384))  # BERT's: rows, width in, width out
 MATMUL_REPEATS = 24
-MIN_COSINE, MIN_OVERLAP, NEIGHBOURS, OVERLAP_QUERIES = 0.999, 0.99, 10, 500
+MIN_COSINE, NEIGHBOURS, OVERLAP_QUERIES = 0.999, 10, 2_000
 OURS, NAIVE = "ours", "naive loop (pad 128, batch 16, float32)"
 ITEMS, JOINED = "items", "joined items"
 PLAIN, TUNED = "plain bucketed loop", "sentence-transformers, tuned"
-PEER_GATES = {TUNED: (0.995, 0.95)}  # it also pools in bfloat16: enough to know that it does the same work
+# Joined texts are random mixtures, so near to each other that bfloat16 swaps the tenth neighbour with the next.
+MIN_OVERLAP = {ITEMS: 0.99, JOINED: 0.97}
+PEER_LOSES = 0.02  # sentence-transformers also pools in bfloat16; enough to know that it does the same work
 TARGETS = {NAIVE: 12.0, TUNED: 1.6}  # for item texts; nothing is asked of the plain loop, nor for joined texts
 NAIVE_TARGET_FLOAT32 = 3.0  # where the chip does not multiply bfloat16
 UTILISATION_TARGET = 0.4
@@ -143,14 +145,13 @@ def neighbours(vectors: Floats, queries: int) -> list[set[int]]:
     return [set(row[:NEIGHBOURS].tolist()) for row in np.argsort(-scores, axis=1, kind="stable")]
 
 
-def check(name: str, found: Floats, expected: Floats) -> str:
+def check(name: str, found: Floats, expected: Floats, min_overlap: float) -> str:
     """One line: how near the vectors are to float32 padded ones, text by text. Raises GateError."""
     lengths = np.linalg.norm(found, axis=1) * np.linalg.norm(expected, axis=1)
     cosine = float(((found * expected).sum(axis=1) / lengths).min())
     pairs = zip(*(neighbours(vectors, OVERLAP_QUERIES) for vectors in (found, expected)), strict=True)
     overlap = float(np.mean([len(mine & right) / len(right) for mine, right in pairs]))
-    min_cosine, min_overlap = PEER_GATES.get(name, (MIN_COSINE, MIN_OVERLAP))
-    near = gate(f"{name}: cosine to float32", cosine, min_cosine)
+    near = gate(f"{name}: cosine to float32", cosine, MIN_COSINE)
     return f"{near}; {gate(f'top-{NEIGHBOURS} overlap', overlap, min_overlap)}"
 
 
@@ -177,7 +178,8 @@ def measure(
 
     expected = exact(texts)
     for name, run in encode.items():  # which warms them up, too
-        console().print(check(name, run(read[name]), expected[: len(read[name])]), style="dim")
+        min_overlap = MIN_OVERLAP[regime] - (PEER_LOSES if name == TUNED else 0)
+        console().print(check(name, run(read[name]), expected[: len(read[name])], min_overlap), style="dim")
 
     contenders: Contenders = {name: (partial(run, read[name]), len(read[name])) for name, run in encode.items()}
     products = {f"{dtype_name(ours.dtype)} {' x '.join(map(str, shape))}": shape for shape in MATMULS}
