@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from bench import encode, harness, texts, topk
 from tests.test_encoder import write_tiny
@@ -83,8 +84,9 @@ def test_operations_are_counted_from_tokens_and_shape() -> None:
     assert encode.operations([3], Config) == 3 * 2 * (16 + 12) + 2 * 2 * 9 * 2
 
 
-def test_tiny_encode_has_a_row_for_each_peer(tmp_path: Path) -> None:
+def test_tiny_encode_has_a_row_for_each_peer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_tiny(tmp_path)
+    monkeypatch.setitem(encode.MIN_OVERLAP, "items", 0.9)  # a random model, few texts, the precision of any chip
     rows = encode.measure("items", ITEMS, tmp_path, "cpu", naive_texts=20, repeats=1, with_tuned=False)
     assert [row.measure.split("(")[0].strip() for row in rows[:2]] == [
         "encode items vs plain bucketed loop",
@@ -139,3 +141,9 @@ def test_texts_of_a_file_are_different_sorted_and_joined_into_longer_ones(tmp_pa
 
 def test_texts_of_the_package_are_worded_as_the_conf_does() -> None:
     assert "fluid milk white only, fluid milk products, 1 ga, private" in texts.package_texts()
+
+
+def test_too_few_texts_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "texts.txt").write_text("milk\nbeer\n")
+    with pytest.raises(SystemExit, match="2 different texts of a file: the overlap of fewer than 500"):
+        encode.main(["--file", str(tmp_path / "texts.txt"), "--threads", str(torch.get_num_threads())])
