@@ -71,6 +71,10 @@ check: setup  ## Lint, formatting and types; changes nothing
 fix: setup  ## Mend what lint and formatting can mend
 	@ruff check --fix . ; ruff format .
 
+.PHONY: bench
+bench: .venv/.bench  ## Measure encoding and top-K against their peers (some ten minutes; wants an idle machine)
+	@python -m bench.encode && python -m bench.topk
+
 .PHONY: golden
 golden: setup airflow-env  ## Rewrite the golden files, docs/flow.svg and docs/tables.md; review them as a diff
 	@python -m jobs.draw_flow --svg docs/flow.svg --tables docs/tables.md > /dev/null
@@ -101,6 +105,9 @@ java:
 	@command -v uv > /dev/null || { echo "Installing uv into build/uv ..."; $(PYTHON) -m pip install -q --disable-pip-version-check --target build/uv uv==0.13.9; }
 	@echo "Setting up .venv from uv.lock (a few GB the first time) ..."
 	@env -u PYTHONPATH uv sync --frozen && touch $@
+
+.venv/.bench: .venv/.synced
+	@env -u PYTHONPATH uv sync --frozen --group bench && touch $@
 
 .venv/.jars: conf/spark-local.conf .venv/.synced
 	@echo "Fetching Spark's jars and checking the BERT weights ..."

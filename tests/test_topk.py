@@ -97,3 +97,25 @@ def test_what_does_not_fit_is_refused(changes: dict[str, object], message: str) 
     good = {"queries": np.ones((1, 2)), "items": np.ones((2, 2)), "item_ids": np.array(["a", "b"]), "k": 1}
     with pytest.raises(ValueError, match=message):
         top_k(**{**good, **changes})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("block", [300, 8_192])
+def test_items_that_differ_by_less_than_float32_can_tell_come_in_exact_order(block: int) -> None:
+    draw = np.random.default_rng(2)
+    direction = draw.normal(size=384)
+    direction = (direction / np.linalg.norm(direction)).astype(np.float16)
+    items = np.tile(direction, (900, 1))
+    for row, place in enumerate(draw.integers(0, 384, 900)):  # one value of each moves by one bit of float16
+        items[row, place] = np.nextafter(items[row, place], np.float16(draw.choice([-1, 1])))
+    queries = (direction + draw.normal(scale=1e-3, size=(5, 384))).astype(np.float16)
+    scores = (queries.astype(np.float64) @ items.astype(np.float64).T).astype(np.float32)
+    ids = np.array([f"{number:03}" for number in range(900)])
+    positions, found = top_k(queries, items, ids, 20, block=block)
+    np.testing.assert_array_equal(positions, [np.lexsort((np.arange(900), -row))[:20] for row in scores])
+    np.testing.assert_array_equal(found, np.take_along_axis(scores, positions, axis=1))
+
+
+def test_where_all_items_tie_the_first_ids_win() -> None:
+    ids = np.array([f"{number:04}" for number in range(2_000)])
+    positions, _ = top_k(np.ones((3, 2)), np.full((2_000, 2), 0.5), ids, 5, block=100, exclude=[["0001"], [], []])
+    assert positions.tolist() == [[0, 2, 3, 4, 5], [0, 1, 2, 3, 4], [0, 1, 2, 3, 4]]

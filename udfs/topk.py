@@ -5,6 +5,9 @@ Vectors are compared as they are stored, in float16. The product of two float16 
 the sum is exact, in whatever order a matrix product adds. Hence equal vectors get equal scores, and neither
 block size nor threads nor the BLAS library can turn a tie into an order. (In float32 they do, in the last
 bit.)
+
+Most scores are needed only to be dropped, and float32 is twice as fast: it finds the items that may be among the
+best, by a margin that no rounding exceeds, and these alone are scored exactly.
 """
 
 from collections.abc import Sequence
@@ -17,7 +20,8 @@ Vectors: TypeAlias = npt.NDArray[np.floating]
 Floats: TypeAlias = npt.NDArray[np.float32]
 Indices: TypeAlias = npt.NDArray[np.int64]
 
-QUERY_BLOCK = 256  # with 8,192 items: 16 MiB of float64 scores at a time
+QUERY_BLOCK = 256  # with 8,192 items: 8 MiB of float32 scores at a time
+POOL = 2  # candidates kept for a query, in multiples of k, before the worst are dropped
 LONGEST_ROW = 5.0  # the exactness above needs it; a normalised row is 1
 
 
@@ -44,7 +48,7 @@ def top_k(
     best_scores = np.full((n, kept), -np.inf, np.float32)
     if kept == 0:
         return best_items, best_scores
-    stored, ids = items.astype(np.float16), np.asarray(item_ids, dtype=np.str_)
+    stored, ids = items.astype(np.float16).astype(np.float32), np.asarray(item_ids, dtype=np.str_)
     for start in range(0, n, QUERY_BLOCK):
         rows = slice(start, start + QUERY_BLOCK)
         banned = _positions(exclude[rows], ids) if exclude is not None else None
@@ -53,31 +57,67 @@ def top_k(
 
 
 def _best(
-    queries: Vectors, items: Vectors, k: int, banned: tuple[Indices, Indices] | None, block: int
+    queries: Vectors, items: Floats, k: int, banned: tuple[Indices, Indices] | None, block: int
 ) -> tuple[Indices, Floats]:
-    """The best k for one block of queries, kept up to date as blocks of items go by."""
+    """The best k for one block of queries, out of a pool of candidates that is filled as blocks of items go by."""
     n, m = len(queries), len(items)
     exact = queries.astype(np.float16).astype(np.float64)
-    best_items = np.full((n, k), m, np.int64)  # m: no item yet; it sorts after every real one
-    best_scores = np.full((n, k), -np.inf, np.float32)
+    margin = _margin(exact, items)
+    floor = np.full(n, -np.inf, np.float32)  # what a candidate's float32 score must exceed
+    rows, found, scores = np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float32)
     for start in range(0, m, block):
-        scores = (exact @ items[start : start + block].astype(np.float64).T).astype(np.float32)
+        near = exact.astype(np.float32) @ items[start : start + block].T
+        width = near.shape[1]
         if banned is not None:
             here = (banned[1] >= start) & (banned[1] < start + block)
-            scores[banned[0][here], banned[1][here] - start] = -np.inf
-        # An item of a later block has a later id, so it must beat the k-th score so far: equal is not enough.
-        floor = best_scores[:, -1]
-        if start == 0 and scores.shape[1] > k:
-            floor = np.nextafter(np.partition(scores, -k, axis=1)[:, -k], np.float32(-np.inf))
-        rows, columns = np.nonzero(scores > floor[:, None])
-        all_rows = np.concatenate([np.repeat(np.arange(n), k), rows])
-        all_scores = np.concatenate([best_scores.ravel(), scores[rows, columns]])
-        all_items = np.concatenate([best_items.ravel(), columns + start])
-        order = np.lexsort((all_items, -all_scores, all_rows))
-        first_of_row = np.searchsorted(all_rows[order], np.arange(n))
-        chosen = order[first_of_row[:, None] + np.arange(k)]
-        best_items, best_scores = all_items[chosen], all_scores[chosen]
-    return np.where(best_items == m, -1, best_items), best_scores
+            near[banned[0][here], banned[1][here] - start] = -np.inf
+        if start == 0 and width > k:
+            floor = np.nextafter(np.partition(near, -k, axis=1)[:, -k] - margin, np.float32(-np.inf))
+        at = np.flatnonzero(near > floor[:, None])
+        rows, found = np.concatenate([rows, at // width]), np.concatenate([found, at % width + start])
+        scores = np.concatenate([scores, near.ravel()[at]])
+        if len(rows) > POOL * n * k:
+            order = np.lexsort((-scores, rows))
+            edges = np.searchsorted(rows[order], np.arange(n + 1))
+            full = np.diff(edges) >= k
+            kth = scores[order[edges[:-1][full] + k - 1]]
+            floor[full] = np.nextafter(kth - margin[full], np.float32(-np.inf))
+            kept = order[scores[order] > floor[rows[order]]]
+            rows, found, scores = rows[kept], found[kept], scores[kept]
+        if len(rows) > 2 * POOL * n * k:  # nothing but ties: only exact scores and ids tell which of them to drop
+            rows, found, scores, _ = _exact_best(exact, items, rows, found, k)
+    rows, found, scores, place = _exact_best(exact, items, rows, found, k)
+    best_items, best_scores = np.full((n, k), -1, np.int64), np.full((n, k), -np.inf, np.float32)
+    best_items[rows, place], best_scores[rows, place] = found, scores
+    return best_items, best_scores
+
+
+def _margin(exact: npt.NDArray[np.float64], items: Floats) -> Floats:
+    """By how much two float32 scores of a query may differ although the exact ones are equal: [n].
+
+    A float32 sum of d products is off by at most d x 2^-24 x the product of the lengths, in whatever order it is
+    added; twice that for two scores, and doubled once more for the roundings around it.
+    """
+    longest = np.sqrt(np.einsum("ij,ij->i", items, items).max(initial=0.0))
+    lengths = np.linalg.norm(exact, axis=1)
+    return np.asarray(4 * (items.shape[1] + 2) * 2.0**-24 * longest * lengths, np.float32)
+
+
+def _exact_best(
+    exact: npt.NDArray[np.float64], items: Floats, rows: Indices, found: Indices, k: int
+) -> tuple[Indices, Indices, Floats, Indices]:
+    """The best k candidates of each row by exact score, then item: rows, items, scores, and places from 0."""
+    by_row = np.argsort(rows, kind="stable")
+    rows, found = rows[by_row], found[by_row]
+    edges = np.searchsorted(rows, np.arange(len(exact) + 1))
+    scores = np.empty(len(rows), np.float32)
+    for row, query in enumerate(exact):
+        here = slice(edges[row], edges[row + 1])
+        scores[here] = items[found[here]].astype(np.float64) @ query
+    order = np.lexsort((found, -scores, rows))
+    place = np.arange(len(rows)) - edges[rows]  # rows are in order already
+    order, place = order[place < k], place[place < k]
+    return rows[order], found[order], scores[order], place
 
 
 def _positions(exclude: Sequence[Sequence[str]], item_ids: npt.NDArray[np.str_]) -> tuple[Indices, Indices]:

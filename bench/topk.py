@@ -1,0 +1,117 @@
+"""One row is the night's exact top-K against one peer, in seconds for the same users, items and k.
+
+    python -m bench.topk                                    # 5,000 users x 50,000 items x 384, the best 100
+    python -m bench.topk --users 512 --items 8192 --threads 1
+
+Vectors are random directions, rounded to float16 as the tables hold them; every tenth item has the vector of another,
+as items of one text have, so that ties are there to be broken.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+import numpy.typing as npt
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+from bench.harness import Contenders, Row, alternate, compare, console, gate, on_cpu, report
+from udfs.topk import Floats, Indices, top_k
+
+DIMS, REPEATED = 384, 10
+USERS_PER_LOOP = 256
+MIN_RECALL = 0.99  # of peers, which may break ties as they like; ours must be the oracle's lists, place by place
+OURS, PLAIN, IMPLICIT = "ours", "NumPy argpartition, float32", "implicit's topk, float32"
+
+Search = Callable[[Floats, Floats, int], Indices]
+
+
+def directions(rows: int, seed: int) -> Floats:
+    """[rows, DIMS] of length 1, to float16 and back; every tenth row repeats an earlier one."""
+    draw = np.random.default_rng(seed)
+    found = draw.standard_normal((rows, DIMS), dtype=np.float32)
+    found /= np.linalg.norm(found, axis=1, keepdims=True)
+    again = np.arange(REPEATED, rows, REPEATED)
+    found[again] = found[draw.integers(0, again)]
+    return found.astype(np.float16).astype(np.float32)
+
+
+def ours(users: Floats, items: Floats, k: int) -> Indices:
+    """udfs.topk, with ids in the order of the items."""
+    return top_k(users, items, _ids(len(items)), k)[0]
+
+
+def argpartition(users: Floats, items: Floats, k: int) -> Indices:
+    """What most people write: a block of users at a time, partition, then sort what is left."""
+    found = np.empty((len(users), k), np.int64)
+    for start in range(0, len(users), USERS_PER_LOOP):
+        scores = users[start : start + USERS_PER_LOOP] @ items.T
+        best = np.argpartition(scores, -k, axis=1)[:, -k:]
+        order = np.argsort(-np.take_along_axis(scores, best, axis=1), axis=1, kind="stable")
+        found[start : start + USERS_PER_LOOP] = np.take_along_axis(best, order, axis=1)
+    return found
+
+
+def implicit_topk(users: Floats, items: Floats, k: int, threads: int = 0) -> Indices:
+    """The compiled search behind implicit's recommend."""
+    from implicit.cpu.topk import topk
+
+    return np.asarray(topk(items, users, k, num_threads=threads)[0], np.int64)
+
+
+def oracle(users: Floats, items: Floats, k: int) -> Indices:
+    """Every score in float64, which is exact for float16 values, rounded to float32; ties by item."""
+    scores = (users.astype(np.float64) @ items.astype(np.float64).T).astype(np.float32)
+    by_item = np.arange(len(items))
+    return np.array([np.lexsort((by_item, -row))[:k] for row in scores]).reshape(len(users), min(k, len(items)))
+
+
+def check(name: str, found: Indices, expected: Indices) -> str:
+    """One line: the share of the oracle's items that were found and, for ours, of its places. Raises GateError."""
+    if name == OURS:
+        return gate(f"{name}: places as the oracle's,", float((found == expected).mean()), 1.0)
+    hits = sum(len(set(mine) & set(right)) for mine, right in zip(found.tolist(), expected.tolist(), strict=True))
+    return gate(f"{name}: items of the oracle's,", hits / expected.size, MIN_RECALL)
+
+
+def measure(users: Floats, items: Floats, k: int, sample: int, threads: int, repeats: int) -> list[Row]:
+    """One row per peer, after the lists of some users have been compared with the oracle's."""
+    search: dict[str, Search] = {OURS: ours, PLAIN: argpartition, IMPLICIT: partial(implicit_topk, threads=threads)}
+    with threadpool_limits(threads):
+        expected = oracle(users[:sample], items, k)
+        for name, run in search.items():
+            console().print(check(name, run(users[:sample], items, k), expected), style="dim")
+        contenders: Contenders = {name: (partial(run, users, items, k), 1.0) for name, run in search.items()}
+        timings = alternate(contenders, repeats)
+    size = f"top-{k}, {len(users):,} x {len(items):,} x {items.shape[1]}"
+    where = on_cpu(threads)
+    return [compare(f"{size} vs {name}", where, timings[OURS], timings[name], "s") for name in (PLAIN, IMPLICIT)]
+
+
+def _ids(count: int) -> npt.NDArray[np.str_]:
+    return np.char.zfill(np.arange(count).astype(np.str_), len(str(count)))
+
+
+def main(arguments: list[str]) -> None:
+    """Measure and print the table."""
+    parser = argparse.ArgumentParser(
+        "python -m bench.topk", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--users", type=int, default=5_000)
+    parser.add_argument("--items", type=int, default=50_000)
+    parser.add_argument("--k", type=int, default=100)
+    parser.add_argument("--sample", type=int, default=200, help="users whose lists are compared with the oracle's")
+    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--seed", type=int, default=7)
+    given = parser.parse_args(arguments)
+    users, items = directions(given.users, given.seed), directions(given.items, given.seed + 1)
+    report(measure(users, items, given.k, given.sample, given.threads, given.repeats))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
