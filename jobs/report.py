@@ -143,7 +143,8 @@ def _protocol(found: Evaluation) -> str:
 
 
 def _users(found: Evaluation, task: str) -> int:
-    return max((row.user_count for row in found.measures if row.task == task and row.slice == ALL), default=0)
+    told = (row.user_count for row in found.measures if (row.task, row.slice, row.metric) == (task, ALL, NDCG))
+    return max(told, default=0)
 
 
 def _task(found: Evaluation, task: str, shown: set[MeasureRow]) -> Iterable[str]:

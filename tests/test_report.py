@@ -26,10 +26,16 @@ EVIL = '<b>&"$x_1$'  # a name that would be markup, an entity and a formula
 
 
 def row(
-    contender: str, metric: str, value: float, part: str = "all", task: str = "A", ends: float | None = 0.01
+    contender: str,
+    metric: str,
+    value: float,
+    part: str = "all",
+    task: str = "A",
+    ends: float | None = 0.01,
+    users: int = 1234,
 ) -> MeasureRow:
     low, high = (None, None) if ends is None else (value - ends, value + ends)
-    return MeasureRow(CUT, task, contender, metric, part, value, low, high, 1234)
+    return MeasureRow(CUT, task, contender, metric, part, value, low, high, users)
 
 
 def evaluation(*measures: MeasureRow, **changes: object) -> Evaluation:
@@ -65,7 +71,7 @@ FULL = evaluation(
     row("full", "recall@50", 0.0807, "cold items"),
     row("full", "ndcg@10", 0.1444, "country: Norway"),
     row("full", "ndcg@10", 0.3555, f"country: {EVIL}"),
-    row("full", "calibration_error", 0.0042),
+    row("full", "calibration_error", 0.0042, users=8642),
     row("full", "price of diversity", -0.0123),
     row("full", "ndcg@10", 0.1717, task="B"),
     row(EVIL, "ndcg@10", 0.1616, task="B"),
@@ -169,6 +175,7 @@ def test_what_fine_tuning_is_worth_is_said_in_words() -> None:
 
 def test_the_worst_country_is_named_with_its_gap() -> None:
     text = "".join(read(evaluation_page(FULL)).texts)
+    assert "users: 1,234 on A, 1,234 on B." in text  # those whose lists are measured, not all who were scored
     assert "Worst of at least 10 users: Norway, 1,234 users, 0.1444 0.1344 to 0.1544; -57% against the mean." in text
 
 
