@@ -203,11 +203,16 @@ def test_the_frozen_adapter_is_learned_over_untuned_weights_on_the_days_of_the_t
     base = enc.load_encoder(tiny).encode([TEXTS[item] for item in world.items], 32)
     centred = base - base.mean(axis=0)
     centred /= np.linalg.norm(centred, axis=1, keepdims=True)
-    examples, expected = Examples(world, DAY, Pooling()), None
-    for epochs in (SETTINGS.adapter_epochs, SETTINGS.epochs):
-        expected = copurchase.learn_vectors(examples, centred, epochs=epochs, seed=7, residuals=False, start=expected)
-    assert expected is not None
-    for folder in ("first", "second"):
+    earlier, whole = (Examples(world, day, Pooling()) for day in (DAY - 28, DAY))
+
+    def learned(examples: Examples, epochs: float, seed: int, start: copurchase.Learned | None) -> copurchase.Learned:
+        return copurchase.learn_vectors(examples, centred, epochs=epochs, seed=seed, residuals=False, start=start)
+
+    first = learned(earlier, SETTINGS.adapter_epochs, 7, None)
+    first = learned(earlier, SETTINGS.epochs, 7, first)
+    first = learned(whole, SETTINGS.refit_epochs, 8, first)  # as the tower's own refit goes on
+    second = learned(whole, SETTINGS.adapter_epochs + SETTINGS.epochs, 7, None)
+    for folder, expected in (("first", first), ("second", second)):
         np.testing.assert_allclose(frozen_vectors(tmp_path / folder, tiny), expected.vectors, atol=1e-5)
 
 
