@@ -10,13 +10,16 @@ from pyspark.sql import functions as F
 from jobs import launch
 from jobs.runtime import Model
 from jobs.vectors import encode
-from schemas import features
+from schemas import features, ops
 
 
-def encode_items(items: DataFrame, item_vectors: DataFrame, model: Model, *, run_date: dt.date) -> DataFrame:
-    """features.item_vectors: one unit vector per item of tonight's catalogue."""
-    vectors = encode(items.select("item_id", "text"), item_vectors, model)
-    return vectors.withColumn("run_date", F.lit(run_date)).select(*features.ITEM_VECTORS.column_names)
+def encode_items(items: DataFrame, item_vectors: DataFrame, model: Model, *, run_date: dt.date) -> dict[str, DataFrame]:
+    """features.item_vectors: one unit vector per item of tonight's catalogue; ops.encodes: what they took."""
+    vectors, told = encode(items.select("item_id", "text"), item_vectors, model)
+    return {
+        table.name: frame.withColumn("run_date", F.lit(run_date)).select(*table.column_names)
+        for table, frame in ((features.ITEM_VECTORS, vectors), (ops.ENCODES, told))
+    }
 
 
 if __name__ == "__main__":

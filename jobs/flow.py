@@ -112,7 +112,7 @@ SCORING = (
     Job(
         "encode_items",
         reads=(today("silver.items"), latest("features.item_vectors"), MODEL),
-        writes=("features.item_vectors",),
+        writes=("ops.encodes", "features.item_vectors"),
     ),
     Job(
         "score_candidates",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Sequence
 
-from pyspark.sql import DataFrame
+from pyspark.sql import DataFrame, Row
 from pyspark.sql import functions as F
 from rich.console import Console
 from rich.table import Table
@@ -56,6 +56,8 @@ def show(lake: Lake, run_date: dt.date, outcomes: Sequence[Outcome]) -> None:
         f"scored: {scored_users:,} {users}, {scored_items:,} items; {lists.count():,} recommendations of "
         f"{lists.select('item_id').distinct().count():,} different items; model {_version(lists)}"
     )
+    for row in night("ops.encodes").collect():
+        console.print(_encoded(row))
     seconds = Table("job", "seconds", "rows written", title="seconds per job", title_justify="left")
     for outcome in outcomes:
         rows = ", ".join(f"{table} {count:,}" for table, count in outcome.rows.items())
@@ -71,6 +73,20 @@ def show(lake: Lake, run_date: dt.date, outcomes: Sequence[Outcome]) -> None:
     rest = f"WHERE run_date = '{run_date}' AND user_id = '{_first_user(lists)}' ORDER BY rank;"
     console.print(f"DuckDB:    SELECT * FROM delta_scan('{path}') {rest}", markup=False, soft_wrap=True)
     console.print(f"Spark SQL: SELECT * FROM delta.`{path}` {rest}", markup=False, soft_wrap=True)
+
+
+def _encoded(row: Row) -> str:
+    """One line: what the vectors of the night took."""
+    said = f"encoded: {row['texts_encoded']:,} of {row['texts']:,} different texts, {row['texts_reused']:,} reused"
+    if not row["texts_encoded"]:
+        return f"{said}; no forward pass"
+    return (
+        f"{said}; {row['forward_passes']:,} forward passes over {row['real_tokens']:,} tokens "
+        f"({row['real_token_share']:.0%} of those read); {row['workers']} workers, each "
+        f"{row['texts_per_worker_second']:,.0f} texts and {row['tokens_per_worker_second']:,.0f} tokens a second and "
+        f"{row['peak_memory_bytes'] / 2**20:,.0f} MiB at most; model loaded {row['model_loads']} times, "
+        f"{row['load_seconds']:.1f} s in all"
+    )
 
 
 def _version(lists: DataFrame) -> str:

@@ -3,21 +3,52 @@
 from __future__ import annotations
 
 import math
+import os
+import platform
+import resource
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from time import perf_counter
 
 import numpy as np
 import pyarrow as pa
 from pyspark import SparkFiles
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
+from pyspark.sql.pandas.types import from_arrow_type
+from pyspark.sql.types import BinaryType, StringType, StructField, StructType
 
 from jobs.runtime import Model
 from jobs.top_n import top_n
+from schemas import ops
 from udfs.encoder import from_bytes, load_encoder, to_bytes
 from udfs.topk import top_k
 
-# Texts that make a further task worth its start; on one core about ten seconds of work.
-TEXTS_PER_TASK = 2_000
+# Tokens that make a further task worth its start: on one core some ten seconds of work. Counted, for texts are not
+# alike: a task of as many rows as the others may have several times their work.
+TOKENS_PER_TASK = 40_000
+BYTES_PER_TOKEN = 4  # of plain words, about; enough to size tasks without tokenising twice
+# What a worker tells of one batch, on the first of its rows; null on the others. So a batch that is made twice, since a
+# worker died or was too slow, counts once: with the rows that are kept.
+BATCH_TYPE = pa.struct(
+    {
+        "worker": pa.string(),
+        "passes": pa.int64(),
+        "real_tokens": pa.int64(),
+        "read_tokens": pa.int64(),
+        "loads": pa.int64(),
+        "load_seconds": pa.float64(),
+        "encode_seconds": pa.float64(),
+        "peak_memory_bytes": pa.int64(),
+    }
+)
+ENCODED = StructType(
+    [
+        StructField("text_key", StringType()),
+        StructField("vector", BinaryType()),
+        StructField("batch", from_arrow_type(BATCH_TYPE)),
+    ]
+)
 # Vectors in one block of a nearest-neighbour search: 8,192 x 384 x float16 are 6 MiB.
 VECTORS_PER_BLOCK = 8_192
 
@@ -27,26 +58,51 @@ def text_key(text: Column, model: Model) -> Column:
     return F.md5(F.concat_ws("|", F.lit(model.version), F.lit("float16"), text))
 
 
-def encode(texts: DataFrame, known: DataFrame, model: Model) -> DataFrame:
-    """`texts` with text_key, model_version and vector in place of the column `text`.
+def encode(texts: DataFrame, known: DataFrame, model: Model) -> tuple[DataFrame, DataFrame]:
+    """`texts` with text_key, model_version and vector in place of the column `text`; and the row of ops.encodes.
 
     Each different text is encoded once, and only if `known` (text_key, vector) does not have it. The model says how
     many tokens of a text it reads.
     """
     keyed = texts.withColumn("text_key", text_key(F.col("text"), model)).persist()
-    wanted = keyed.select("text_key", "text").distinct()
+    wanted = keyed.select("text_key", "text").distinct().persist()
     reused = known.select("text_key", "vector").dropDuplicates(["text_key"]).join(wanted, "text_key", "left_semi")
     missing = wanted.join(known, "text_key", "left_anti").persist()
-    count = missing.count()
-    vectors = reused
-    if count:
+    tokens = missing.agg(F.sum(2 + F.length("text") / BYTES_PER_TOKEN)).collect()[0][0]
+    made = missing.sparkSession.createDataFrame([], ENCODED)
+    if tokens:
         slots = missing.sparkSession.sparkContext.defaultParallelism
-        tasks = max(1, min(math.ceil(count / TEXTS_PER_TASK), 4 * slots))
-        made = missing.repartition(tasks, "text_key").mapInArrow(
-            _encoder(model.file_name), "text_key STRING, vector BINARY"
-        )
-        vectors = reused.unionByName(made.persist())
-    return keyed.join(vectors, "text_key", "inner").drop("text").withColumn("model_version", F.lit(model.version))
+        tasks = max(1, min(math.ceil(tokens / TOKENS_PER_TASK), 4 * slots))
+        encoder = _encoder(model.file_name)
+        made = missing.repartition(tasks, "text_key").mapInArrow(encoder, ENCODED).persist()
+    vectors = reused.unionByName(made.select("text_key", "vector"))
+    found = keyed.join(vectors, "text_key", "inner").drop("text").withColumn("model_version", F.lit(model.version))
+    return found, _account(wanted, made, model)
+
+
+def _account(wanted: DataFrame, made: DataFrame, model: Model) -> DataFrame:
+    """The row of ops.encodes, but for its date."""
+    batch = made.where("batch IS NOT NULL").select("batch.*")
+
+    def total(name: str) -> Column:
+        return F.coalesce(F.sum(name), F.lit(0)).cast(ops.ENCODES.column(name).type).alias(name)
+
+    sums = batch.withColumnsRenamed({"passes": "forward_passes", "loads": "model_loads"}).agg(
+        *(total(name) for name in ("forward_passes", "real_tokens", "model_loads", "load_seconds", "encode_seconds")),
+        F.sum("read_tokens").alias("read_tokens"),
+        F.count_distinct("worker").alias("workers"),
+        F.max("peak_memory_bytes").alias("peak_memory_bytes"),
+    )
+    counted = wanted.agg(F.count("*").alias("texts")).crossJoin(made.agg(F.count("*").alias("texts_encoded")))
+    seconds = F.when(F.col("encode_seconds") > 0, F.col("encode_seconds"))
+    return counted.crossJoin(sums).select(
+        "*",
+        F.lit(model.version).alias("model_version"),
+        (F.col("texts") - F.col("texts_encoded")).alias("texts_reused"),
+        (F.col("real_tokens") / F.col("read_tokens")).alias("real_token_share"),
+        (F.col("texts_encoded") / seconds).alias("texts_per_worker_second"),
+        (F.col("real_tokens") / seconds).alias("tokens_per_worker_second"),
+    )
 
 
 def _encoder(file_name: str) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
@@ -54,11 +110,31 @@ def _encoder(file_name: str) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa
         import torch
 
         torch.set_num_threads(1)  # one thread per task slot: the slots share the cores
-        encoder = load_encoder(SparkFiles.get(file_name))
+        started = perf_counter()
+        encoder, loads = load_encoder(SparkFiles.get(file_name)), 0
+        load_seconds = perf_counter() - started
+        if not encoder.work.passes:
+            loads = 1
         for batch in batches:
+            before, started = replace(encoder.work), perf_counter()
             vectors = encoder.encode(batch.column("text").to_pylist(), encoder.settings.max_item_tokens)
+            told = {
+                "worker": f"{platform.node()} {os.getpid()}",
+                "passes": encoder.work.passes - before.passes,
+                "real_tokens": encoder.work.real_tokens - before.real_tokens,
+                "read_tokens": encoder.work.read_tokens - before.read_tokens,
+                "loads": loads,
+                "load_seconds": load_seconds,
+                "encode_seconds": perf_counter() - started,
+                "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+            }
+            loads, load_seconds = 0, 0.0
             yield pa.RecordBatch.from_pydict(
-                {"text_key": batch.column("text_key"), "vector": pa.array(to_bytes(vectors), pa.binary())}
+                {
+                    "text_key": batch.column("text_key"),
+                    "vector": pa.array(to_bytes(vectors), pa.binary()),
+                    "batch": pa.array([told, *[None] * (len(vectors) - 1)], BATCH_TYPE),
+                }
             )
 
     return encode_batches

@@ -14,8 +14,9 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 
 from jobs import vectors
-from jobs.runtime import Model
-from udfs.encoder import to_bytes
+from jobs.runtime import Model, ship
+from tests.test_encoder import write_tiny
+from udfs.encoder import load_encoder, to_bytes
 
 MODEL = Model(version="m1", folder="/nowhere/m1")
 
@@ -135,7 +136,10 @@ def encoded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[], lis
                 with open(path, "a", encoding="utf-8") as file:  # noqa: PTH123 (nothing of ours is imported there)
                     file.writelines(f"{text}\n" for text in texts)
                 made = [hashlib.md5(text.encode()).digest() for text in texts]
-                yield pa.RecordBatch.from_pydict({"text_key": batch.column("text_key"), "vector": made})
+                untold = pa.nulls(len(made), vectors.BATCH_TYPE)
+                yield pa.RecordBatch.from_pydict(
+                    {"text_key": batch.column("text_key"), "vector": made, "batch": untold}
+                )
 
         return batches
 
@@ -162,7 +166,7 @@ def by_item(frame: DataFrame) -> dict[str, tuple[str, bytes]]:
 
 def test_only_new_texts_are_encoded_each_once(spark: SparkSession, encoded: Callable[[], list[str]]) -> None:
     nothing = spark.createDataFrame([], "item_id STRING, text_key STRING, vector BINARY")
-    yesterday = by_item(vectors.encode(texts(spark, ("a", "tea"), ("b", "tea"), ("c", "rye")), nothing, MODEL))
+    yesterday = by_item(vectors.encode(texts(spark, ("a", "tea"), ("b", "tea"), ("c", "rye")), nothing, MODEL)[0])
     assert encoded() == ["rye", "tea"]  # a and b share one text
     assert yesterday["a"] == yesterday["b"]
 
@@ -177,12 +181,13 @@ def test_only_new_texts_are_encoded_each_once(spark: SparkSession, encoded: Call
         ("e", "rye bread"),  # the new text again
         ("f", ""),
     )
-    found = vectors.encode(tonight, known, MODEL)
+    found, told = vectors.encode(tonight, known, MODEL)
+    assert [(row.texts, row.texts_reused, row.texts_encoded) for row in told.collect()] == [(4, 2, 2)]
     assert sorted(found.columns) == ["item_id", "model_version", "text_key", "vector"]
     after = by_item(found)
     assert encoded() == ["", "rye bread"]
     assert {row.model_version for row in found.collect()} == {"m1"}
-    full = by_item(vectors.encode(tonight, nothing, MODEL))
+    full = by_item(vectors.encode(tonight, nothing, MODEL)[0])
     assert encoded() == ["", "rye", "rye bread", "tea"]
     assert {item: (key, vector.removeprefix(b"known ")) for item, (key, vector) in after.items()} == full
     assert {item for item, (_, vector) in after.items() if vector.startswith(b"known ")} == {"a", "d"}
@@ -194,8 +199,11 @@ def test_when_nothing_is_new_nothing_is_encoded(spark: SparkSession, encoded: Ca
     known = spark.createDataFrame(
         [(row.text_key, b"as it was") for row in keyed.collect()], "text_key STRING, vector BINARY"
     )
-    assert {vector for _, vector in by_item(vectors.encode(same_texts, known, MODEL)).values()} == {b"as it was"}
+    found, told = vectors.encode(same_texts, known, MODEL)
+    assert {vector for _, vector in by_item(found).values()} == {b"as it was"}
     assert encoded() == []
+    row = told.collect()[0]
+    assert (row.texts, row.texts_reused, row.texts_encoded, row.forward_passes, row.workers) == (2, 2, 0, 0, 0)
 
 
 def test_a_key_tells_apart_text_and_model(spark: SparkSession) -> None:
@@ -203,3 +211,73 @@ def test_a_key_tells_apart_text_and_model(spark: SparkSession) -> None:
     other = Model(version="m2", folder="/nowhere/m2")
     found = frame.select(*(vectors.text_key(frame["text"], model) for model in (MODEL, other))).collect()
     assert len({key for row in found for key in row}) == 4
+
+
+@pytest.fixture(scope="module")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory, spark: SparkSession) -> Model:
+    """A small BERT of random weights, made known to the executors."""
+    folder = tmp_path_factory.mktemp("models") / "tiny-m1"
+    folder.mkdir()
+    write_tiny(folder)
+    model = Model(version="tiny-m1", folder=str(folder))
+    ship(spark, model)
+    return model
+
+
+def catalogue(spark: SparkSession, count: int) -> DataFrame:
+    return texts(spark, *((f"i{number:03}", " ".join(["milk", "tea"] * (number % 7))) for number in range(count)))
+
+
+def test_an_account_of_the_forward_passes_goes_with_the_vectors(
+    spark: SparkSession, monkeypatch: pytest.MonkeyPatch, tiny_model: Model
+) -> None:
+    monkeypatch.setattr(vectors, "TOKENS_PER_TASK", 10)
+    nothing = spark.createDataFrame([], "text_key STRING, vector BINARY")
+    found, told = vectors.encode(catalogue(spark, 40), nothing, tiny_model)
+    encoder = load_encoder(tiny_model.folder)
+    wanted = [" ".join(["milk", "tea"] * number) for number in range(7)]
+    alone = dict(zip(wanted, to_bytes(encoder.encode(wanted, encoder.settings.max_item_tokens)), strict=True))
+    assert {item: vector for item, (_, vector) in by_item(found).items()} == {
+        row.item_id: alone[row.text] for row in catalogue(spark, 40).collect()
+    }
+    row = told.collect()[0]
+    assert (row.texts, row.texts_reused, row.texts_encoded) == (7, 0, 7)
+    assert row.forward_passes == 7, "one text of each length, whatever the tasks"
+    assert row.real_tokens == encoder.work.real_tokens
+    assert row.real_token_share == 1
+    assert 1 <= row.model_loads <= row.workers <= 4
+    assert row.texts_per_worker_second == pytest.approx(7 / row.encode_seconds)
+    assert row.peak_memory_bytes > 10 * 2**20
+    again, told = vectors.encode(catalogue(spark, 40), found.select("text_key", "vector"), tiny_model)
+    assert by_item(again) == by_item(found)
+    assert [(row.texts_reused, row.forward_passes) for row in told.collect()] == [(7, 0)]
+
+
+def test_a_worker_that_dies_in_the_middle_costs_a_retry_and_no_row(
+    spark: SparkSession, monkeypatch: pytest.MonkeyPatch, tiny_model: Model, tmp_path: Path
+) -> None:
+    nothing = spark.createDataFrame([], "text_key STRING, vector BINARY")
+    expected = by_item(vectors.encode(catalogue(spark, 40), nothing, tiny_model)[0])
+    spark.catalog.clearCache()
+    shared, encode_batches = str(tmp_path / "died"), vectors._encoder(tiny_model.file_name)
+
+    def dying(file_name: str) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+        def batches(arriving: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+            import os
+            import signal
+
+            for made in encode_batches(arriving):
+                if not os.path.exists(shared):  # noqa: PTH110 (nothing of ours is imported there)
+                    os.mkdir(shared)  # noqa: PTH102
+                    yield made.slice(0, 1)  # a row has left already
+                    os.kill(os.getpid(), signal.SIGKILL)
+                yield made
+
+        return batches
+
+    monkeypatch.setattr(vectors, "_encoder", dying)
+    found, told = vectors.encode(catalogue(spark, 40), nothing, tiny_model)
+    assert by_item(found) == expected
+    row = told.collect()[0]
+    assert (row.texts_encoded, row.forward_passes) == (7, 7), "what the dead worker did does not count twice"
+    assert Path(shared).is_dir(), "a worker did die"

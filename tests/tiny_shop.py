@@ -24,7 +24,7 @@ KINDS = {
 HEADER = "line_id,customer,sku,units,amount,till,at"
 
 PROPERTIES = """
-spark.master                                   local[2]
+spark.master                                   local[2,3]
 spark.driver.memory                            4g
 spark.ui.retainedJobs                          20
 spark.ui.retainedStages                        20

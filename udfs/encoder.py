@@ -72,6 +72,16 @@ class Adapter:
         return np.asarray(mapped / np.maximum(lengths, 1e-12), dtype=np.float32)
 
 
+@dataclass
+class Work:
+    """What an encoder has done so far: different texts, their own tokens, tokens read (padding too), forward passes."""
+
+    texts: int = 0
+    real_tokens: int = 0
+    read_tokens: int = 0
+    passes: int = 0
+
+
 class Encoder:
     """One model in memory, in serving precision: a BertModel (converted in place) and its Tokenizer."""
 
@@ -93,6 +103,7 @@ class Encoder:
         self.tokens_per_batch = TOKENS_PER_BATCH.get(self.device.type, TOKENS_PER_BATCH["cpu"])
         self._model = model.to(device=self.device, dtype=self.dtype).eval()
         self._tokenizer = tokenizer
+        self.work = Work()
 
     def encode(self, texts: Sequence[str], max_tokens: int) -> Floats:
         """One row per text, in their order: float32 [len(texts), dims], of length 1; [0, dims] for no texts.
@@ -113,6 +124,11 @@ class Encoder:
         place = {text: number for number, text in enumerate(dict.fromkeys(texts))}
         ids = token_ids(self._tokenizer, list(place), max_tokens)
         batches = list(equal_length_batches(ids, self.tokens_per_batch))
+        tokens = sum(map(len, ids))
+        self.work.texts += len(ids)
+        self.work.real_tokens += tokens
+        self.work.read_tokens += tokens  # texts of one length need no padding
+        self.work.passes += len(batches)
         with torch.inference_mode():
             parts = [self._vectors([ids[row] for row in batch]) for batch in batches]
             vectors = torch.cat(parts).cpu().numpy()  # one copy: one per batch would stall a GPU each time
