@@ -55,13 +55,14 @@ class Padded:
     rows: int
     in_order_of_length: bool = True
     pad_to: int = 0
+    max_tokens: int = MAX_TOKENS
     read_tokens: int = 0  # of the last call, padding included
 
     def __call__(self, texts: Sequence[str]) -> Floats:
         """One unit vector per text: float32 [texts, dims]."""
         import torch
 
-        ids = encoder.token_ids(self.tokenizer, texts, MAX_TOKENS)
+        ids = encoder.token_ids(self.tokenizer, texts, self.max_tokens)
         lengths = np.array([len(row) for row in ids])
         order = np.argsort(lengths, kind="stable") if self.in_order_of_length else np.arange(len(ids))
         vectors = np.empty((len(ids), self.model.config.hidden_size), np.float32)

@@ -115,18 +115,14 @@ ENCODES = Table(
         RUN_DATE,
         MODEL_VERSION,
         Column("texts", "BIGINT", "Different texts that a vector was wanted of", rules=COUNT),
-        Column(
-            "texts_reused", "BIGINT", "Of these, encoded by an earlier night with this model", rules=COUNT
-        ),
+        Column("texts_reused", "BIGINT", "Of these, encoded by an earlier night with this model", rules=COUNT),
         Column("texts_encoded", "BIGINT", "Of these, how many were encoded now", rules=COUNT),
         Column("forward_passes", "BIGINT", "Batches that went through the model", rules=COUNT),
         Column("real_tokens", "BIGINT", "Tokens of the encoded texts, [CLS] and [SEP] included", rules=COUNT),
         Column("real_token_share", "DOUBLE", "Of the tokens read: 1 without padding", True, (between(0, 1),)),
         Column("model_loads", "BIGINT", "How often a worker had to load the model", rules=COUNT),
         Column("load_seconds", "DOUBLE", "What that took, all workers together", rules=COUNT),
-        Column(
-            "encode_seconds", "DOUBLE", "From texts to vectors, all workers together, without loading", rules=COUNT
-        ),
+        Column("encode_seconds", "DOUBLE", "From texts to vectors, all workers together, without loading", rules=COUNT),
         Column("workers", "BIGINT", "Python workers that encoded", rules=COUNT),
         Column("texts_per_worker_second", "DOUBLE", "Encoded texts by encode_seconds", True, COUNT),
         Column("tokens_per_worker_second", "DOUBLE", "Real tokens by encode_seconds", True, COUNT),

@@ -244,7 +244,7 @@ def test_an_account_of_the_forward_passes_goes_with_the_vectors(
     assert (row.texts, row.texts_reused, row.texts_encoded) == (7, 0, 7)
     assert row.forward_passes == 7, "one text of each length, whatever the tasks"
     assert row.real_tokens == encoder.work.real_tokens
-    assert row.real_token_share == 1
+    assert 0 < row.real_token_share < 1, "few texts: batches are filled up"
     assert 1 <= row.model_loads <= row.workers <= 4
     assert row.texts_per_worker_second == pytest.approx(7 / row.encode_seconds)
     assert row.peak_memory_bytes > 10 * 2**20

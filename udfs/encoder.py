@@ -42,6 +42,11 @@ BASE_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 TOKENS_PER_BATCH = {"cpu": 2_048, "cuda": 131_072}
 
 
+# On a CPU a batch has no fewer tokens than this; a smaller one is filled up with copies. oneDNN adds up a product of
+# few rows in another order (seen with AMX: 33 to some 150 rows), and a text's last bits would follow its batch mates.
+FEWEST_TOKENS = 512
+
+
 class ModelError(ValueError):
     """One model folder that cannot be trusted or read: which file, what was expected, what to do."""
 
@@ -74,7 +79,7 @@ class Adapter:
 
 @dataclass
 class Work:
-    """What an encoder has done so far: different texts, their own tokens, tokens read (padding too), forward passes."""
+    """What an encoder has done so far: different texts, their own tokens, tokens read (fillers too), forward passes."""
 
     texts: int = 0
     real_tokens: int = 0
@@ -110,9 +115,9 @@ class Encoder:
 
         max_tokens bounds a text's tokens, [CLS] and [SEP] included; the rest is cut. The empty text is valid.
         A batch holds texts of equal token count only, so nothing is padded or masked, and a text's vector
-        does not depend on its batch mates: bit for bit in bfloat16 on a CPU, to about 1e-6 in float32 (a
-        matrix product's last bits may follow its number of rows). Raises ValueError if max_tokens does not
-        fit.
+        does not depend on its batch mates: bit for bit in bfloat16 on one thread of a CPU (seen with AVX-512
+        and AMX), to about 1e-6 in float32 (a matrix product's last bits may follow its number of rows).
+        Raises ValueError if max_tokens does not fit.
         """
         import torch
 
@@ -127,7 +132,6 @@ class Encoder:
         tokens = sum(map(len, ids))
         self.work.texts += len(ids)
         self.work.real_tokens += tokens
-        self.work.read_tokens += tokens  # texts of one length need no padding
         self.work.passes += len(batches)
         with torch.inference_mode():
             parts = [self._vectors([ids[row] for row in batch]) for batch in batches]
@@ -142,7 +146,11 @@ class Encoder:
         """One unit vector per row of ids (all of one length): float32 [len(ids), dims], pooled in float32."""
         import torch
 
-        hidden = self._model(input_ids=torch.tensor(ids, device=self.device)).last_hidden_state
+        rows, length = len(ids), len(ids[0])
+        if self.device.type == "cpu" and rows * length < FEWEST_TOKENS:
+            ids = (ids * (FEWEST_TOKENS // (rows * length) + 1))[: -(-FEWEST_TOKENS // length)]
+        self.work.read_tokens += len(ids) * length
+        hidden = self._model(input_ids=torch.tensor(ids, device=self.device)).last_hidden_state[:rows]
         return torch.nn.functional.normalize(hidden.float().mean(dim=1), dim=-1)
 
 

@@ -1,0 +1,254 @@
+"""One row is the night's way from texts in Delta to vectors in Delta, against one peer, or the same with less to do.
+
+    python -m bench.through_spark                     # texts of the shops' lakes, or of the example
+    python -m bench.through_spark --texts 200000      # as many as it takes: real texts, then two of them in a row
+
+The peers: the same encoder in a plain loop without Spark, with as many threads as there are cores; Spark's own
+predict_batch_udf at its fastest batch size, with the same weights in the same precision, padded as its users do; and,
+for what the way costs without a model, one that answers at once. The incremental night changes a share of the texts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from pyspark.ml.functions import predict_batch_udf
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+from pyspark.sql.types import ArrayType, FloatType
+
+from bench.encode import Padded
+from bench.harness import Contenders, Row, alternate, compare, console, gate, on_cpu, report
+from bench.texts import real_texts
+from jobs import runtime, vectors
+from jobs.conf import load
+from udfs import encoder
+from udfs.encoder import Floats, from_bytes, load_encoder, to_bytes
+
+CONF = Path(__file__).parents[1] / "conf" / "complete_journey.toml"
+NIGHT, LOOP, FREE_NIGHT = "Delta to Delta", "the same encoder in a plain loop", "free model, binary"
+FREE_STOCK = "free model, predict_batch_udf"
+STOCK_ROWS = (32, 128, 512)
+SHORT_LAYERS = 3  # the first of the six: for speed alone, what they say is not looked at
+SHARES = (0.0, 0.01, 0.05, 0.2)
+MIN_COSINE, DIMS = 0.999, 384
+
+
+class Night:
+    """Texts in a Delta table, and what turns them into vectors in another one."""
+
+    def __init__(self, spark: SparkSession, folder: Path, texts: Sequence[str]) -> None:
+        self.spark, self.folder = spark, folder
+        rows = pa.table({"item_id": [f"{number:08}" for number in range(len(texts))], "text": list(texts)})
+        self.write(spark.createDataFrame(rows), "texts")
+        self.write(spark.createDataFrame([], "item_id STRING, text_key STRING, vector BINARY"), "none")
+
+    def write(self, frame: DataFrame, name: str) -> None:
+        """Replace a table."""
+        frame.write.format("delta").mode("overwrite").option("overwriteSchema", True).save(f"{self.folder}/{name}")
+
+    def read(self, name: str) -> DataFrame:
+        """A table as it stands."""
+        return self.spark.read.format("delta").load(f"{self.folder}/{name}")
+
+    def encode(self, model: runtime.Model, texts: str = "texts", known: str = "none", to: str = "vectors") -> int:
+        """What the job encode_items does, from table to table; the forward passes that it took."""
+        found, told = vectors.encode(self.read(texts), self.read(known), model)
+        self.write(found, to)
+        passes = int(told.collect()[0]["forward_passes"])
+        self.spark.catalog.clearCache()
+        return passes
+
+    def stock(self, model: runtime.Model, rows: int, to: str = "stock") -> None:
+        """The same by predict_batch_udf, `rows` texts a call."""
+        predict = predict_batch_udf(stock_model(model.folder), return_type=ArrayType(FloatType()), batch_size=rows)
+        self.write(self.read("texts").select("item_id", predict("text").alias("vector")), to)
+
+    def free(self, stock: bool) -> None:
+        """Every vector is the same one, and nothing is written: what the border between Spark and Python costs."""
+        found = self.read("texts")
+        if stock:
+            predict = predict_batch_udf(free_model, return_type=ArrayType(FloatType()), batch_size=4096)
+            found = found.select(predict("text").alias("vector"))
+        else:
+            found = found.select("item_id", "text").mapInArrow(free_batches, "item_id STRING, vector BINARY")
+        found.write.format("noop").mode("overwrite").save()
+
+    def change(self, share: float, seed: int) -> None:
+        """The table `changed`: the texts, a share of them with a word more than any had before."""
+        word = F.concat("text", F.lit(f" new {seed}"))
+        chosen = F.pmod(F.xxhash64("item_id", F.lit(seed)), F.lit(10_000)) < int(share * 10_000)
+        self.write(self.read("texts").withColumn("text", F.when(chosen, word).otherwise(F.col("text"))), "changed")
+
+
+def stock_model(folder: str) -> Callable[[], Callable[[Any], Floats]]:
+    """What a user of predict_batch_udf writes: a padded batch through the model, on one thread."""
+
+    def make() -> Callable[[Any], Floats]:
+        import torch
+
+        torch.set_num_threads(1)
+        bert, tokenizer, settings = encoder.read_model(Path(folder))
+        bert = bert.to(encoder.serving_dtype(torch.device("cpu"), "auto"))
+        padded = Padded(bert, tokenizer, rows=max(STOCK_ROWS), max_tokens=settings.max_item_tokens)
+        return lambda texts: padded([str(text) for text in texts])
+
+    return make
+
+
+def free_model() -> Callable[[Any], Floats]:
+    """A predict_batch_udf model that answers at once."""
+    return lambda texts: np.zeros((len(texts), DIMS), np.float32)
+
+
+def free_batches(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """The night's binary path with a model that answers at once."""
+    for batch in batches:
+        cells = pa.array(to_bytes(np.zeros((batch.num_rows, DIMS), np.float32)), pa.binary())
+        yield pa.RecordBatch.from_pydict({"item_id": batch.column("item_id"), "vector": cells})
+
+
+def plain_loop(folder: str, texts: Sequence[str]) -> Floats:
+    """The encoder on a list in memory, with the threads that torch has here."""
+    loaded = load_encoder(folder)
+    return loaded.encode(texts, loaded.settings.max_item_tokens)
+
+
+def shortened(folder: Path, layers: int, to: Path) -> Path:
+    """A model folder with the first layers only."""
+    import json
+
+    from safetensors.torch import load_file, save_file
+
+    to.mkdir(parents=True)
+    config = json.loads((folder / encoder.CONFIG).read_text("utf-8")) | {"num_hidden_layers": layers}
+    (to / encoder.CONFIG).write_text(json.dumps(config), "utf-8")
+    shutil.copyfile(folder / encoder.TOKENIZER, to / encoder.TOKENIZER)
+    dropped = tuple(f"encoder.layer.{number}." for number in range(layers, 1000))
+    kept = {name: value for name, value in load_file(folder / encoder.WEIGHTS).items() if not name.startswith(dropped)}
+    save_file(kept, to / encoder.WEIGHTS)
+    return to
+
+
+def measure(night: Night, texts: Sequence[str], folder: Path, threads: int, repeats: int) -> list[Row]:
+    """The rows of every measure; each compares what was written with what the plain loop gives before it is timed."""
+    device, rows = on_cpu(threads), []
+    models = {6: folder, SHORT_LAYERS: shortened(folder, SHORT_LAYERS, night.folder / f"layers-{SHORT_LAYERS}")}
+    for layers, path in models.items():
+        model = runtime.Model(version=f"bench-{layers}", folder=str(path))
+        runtime.ship(night.spark, model)
+        night.encode(model)  # workers start and load their model
+        expected = plain_loop(model.folder, texts)
+        stored = night.read("vectors").orderBy("item_id").select("vector").toArrow().column("vector").to_pylist()
+        check(f"{layers} layers, {NIGHT}", from_bytes(stored, expected.shape[1]), expected)
+        stock = {size: partial(night.stock, model, size) for size in STOCK_ROWS}
+        tried = alternate({str(size): (run, 1.0) for size, run in stock.items()}, 1)
+        best = min(STOCK_ROWS, key=lambda size: tried[str(size)].seconds)
+        told = night.read("stock").orderBy("item_id").select("vector").toPandas()["vector"]
+        check(f"{layers} layers, predict_batch_udf", np.stack(told.to_list()), expected)
+        contenders: Contenders = {
+            NIGHT: (partial(night.encode, model), len(texts)),
+            "stock": (stock[best], len(texts)),
+        }
+        if layers != SHORT_LAYERS:
+            contenders[LOOP] = (partial(plain_loop, model.folder, texts), len(texts))
+        timings = alternate(contenders, repeats)
+        name = f"{NIGHT}, {layers} layers, {len(texts):,} texts vs"
+        if LOOP in timings:
+            rows.append(compare(f"{name} {LOOP}", device, timings[NIGHT], timings[LOOP], "texts/s", 0.85))
+        target = 5.0 if layers == SHORT_LAYERS else 1.5
+        peer = f"predict_batch_udf, batches of {best}"
+        rows.append(compare(f"{name} {peer}", device, timings[NIGHT], timings["stock"], "texts/s", target))
+    rows.extend(_border(night, len(texts), device, repeats))
+    rows.extend(_incremental(night, runtime.Model(version="bench-6", folder=str(folder)), len(texts), device, repeats))
+    return rows
+
+
+def _border(night: Night, count: int, device: str, repeats: int) -> Iterator[Row]:
+    free: Contenders = {
+        FREE_NIGHT: (partial(night.free, stock=False), count),
+        FREE_STOCK: (partial(night.free, stock=True), count),
+    }
+    alternate(free, 1)
+    timings = alternate(free, repeats)
+    yield compare(f"border: {FREE_NIGHT} vs {FREE_STOCK}", device, timings[FREE_NIGHT], timings[FREE_STOCK], "rows/s")
+
+
+def _incremental(night: Night, model: runtime.Model, count: int, device: str, repeats: int) -> Iterator[Row]:
+    night.encode(model, to="yesterday")
+    for share in SHARES:
+        night.change(share, seed=int(share * 100) + 1)
+        passes: list[int] = []
+
+        def tonight(passes: list[int] = passes) -> None:
+            passes.append(night.encode(model, "changed", "yesterday", "tonight"))
+
+        work: Contenders = {
+            "full": (partial(night.encode, model, texts="changed", to="full"), count),
+            "new": (tonight, count),
+        }
+        timings = alternate(work, repeats)
+        differing = night.read("full").exceptAll(night.read("tonight")).count()
+        gate(f"{share:.0%} changed: rows as a full recompute has them", 1 - differing / count, 1.0)
+        if share == 0:
+            gate("0% changed: nights without a forward pass", float(not any(passes)), 1.0)
+        # As a ratio: how many times as long a whole encode takes; it must be that of the share and five points.
+        told = f"incremental night, {share:.0%} of the texts changed, {passes[-1]} forward passes, vs a full one"
+        yield compare(told, device, timings["new"], timings["full"], "s", 1 / (share + 0.05))
+
+
+def check(what: str, found: Floats, expected: Floats) -> None:
+    """Raise GateError unless every vector points where it should."""
+    lengths = np.linalg.norm(found, axis=1) * np.linalg.norm(expected, axis=1)
+    line = gate(
+        f"{what}: cosine to the plain loop's", float(((found * expected).sum(axis=1) / lengths).min()), MIN_COSINE
+    )
+    console().print(line, style="dim")
+
+
+def enlarged(texts: Sequence[str], count: int, seed: int) -> list[str]:
+    """`count` different texts: real ones, and where they do not suffice two real ones in a row."""
+    draw = random.Random(seed)
+    chosen = dict.fromkeys(draw.sample(list(texts), min(count, len(texts))))
+    while len(chosen) < count:
+        chosen[f"{draw.choice(texts)}, {draw.choice(texts)}"] = None
+    return list(chosen)
+
+
+def main(arguments: list[str]) -> None:
+    """Measure and print the table."""
+    parser = argparse.ArgumentParser(
+        "python -m bench.through_spark", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--conf", help="a deployment whose lake has the texts; else both shops', where they have one")
+    parser.add_argument("--texts", type=int, default=20_000)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--seed", type=int, default=7)
+    given = parser.parse_args(arguments)
+    real, where = real_texts(given.conf)
+    texts = enlarged(real, given.texts, given.seed)
+    console().print(f"texts of {where}: {min(len(real), given.texts):,} real ones of {len(texts):,}")
+    import torch
+
+    threads = os.cpu_count() or 1
+    torch.set_num_threads(threads)
+    with tempfile.TemporaryDirectory() as folder:
+        spark = runtime.session(load(str(given.conf or CONF)), log_file=Path(folder) / "spark.log")
+        rows = measure(Night(spark, Path(folder), texts), texts, encoder.base_folder(), threads, given.repeats)
+        spark.stop()
+    report(rows)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
