@@ -14,12 +14,15 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+
+from udfs import packed
+from udfs.packed import PackedBert, flash_attention
 
 if TYPE_CHECKING:
     import torch
@@ -45,6 +48,8 @@ TOKENS_PER_BATCH = {"cpu": 2_048, "cuda": 131_072}
 # On a CPU a batch has no fewer tokens than this; a smaller one is filled up with copies. oneDNN adds up a product of
 # few rows in another order (seen with AMX: 33 to some 150 rows), and a text's last bits would follow its batch mates.
 FEWEST_TOKENS = 512
+
+TEXTS_AHEAD = 20_000  # tokenised in a thread while a GPU reads the ones before
 
 
 class ModelError(ValueError):
@@ -90,6 +95,8 @@ class Work:
 class Encoder:
     """One model in memory, in serving precision: a BertModel (converted in place) and its Tokenizer."""
 
+    _packed: PackedBert | None = None
+
     def __init__(
         self,
         model: Any,
@@ -109,6 +116,9 @@ class Encoder:
         self._model = model.to(device=self.device, dtype=self.dtype).eval()
         self._tokenizer = tokenizer
         self.work = Work()
+        # FlashAttention takes half precision only; an older GPU runs batches of one length, as a CPU does.
+        if self.device.type == "cuda" and self.dtype != torch.float32:
+            self._packed = PackedBert(self._model, flash_attention)
 
     def encode(self, texts: Sequence[str], max_tokens: int) -> Floats:
         """One row per text, in their order: float32 [len(texts), dims], of length 1; [0, dims] for no texts.
@@ -119,28 +129,49 @@ class Encoder:
         and AMX), to about 1e-6 in float32 (a matrix product's last bits may follow its number of rows).
         Raises ValueError if max_tokens does not fit.
         """
-        import torch
-
         limit = self._model.config.max_position_embeddings
         if not 3 <= max_tokens <= limit:
             raise ValueError(f"max_tokens is {max_tokens}; model {self.settings.name} takes 3 to {limit}")
         if not texts:
             return np.empty((0, self.settings.dims), np.float32)
         place = {text: number for number, text in enumerate(dict.fromkeys(texts))}
-        ids = token_ids(self._tokenizer, list(place), max_tokens)
+        encode = self._packed_vectors if self._packed is not None else self._vectors_by_length
+        vectors = encode(list(place), max_tokens)
+        if self._adapter is not None:
+            vectors = self._adapter(vectors)
+        return vectors[[place[text] for text in texts]]
+
+    def _vectors_by_length(self, texts: list[str], max_tokens: int) -> Floats:
+        """One row per text, by batches of one token count each."""
+        import torch
+
+        ids = token_ids(self._tokenizer, texts, max_tokens)
         batches = list(equal_length_batches(ids, self.tokens_per_batch))
-        tokens = sum(map(len, ids))
         self.work.texts += len(ids)
-        self.work.real_tokens += tokens
+        self.work.real_tokens += sum(map(len, ids))
         self.work.passes += len(batches)
         with torch.inference_mode():
             parts = [self._vectors([ids[row] for row in batch]) for batch in batches]
-            vectors = torch.cat(parts).cpu().numpy()  # one copy: one per batch would stall a GPU each time
-        if self._adapter is not None:
-            vectors = self._adapter(vectors)
-        distinct = np.empty_like(vectors)
-        distinct[np.concatenate(batches)] = vectors
-        return distinct[[place[text] for text in texts]]
+            found = torch.cat(parts).cpu().numpy()  # one copy: one per batch would stall a GPU each time
+        vectors = np.empty_like(found)
+        vectors[np.concatenate(batches)] = found
+        return vectors
+
+    def _packed_vectors(self, texts: list[str], max_tokens: int) -> Floats:
+        """One row per text, by packed passes of many lengths."""
+        assert self._packed is not None
+        chunks = (
+            partial(token_ids, self._tokenizer, texts[start : start + TEXTS_AHEAD], max_tokens)
+            for start in range(0, len(texts), TEXTS_AHEAD)
+        )
+
+        def tell(count: int, tokens: int) -> None:
+            self.work.texts += count
+            self.work.real_tokens += tokens
+            self.work.read_tokens += tokens
+            self.work.passes += 1
+
+        return packed.encode(self._packed, chunks, self.tokens_per_batch, self.device, tell)
 
     def _vectors(self, ids: list[list[int]]) -> "torch.Tensor":
         """One unit vector per row of ids (all of one length): float32 [len(ids), dims], pooled in float32."""
