@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from bench import encode, harness, texts, topk
+from bench import encode, half_weights, harness, texts, through_spark, topk
 from tests.test_encoder import write_tiny
+from udfs.encoder import base_folder
 
 WORDS = ("milk", "beer", "bread", "soap", "cat food", "wine", "eggs")
 ITEMS = [" ".join(words) for count in (1, 2) for words in itertools.product(WORDS, repeat=count)]
@@ -141,6 +142,22 @@ def test_texts_of_a_file_are_different_sorted_and_joined_into_longer_ones(tmp_pa
 
 def test_texts_of_the_package_are_worded_as_the_conf_does() -> None:
     assert "fluid milk white only, fluid milk products, 1 ga, private" in texts.package_texts()
+
+
+def test_weights_of_half_the_size_say_the_same(tmp_path: Path) -> None:
+    half_weights.write(tmp_path / "half")
+    assert sum(path.stat().st_size for path in (tmp_path / "half").iterdir()) < 64 * 2**20
+    one, other = (encode.Encoder(*encode.encoder.read_model(folder)) for folder in (tmp_path / "half", base_folder()))
+    assert (one.encode(ITEMS, 32) * other.encode(ITEMS, 32)).sum(axis=1).min() > 0.9998
+
+
+def test_texts_of_a_large_shop_are_different_and_real_ones_first() -> None:
+    assert through_spark.enlarged(["milk", "tea", "rye"], 2, seed=1) == through_spark.enlarged(
+        ["milk", "tea", "rye"], 2, 1
+    )
+    more = through_spark.enlarged(["milk", "tea", "rye"], 9, seed=1)
+    assert (len(set(more)), set(more[:3])) == (9, {"milk", "tea", "rye"})
+    assert all(", " in text for text in more[3:])
 
 
 def test_too_few_texts_are_refused(tmp_path: Path) -> None:
