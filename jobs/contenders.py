@@ -27,6 +27,7 @@ from udfs.rerank import rerank
 
 PUBLISHED = "published (after rules)"
 WHOLE, WITHOUT = "refit whole", "refit without "
+LISTED = ", coming items listed"  # the contender of this name, had the shop described its items before it sells them
 TUNED, FROZEN, ZERO_SHOT, BLENDED = "BERT fine-tuned", "BERT frozen + adapter", "BERT zero-shot", " + popularity"
 # What fine-tuning is worth: each contender that went without, and the one that is the same but for it.
 TUNED_OF = {FROZEN: TUNED, FROZEN + BLENDED: TUNED + BLENDED}
@@ -229,34 +230,88 @@ def _bert_scorer(interactions: Interactions, day: int, vectors: Floats, scale: f
     )
 
 
-def ablations(
-    contest: Contenders,
-    seen: scoring.Catalogue,
-    shop: Shop,
-    folder: Path,
-    story: Mapping[str, Any],
-    max_rows: int,
-) -> list[str]:
-    """The fusion without each of its parts, and whole, all refitted alike on the model's own past nights."""
-    with np.load(folder / scoring.EARLIER, allow_pickle=False) as kept:
-        known = shop.catalogue.with_vectors(*_aligned(kept["items"], kept["vectors"], kept["vector_of"], shop))
-    days = sorted(day_number(dt.date.fromisoformat(night)) for night in story["nights"])
-    used = ranker.from_json((folder / scoring.RANKER).read_text("utf-8")).generators
-    nights = [shop.past_night(known, day, used, buyers_only=True) for day in days]
-    tonight = shop.past_night(seen, contest.day, used)
-    contest.pairs = tonight.pairs
-    settings = ranker.Settings(trees=int(story["trees"]), max_rows=max_rows, threads=os.cpu_count() or 1)
+@dataclass(frozen=True)
+class Refits:
+    """The night and the model's own past nights, from which variants of the fusion are fitted, all alike.
+
+    max_rows: of past nights' candidates that a ranker learns from.
+    """
+
+    contest: Contenders
+    seen: scoring.Catalogue
+    shop: Shop
+    folder: Path
+    story: Mapping[str, Any]
+    max_rows: int
+
+    @cached_property
+    def used(self) -> tuple[str, ...]:
+        """The generators of the night's ranker."""
+        return ranker.from_json((self.folder / scoring.RANKER).read_text("utf-8")).generators
+
+    def past(self, listed: bool = False) -> list[PastNight]:
+        """The nights that the night's ranker learned from; `listed`: with the items that were to be sold soon."""
+        with np.load(self.folder / scoring.EARLIER, allow_pickle=False) as kept:
+            known = self.shop.catalogue.with_vectors(
+                *_aligned(kept["items"], kept["vectors"], kept["vector_of"], self.shop)
+            )
+        days = sorted(day_number(dt.date.fromisoformat(night)) for night in self.story["nights"])
+        return [self._night(known, day, listed, buyers_only=True) for day in days]
+
+    def tonight(self, listed: bool = False) -> PastNight:
+        """The night that is judged."""
+        known = self.seen
+        if listed:  # the night has no vectors of items that it did not know
+            read = self.shop.encoded(self.folder)
+            place = np.where(known.vector_of < 0, read.vector_of + len(known.vectors), known.vector_of)
+            known = known.with_vectors(np.concatenate([known.vectors, read.vectors]), place.astype(np.int32))
+        return self._night(known, self.contest.day, listed, buyers_only=False)
+
+    def _night(self, known: scoring.Catalogue, day: int, listed: bool, *, buyers_only: bool) -> PastNight:
+        if listed:
+            known = known.listed_ahead(self.contest.interactions, day)
+        return self.shop.past_night(known, day, self.used, buyers_only=buyers_only)
+
+    def rank(self, contender: str, past: Sequence[PastNight], tonight: PastNight) -> None:
+        """A ranker of these past nights contends with its ranking of this one."""
+        settings = ranker.Settings(trees=int(self.story["trees"]), max_rows=self.max_rows, threads=os.cpu_count() or 1)
+        fitted = ranker.fit_order([night.night for night in past], tuple(candidates.FEATURES), self.used, settings)
+        score = ranker.raw_score(fitted, tonight.night.features)
+        self.contest.rank(contender, tonight.pairs.user, tonight.pairs.item, score, tonight.own)
+
+
+def ablations(refits: Refits) -> list[str]:
+    """The fusion without each of its parts, and whole, all refitted alike; the names of these contenders."""
+    past, tonight = refits.past(), refits.tonight()
+    refits.contest.pairs = tonight.pairs
     names = []
     for name, generators in {"": (), **PARTS}.items():
-        if generators and not set(generators) & set(used):
+        if generators and not set(generators) & set(refits.used):
             continue
-        contender = WITHOUT + name if name else WHOLE
-        past = [without(night, generators).night for night in nights]
-        fitted = ranker.fit_order(past, tuple(candidates.FEATURES), used, settings)
-        judged = without(tonight, generators)
-        score = ranker.raw_score(fitted, judged.night.features)
-        contest.rank(contender, judged.pairs.user, judged.pairs.item, score, judged.own)
-        names.append(contender)
+        names.append(WITHOUT + name if name else WHOLE)
+        refits.rank(names[-1], [without(night, generators) for night in past], without(tonight, generators))
+    return names
+
+
+def listed_ahead(refits: Refits, report: Mapping[str, Any]) -> list[str]:
+    """The fusion and BERT alone, had the shop described each item before its first sale; the names of these contenders.
+
+    Where the sales are the catalogue, an item that was never sold is not known, and none is recommended. Here those
+    first sold in the 28 days from a night are known to it: their texts and nothing else, on the ranker's past nights
+    as on the one that is judged.
+    """
+    contest, shop = refits.contest, refits.shop
+    tonight = refits.tonight(listed=True)
+    refits.rank(WHOLE + LISTED, refits.past(listed=True), tonight)
+    texts, text_of = shop.text_vectors(encoder.base_folder())
+    plain = shop.catalogue.with_vectors(texts, text_of).item_vectors()
+    tuned = shop.encoded(refits.folder).item_vectors()
+    for name, vectors, scale in ((ZERO_SHOT, plain, 1.0), (TUNED, tuned, float(report["scale"]))):
+        scorer = _bert_scorer(contest.interactions, contest.day, vectors, scale)
+        for task in (TASK_ALL, TASK_NEW):
+            contest.lists[task, name + LISTED] = scorer.top(contest.users, contest.k, task == TASK_NEW)
+    names = [name + LISTED for name in (WHOLE, ZERO_SHOT, TUNED)]
+    contest.sliced += names
     return names
 
 

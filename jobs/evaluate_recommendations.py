@@ -17,7 +17,18 @@ from pyspark.sql import functions as F
 
 from jobs import launch, progress
 from jobs.conf import ConfError, Deployment
-from jobs.contenders import TUNED_OF, WHOLE, WITHOUT, Contenders, ablations, bert, night_lists, peers
+from jobs.contenders import (
+    TUNED_OF,
+    WHOLE,
+    WITHOUT,
+    Contenders,
+    Refits,
+    ablations,
+    bert,
+    listed_ahead,
+    night_lists,
+    peers,
+)
 from jobs.purchases import purchases
 from jobs.report import LEAD, TUNING, WORTH, Evaluation, ImportanceRow, MeasureRow, ParameterRow, evaluation_page
 from jobs.runtime import Model
@@ -60,12 +71,14 @@ def evaluate_recommendations(
     max_users: int = 20_000,
     ablate: bool = True,
     ablation_rows: int = 300_000,
+    listed: bool = False,
 ) -> dict[str, DataFrame]:
     """ops.metrics and ops.evaluation_lists of the night 28 days before run_date, and a page for people.
 
     The night is judged by what it wrote then: features.candidates (its full ranking) and gold.recommendations (what was
     published, after rules). Peers and ablations are fitted here, on the driver, on at most about `max_users` users.
-    `segment` (a column of silver.events, such as a country) gives the slices in which fairness is looked at.
+    `segment` (a column of silver.events, such as a country) gives the slices in which fairness is looked at. `listed`:
+    also what the fusion and BERT would find of items never sold, had the shop described them ahead of their sale.
     """
     night = run_date - dt.timedelta(days=HORIZON_DAYS)
     cut = day_number(night) + 1
@@ -82,7 +95,10 @@ def evaluate_recommendations(
     scored = night_lists(contest, NIGHT, found, published, seen.item_vectors())
     choices = peers(contest, progress.say)
     choices += bert(contest, seen, shop, folder, story["encoder"], progress.say)
-    parts = ablations(contest, seen, shop, folder, story, ablation_rows) if ablate else []
+    refits = Refits(contest, seen, shop, folder, story, ablation_rows)
+    parts = ablations(refits) if ablate else []
+    if listed:
+        contest.variants += listed_ahead(refits, story["encoder"])
     rows = list(_rows(contest, seen, cut_date, _segments(events, night, segment)))
     rows += [*scored.rows(cut_date), *_generators(contest)]
     page = Evaluation(

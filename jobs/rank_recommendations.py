@@ -12,6 +12,8 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from jobs import launch
+from jobs.conf import ConfError
+from jobs.long_tail import with_long_tail
 from jobs.runtime import Model
 from jobs.top_n import top_n
 from schemas import gold
@@ -35,15 +37,19 @@ def rank_recommendations(
     boost: str = "",
     cap_per_category: int = 0,
     diversity: float = 0.0,
+    long_tail: float = 0.0,
 ) -> DataFrame:
     """gold.recommendations: `top_k` items for every user, by score, then item_id, as the shop's rules have it.
 
     Rules, over the columns of silver.items: no item for which `exclude` (SQL) is true; the order is by score times
     `boost` (SQL, a positive number); at most `cap_per_category` of one category (0: any number), as long as others are
-    left. `diversity` in [0, 1) is what a list gives up of its scores to be less alike (udfs/rerank.py). A user with too
-    few candidates is filled up from what sells best; only where fewer than `top_k` items may be recommended at all are
-    lists shorter, and then all of them equally long.
+    left. `diversity` in [0, 1) is what a list gives up of its scores to be less alike (udfs/rerank.py). `long_tail` in
+    [0, 1) is the share of its score that a last place may give up for an item that would stand in no list
+    (jobs/long_tail.py). A user with too few candidates is filled up from what sells best; only where fewer than `top_k`
+    items may be recommended at all are lists shorter, and then all of them equally long.
     """
+    if not 0 <= long_tail < 1:
+        raise ConfError(f"[jobs.rank_recommendations] long_tail must be in [0, 1); it is {long_tail}")
     allowed = items.where(~F.coalesce(F.expr(exclude or "false"), F.lit(False))).select(
         "item_id", "category", F.expr(boost or "1").cast("double").alias("boost")
     )
@@ -55,6 +61,12 @@ def rank_recommendations(
         ranked = _apart(complete, item_vectors, top_k, cap_per_category, diversity)
     else:
         ranked = top_n(complete, ["user_id"], order, top_k, rank="rank")
+    if long_tail:
+        if cap_per_category:  # what a list has enough of does not come in by this door either
+            counts = ranked.where("category IS NOT NULL").groupBy("user_id", "category").count()
+            full = counts.where(F.col("count") >= cap_per_category)
+            possible = possible.join(full.select("user_id", "category"), ["user_id", "category"], "left_anti")
+        ranked = with_long_tail(ranked, possible, top_k, long_tail)
     titles = items.select(F.col("item_id").alias("reason_item_id"), F.col("title").alias("reason_title"))
     return (
         ranked.join(titles, "reason_item_id", "left")

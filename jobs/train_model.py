@@ -57,8 +57,10 @@ def train_model(
     encoder trained before the oldest of them, and labelled with the 28 days that followed. The night D - 28, which
     none of this has seen, calibrates the ranker's scores and decides whether it is promoted over the ranker in use.
     The ranker that is served then learns from that night too, and the encoder, in `newest_steps`, up to run_date (0:
-    it is served as it is). At most `max_users` users are looked at, on the driver. `leave_out` names generators
-    (udfs/candidates.py), with commas between, that propose nothing in this shop.
+    it is served as it is). Where tuning is no better on the encoder's validation days than a linear map over the
+    published weights, these are served with that map (`encoder_tuned` in ops.models.metrics is 0). At most `max_users`
+    users are looked at, on the driver. `leave_out` names generators (udfs/candidates.py), with commas between, that
+    propose nothing in this shop.
 
     `encoder_method`: what of BERT learns, all of its upper layers or low-rank matrices in them (LoRA, `lora_rank`). A
     training that is killed while an encoder learns goes on from there when it is run again with the same date, conf,
@@ -109,7 +111,8 @@ def train_model(
         fitted = replace(newest_too, calibration=judged.calibration)
         if newest_steps:
             progress.say("encoder to serve: goes on up to the night")
-            again = replace(settings, max_steps=newest_steps, refit_steps=newest_steps)
+            steps = newest_steps if report.tuned else 0  # the ranker learned with the frozen weights
+            again = replace(settings, max_steps=steps, refit_steps=newest_steps)
             fit_encoder(shop, day, earlier, newest_encoder, again, learn_steps, seed + 1, untuned=base)
         served = place / "served"
         shutil.rmtree(served, ignore_errors=True)  # of a training killed at this point
@@ -150,6 +153,7 @@ def train_model(
             "encoder_ndcg_frozen": report.frozen.ndcg_with_popularity,
             "encoder_ndcg": report.best.ndcg_with_popularity,
             "encoder_best_step": float(report.best_step),
+            "encoder_tuned": float(report.tuned),
             **{name: value for name, value in verdict.items() if name != "promoted"},
         },
         "ranker": fitted.to_json(),

@@ -109,6 +109,73 @@ def test_diversity_prefers_what_is_unlike_the_rest_of_the_list(rows: Rows) -> No
     assert ranked(0.3) == {"u1": ["a", "other"]}
 
 
+def placed_by_hand(scores: dict[str, dict[str, float]], k: int, share: float) -> dict[str, list[str]]:
+    """The lists, a last place given to an item of no list, as jobs/long_tail.py says it."""
+    listed = {user: sorted(mine, key=lambda item: (-mine[item], item))[:k] for user, mine in scores.items()}
+    keeper = {}
+    for user in sorted(listed):
+        for rank, item in enumerate(listed[user]):
+            keeper[item] = min(keeper.get(item, (rank, user)), (rank, user))
+    free = {user for user, mine in listed.items() if len(mine) == k and keeper[mine[-1]] != (k - 1, user)}
+    asks: dict[str, list[tuple[float, str]]] = {}
+    for item in {item for mine in scores.values() for item in mine} - set(keeper):
+        worth = [(-scores[user][item] / scores[user][listed[user][-1]], user) for user in free if item in scores[user]]
+        asks[item] = sorted(pair for pair in worth if -pair[0] >= 1 - share)[:5]
+    taken: dict[str, list[tuple[float, str]]] = {}
+    for user in free:
+        offers = sorted((worth, item) for item, made in asks.items() for worth, asked in made if asked == user)
+        if offers:
+            taken.setdefault(offers[0][1], []).append((offers[0][0], user))
+    for item, won in taken.items():
+        listed[min(won)[1]][-1] = item
+    return listed
+
+
+@pytest.mark.parametrize("share", [0.3, 0.9])
+def test_the_long_tail_gets_last_places_and_nothing_shown_goes_unshown(rows: Rows, share: float) -> None:
+    draw = random.Random(5)
+    names = [f"i{number:02}" for number in range(40)]
+    steps = [number / 64 for number in range(1, 60)]  # binary fractions, some of them twice: quotients tie
+    scores = {f"u{user:02}": {item: draw.choice(steps) for item in draw.sample(names, 12)} for user in range(12)}
+    made = rank_recommendations(
+        rows(features.CANDIDATES, *(proposal(u, item, p) for u, mine in scores.items() for item, p in mine.items())),
+        rows(silver.ITEMS, *titled(*names)),
+        vectors(rows),
+        MODEL,
+        run_date=RUN_DATE,
+        top_k=3,
+        long_tail=share,
+    ).persist()
+    plain = {user: sorted(mine, key=lambda item: (-mine[item], item))[:3] for user, mine in scores.items()}
+    found = lists(made)
+    assert broken(gold.RECOMMENDATIONS, made) == []
+    assert found == placed_by_hand(scores, 3, share)
+    shown, before = ({item for mine in told.values() for item in mine} for told in (found, plain))
+    assert shown > before
+    assert all(mine[:-1] == plain[user][:-1] for user, mine in found.items())
+
+
+def test_the_long_tail_keeps_the_cap(rows: Rows) -> None:
+    candidates = [
+        proposal(user, item, score)
+        for user, mine in {
+            "u1": {"beer": 0.9, "ham": 0.8, "wine": 0.7, "oil": 0.1},
+            "u2": {"ham": 0.9, "beer": 0.8},
+        }.items()
+        for item, score in mine.items()
+    ]
+    items = [*titled("beer", "wine", category="drinks"), *titled("ham", "oil")]
+
+    def made(cap: int) -> dict[str, list[str]]:
+        given = rows(features.CANDIDATES, *candidates), rows(silver.ITEMS, *items), vectors(rows)
+        return lists(
+            rank_recommendations(*given, MODEL, run_date=RUN_DATE, top_k=2, long_tail=0.9, cap_per_category=cap)
+        )
+
+    assert made(0) == {"u1": ["beer", "wine"], "u2": ["ham", "beer"]}
+    assert made(1) == {"u1": ["beer", "oil"], "u2": ["ham", "beer"]}
+
+
 @pytest.mark.parametrize("knobs", [{}, {"cap_per_category": 9}], ids=["sql", "by blocks"])
 def test_an_item_that_left_the_catalogue_is_not_recommended_and_short_lists_are_filled(rows: Rows, knobs: Any) -> None:
     candidates = [proposal("u1", "gone", 0.9), proposal("u1", "a", 0.5), proposal("u2", "gone", 0.9)]

@@ -36,6 +36,7 @@ SETTINGS = tower.TowerSettings(
     epochs=8,
     evaluate_every=12,
     patience=9,
+    may_stay_frozen=False,
 )
 
 
@@ -214,6 +215,29 @@ def test_the_frozen_adapter_is_learned_over_untuned_weights_on_the_days_of_the_t
     second = learned(whole, SETTINGS.adapter_epochs + SETTINGS.epochs, 7, None)
     for folder, expected in (("first", first), ("second", second)):
         np.testing.assert_allclose(frozen_vectors(tmp_path / folder, tiny), expected.vectors, atol=1e-5)
+
+
+@pytest.mark.parametrize("refit_steps", [0, 2])
+def test_where_tuning_is_no_better_the_weights_stay_as_they_were(refit_steps: int, tiny: Path, tmp_path: Path) -> None:
+    # One step at a rate that destroys what the weights knew.
+    changes = {"max_steps": 1, "evaluate_every": 1, "learning_rate": 1.0, "refit_steps": refit_steps}
+    report, lines = run(tiny, tmp_path / "model", may_stay_frozen=True, **changes)
+    assert not report.tuned
+    assert "no better than the frozen weights" in lines[-1]
+    before, after = (load_file(folder / "model.safetensors") for folder in (tiny, tmp_path / "model"))
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    assert (report.scale, report.popularity) == (report.frozen_scale, report.frozen_popularity)
+    served, frozen = (load_file(tmp_path / "model" / f"{name}.safetensors") for name in ("adapter", "frozen_adapter"))
+    assert torch.equal(served["weight"], frozen["weight"])
+    if not refit_steps:  # the folder gives the reported figures back
+        vectors = enc.load_encoder(tmp_path / "model").encode([TEXTS[item] for item in shop().items], 32)
+        found = tower.Checks(shop(), DAY - 28).measure(vectors, Pooling(), report.scale)
+        assert found[:2] == pytest.approx((report.frozen.ndcg, report.frozen.ndcg_with_popularity), abs=1e-3)
+    kept, _ = run(tiny, tmp_path / "kept", **changes)
+    assert kept.tuned
+    assert not all(
+        torch.equal(before[n], value) for n, value in load_file(tmp_path / "kept" / "model.safetensors").items()
+    )
 
 
 @pytest.mark.parametrize("method", ["full", "lora"])

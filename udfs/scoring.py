@@ -16,6 +16,7 @@ import pyarrow as pa
 from udfs import candidates, item_models, ranker
 from udfs.copurchase import user_vectors
 from udfs.encoder import check_files
+from udfs.horizon import HORIZON_DAYS
 from udfs.interactions import Codes, Floats, Interactions, from_frame
 
 Halves = npt.NDArray[np.float16]
@@ -64,6 +65,16 @@ class Catalogue:
     def with_vectors(self, vectors: npt.NDArray[np.floating], vector_of: Codes) -> Catalogue:
         """The same items with these vectors, rounded to how they are stored."""
         return replace(self, vectors=vectors.astype(np.float16), vector_of=vector_of)
+
+    def listed_ahead(self, interactions: Interactions, day: int) -> Catalogue:
+        """As if the items first sold in the horizon from `day` had been described the day before it.
+
+        interactions: purchases up to the end of that horizon, with the catalogue's item codes.
+        """
+        first = np.full(len(self.items), np.iinfo(np.int32).max)
+        np.minimum.at(first, interactions.item, interactions.day)
+        coming = (first >= day) & (first < day + HORIZON_DAYS)
+        return replace(self, described=np.where(coming, day - 1, self.described).astype(np.int32))
 
 
 @dataclass(frozen=True)

@@ -61,6 +61,7 @@ class TowerSettings:
     refit_epochs: float = 2.0
     evaluate_every: int = 40
     patience: int = 2
+    may_stay_frozen: bool = True  # whether a map over the weights as they were is written where tuning is no better
     max_item_tokens: int = 32
     method: Method = "full"  # what of the layers above the frozen ones learns: all, or low-rank matrices beside them
     lora_rank: int = 8
@@ -93,10 +94,9 @@ class TowerPoint:
 class TowerReport:
     """One training run; `frozen` is an adapter alone over the base's weights, `learned` the vectors BERT imitates.
 
-    Both had the same passes over the same examples.
-
-    Serve scale x cosine + popularity x recent_buyers; frozen_scale and frozen_popularity are what goes best with
-    `frozen`.
+    Both had the same passes over the same examples. tuned: whether the steps were worth more than `frozen`, and so are
+    what was written. Serve scale x cosine + popularity x recent_buyers; frozen_scale and frozen_popularity are what
+    goes best with `frozen`.
     """
 
     steps: int
@@ -111,6 +111,7 @@ class TowerReport:
     popularity: float
     frozen_scale: float
     frozen_popularity: float
+    tuned: bool
     curve: tuple[TowerPoint, ...]
 
     @classmethod
@@ -194,11 +195,19 @@ def train_tower(
             best, best_state, stale = curve[-1], tower.state(), 0
         save()
     step_seconds = run.seconds / max(run.done, 1)
+    tuned = best.step > 0 and best.ndcg_with_popularity > frozen.ndcg_with_popularity
+    if not tuned:
+        log(f"tuning is no better than the frozen weights ({best.ndcg_with_popularity:.4f} with popularity)")
+    tuned = tuned or not settings.may_stay_frozen
     tower.load(best_state)
     vectors = tower.encode()
-    popularity = checks.measure(vectors, settings.pooling, learned.scale)[2]
+    scale, popularity = learned.scale, checks.measure(vectors, settings.pooling, learned.scale)[2]
     if settings.refit_steps:
         examples = Examples(interactions, day, settings.pooling)
+        frozen_map = learn_vectors(
+            examples, zero_shot, epochs=settings.refit_epochs, seed=seed + 1, start=frozen_map, residuals=False
+        )
+    if settings.refit_steps and tuned:
         again = learn_vectors(examples, zero_shot, epochs=settings.refit_epochs, seed=seed + 1, start=learned)
         run = _Run(tower, vectors, again, examples, seed + 1, log)
         if saved is not None and refitted:
@@ -209,23 +218,16 @@ def train_tower(
             refitted = stop
             log(f"refit on all days before the cut, step {refitted}: loss {loss:.3f}")
             save()
+    state, adapter = tower.plain_model().state_dict(), tower.adapter_tensors()
+    if not tuned:
+        state, adapter = encoder.read_model(base)[0].state_dict(), _after_centring(frozen_map, centre)
+        scale, popularity = frozen_scale, frozen_popularity
     if untuned is not None:
         zero_shot, centre = _centred(encoder.load_encoder(untuned).encode(tower.texts, settings.max_item_tokens))
         epochs = settings.adapter_epochs + settings.epochs
         frozen_map = learn_vectors(examples, zero_shot, epochs=epochs, seed=seed, residuals=False)
-    elif settings.refit_steps:
-        frozen_map = learn_vectors(
-            examples, zero_shot, epochs=settings.refit_epochs, seed=seed + 1, start=frozen_map, residuals=False
-        )
     names = encoder.Settings(output.name, tower.dims, max_item_tokens=settings.max_item_tokens)
-    write_model(
-        tower.plain_model().state_dict(),
-        base,
-        output,
-        names,
-        tower.adapter_tensors(),
-        _after_centring(frozen_map, centre),
-    )
+    write_model(state, base, output, names, adapter, _after_centring(frozen_map, centre))
     if checkpoint is not None:
         checkpoint.unlink(missing_ok=True)
     seconds = time.perf_counter() - started
@@ -238,10 +240,11 @@ def train_tower(
         frozen=frozen,
         learned=ceiling,
         best=best,
-        scale=learned.scale,
+        scale=scale,
         popularity=popularity,
         frozen_scale=frozen_scale,
         frozen_popularity=frozen_popularity,
+        tuned=tuned,
         curve=tuple(curve),
     )
 
