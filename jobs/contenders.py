@@ -32,6 +32,7 @@ TUNED, FROZEN, ZERO_SHOT, BLENDED = "BERT fine-tuned", "BERT frozen + adapter", 
 # What fine-tuning is worth: each contender that went without, and the one that is the same but for it.
 TUNED_OF = {FROZEN: TUNED, FROZEN + BLENDED: TUNED + BLENDED}
 DIVERSITIES = (0.1, 0.3)
+SHOWN = 10  # places of a list that count as shown to its user
 # A part of the fusion, and the generators that go with it.
 PARTS: dict[str, tuple[str, ...]] = {
     "BERT": ("bert", "fresh"),
@@ -57,6 +58,7 @@ class Contenders:
     lists: dict[tuple[str, str], Lists] = field(default_factory=dict)
     sliced: list[str] = field(default_factory=list)
     variants: list[str] = field(default_factory=list)  # the night's own lists under other rules
+    shown: dict[tuple[str, str], Mask] = field(default_factory=dict)  # items in the first SHOWN of anybody's list
     pairs: candidates.Candidates | None = None
 
     @cached_property
@@ -86,8 +88,14 @@ class Contenders:
 
     def rank(self, name: str, user: Any, item: Any, score: Any, own: Any) -> None:
         """Lists of scored pairs: all of them, and those that are new to the user."""
-        self.lists[TASK_ALL, name] = scoring.lists(user, item, score, self.users, self.k)
-        self.lists[TASK_NEW, name] = scoring.lists(user[~own], item[~own], score[~own], self.users, self.k)
+        for task, kept in ((TASK_ALL, np.ones(len(own), bool)), (TASK_NEW, ~own)):
+            self.listed(task, name, user[kept], item[kept], score[kept])
+
+    def listed(self, task: str, name: str, user: Any, item: Any, score: Any) -> None:
+        """Lists of scored pairs; the pairs may be of more users than those who are judged."""
+        self.lists[task, name] = scoring.lists(user, item, score, self.users, self.k)
+        top = scoring.lists(user, item, score, np.unique(user), SHOWN)
+        self.shown[task, name] = np.bincount(top[top >= 0], minlength=len(self.interactions.items)) > 0
 
 
 @dataclass(frozen=True)
@@ -127,14 +135,19 @@ def night_lists(contest: Contenders, name: str, found: DataFrame, published: Dat
         contest.variants.append(variant)
         for task, kept in ((TASK_ALL, np.ones(len(own), bool)), (TASK_NEW, ~own)):
             contest.lists[task, variant] = _apart(contest, user[kept], item[kept], score[kept], vectors, strength)
-    listed = published.select("user_id", "item_id", "rank").toPandas()
-    who, what, there = contest.codes(listed)
-    place = listed["rank"].to_numpy(np.float64)[there]
-    contest.lists[TASK_ALL, PUBLISHED] = scoring.lists(who, what, -place, contest.users, contest.k)
+    published_lists(contest, TASK_ALL, PUBLISHED, published)
     contest.sliced.append(name)
-    contest.variants.append(PUBLISHED)
     later = contest.interactions.within(contest.day, contest.day + HORIZON_DAYS)
     return Calibrated(name, score, later.holds(user, item), len(np.unique(user)))
+
+
+def published_lists(contest: Contenders, task: str, name: str, published: DataFrame) -> None:
+    """Rows of gold.recommendations contend: the night's own lists under these rules."""
+    listed = published.select("user_id", "item_id", "rank").toPandas()
+    user, item, there = contest.codes(listed)
+    contest.listed(task, name, user, item, -listed["rank"].to_numpy(np.float64)[there])
+    if name not in contest.variants:
+        contest.variants.append(name)
 
 
 def _apart(contest: Contenders, user: Any, item: Any, score: Any, vectors: Floats, strength: float) -> Lists:

@@ -28,9 +28,21 @@ from jobs.contenders import (
     listed_ahead,
     night_lists,
     peers,
+    published_lists,
 )
 from jobs.purchases import purchases
-from jobs.report import LEAD, TUNING, WORTH, Evaluation, ImportanceRow, MeasureRow, ParameterRow, evaluation_page
+from jobs.rank_recommendations import FALLBACK, rank_recommendations
+from jobs.report import (
+    EVERYONE,
+    LEAD,
+    TUNING,
+    WORTH,
+    Evaluation,
+    ImportanceRow,
+    MeasureRow,
+    ParameterRow,
+    evaluation_page,
+)
 from jobs.runtime import Model
 from jobs.shop import collect, date_of, day_number
 from jobs.top_n import top_n
@@ -43,6 +55,7 @@ from udfs.metrics import TASK_ALL, TASK_NEW, Bootstrap, Interval, Mask
 from udfs.peers import Choice
 
 K = 10
+LONG_TAILS = (0.5,)  # of jobs/long_tail.py: each contends
 LONG = 50  # items of a list in which a rare item is looked for
 NIGHT = "nightshelf"
 TASKS = {TASK_ALL: "all items, repeats count", TASK_NEW: "items new to the user"}
@@ -93,6 +106,8 @@ def evaluate_recommendations(
     contest = Contenders(shop.interactions, cut, users, truth, LONG)
     progress.say(f"{len(users):,} users bought in the 28 days after {night}")
     scored = night_lists(contest, NIGHT, found, published, seen.item_vectors())
+    for share in LONG_TAILS:
+        _give_last_places(contest, share, found, items, item_vectors, model, night)
     choices = peers(contest, progress.say)
     choices += bert(contest, seen, shop, folder, story["encoder"], progress.say)
     refits = Refits(contest, seen, shop, folder, story, ablation_rows)
@@ -130,6 +145,22 @@ def _of_night(table: DataFrame, name: str, night: dt.date) -> DataFrame:
     if not found.take(1):
         raise ConfError(f"{name} has no partition run_date={night}, the night to judge; run that night first")
     return found
+
+
+def _give_last_places(
+    contest: Contenders,
+    share: float,
+    found: DataFrame,
+    items: DataFrame,
+    vectors: DataFrame,
+    model: Model,
+    night: dt.date,
+) -> None:
+    """The lists of ten that the job of the night makes with this `long_tail` contend: its worth and its price."""
+    for task, rows in ((TASK_ALL, found), (TASK_NEW, found.where("times_bought = 0"))):
+        listed = rank_recommendations(rows, items, vectors, model, run_date=night, top_k=K, long_tail=share)
+        own = F.array_contains("sources", FALLBACK)  # what fills a short list may be the user's own
+        published_lists(contest, task, f"{NIGHT}, long tail {share}", listed.where(~own))
 
 
 def _segments(events: DataFrame, night: dt.date, segment: str) -> dict[str, str]:
@@ -180,6 +211,9 @@ def _rows(
                 ("personalisation", metrics.personalisation(top)),
             ):
                 yield row(metric, "all", Interval(value, np.nan, np.nan, measured))
+            if (task, name) in contest.shown:
+                share = float(contest.shown[task, name][catalogue].mean())
+                yield row(EVERYONE, "all", Interval(share, np.nan, np.nan, user_count))
             if name in contest.sliced:
                 for part, chosen in slices.items():
                     if np.isfinite(ndcg[chosen]).any():

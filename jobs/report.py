@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 ALL = "all"  # the slice that leaves nobody out
 NDCG = "ndcg@10"
 LEAD = "lead_ndcg@10"  # mean of the leader / mean of the contender that the row names - 1, paired
+EVERYONE = "coverage_everyone"  # the share of the catalogue in the lists of all users, also of those not judged
 HEAD_METRICS = (
     NDCG,
     LEAD,
@@ -25,6 +26,7 @@ HEAD_METRICS = (
     "precision@10",
     "hit_rate@10",
     "coverage",
+    EVERYONE,
     "novelty",
     "diversity",
     "personalisation",
