@@ -11,7 +11,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from jobs import night
-from jobs.contenders import FROZEN, PARTS, PUBLISHED, TUNED, TUNED_OF, ZERO_SHOT
+from jobs.contenders import FROZEN, LISTED, PARTS, PUBLISHED, TUNED, TUNED_OF, WHOLE, ZERO_SHOT
 from tests import tiny_shop
 from udfs.peers import PEERS
 
@@ -71,7 +71,10 @@ def test_every_peer_and_every_ablation_stands_beside_the_night(judged: Path) -> 
     assert {
         "nightshelf",
         "nightshelf, diversity 0.3",
+        "nightshelf, long tail 0.5",
         PUBLISHED,
+        WHOLE + LISTED,
+        TUNED + LISTED,
         "BERT fine-tuned",
         "BERT zero-shot + popularity",
     } <= names
@@ -99,6 +102,20 @@ def test_diversity_makes_lists_less_alike(judged: Path) -> None:
     found = read(judged, "ops.metrics").filter((pl.col("task") == "A") & (pl.col("metric") == "diversity"))
     value = dict(found.select("contender", "value").iter_rows())
     assert value["nightshelf"] < value["nightshelf, diversity 0.1"] < value["nightshelf, diversity 0.3"]
+
+
+@pytest.mark.slow
+def test_everybodys_lists_show_what_the_tables_say(judged: Path) -> None:
+    found = read(judged, "ops.metrics").filter(pl.col("metric") == "coverage_everyone")
+    value = {(row["task"], row["contender"]): row["value"] for row in found.rows(named=True)}
+    candidates = read(judged, "features.candidates").sort("user_id", -pl.col("score"), "item_id")
+    sold = set(purchases(judged).filter(pl.col("event_date") < tiny_shop.day(JUDGED + 1))["item_id"])
+    for task, rows in (("A", candidates), ("B", candidates.filter(pl.col("times_bought") == 0))):
+        shown = set(rows.group_by("user_id", maintain_order=True).head(10)["item_id"])
+        assert value[task, "nightshelf"] == pytest.approx(len(shown & sold) / len(sold))
+        assert value[task, "nightshelf, long tail 0.5"] >= value[task, "nightshelf"]
+    published = set(read(judged, "gold.recommendations").filter(pl.col("rank") <= 10)["item_id"])
+    assert value["A", PUBLISHED] == pytest.approx(len(published & sold) / len(sold))
 
 
 @pytest.mark.slow

@@ -90,6 +90,7 @@ trees = 5
 [jobs.evaluate_recommendations]
 segment = "location_id"
 ablation_rows = 5000
+listed = true
 
 [jobs.rank_recommendations]
 top_k = 8
