@@ -45,6 +45,7 @@ def train_model(
     learn_steps: int = 400,
     evaluate_every: int = 40,
     ranker_nights: int = 6,
+    ranker_rows: int = 1_200_000,
     days_between_nights: int = 7,
     trees: int = 100,
     leave_out: str = "",
@@ -56,6 +57,7 @@ def train_model(
     `ranker_nights` past nights, the newest on D - 56, each with item models fitted before it, with vectors of an
     encoder trained before the oldest of them, and labelled with the 28 days that followed. The night D - 28, which
     none of this has seen, calibrates the ranker's scores and decides whether it is promoted over the ranker in use.
+    It learns from at most `ranker_rows` candidates: whole users are drawn, and each takes some 1.5 kB.
     The ranker that is served then learns from that night too, and the encoder, in `newest_steps`, up to run_date (0:
     it is served as it is). Where tuning is no better on the encoder's validation days than a linear map over the
     published weights, these are served with that map (`encoder_tuned` in ops.models.metrics is 0). At most `max_users`
@@ -103,7 +105,7 @@ def train_model(
         progress.say(f"ranker: {ranker_nights} past nights and one to calibrate")
         rows = {night: shop.past_night(known, night, used, buyers_only=True) for night in nights}
         rows[calibration] = shop.past_night(known, calibration, used)  # a probability is for everybody
-        knobs = ranker.Settings(trees=trees, threads=os.cpu_count() or 1)
+        knobs = ranker.Settings(trees=trees, max_rows=ranker_rows, threads=os.cpu_count() or 1)
         names, past = tuple(candidates.FEATURES), [rows[night].night for night in nights]
         judged = ranker.fit(past, [rows[calibration].night], names, used, knobs)
         verdict = compare(judged, incumbent(models, used), shop, rows[calibration])

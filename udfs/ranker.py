@@ -120,10 +120,10 @@ def fit_order(
     lists = [(_lists(everything, user, label), 1.0)]
     if settings.new_weight > 0:
         lists.append((_lists(np.flatnonzero(~own), user, label), settings.new_weight))
-    table = _design(features, own, mean, scale)
-    weights = _fit_linear(table, label, lists, settings)
-    start = table @ weights
-    del table
+    kinds = [(rows, _standardised(features[rows], mean, scale)) for rows in (np.flatnonzero(own), np.flatnonzero(~own))]
+    weights = _fit_linear(kinds, label, lists, settings)
+    start = _linear(kinds, weights)
+    del kinds
     trees = ""
     if settings.trees:
         rows = np.concatenate([part.rows for part, _ in lists])
@@ -159,8 +159,8 @@ def raw_score(ranker: Ranker, features: Floats) -> Doubles:
     raw = np.empty(len(features))
     for start in range(0, len(features), 100_000):  # bounds the standardised copy
         part = slice(start, start + 100_000)
-        columns = (np.asarray(column, np.float32) for column in (ranker.mean, ranker.scale))
-        raw[part] = _design(features[part], own[part], *columns) @ np.asarray(ranker.weights, np.float32)
+        plain = _standardised(features[part], *_numbers(ranker.mean, ranker.scale))
+        raw[part] = (plain * _weights(ranker, own[part])).sum(axis=1)
     return raw + _predict(ranker.trees, features) if ranker.trees else raw
 
 
@@ -200,10 +200,8 @@ def importance(ranker: Ranker, features: Floats) -> dict[str, float]:
     row before the mean is taken.
     """
     own = features[:, ranker.names.index(OWN)] > 0
-    mean, scale = np.asarray(ranker.mean, np.float32), np.asarray(ranker.scale, np.float32)
-    terms = _design(features, own, mean, scale) * np.asarray(ranker.weights, np.float32)
-    both = terms[:, : len(mean)] + terms[:, len(mean) :]
-    values = (both - both.mean(axis=0)).astype(np.float64)
+    terms = _standardised(features, *_numbers(ranker.mean, ranker.scale)) * _weights(ranker, own)
+    values = (terms - terms.mean(axis=0)).astype(np.float64)
     if ranker.trees:
         booster = lgb.Booster(model_str=ranker.trees)
         values += np.asarray(booster.predict(features, pred_contrib=True, num_threads=1))[:, :-1]
@@ -242,10 +240,30 @@ def _moments(features: Floats) -> tuple[Floats, Floats]:
     return mean.astype(np.float32), np.where(scale > 1e-6, scale, 1).astype(np.float32)
 
 
-def _design(features: Floats, own: Labels, mean: Floats, scale: Floats) -> Floats:
-    """[rows, 2F]: the standardised features, 0 where not given, in the first half for own items, else in the second."""
-    plain = np.clip(np.nan_to_num((features - mean) / scale, nan=0.0), -CLIP, CLIP)
-    return np.concatenate([plain * own[:, None], plain * ~own[:, None]], axis=1).astype(np.float32)
+def _numbers(*columns: Sequence[float]) -> list[Floats]:
+    return [np.asarray(column, np.float32) for column in columns]
+
+
+def _standardised(features: Floats, mean: Floats, scale: Floats) -> Floats:
+    """[rows, F]: features less their mean, in standard deviations; 0 where not given."""
+    plain = features - mean
+    plain /= scale
+    np.nan_to_num(plain, copy=False, nan=0.0)
+    return np.clip(plain, -CLIP, CLIP, out=plain)
+
+
+def _weights(ranker: Ranker, own: Labels) -> Floats:
+    """[rows, F]: the linear weights that a row is scored with."""
+    of_own, of_new = np.split(_numbers(ranker.weights)[0], 2)
+    return np.where(own[:, None], of_own, of_new)
+
+
+def _linear(kinds: Sequence[tuple[Longs, Floats]], weights: Floats) -> Floats:
+    """One number per row: the standardised features of own items times the first weights, of new ones the second."""
+    score = np.empty(sum(len(rows) for rows, _ in kinds), np.float32)
+    for (rows, plain), part in zip(kinds, np.split(weights, len(kinds)), strict=True):
+        score[rows] = plain @ part
+    return score
 
 
 def _lists(rows: Longs, user: Longs, label: Labels) -> _Lists:
@@ -258,8 +276,16 @@ def _lists(rows: Longs, user: Longs, label: Labels) -> _Lists:
     return _Lists(rows, sizes, starts, np.repeat(np.arange(len(sizes)), sizes))
 
 
-def _fit_linear(table: Floats, label: Labels, lists: Sequence[tuple[_Lists, float]], settings: Settings) -> Floats:
-    """Weights that make what was bought likely in a softmax over the user's list (each list counts sqrt(bought))."""
+def _fit_linear(
+    kinds: Sequence[tuple[Longs, Floats]],
+    label: Labels,
+    lists: Sequence[tuple[_Lists, float]],
+    settings: Settings,
+) -> Floats:
+    """Weights that make what was bought likely in a softmax over the user's list (each list counts sqrt(bought)).
+
+    kinds: the rows of own items and their standardised features, then those of new ones.
+    """
     lists = [(part, weight) for part, weight in lists if len(part.rows)]
     total = sum(len(part.sizes) for part, _ in lists)
     wanted = []
@@ -268,7 +294,7 @@ def _fit_linear(table: Floats, label: Labels, lists: Sequence[tuple[_Lists, floa
         wanted.append((weight * label[part.rows] / np.sqrt(bought)[part.number]).astype(np.float32))
 
     def loss(weights: Doubles) -> tuple[float, Doubles]:
-        score = table @ weights.astype(np.float32)
+        score = _linear(kinds, weights.astype(np.float32))
         value, slope = 0.0, np.zeros(len(score), np.float32)
         for (part, _), want in zip(lists, wanted, strict=True):
             own = score[part.rows]
@@ -278,10 +304,11 @@ def _fit_linear(table: Floats, label: Labels, lists: Sequence[tuple[_Lists, floa
             mass = np.add.reduceat(want, part.starts)
             value += float((mass * np.log(room)).sum()) - float((want * own).sum())
             slope[part.rows] += (mass / room)[part.number] * power - want
-        gradient = (table.T @ slope).astype(np.float64) / total + settings.ridge * weights
+        gradient = np.concatenate([plain.T @ slope[rows] for rows, plain in kinds]).astype(np.float64)
+        gradient = gradient / total + settings.ridge * weights
         return value / total + settings.ridge / 2 * float(weights @ weights), gradient
 
-    start = np.zeros(table.shape[1])
+    start = np.zeros(sum(plain.shape[1] for _, plain in kinds))
     found = minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": settings.steps})
     return np.asarray(found.x, np.float32)
 
