@@ -18,6 +18,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import from_arrow_type
 from pyspark.sql.types import BinaryType, StringType, StructField, StructType
 
+from jobs import devices
 from jobs.runtime import Model
 from jobs.top_n import top_n
 from schemas import ops
@@ -27,6 +28,7 @@ from udfs.topk import top_k
 # Tokens that make a further task worth its start: on one core some ten seconds of work. Counted, for texts are not
 # alike: a task of as many rows as the others may have several times their work.
 TOKENS_PER_TASK = 40_000
+TOKENS_PER_GPU_TASK = 4_000_000  # some seconds of a GPU, as data sheets have it; not measured
 BYTES_PER_TOKEN = 4  # of plain words, about; enough to size tasks without tokenising twice
 # What a worker tells of one batch, on the first of its rows; null on the others. So a batch that is made twice, since a
 # worker died or was too slow, counts once: with the rows that are kept.
@@ -71,13 +73,23 @@ def encode(texts: DataFrame, known: DataFrame, model: Model) -> tuple[DataFrame,
     tokens = missing.agg(F.sum(2 + F.length("text") / BYTES_PER_TOKEN)).collect()[0][0]
     made = missing.sparkSession.createDataFrame([], ENCODED)
     if tokens:
-        slots = missing.sparkSession.sparkContext.defaultParallelism
-        tasks = max(1, min(math.ceil(tokens / TOKENS_PER_TASK), 4 * slots))
-        encoder = _encoder(model.file_name)
-        made = missing.repartition(tasks, "text_key").mapInArrow(encoder, ENCODED).persist()
+        made = _made(missing, tokens, model).persist()
     vectors = reused.unionByName(made.select("text_key", "vector"))
     found = keyed.join(vectors, "text_key", "inner").drop("text").withColumn("model_version", F.lit(model.version))
     return found, _account(wanted, made, model)
+
+
+def _made(missing: DataFrame, tokens: float, model: Model) -> DataFrame:
+    """ENCODED: a vector for each text, by tasks of about as many tokens each."""
+    context = missing.sparkSession.sparkContext
+    share = devices.share(dict(context.getConf().getAll()))
+    slots = max(1, context.defaultParallelism // share.cpus)  # it counts cores
+    tasks = max(1, min(math.ceil(tokens / (TOKENS_PER_GPU_TASK if share.gpus else TOKENS_PER_TASK)), 4 * slots))
+    profile = devices.profile(share)
+    made = missing.repartition(tasks, "text_key").mapInArrow(_encoder(model.file_name), ENCODED, profile=profile)
+    # A stage has the profile of all that it reads, up to a shuffle: without one here, whatever uses the vectors would
+    # run one task a GPU, too.
+    return made.repartition("text_key") if share.gpus else made
 
 
 def _account(wanted: DataFrame, made: DataFrame, model: Model) -> DataFrame:
@@ -109,9 +121,11 @@ def _encoder(file_name: str) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa
     def encode_batches(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         import torch
 
-        torch.set_num_threads(1)  # one thread per task slot: the slots share the cores
+        device, threads = devices.of_this_task()
+        torch.set_num_threads(threads)  # so that task slots x threads are the cores; the tokenizer's, too
+        os.environ |= {"TOKENIZERS_PARALLELISM": "true" if threads > 1 else "false", "RAYON_NUM_THREADS": str(threads)}
         started = perf_counter()
-        encoder, loads = load_encoder(SparkFiles.get(file_name)), 0
+        encoder, loads = load_encoder(SparkFiles.get(file_name), device), 0
         load_seconds = perf_counter() - started
         if not encoder.work.passes:
             loads = 1
