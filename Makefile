@@ -74,11 +74,14 @@ fix: setup  ## Mend what lint and formatting can mend
 .PHONY: bench
 bench: .venv/.bench  ## Measure encoding, top-K and the way through Spark against peers (ten minutes of an idle machine)
 	@python -m bench.encode && python -m bench.topk && python -m bench.through_spark --texts 8000 --repeats 2
+	@python -m bench.spark_topk
 
 .PHONY: bench-full
 bench-full: .venv/.bench  ## The same with as many texts, users and items as a large shop has (hours)
 	@python -m bench.encode --texts 20000 --naive-texts 1000 && python -m bench.topk --users 100000 --items 100000
 	@python -m bench.through_spark --texts 200000
+	@python -m bench.spark_topk --users 100000 --items 100000 --peer-users 16384
+	@python -m bench.growth --users 500
 
 .PHONY: golden
 golden: setup airflow-env  ## Rewrite the golden files, docs/flow.svg and docs/tables.md; review them as a diff

@@ -13,20 +13,22 @@ from time import perf_counter
 import numpy as np
 import pyarrow as pa
 from pyspark import SparkFiles
-from pyspark.sql import Column, DataFrame, Window
+from pyspark.sql import Column, DataFrame, GroupedData, Window
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import from_arrow_type
 from pyspark.sql.types import BinaryType, StringType, StructField, StructType
 
+from jobs import devices
 from jobs.runtime import Model
 from jobs.top_n import top_n
 from schemas import ops
 from udfs.encoder import from_bytes, load_encoder, to_bytes
-from udfs.topk import top_k
+from udfs.topk import QUERY_BLOCK, top_k
 
 # Tokens that make a further task worth its start: on one core some ten seconds of work. Counted, for texts are not
 # alike: a task of as many rows as the others may have several times their work.
 TOKENS_PER_TASK = 40_000
+TOKENS_PER_GPU_TASK = 4_000_000  # some seconds of a GPU, as data sheets have it; not measured
 BYTES_PER_TOKEN = 4  # of plain words, about; enough to size tasks without tokenising twice
 # What a worker tells of one batch, on the first of its rows; null on the others. So a batch that is made twice, since a
 # worker died or was too slow, counts once: with the rows that are kept.
@@ -49,8 +51,8 @@ ENCODED = StructType(
         StructField("batch", from_arrow_type(BATCH_TYPE)),
     ]
 )
-# Vectors in one block of a nearest-neighbour search: 8,192 x 384 x float16 are 6 MiB.
-VECTORS_PER_BLOCK = 8_192
+# One task of a nearest-neighbour search: 131,072 x 384 in float32 are 192 MiB, of which it holds three at most.
+QUERIES_PER_BLOCK, ITEMS_PER_BLOCK = 16_384, 131_072
 
 
 def text_key(text: Column, model: Model) -> Column:
@@ -71,13 +73,23 @@ def encode(texts: DataFrame, known: DataFrame, model: Model) -> tuple[DataFrame,
     tokens = missing.agg(F.sum(2 + F.length("text") / BYTES_PER_TOKEN)).collect()[0][0]
     made = missing.sparkSession.createDataFrame([], ENCODED)
     if tokens:
-        slots = missing.sparkSession.sparkContext.defaultParallelism
-        tasks = max(1, min(math.ceil(tokens / TOKENS_PER_TASK), 4 * slots))
-        encoder = _encoder(model.file_name)
-        made = missing.repartition(tasks, "text_key").mapInArrow(encoder, ENCODED).persist()
+        made = _made(missing, tokens, model).persist()
     vectors = reused.unionByName(made.select("text_key", "vector"))
     found = keyed.join(vectors, "text_key", "inner").drop("text").withColumn("model_version", F.lit(model.version))
     return found, _account(wanted, made, model)
+
+
+def _made(missing: DataFrame, tokens: float, model: Model) -> DataFrame:
+    """ENCODED: a vector for each text, by tasks of about as many tokens each."""
+    context = missing.sparkSession.sparkContext
+    share = devices.share(dict(context.getConf().getAll()))
+    slots = max(1, context.defaultParallelism // share.cpus)  # it counts cores
+    tasks = max(1, min(math.ceil(tokens / (TOKENS_PER_GPU_TASK if share.gpus else TOKENS_PER_TASK)), 4 * slots))
+    profile = devices.profile(share)
+    made = missing.repartition(tasks, "text_key").mapInArrow(_encoder(model.file_name), ENCODED, profile=profile)
+    # A stage has the profile of all that it reads, up to a shuffle: without one here, whatever uses the vectors would
+    # run one task a GPU, too.
+    return made.repartition("text_key") if share.gpus else made
 
 
 def _account(wanted: DataFrame, made: DataFrame, model: Model) -> DataFrame:
@@ -109,9 +121,11 @@ def _encoder(file_name: str) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa
     def encode_batches(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         import torch
 
-        torch.set_num_threads(1)  # one thread per task slot: the slots share the cores
+        device, threads = devices.of_this_task()
+        torch.set_num_threads(threads)  # so that task slots x threads are the cores; the tokenizer's, too
+        os.environ |= {"TOKENIZERS_PARALLELISM": "true" if threads > 1 else "false", "RAYON_NUM_THREADS": str(threads)}
         started = perf_counter()
-        encoder, loads = load_encoder(SparkFiles.get(file_name)), 0
+        encoder, loads = load_encoder(SparkFiles.get(file_name), device), 0
         load_seconds = perf_counter() - started
         if not encoder.work.passes:
             loads = 1
@@ -144,44 +158,54 @@ def nearest(queries: DataFrame, items: DataFrame, k: int) -> DataFrame:
     """query_key, text_key, score: the k vectors of `items` (text_key, vector) nearest to each of `queries`
     (query_key, vector), by cosine, exactly; equal scores by text_key. Keys must be unique on each side.
 
-    Every block of queries meets every block of items on some executor, so neither side has to fit anywhere whole.
+    Where `queries` has a column `exclude` (array of text_key), these are left out of that query's list, in the search
+    itself. Every block of queries meets every block of items in some task, so neither side has to fit anywhere whole;
+    where one block holds all items, as most catalogues are, what a task finds is final.
     """
-    pairs = _blocks(queries, "query_key").crossJoin(_blocks(items, "text_key"))
-    scored = pairs.mapInArrow(_scorer(k), "query_key STRING, text_key STRING, score DOUBLE")
-    return top_n(scored, ["query_key"], [F.desc("score"), "text_key"], k)
+    count, slots = queries.count(), queries.sparkSession.sparkContext.defaultParallelism
+    query_blocks = max(1, math.ceil(count / QUERIES_PER_BLOCK), min(slots, math.ceil(count / QUERY_BLOCK)))
+    item_blocks = max(1, math.ceil(items.count() / ITEMS_PER_BLOCK))
+
+    def met(vectors: DataFrame, own: str, key: str, blocks: int, other: str, others: int) -> GroupedData:
+        """Each vector once for every block of the other side, by pairs of blocks."""
+        placed = vectors.withColumn(own, F.pmod(F.xxhash64(key), F.lit(blocks)).cast("int"))
+        pairs = placed.withColumn(other, F.explode(F.sequence(F.lit(0), F.lit(others - 1))))
+        partitions = 4 * query_blocks * item_blocks  # so many that two pairs seldom fall into one
+        return pairs.repartition(partitions, "query_block", "item_block").groupBy("query_block", "item_block")
+
+    left = met(queries, "query_block", "query_key", query_blocks, "item_block", item_blocks)
+    right = met(items.select("text_key", "vector"), "item_block", "text_key", item_blocks, "query_block", query_blocks)
+    scored = left.cogroup(right).applyInArrow(_scorer(k), "query_key STRING, text_key STRING, score DOUBLE")
+    return scored if item_blocks == 1 else top_n(scored, ["query_key"], [F.desc("score"), "text_key"], k)
 
 
-def _blocks(vectors: DataFrame, key: str) -> DataFrame:
-    """Vectors by the block: `<key>s` (array, ascending) and `<key>_vectors` (array of binary, in that order)."""
-    number = max(1, math.ceil(vectors.count() / VECTORS_PER_BLOCK))
-    block = F.pmod(F.xxhash64(key), F.lit(number))
-    packed = vectors.groupBy(block.alias("block")).agg(
-        F.sort_array(F.collect_list(F.struct(key, "vector"))).alias("rows")
-    )
-    return packed.repartition(number, "block").select(
-        F.col(f"rows.{key}").alias(f"{key}s"), F.col("rows.vector").alias(f"{key}_vectors")
-    )
+def _scorer(k: int) -> Callable[[pa.Table, pa.Table], pa.Table]:
+    def score(queries: pa.Table, items: pa.Table) -> pa.Table:
+        items = items.sort_by("text_key")
+        names, keys = queries.column("query_key").combine_chunks(), items.column("text_key").combine_chunks()
+        dims = len(items.column("vector")[0].as_py()) // 2 if len(keys) else 0
+        if not len(names) or not dims:
+            return pa.table({"query_key": names[:0], "text_key": keys[:0], "score": pa.array([], pa.float64())})
+        banned = None
+        if "exclude" in queries.column_names:
+            banned = [excluded or [] for excluded in queries.column("exclude").to_pylist()]
+        found, scores = top_k(
+            from_bytes(queries.column("vector").to_pylist(), dims),
+            from_bytes(items.column("vector").to_pylist(), dims),
+            np.array(keys.to_pylist()),
+            k,
+            exclude=banned,
+        )
+        query, place = np.nonzero(found >= 0)  # all of them, unless a query's exclude leaves fewer than k
+        return pa.table(
+            {
+                "query_key": names.take(pa.array(query)),
+                "text_key": keys.take(pa.array(found[query, place])),
+                "score": pa.array(scores[query, place].astype(np.float64)),
+            }
+        )
 
-
-def _scorer(k: int) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
-    def score_batches(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        for batch in batches:
-            for pair in batch.to_pylist():
-                queries = np.array(pair["query_keys"])
-                keys = np.array(pair["text_keys"])
-                dims = len(pair["query_key_vectors"][0]) // 2
-                found, scores = top_k(
-                    from_bytes(pair["query_key_vectors"], dims), from_bytes(pair["text_key_vectors"], dims), keys, k
-                )
-                yield pa.RecordBatch.from_pydict(
-                    {
-                        "query_key": pa.array(np.repeat(queries, found.shape[1])),
-                        "text_key": pa.array(keys[found.ravel()]),
-                        "score": pa.array(scores.ravel().astype(np.float64)),
-                    }
-                )
-
-    return score_batches
+    return score
 
 
 def nearest_items(queries: DataFrame, item_vectors: DataFrame, k: int) -> DataFrame:

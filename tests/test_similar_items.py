@@ -33,7 +33,8 @@ def listed(frame: Any) -> dict[str, list[tuple[str, float]]]:
 
 
 def test_equals_brute_force_among_active_items(rows: Rows, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(vectors, "VECTORS_PER_BLOCK", 5)
+    monkeypatch.setattr(vectors, "QUERIES_PER_BLOCK", 5)
+    monkeypatch.setattr(vectors, "ITEMS_PER_BLOCK", 5)
     draw = np.random.default_rng(9)
     directions = draw.normal(size=(9, 8))
     stored = (0.99 * directions / np.linalg.norm(directions, axis=1, keepdims=True)).astype(np.float16)

@@ -58,11 +58,16 @@ def same(found: dict[str, list[tuple[float, str]]], expected: dict[str, list[tup
         assert [score for score, _ in found[query]] == pytest.approx([score for score, _ in pairs], abs=1e-6)
 
 
+def in_blocks_of(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vectors, "QUERIES_PER_BLOCK", count)
+    monkeypatch.setattr(vectors, "ITEMS_PER_BLOCK", count)
+
+
 @pytest.mark.parametrize(("per_block", "k"), [(7, 5), (1_000, 60)])
 def test_nearest_equals_brute_force_over_several_blocks(
     spark: SparkSession, monkeypatch: pytest.MonkeyPatch, per_block: int, k: int
 ) -> None:
-    monkeypatch.setattr(vectors, "VECTORS_PER_BLOCK", per_block)
+    in_blocks_of(per_block, monkeypatch)
     queries, items = unit(1, 15), unit(2, 40)
     items[25:] = items[:15]  # equal vectors under different keys: ties, which the key must decide
     query_keys = [f"q{number:02}" for number in range(15)]
@@ -77,10 +82,34 @@ def test_nearest_equals_brute_force_over_several_blocks(
     same(lists(found, "text_key"), expected)
 
 
+@pytest.mark.parametrize("per_block", [4, 1_000])
+def test_what_a_query_excludes_makes_room_for_the_next(
+    spark: SparkSession, monkeypatch: pytest.MonkeyPatch, per_block: int
+) -> None:
+    in_blocks_of(per_block, monkeypatch)
+    queries, items = unit(1, 4), unit(2, 9)
+    keys = [f"k{number}" for number in range(9)]
+    exclude = [["k3", "k0", "unknown"], [], keys[1:], None]  # two of them, none, all but one, not said
+    asked = spark.createDataFrame(
+        [(f"q{at}", exclude[at], cell) for at, cell in enumerate(to_bytes(queries))],
+        "query_key STRING, exclude ARRAY<STRING>, vector BINARY",
+    )
+    expected = {
+        f"q{at}": sorted(
+            (-exact_score(query, item), key)
+            for key, item in zip(keys, items, strict=True)
+            if key not in (exclude[at] or [])
+        )[:5]
+        for at, query in enumerate(queries)
+    }
+    assert [len(pairs) for pairs in expected.values()] == [5, 5, 1, 5]
+    same(lists(vectors.nearest(asked, frame(spark, "text_key STRING", keys, items), 5), "text_key"), expected)
+
+
 def test_nearest_items_equals_brute_force_where_items_share_texts(
     spark: SparkSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(vectors, "VECTORS_PER_BLOCK", 6)
+    in_blocks_of(6, monkeypatch)
     queries, texts = unit(3, 8), unit(4, 12)
     text_of = np.random.default_rng(5).integers(0, 12, 50)  # four items a text
     names = [(f"k{text:02}", f"i{(number * 37) % 50:02}") for number, text in enumerate(text_of)]
@@ -115,7 +144,7 @@ def test_the_number_of_blocks_changes_nothing(spark: SparkSession, monkeypatch: 
     items = frame(spark, "text_key STRING", [f"k{number}" for number in range(8)], steps)
     found = []
     for per_block in (1, 8):
-        monkeypatch.setattr(vectors, "VECTORS_PER_BLOCK", per_block)
+        in_blocks_of(per_block, monkeypatch)
         found.append(sorted(row.text_key for row in vectors.nearest(query, items, 3).collect()))
     assert found == [["k5", "k6", "k7"]] * 2
 

@@ -1,0 +1,67 @@
+"""What of a night reaches the driver: counts, days, a few examples; never its users or items."""
+
+from __future__ import annotations
+
+import ast
+from collections import Counter
+from pathlib import Path
+
+from jobs.flow import NIGHT
+from tests.tiny_shop import REPO
+
+# What brings rows of a frame into the driver's memory. count() does not: it is one number.
+TO_DRIVER = frozenset(
+    {"collect", "collectAsList", "first", "foreach", "head", "show", "tail", "take", "toArrow", "toLocalIterator"}
+    | {"toPandas", "pandas_api", "broadcast"}
+)
+# Not of the night: training and evaluation hold a shop of at most max_users users in memory, on purpose.
+BOUNDED_BY_MAX_USERS = {"contenders.py", "evaluate_recommendations.py", "report.py", "shop.py", "train_model.py"}
+# (file, function, call): how many of them, and what bounds it.
+ALLOWED = {
+    ("build_default_recommendations.py", "build_default_recommendations", "broadcast"): (1, "twice top_k items"),
+    ("build_default_recommendations.py", "build_default_recommendations", "take"): (1, "one row: is there any"),
+    ("night.py", "run_night", "show"): (1, "no frame: jobs.summary, below"),
+    ("quality.py", "explain", "take"): (2, "a few failing rows to show"),
+    ("rank_recommendations.py", "fallback", "broadcast"): (1, "twice top_k items"),
+    ("runtime.py", "_days_with_new_files", "collect"): (1, "a row a raw file ever read"),
+    ("runtime.py", "promoted_model", "first"): (1, "one model"),
+    ("runtime.py", "read", "first"): (1, "one row: the newest partition"),
+    ("runtime.py", "rows_a_day", "collect"): (1, "a row a day"),
+    ("sql.py", "act", "show"): (1, "what a person asks to see, cut at a hundred rows"),
+    ("summary.py", "_first_user", "first"): (1, "one row"),
+    ("summary.py", "_show_users", "collect"): (3, "three users, their last purchases and first recommendations"),
+    ("summary.py", "_version", "first"): (1, "one row"),
+    ("summary.py", "show", "collect"): (3, "a sum; a row a reason of rejection; the row of ops.encodes"),
+    ("summary.py", "show_evaluation", "collect"): (1, "a row a contender and metric"),
+    ("vectors.py", "encode", "collect"): (1, "one row: how many tokens are to be read"),
+    ("vectors.py", "score", "take"): (2, "no frame: pyarrow's, on an executor"),
+}
+
+
+def calls(path: Path) -> Counter[tuple[str, str, str]]:
+    """How often each (file, function, call) by one of these names stands there."""
+    found: Counter[tuple[str, str, str]] = Counter()
+
+    def visit(node: ast.AST, function: str) -> None:
+        if isinstance(node, ast.FunctionDef):
+            function = node.name
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in TO_DRIVER:
+            found[path.name, function, node.func.attr] += 1
+        for child in ast.iter_child_nodes(node):
+            visit(child, function)
+
+    visit(ast.parse(path.read_text(encoding="utf-8")), "")
+    return found
+
+
+def test_a_night_brings_neither_users_nor_items_to_the_driver() -> None:
+    paths = [path for path in (REPO / "jobs").glob("*.py") if path.name not in BOUNDED_BY_MAX_USERS]
+    assert {f"{job.name}.py" for job in NIGHT} <= {path.name for path in paths}
+    found = sum((calls(path) for path in paths), Counter())
+    assert found == {call: count for call, (count, _) in ALLOWED.items()}, "say what bounds a new call, and list it"
+
+
+def test_calls_are_found_wherever_they_stand(tmp_path: Path) -> None:
+    file = tmp_path / "job.py"
+    file.write_text("def job(frame):\n    def inner():\n        return [frame.where('a').toPandas(), frame.count()]\n")
+    assert calls(file) == {("job.py", "inner", "toPandas"): 1}
