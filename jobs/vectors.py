@@ -107,11 +107,9 @@ def _account(wanted: DataFrame, made: DataFrame, model: Model) -> DataFrame:
 
 def _encoder(file_name: str) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
     def encode_batches(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        import torch
-
-        torch.set_num_threads(1)  # one thread per task slot: the slots share the cores
         started = perf_counter()
         encoder, loads = load_encoder(SparkFiles.get(file_name)), 0
+        encoder.one_thread()  # per task slot: the slots share the cores
         load_seconds = perf_counter() - started
         if not encoder.work.passes:
             loads = 1
