@@ -79,6 +79,7 @@ bench: .venv/.bench  ## Measure encoding, top-K and the way through Spark agains
 bench-full: .venv/.bench  ## The same with as many texts, users and items as a large shop has (hours)
 	@python -m bench.encode --texts 20000 --naive-texts 1000 && python -m bench.topk --users 100000 --items 100000
 	@python -m bench.through_spark --texts 200000
+	@python -m bench.smaller && python -m bench.int8_choices
 
 .PHONY: golden
 golden: setup airflow-env  ## Rewrite the golden files, docs/flow.svg and docs/tables.md; review them as a diff
