@@ -54,6 +54,12 @@ class Shop:
         names = np.array([f"{number:09}" for number in range(len(kept))])
         return list(distinct[kept]), self.interactions.recoded(names, place[code])
 
+    def texts_before(self, day: int) -> list[str]:
+        """The different texts of the items that were sold or described before `day`, sorted."""
+        known = self.catalogue.described < day
+        known[self.interactions.before(day).item] = True
+        return sorted({text for text, there in zip(self.texts, known, strict=True) if there})
+
     def text_vectors(self, folder: Path) -> tuple[Floats, Codes]:
         """The vectors of the different texts as the encoder of `folder` reads them, and each item's row of them."""
         model = encoder.load_encoder(folder)

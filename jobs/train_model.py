@@ -17,6 +17,7 @@ from pyspark.sql import functions as F
 
 from jobs import launch, progress, resume, runtime
 from jobs.conf import ConfError
+from jobs.served_encoder import Figures, Format, check_layers, served_encoder
 from jobs.shop import PastNight, Shop, collect, date_of, day_number
 from schemas import ops
 from schemas.derive import plain_ddl
@@ -44,6 +45,9 @@ def train_model(
     newest_steps: int = 60,
     learn_steps: int = 400,
     evaluate_every: int = 40,
+    served_layers: int = 0,
+    served_format: Format = "safetensors",
+    distil_steps: int = 400,
     ranker_nights: int = 6,
     ranker_rows: int = 1_200_000,
     days_between_nights: int = 7,
@@ -57,19 +61,24 @@ def train_model(
     `ranker_nights` past nights, the newest on D - 56, each with item models fitted before it, with vectors of an
     encoder trained before the oldest of them, and labelled with the 28 days that followed. The night D - 28, which
     none of this has seen, calibrates the ranker's scores and decides whether it is promoted over the ranker in use.
-    It learns from at most `ranker_rows` candidates: whole users are drawn, and each takes some 1.5 kB.
-    The ranker that is served then learns from that night too, and the encoder, in `newest_steps`, up to run_date (0:
+    A ranker learns from at most `ranker_rows` candidates: whole users are drawn, and each row takes some 1.5 kB. The
+    one that is served then learns from that night too, and the encoder, in `newest_steps`, up to run_date (0:
     it is served as it is). Where tuning is no better on the encoder's validation days than a linear map over the
     published weights, these are served with that map (`encoder_tuned` in ops.models.metrics is 0). At most `max_users`
     users are looked at, on the driver. `leave_out` names generators (udfs/candidates.py), with commas between, that
     propose nothing in this shop.
 
-    `encoder_method`: what of BERT learns, all of its upper layers or low-rank matrices in them (LoRA, `lora_rank`). A
-    training that is killed while an encoder learns goes on from there when it is run again with the same date, conf,
+    `encoder_method`: what of BERT learns, all of its upper layers or low-rank matrices in them (LoRA, `lora_rank`).
+    `served_layers`, `served_format`: the encoder that is served is distilled to so many layers, in `distil_steps` (0:
+    it is not), and its products are 8-bit ones (`onnx-int8`). So is the one that the ranker learns with then, by texts
+    that were known before the oldest of its nights.
+
+    A training that is killed while an encoder learns goes on from there when it is run again with the same date, conf,
     code and data, on a machine that sees the folder `checkpoints`.
     """
     if lora_rank < 1:
         raise ConfError(f"[jobs.train_model] lora_rank: must be at least 1, not {lora_rank}")
+    check_layers(served_layers)
     used = _generators(leave_out)
     shop = collect(events, items, max_users)
     day = day_number(run_date) + 1
@@ -93,6 +102,7 @@ def train_model(
         "settings": asdict(settings),
         "newest_steps": newest_steps,
         "learn_steps": learn_steps,
+        "distil_steps": distil_steps,
         "seed": seed,
         "code": resume.code(),
         "data": resume.data(shop),
@@ -101,7 +111,13 @@ def train_model(
         base, earlier, newest_encoder = encoder.base_folder(), place / "earlier", place / "newest"
         progress.say(f"encoder for the ranker's past nights: purchases before {date_of(first)}")
         report = fit_encoder(shop, first, base, earlier, settings, learn_steps, seed)
-        known = shop.encoded(earlier)
+
+        def to_serve(full: Path, day: int) -> tuple[Path, Figures]:
+            texts = shop.texts_before(day)
+            return served_encoder(full, texts, served_layers, served_format, distil_steps, seed)
+
+        serving, smaller = to_serve(earlier, first)
+        known = shop.encoded(serving)
         progress.say(f"ranker: {ranker_nights} past nights and one to calibrate")
         rows = {night: shop.past_night(known, night, used, buyers_only=True) for night in nights}
         rows[calibration] = shop.past_night(known, calibration, used)  # a probability is for everybody
@@ -116,9 +132,10 @@ def train_model(
             steps = newest_steps if report.tuned else 0  # the ranker learned with the frozen weights
             again = replace(settings, max_steps=steps, refit_steps=newest_steps)
             fit_encoder(shop, day, earlier, newest_encoder, again, learn_steps, seed + 1, untuned=base)
+            serving, smaller = to_serve(newest_encoder, day)
         served = place / "served"
         shutil.rmtree(served, ignore_errors=True)  # of a training killed at this point
-        shutil.copytree(newest_encoder if newest_steps else earlier, served)
+        shutil.copytree(serving, served)
         (served / scoring.RANKER).write_text(fitted.to_json(), encoding="utf-8")
         np.savez(
             served / scoring.EARLIER,
@@ -133,13 +150,14 @@ def train_model(
             "nights": [str(date_of(night)) for night in sorted(rows)],
             "trees": trees,
             "encoder": asdict(report),
+            "served": {"layers": served_layers, "format": served_format, **smaller},
             "verdict": verdict,
             "features": dict(candidates.FEATURES),
             "importance": ranker.importance(fitted, rows[calibration].night.features[:20_000]),
         }
         (served / scoring.TRAINING).write_text(json.dumps(story, indent=1, default=str) + "\n", encoding="utf-8")
         write_manifest(served)
-        weights = encoder.sha256(served / encoder.WEIGHTS)
+        weights = encoder.sha256(encoder.weights_file(served))
         version = f"{run_date}-{encoder.sha256(served / encoder.MANIFEST)[:8]}"
         publish_model(served.rename(place / version))
     row = {
@@ -156,6 +174,7 @@ def train_model(
             "encoder_ndcg": report.best.ndcg_with_popularity,
             "encoder_best_step": float(report.best_step),
             "encoder_tuned": float(report.tuned),
+            **smaller,
             **{name: value for name, value in verdict.items() if name != "promoted"},
         },
         "ranker": fitted.to_json(),

@@ -119,13 +119,11 @@ def _account(wanted: DataFrame, made: DataFrame, model: Model) -> DataFrame:
 
 def _encoder(file_name: str) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
     def encode_batches(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        import torch
-
         device, threads = devices.of_this_task()
-        torch.set_num_threads(threads)  # so that task slots x threads are the cores; the tokenizer's, too
         os.environ |= {"TOKENIZERS_PARALLELISM": "true" if threads > 1 else "false", "RAYON_NUM_THREADS": str(threads)}
         started = perf_counter()
         encoder, loads = load_encoder(SparkFiles.get(file_name), device), 0
+        encoder.use_threads(threads)  # so that task slots x threads are the cores; the tokenizer's, too
         load_seconds = perf_counter() - started
         if not encoder.work.passes:
             loads = 1

