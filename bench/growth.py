@@ -88,9 +88,10 @@ class Nights:
         return gate(f"{number} times the users: lists as those of the first life", same / (users * number), 1.0)
 
     def _knobs(self, function: Any) -> dict[str, Any]:
-        """As the deployment's conf has them."""
-        job = JOBS[function.__name__]
-        return launch.settings(job, function, self.lake.deployment, {}) | {"run_date": self.run_date}
+        """As the deployment's conf has them, but that no list depends on other users'."""
+        told = launch.settings(JOBS[function.__name__], function, self.lake.deployment, {})
+        told.pop("long_tail", None)
+        return told | {"run_date": self.run_date}
 
     def _write(self, frame: DataFrame, name: str) -> None:
         frame.write.format("delta").mode("overwrite").save(f"{self.folder}/{name}")

@@ -166,7 +166,9 @@ def nearest(queries: DataFrame, items: DataFrame, k: int) -> DataFrame:
 
     def met(vectors: DataFrame, own: str, key: str, blocks: int, other: str, others: int) -> GroupedData:
         """Each vector once for every block of the other side, by pairs of blocks."""
-        placed = vectors.withColumn(own, F.pmod(F.xxhash64(key), F.lit(blocks)).cast("int"))
+        # By names of their own: the two sides may come from one table, and a cogroup takes its columns for the same.
+        renamed = vectors.select(*(F.col(name).alias(name) for name in vectors.columns))
+        placed = renamed.withColumn(own, F.pmod(F.xxhash64(key), F.lit(blocks)).cast("int"))
         pairs = placed.withColumn(other, F.explode(F.sequence(F.lit(0), F.lit(others - 1))))
         partitions = 4 * query_blocks * item_blocks  # so many that two pairs seldom fall into one
         return pairs.repartition(partitions, "query_block", "item_block").groupBy("query_block", "item_block")
