@@ -89,7 +89,8 @@ def propose(
     near_basket = _transposed(models.basket_neighbours, models.basket_similarities)
     near_ease = _transposed(models.ease_neighbours, models.ease_weights)
     popular, trend = _popular(models), _trend(models)
-    vectors = None if item_vectors is None else item_vectors[models.items]
+    factors = models.factors.astype(np.float64)
+    vectors = None if item_vectors is None else item_vectors[models.items].astype(np.float64)
     with_vectors = vectors is not None and user_vectors is not None
     fresh = models.column("first_age") <= FRESH_DAYS
     parts = []
@@ -102,14 +103,14 @@ def propose(
             "next": (weight @ near_next).toarray(),
             "basket": (weight @ near_basket).toarray(),
             "ease": (weight @ near_ease).toarray(),
-            "als": fold_in(weight, models) @ models.factors.T,
+            "als": _products(fold_in(weight, models), factors),
             "popular": np.broadcast_to(popular, (weight.shape[0], len(models))),
             "trend": np.broadcast_to(trend, (weight.shape[0], len(models))),
         }
         if with_vectors:
             assert user_vectors is not None
             assert vectors is not None
-            scores["bert"] = (user_vectors[users[block]] @ vectors.T).astype(np.float32)
+            scores["bert"] = _products(user_vectors[users[block]], vectors)
             scores["fresh"] = np.where(fresh, scores["bert"], np.float32(-np.inf))
         scores = {name: score for name, score in scores.items() if name in generators}
         parts.append(_block(scores, limits, weight.toarray(), models, users[block]))
@@ -119,6 +120,14 @@ def propose(
         return Candidates(none, none, none, wide, wide > 0, none, wide[:, 0], wide[:, 0])
     joined = [np.concatenate(column) for column in zip(*parts, strict=True)]
     return Candidates(*joined)
+
+
+def _products(users: Floats, items: npt.NDArray[np.float64]) -> Floats:
+    """[users, items]: the product of each pair, rounded from float64.
+
+    In float32 its last bit would follow how many users stand in the block, and so would the places of near ties.
+    """
+    return np.asarray(users.astype(np.float64) @ items.T, np.float32)
 
 
 def fold_in(taste: sp.csr_matrix, models: ItemModels) -> Floats:

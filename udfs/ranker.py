@@ -160,7 +160,8 @@ def raw_score(ranker: Ranker, features: Floats) -> Doubles:
     for start in range(0, len(features), 100_000):  # bounds the standardised copy
         part = slice(start, start + 100_000)
         plain = _standardised(features[part], *_numbers(ranker.mean, ranker.scale))
-        raw[part] = (plain * _weights(ranker, own[part])).sum(axis=1)
+        # In float64: the last bits of a row must not follow how many rows stand beside it.
+        raw[part] = (plain.astype(np.float64) * _weights(ranker, own[part])).sum(axis=1)
     return raw + _predict(ranker.trees, features) if ranker.trees else raw
 
 
