@@ -74,7 +74,6 @@ fix: setup  ## Mend what lint and formatting can mend
 .PHONY: bench
 bench: .venv/.bench  ## Measure encoding, top-K and the way through Spark against peers (ten minutes of an idle machine)
 	@python -m bench.encode && python -m bench.topk && python -m bench.through_spark --texts 8000 --repeats 2
-	@python -m bench.spark_topk
 
 .PHONY: bench-full
 bench-full: .venv/.bench  ## The same with as many texts, users and items as a large shop has (hours)
