@@ -63,6 +63,10 @@ test: setup airflow-env  ## Run every test
 airflow-test: setup airflow-env  ## Run a tiny shop's whole night under Airflow (some minutes)
 	@python -m pytest tests/test_dags.py -m airflow
 
+.PHONY: cluster-test
+cluster-test: setup  ## Encode on a standalone Spark cluster that takes itself to have a GPU (a minute)
+	@python -m pytest tests/test_gpu_cluster.py -m cluster
+
 .PHONY: check
 check: setup  ## Lint, formatting and types; changes nothing
 	@ruff check . && ruff format --check . && mypy

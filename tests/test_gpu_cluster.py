@@ -71,7 +71,7 @@ def master(tmp_path: Path) -> Iterator[str]:
             process.wait(timeout=20)
 
 
-@pytest.mark.slow
+@pytest.mark.cluster
 def test_encoding_gets_the_gpu_and_no_other_stage_asks_for_it(master: str, tmp_path: Path) -> None:
     log, output = tmp_path / "events", tmp_path / "found.json"
     log.mkdir()
