@@ -6,7 +6,7 @@ import datetime as dt
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -55,12 +55,16 @@ def train_model(
     leave_out: str = "",
     seed: int = 7,
 ) -> DataFrame:
-    """One row of ops.models; `publish_model` is given the folder of the model that it registers, and says where it is.
+    """The rows of ops.models of run_date, the new model's first.
+
+    `publish_model` is given the folder of the model that it registers, and says where it is.
 
     Nothing may be scored by what has seen its answer. With D the day after run_date: the ranker learns from
     `ranker_nights` past nights, the newest on D - 56, each with item models fitted before it, with vectors of an
     encoder trained before the oldest of them, and labelled with the 28 days that followed. The night D - 28, which
-    none of this has seen, calibrates the ranker's scores and decides whether it is promoted over the ranker in use.
+    none of this has seen, calibrates the ranker's scores and decides whether it is promoted over the one in use, by
+    the ranker that ops.models keeps of that: as it was before it learned from its own newest night, whose labels lie
+    in the same days.
     A ranker learns from at most `ranker_rows` candidates: whole users are drawn, and each row takes some 1.5 kB. The
     one that is served then learns from that night too, and the encoder, in `newest_steps`, up to run_date (0:
     it is served as it is). Where tuning is no better on the encoder's validation days than a linear map over the
@@ -177,12 +181,23 @@ def train_model(
             **smaller,
             **{name: value for name, value in verdict.items() if name != "promoted"},
         },
-        "ranker": fitted.to_json(),
+        "ranker": judged.to_json(),
         "promoted": bool(verdict["promoted"]),
         "code_version": launch.code_version(),
     }
-    spark = events.sparkSession
-    return spark.createDataFrame([tuple(row[name] for name in ops.MODELS.column_names)], plain_ddl(ops.MODELS))
+    told = [row, *others_of_date(models, row)]
+    values = [tuple(each[name] for name in ops.MODELS.column_names) for each in told]
+    return events.sparkSession.createDataFrame(values, plain_ddl(ops.MODELS))
+
+
+def others_of_date(models: DataFrame, row: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The rows of models trained earlier for the same date: a training again writes the date's partition anew.
+
+    They stay as they are where the new model is not promoted, so that a night still has one; else it takes their place.
+    """
+    same_date = models.where((F.col("run_date") == row["run_date"]) & (F.col("model_version") != row["model_version"]))
+    found = [each.asDict() for each in same_date.orderBy("model_version").collect()]
+    return [each | {"promoted": each["promoted"] and not row["promoted"]} for each in found]
 
 
 def fit_encoder(
@@ -246,7 +261,7 @@ def _generators(left_out: str) -> tuple[str, ...]:
 
 
 def incumbent(models: DataFrame, generators: tuple[str, ...]) -> ranker.Ranker | None:
-    """The ranker of the newest promoted model, if it reads the features of today from the same generators."""
+    """The judged ranker of the newest promoted model, if it reads the features of today from the same generators."""
     row = models.where("promoted").orderBy(F.desc("run_date"), F.desc("model_version")).select("ranker").first()
     try:
         found = ranker.from_json(row["ranker"]) if row else None

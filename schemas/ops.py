@@ -67,7 +67,11 @@ MODELS = Table(
             "example_count", "BIGINT", "Pairs of history and next purchase it was trained on", rules=(between(1, None),)
         ),
         Column("metrics", "MAP<STRING, DOUBLE>", "Figures on the validation days, before and after training"),
-        Column("ranker", "STRING", "The ranker: features, weights, calibration, as JSON"),
+        Column(
+            "ranker",
+            "STRING",
+            "Its ranker before that learned from the newest night, as JSON: what later ones are compared with",
+        ),
         Column("promoted", "BOOLEAN", "Whether nights may use it"),
         Column("code_version", "STRING", "Version of Nightshelf that trained it"),
     ),
