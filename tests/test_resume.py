@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from functools import partial
 from pathlib import Path
 
 import polars as pl
@@ -13,7 +14,7 @@ from jobs import launch, progress, resume, runtime
 from jobs.conf import load
 from jobs.flow import INTAKE
 from tests import tiny_shop
-from udfs import encoder
+from udfs import encoder, tower
 
 FACTS = {"seed": 7, "code": "1"}
 FLAGS = {"encoder_steps": 4, "refit_steps": 2, "newest_steps": 2}  # an evaluation every second step
@@ -21,6 +22,12 @@ FLAGS = {"encoder_steps": 4, "refit_steps": 2, "newest_steps": 2}  # an evaluati
 
 class KilledError(Exception):
     pass
+
+
+@pytest.fixture
+def always_tuned(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Steps as few as here are no better than none: the weights would stay frozen, and no refit would follow."""
+    monkeypatch.setattr(tower, "TowerSettings", partial(tower.TowerSettings, may_stay_frozen=False))
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +76,7 @@ def listening(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("always_tuned")
 def test_a_killed_training_goes_on_to_the_same_weights(
     taken_in: Path, tmp_path: Path, spark: SparkSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
