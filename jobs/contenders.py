@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import scipy.sparse as sp
 from pyspark.sql import DataFrame
@@ -28,6 +29,7 @@ from udfs.rerank import rerank
 PUBLISHED = "published (after rules)"
 WHOLE, WITHOUT = "refit whole", "refit without "
 LISTED = ", coming items listed"  # the contender of this name, had the shop described its items before it sells them
+ARRIVALS_EVERY = 10  # of jobs/rank_recommendations.py: how many places of its lists are kept for such items then
 TUNED, FROZEN, ZERO_SHOT, BLENDED = "BERT fine-tuned", "BERT frozen + adapter", "BERT zero-shot", " + popularity"
 # What fine-tuning is worth: each contender that went without, and the one that is the same but for it.
 TUNED_OF = {FROZEN: TUNED, FROZEN + BLENDED: TUNED + BLENDED}
@@ -159,10 +161,22 @@ def _apart(contest: Contenders, user: Any, item: Any, score: Any, vectors: Float
         rows = order[np.isin(user[order], block)]
         places = rerank(user[rows], score[rows], contest.k, vectors=vectors[item[rows]], diversity=strength)
         found.append(rows[places])
-    chosen = np.concatenate(found)
-    return scoring.lists(
-        user[chosen], item[chosen], -np.arange(len(chosen), dtype=np.float64), contest.users, contest.k
-    )
+    return _in_order(contest, user, item, np.concatenate(found))
+
+
+def _with_arrivals(contest: Contenders, user: Any, item: Any, score: Any, arrivals: Mask) -> Lists:
+    """The lists in which each ARRIVALS_EVERY-th place is kept for an item that nobody has bought."""
+    order, place = scoring.best_first(user, item, score)
+    kept = np.isin(user[order], contest.users)
+    rows, worth = order[kept], 1 / (1.0 + place[kept])  # a score of any sign, in its order
+    chosen = rerank(user[rows], worth, contest.k, arrivals=arrivals[rows], every=ARRIVALS_EVERY)
+    return _in_order(contest, user, item, rows[chosen])
+
+
+def _in_order(contest: Contenders, user: Any, item: Any, chosen: Any) -> Lists:
+    """Lists of the chosen pairs, a user's first is the first place."""
+    place = -np.arange(len(chosen), dtype=np.float64)
+    return scoring.lists(user[chosen], item[chosen], place, contest.users, contest.k)
 
 
 def peers(contest: Contenders, say: Callable[[str], None]) -> list[Choice]:
@@ -181,14 +195,87 @@ def peers(contest: Contenders, say: Callable[[str], None]) -> list[Choice]:
     return chosen
 
 
-def bert(
-    contest: Contenders,
-    seen: scoring.Catalogue,
-    shop: Shop,
-    folder: Path,
-    report: Mapping[str, Any],
-    say: Callable[[str], None],
-) -> list[Choice]:
+def _bert_scorer(interactions: Interactions, day: int, vectors: Floats, scale: float) -> Scorer:
+    """Scale x cosine of the user's pooled vector and the item's; what popularity adds is that of the item tower."""
+    history = interactions.before(day)
+    pooled = user_vectors(history, vectors, day)
+    there = np.abs(vectors).sum(axis=1) > 0
+    return Scorer(
+        lambda users: np.float32(scale) * (pooled[users] @ vectors.T),
+        history.known().matrix(),
+        there,
+        recent_buyers(history, day),
+    )
+
+
+@dataclass(frozen=True)
+class JudgedNight:
+    """The night that is judged, what it saw and its model: BERT alone and variants of its fusion are made from it.
+
+    seen: the vectors that the night had; story: how its model was trained; max_rows: of past nights' candidates that a
+    variant's ranker learns from, all alike.
+    """
+
+    contest: Contenders
+    seen: scoring.Catalogue
+    shop: Shop
+    folder: Path
+    story: Mapping[str, Any]
+    max_rows: int
+
+    @cached_property
+    def used(self) -> tuple[str, ...]:
+        """The generators of the night's ranker."""
+        return ranker.from_json((self.folder / scoring.RANKER).read_text("utf-8")).generators
+
+    @cached_property
+    def served(self) -> scoring.Catalogue:
+        """Every item's text as the model's encoder reads it, those too that the night did not know."""
+        return self.shop.encoded(self.folder)
+
+    @cached_property
+    def base(self) -> tuple[Floats, Codes]:
+        """The vectors of the different texts by the published weights, and each item's row of them."""
+        return self.shop.text_vectors(encoder.base_folder())
+
+    @property
+    def plain(self) -> Floats:
+        """The same, a row an item."""
+        vectors, text_of = self.base
+        return self.shop.catalogue.with_vectors(vectors, text_of).item_vectors()
+
+    def past(self, listed: bool = False) -> list[PastNight]:
+        """The nights that the night's ranker learned from; `listed`: with the items that were to be sold soon."""
+        with np.load(self.folder / scoring.EARLIER, allow_pickle=False) as kept:
+            known = self.shop.catalogue.with_vectors(
+                *_aligned(kept["items"], kept["vectors"], kept["vector_of"], self.shop)
+            )
+        days = sorted(day_number(dt.date.fromisoformat(night)) for night in self.story["nights"])
+        return [self._night(known, day, listed, buyers_only=True) for day in days]
+
+    def tonight(self, listed: bool = False) -> PastNight:
+        """The night that is judged."""
+        known = self.seen
+        if listed:  # the night has no vectors of items that it did not know
+            place = np.where(known.vector_of < 0, self.served.vector_of + len(known.vectors), known.vector_of)
+            known = known.with_vectors(np.concatenate([known.vectors, self.served.vectors]), place.astype(np.int32))
+        return self._night(known, self.contest.day, listed, buyers_only=False)
+
+    def _night(self, known: scoring.Catalogue, day: int, listed: bool, *, buyers_only: bool) -> PastNight:
+        if listed:
+            known = known.listed_ahead(self.contest.interactions, day)
+        return self.shop.past_night(known, day, self.used, buyers_only=buyers_only)
+
+    def rank(self, contender: str, past: Sequence[PastNight], tonight: PastNight) -> npt.NDArray[np.float64]:
+        """A ranker of these past nights contends with its ranking of this one; the scores of tonight's pairs."""
+        settings = ranker.Settings(trees=int(self.story["trees"]), max_rows=self.max_rows, threads=os.cpu_count() or 1)
+        fitted = ranker.fit_order([night.night for night in past], tuple(candidates.FEATURES), self.used, settings)
+        score = ranker.raw_score(fitted, tonight.night.features)
+        self.contest.rank(contender, tonight.pairs.user, tonight.pairs.item, score, tonight.own)
+        return score
+
+
+def bert(judged: JudgedNight, say: Callable[[str], None]) -> list[Choice]:
     """BERT alone: the night's vectors, the base weights with an adapter, and without; each also with popularity.
 
     The adapter over the base's frozen weights is the model folder's own: learned from the same texts and days as the
@@ -196,7 +283,7 @@ def bert(
     are tuned on the cut 28 days earlier, which it has never seen. The base reads texts as they are today, the night's
     vectors are of those it had; few items are described anew within 28 days.
     """
-    texts, text_of = shop.text_vectors(encoder.base_folder())
+    contest, seen, report = judged.contest, judged.seen, judged.story["encoder"]
     has_text = (seen.vector_of >= 0)[:, None]
 
     def alone(vectors: Floats, scale: float) -> Scorer:
@@ -204,12 +291,13 @@ def bert(
 
     tuned = alone(seen.item_vectors(), report["scale"])
     fixed = {TUNED: tuned, TUNED + BLENDED: tuned.blended(float(report["popularity"]))}
-    adapter = encoder.read_adapter(folder, encoder.FROZEN_ADAPTER)
+    adapter = encoder.read_adapter(judged.folder, encoder.FROZEN_ADAPTER)
     if adapter is not None:  # a model of an earlier version has none
-        mapped = shop.catalogue.with_vectors(adapter(texts), text_of).item_vectors()
+        texts, text_of = judged.base
+        mapped = judged.shop.catalogue.with_vectors(adapter(texts), text_of).item_vectors()
         frozen = alone(mapped * has_text, report["frozen_scale"])
         fixed |= {FROZEN: frozen, FROZEN + BLENDED: frozen.blended(float(report["frozen_popularity"]))}
-    plain = shop.catalogue.with_vectors(texts, text_of).item_vectors() * has_text
+    plain = judged.plain * has_text
     earlier = contest.day - HORIZON_DAYS
     users, truth = metrics.truths(contest.interactions, earlier)
     checked = _bert_scorer(contest.interactions, earlier, plain, 1.0)
@@ -230,100 +318,41 @@ def bert(
     return choices
 
 
-def _bert_scorer(interactions: Interactions, day: int, vectors: Floats, scale: float) -> Scorer:
-    """Scale x cosine of the user's pooled vector and the item's; what popularity adds is that of the item tower."""
-    history = interactions.before(day)
-    pooled = user_vectors(history, vectors, day)
-    there = np.abs(vectors).sum(axis=1) > 0
-    return Scorer(
-        lambda users: np.float32(scale) * (pooled[users] @ vectors.T),
-        history.known().matrix(),
-        there,
-        recent_buyers(history, day),
-    )
-
-
-@dataclass(frozen=True)
-class Refits:
-    """The night and the model's own past nights, from which variants of the fusion are fitted, all alike.
-
-    max_rows: of past nights' candidates that a ranker learns from.
-    """
-
-    contest: Contenders
-    seen: scoring.Catalogue
-    shop: Shop
-    folder: Path
-    story: Mapping[str, Any]
-    max_rows: int
-
-    @cached_property
-    def used(self) -> tuple[str, ...]:
-        """The generators of the night's ranker."""
-        return ranker.from_json((self.folder / scoring.RANKER).read_text("utf-8")).generators
-
-    def past(self, listed: bool = False) -> list[PastNight]:
-        """The nights that the night's ranker learned from; `listed`: with the items that were to be sold soon."""
-        with np.load(self.folder / scoring.EARLIER, allow_pickle=False) as kept:
-            known = self.shop.catalogue.with_vectors(
-                *_aligned(kept["items"], kept["vectors"], kept["vector_of"], self.shop)
-            )
-        days = sorted(day_number(dt.date.fromisoformat(night)) for night in self.story["nights"])
-        return [self._night(known, day, listed, buyers_only=True) for day in days]
-
-    def tonight(self, listed: bool = False) -> PastNight:
-        """The night that is judged."""
-        known = self.seen
-        if listed:  # the night has no vectors of items that it did not know
-            read = self.shop.encoded(self.folder)
-            place = np.where(known.vector_of < 0, read.vector_of + len(known.vectors), known.vector_of)
-            known = known.with_vectors(np.concatenate([known.vectors, read.vectors]), place.astype(np.int32))
-        return self._night(known, self.contest.day, listed, buyers_only=False)
-
-    def _night(self, known: scoring.Catalogue, day: int, listed: bool, *, buyers_only: bool) -> PastNight:
-        if listed:
-            known = known.listed_ahead(self.contest.interactions, day)
-        return self.shop.past_night(known, day, self.used, buyers_only=buyers_only)
-
-    def rank(self, contender: str, past: Sequence[PastNight], tonight: PastNight) -> None:
-        """A ranker of these past nights contends with its ranking of this one."""
-        settings = ranker.Settings(trees=int(self.story["trees"]), max_rows=self.max_rows, threads=os.cpu_count() or 1)
-        fitted = ranker.fit_order([night.night for night in past], tuple(candidates.FEATURES), self.used, settings)
-        score = ranker.raw_score(fitted, tonight.night.features)
-        self.contest.rank(contender, tonight.pairs.user, tonight.pairs.item, score, tonight.own)
-
-
-def ablations(refits: Refits) -> list[str]:
+def ablations(judged: JudgedNight) -> list[str]:
     """The fusion without each of its parts, and whole, all refitted alike; the names of these contenders."""
-    past, tonight = refits.past(), refits.tonight()
-    refits.contest.pairs = tonight.pairs
+    past, tonight = judged.past(), judged.tonight()
+    judged.contest.pairs = tonight.pairs
     names = []
     for name, generators in {"": (), **PARTS}.items():
-        if generators and not set(generators) & set(refits.used):
+        if generators and not set(generators) & set(judged.used):
             continue
         names.append(WITHOUT + name if name else WHOLE)
-        refits.rank(names[-1], [without(night, generators) for night in past], without(tonight, generators))
+        judged.rank(names[-1], [without(night, generators) for night in past], without(tonight, generators))
     return names
 
 
-def listed_ahead(refits: Refits, report: Mapping[str, Any]) -> list[str]:
+def listed_ahead(judged: JudgedNight) -> list[str]:
     """The fusion and BERT alone, had the shop described each item before its first sale; the names of these contenders.
 
     Where the sales are the catalogue, an item that was never sold is not known, and none is recommended. Here those
     first sold in the 28 days from a night are known to it: their texts and nothing else, on the ranker's past nights
-    as on the one that is judged.
+    as on the one that is judged. The fusion contends as it ranks, and with places kept for items that nobody bought.
     """
-    contest, shop = refits.contest, refits.shop
-    tonight = refits.tonight(listed=True)
-    refits.rank(WHOLE + LISTED, refits.past(listed=True), tonight)
-    texts, text_of = shop.text_vectors(encoder.base_folder())
-    plain = shop.catalogue.with_vectors(texts, text_of).item_vectors()
-    tuned = shop.encoded(refits.folder).item_vectors()
-    for name, vectors, scale in ((ZERO_SHOT, plain, 1.0), (TUNED, tuned, float(report["scale"]))):
+    contest = judged.contest
+    tonight = judged.tonight(listed=True)
+    pairs, own = tonight.pairs, tonight.own
+    score = judged.rank(WHOLE + LISTED, judged.past(listed=True), tonight)
+    never = np.bincount(contest.history.item, minlength=len(contest.history.items)) == 0
+    names = [WHOLE + LISTED, f"{WHOLE + LISTED}, every {ARRIVALS_EVERY}th place kept for them"]
+    for task, kept in ((TASK_ALL, np.ones(len(own), bool)), (TASK_NEW, ~own)):
+        user, item = pairs.user[kept], pairs.item[kept]
+        contest.lists[task, names[1]] = _with_arrivals(contest, user, item, score[kept], never[item])
+    tuned = float(judged.story["encoder"]["scale"])
+    for name, vectors, scale in ((ZERO_SHOT, judged.plain, 1.0), (TUNED, judged.served.item_vectors(), tuned)):
         scorer = _bert_scorer(contest.interactions, contest.day, vectors, scale)
         for task in (TASK_ALL, TASK_NEW):
             contest.lists[task, name + LISTED] = scorer.top(contest.users, contest.k, task == TASK_NEW)
-    names = [name + LISTED for name in (WHOLE, ZERO_SHOT, TUNED)]
+    names += [ZERO_SHOT + LISTED, TUNED + LISTED]
     contest.sliced += names
     return names
 

@@ -22,7 +22,7 @@ from jobs.contenders import (
     WHOLE,
     WITHOUT,
     Contenders,
-    Refits,
+    JudgedNight,
     ablations,
     bert,
     listed_ahead,
@@ -109,11 +109,11 @@ def evaluate_recommendations(
     for share in LONG_TAILS:
         _give_last_places(contest, share, found, items, item_vectors, model, night)
     choices = peers(contest, progress.say)
-    choices += bert(contest, seen, shop, folder, story["encoder"], progress.say)
-    refits = Refits(contest, seen, shop, folder, story, ablation_rows)
-    parts = ablations(refits) if ablate else []
+    judged = JudgedNight(contest, seen, shop, folder, story, ablation_rows)
+    choices += bert(judged, progress.say)
+    parts = ablations(judged) if ablate else []
     if listed:
-        contest.variants += listed_ahead(refits, story["encoder"])
+        contest.variants += listed_ahead(judged)
     rows = list(_rows(contest, seen, cut_date, _segments(events, night, segment)))
     rows += [*scored.rows(cut_date), *_generators(contest)]
     page = Evaluation(

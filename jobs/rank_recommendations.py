@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -38,6 +39,7 @@ def rank_recommendations(
     cap_per_category: int = 0,
     diversity: float = 0.0,
     long_tail: float = 0.0,
+    arrivals_every: int = 0,
 ) -> DataFrame:
     """gold.recommendations: `top_k` items for every user, by score, then item_id, as the shop's rules have it.
 
@@ -45,20 +47,29 @@ def rank_recommendations(
     `boost` (SQL, a positive number); at most `cap_per_category` of one category (0: any number), as long as others are
     left. `diversity` in [0, 1) is what a list gives up of its scores to be less alike (udfs/rerank.py). `long_tail` in
     [0, 1) is the share of its score that a last place may give up for an item that would stand in no list
-    (jobs/long_tail.py). A user with too few candidates is filled up from what sells best; only where fewer than `top_k`
-    items may be recommended at all are lists shorter, and then all of them equally long.
+    (jobs/long_tail.py). Each `arrivals_every`-th place (0: none) is kept for the user's likeliest item of those that
+    were described lately and that nobody has bought yet: what sells already outranks them for good reason, and without
+    a place they will never sell. A user with too few candidates is filled up from what sells best; only where fewer
+    than `top_k` items may be recommended at all are lists shorter, and then all of them equally long.
     """
     if not 0 <= long_tail < 1:
         raise ConfError(f"[jobs.rank_recommendations] long_tail must be in [0, 1); it is {long_tail}")
+    if arrivals_every == 1 or arrivals_every < 0:
+        raise ConfError(f"[jobs.rank_recommendations] arrivals_every must be 0 or at least 2; it is {arrivals_every}")
     allowed = items.where(~F.coalesce(F.expr(exclude or "false"), F.lit(False))).select(
         "item_id", "category", F.expr(boost or "1").cast("double").alias("boost")
     )
     possible = candidates.join(allowed, "item_id", "inner").withColumn("weight", F.col("score") * F.col("boost"))
     order: list[Column | str] = [F.desc("weight"), "item_id"]
-    wanted = top_n(possible, ["user_id"], order, 3 * top_k).persist()
+    pool = top_n(possible, ["user_id"], order, 3 * top_k)
+    if arrivals_every:
+        arrivals = top_n(possible.where(_arrival()), ["user_id"], order, top_k)
+        pool = pool.unionByName(arrivals).dropDuplicates(["user_id", "item_id"])
+    wanted = pool.persist()
     complete = wanted.unionByName(fallback(candidates, wanted, allowed, top_k), allowMissingColumns=True)
-    if cap_per_category or diversity:
-        ranked = _apart(complete, item_vectors, top_k, cap_per_category, diversity)
+    if cap_per_category or diversity or arrivals_every:
+        rules = {"cap": cap_per_category, "diversity": diversity, "every": arrivals_every}
+        ranked = _apart(complete, item_vectors, top_k, rules)
     else:
         ranked = top_n(complete, ["user_id"], order, top_k, rank="rank")
     if long_tail:
@@ -66,7 +77,8 @@ def rank_recommendations(
             counts = ranked.where("category IS NOT NULL").groupBy("user_id", "category").count()
             full = counts.where(F.col("count") >= cap_per_category)
             possible = possible.join(full.select("user_id", "category"), ["user_id", "category"], "left_anti")
-        ranked = with_long_tail(ranked, possible, top_k, long_tail)
+        kept = arrivals_every and top_k % arrivals_every == 0  # the last place is an arrival's
+        ranked = with_long_tail(ranked, possible, top_k - 1 if kept else top_k, long_tail)
     titles = items.select(F.col("item_id").alias("reason_item_id"), F.col("title").alias("reason_title"))
     return (
         ranked.join(titles, "reason_item_id", "left")
@@ -110,30 +122,36 @@ def fallback(candidates: DataFrame, wanted: DataFrame, allowed: DataFrame, top_k
     )
 
 
-def _apart(complete: DataFrame, item_vectors: DataFrame, top_k: int, cap: int, diversity: float) -> DataFrame:
+def _arrival() -> Column:
+    """Of a row of features.candidates: nobody has bought the item yet, its text proposes it."""
+    return F.array_contains("sources", "fresh") & (F.col("recent_buyers") == 0)
+
+
+def _apart(complete: DataFrame, item_vectors: DataFrame, top_k: int, rules: dict[str, Any]) -> DataFrame:
     """`complete` with `rank`, `top_k` rows a user, re-ranked user block by user block on the executors."""
     blocks = max(1, complete.select("user_id").distinct().count() // USERS_PER_BLOCK)
     chosen = (
-        complete.select("user_id", "item_id", "weight", "category")
+        complete.select("user_id", "item_id", "weight", "category", _arrival().alias("arrival"))
         .join(item_vectors.select("item_id", "vector"), "item_id", "left")
         .groupBy(F.pmod(F.xxhash64("user_id"), F.lit(blocks)))
-        .applyInArrow(_reranker(top_k, cap, diversity), "user_id STRING, item_id STRING, rank INT")
+        .applyInArrow(_reranker(top_k, rules), "user_id STRING, item_id STRING, rank INT")
     )
     return complete.join(chosen, ["user_id", "item_id"], "inner")
 
 
-def _reranker(top_k: int, cap: int, diversity: float) -> Callable[[pa.Table], pa.Table]:
+def _reranker(top_k: int, rules: dict[str, Any]) -> Callable[[pa.Table], pa.Table]:
     def rank(rows: pa.Table) -> pa.Table:
         table = rows.to_pandas().sort_values(["user_id", "weight", "item_id"], ascending=[True, False, True])
         cells = table["vector"].dropna()
         vectors = None
-        if diversity and len(cells):
+        if rules["diversity"] and len(cells):
             dims = len(cells.iloc[0]) // 2
             vectors = np.zeros((len(table), dims), np.float32)  # an item without a vector is like no other
             vectors[table["vector"].notna().to_numpy()] = from_bytes(cells, dims)
         user, kind = (pd.factorize(table[name])[0] for name in ("user_id", "category"))
         weight = np.maximum(table["weight"].to_numpy(), 1e-9)
-        chosen = rerank(user, weight, top_k, kind=kind, cap=cap, vectors=vectors, diversity=diversity)
+        new = table["arrival"].to_numpy(bool)
+        chosen = rerank(user, weight, top_k, kind=kind, vectors=vectors, arrivals=new, **rules)
         listed = table.iloc[chosen]
         place = listed.groupby("user_id", sort=False).cumcount() + 1
         return pa.table(

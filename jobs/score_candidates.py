@@ -29,15 +29,18 @@ def score_candidates(
     run_date: dt.date,
     per_user: int = 150,
     new_per_user: int = 60,
+    arrivals_per_user: int = 5,
     users_per_block: int = 5_000,
     max_users: int = 50_000,
 ) -> DataFrame:
     """features.candidates: the most probable candidates of each user with a purchase.
 
     Those are the `per_user` best of all, and the `new_per_user` best of the items that the user never bought: a list
-    of new items is whole for somebody with hundreds of own ones too. What concerns items (neighbours, factors, counts)
-    is fitted in one task, on at most `max_users` users, so its cost is bounded; users are then scored block by block,
-    each block on its own.
+    of new items is whole for somebody with hundreds of own ones too. The `arrivals_per_user` best of those described
+    lately that nobody ever bought are among them too, however improbable (jobs/rank_recommendations.py).
+
+    What concerns items (neighbours, factors, counts) is fitted in one task, on at most `max_users` users, so its cost
+    is bounded; users are then scored block by block, each block on its own.
     """
     lines = known_purchases(events, items).persist()
     users = lines.select("user_id").where("user_id IS NOT NULL").distinct().count()
@@ -60,7 +63,7 @@ def score_candidates(
         .withColumn("block", block)
         .groupBy("block")
         .cogroup(states.groupBy("block"))
-        .applyInArrow(_scorer(run_date, model.file_name, per_user, new_per_user), columns)
+        .applyInArrow(_scorer(run_date, model.file_name, (per_user, new_per_user, arrivals_per_user)), columns)
     )
     return scored.select(
         F.lit(run_date).alias("run_date"), *scoring.SCORED, F.lit(model.version).alias("model_version")
@@ -78,13 +81,13 @@ def _fitter(run_date: dt.date) -> Callable[[pa.Table, pa.Table], pa.Table]:
     return fit
 
 
-def _scorer(run_date: dt.date, file_name: str, keep: int, keep_new: int) -> Callable[[pa.Table, pa.Table], pa.Table]:
+def _scorer(run_date: dt.date, file_name: str, kept: tuple[int, int, int]) -> Callable[[pa.Table, pa.Table], pa.Table]:
     day = day_number(run_date) + 1  # the first that the night has not seen
 
     def score(lines: pa.Table, states: pa.Table) -> pa.Table:
         state = scoring.state_from_bytes(states.column("state")[0].as_py())
         folder = SparkFiles.get(file_name)
-        return pa.Table.from_batches([scoring.score_users(lines.to_pandas(), state, folder, day, keep, keep_new)])
+        return pa.Table.from_batches([scoring.score_users(lines.to_pandas(), state, folder, day, *kept)])
 
     return score
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from pyspark.sql import DataFrame
 
+from jobs.conf import ConfError
 from jobs.rank_recommendations import rank_recommendations
 from jobs.runtime import Model
 from schemas import features, gold, silver
@@ -174,6 +175,34 @@ def test_the_long_tail_keeps_the_cap(rows: Rows) -> None:
 
     assert made(0) == {"u1": ["beer", "wine"], "u2": ["ham", "beer"]}
     assert made(1) == {"u1": ["beer", "oil"], "u2": ["ham", "beer"]}
+
+
+def test_places_are_kept_for_what_nobody_has_bought_and_the_long_tail_leaves_them_alone(rows: Rows) -> None:
+    scores = {"u1": {"a": 0.9, "b": 0.8, "c": 0.7, "d": 0.6, "tail": 0.5}, "u2": {"b": 0.9, "c": 0.8, "a": 0.7}}
+    coming = {"new1": 0.001, "new2": 0.002, "new3": 0.0}
+    candidates = [proposal(user, item, p) for user, mine in scores.items() for item, p in mine.items()]
+    candidates += [proposal("u1", item, p, "bert", "fresh", recent_buyers=0) for item, p in coming.items()]
+    candidates += [proposal("u1", "lately", 0.4, "fresh", recent_buyers=2)]  # it sells: no place is kept for it
+    items = rows(silver.ITEMS, *titled(*scores["u1"], *coming, "lately"))
+
+    def ranked(top_k: int, **knobs: Any) -> dict[str, list[str]]:
+        given = rows(features.CANDIDATES, *candidates), items, vectors(rows)
+        made = rank_recommendations(*given, MODEL, run_date=RUN_DATE, top_k=top_k, **knobs).persist()
+        assert broken(gold.RECOMMENDATIONS, made) == []
+        return lists(made)
+
+    assert ranked(3) == {"u1": ["a", "b", "c"], "u2": ["b", "c", "a"]}
+    assert ranked(3, arrivals_every=3) == {"u1": ["a", "b", "new2"], "u2": ["b", "c", "a"]}
+    assert ranked(5, arrivals_every=2)["u1"] == ["a", "new2", "b", "new1", "c"]
+    kept = {"arrivals_every": 3, "long_tail": 0.9}
+    assert ranked(3, **kept) == {"u1": ["a", "d", "new2"], "u2": ["b", "c", "a"]}, "the last place is not for the tail"
+
+
+@pytest.mark.parametrize("every", [1, -2])
+def test_not_every_place_can_be_kept(rows: Rows, every: int) -> None:
+    none = rows(features.CANDIDATES), rows(silver.ITEMS), vectors(rows)
+    with pytest.raises(ConfError, match=f"arrivals_every must be 0 or at least 2; it is {every}"):
+        rank_recommendations(*none, MODEL, run_date=RUN_DATE, arrivals_every=every)
 
 
 @pytest.mark.parametrize("knobs", [{}, {"cap_per_category": 9}], ids=["sql", "by blocks"])

@@ -6,13 +6,16 @@ from hypothesis import strategies as st
 from udfs.rerank import rerank
 
 
-def oracle(score, kind, vectors, k, cap, diversity):
+def oracle(score, kind, vectors, new, k, cap, diversity, every):
     """One user, plainly."""
     left, list_ = list(range(len(score))), []
     while left and len(list_) < k:
         free = [row for row in left if not cap or kind[row] < 0 or sum(kind[row] == kind[o] for o in list_) < cap]
+        free = free or left
+        if every and (len(list_) + 1) % every == 0:
+            free = [row for row in free if new[row]] or free
         values = {}
-        for row in free or left:
+        for row in free:
             near = max((float(vectors[row] @ vectors[o]) for o in list_), default=0.0)
             values[row] = (1 - diversity) * score[row] / score[0] - diversity * near
         best = max(values, key=lambda row: (round(values[row], 5), -row))
@@ -27,20 +30,23 @@ def oracle(score, kind, vectors, k, cap, diversity):
     k=st.integers(1, 6),
     cap=st.integers(0, 2),
     diversity=st.sampled_from([0.0, 0.3, 0.8]),
+    every=st.sampled_from([0, 2, 3]),
     seed=st.integers(0, 10_000),
 )
-def test_each_list_is_what_a_plain_loop_gives(sizes, k, cap, diversity, seed) -> None:
+def test_each_list_is_what_a_plain_loop_gives(sizes, k, cap, diversity, every, seed) -> None:
     draw = np.random.default_rng(seed)
     user = np.repeat(np.arange(len(sizes)), sizes)
     score = np.concatenate([np.sort(draw.random(size))[::-1] + 0.01 for size in sizes])
     kind = draw.integers(-1, 2, len(user))
     vectors = draw.normal(size=(len(user), 3)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    found = rerank(user, score, k, kind=kind, cap=cap, vectors=vectors, diversity=diversity)
+    new = draw.random(len(user)) < 0.4
+    rules = {"cap": cap, "diversity": diversity, "every": every}
+    found = rerank(user, score, k, kind=kind, vectors=vectors, arrivals=new, **rules)
     expected = []
     for number in range(len(sizes)):
         rows = np.flatnonzero(user == number)
-        expected += [rows[p] for p in oracle(score[rows], kind[rows], vectors[rows], k, cap, diversity)]
+        expected += [rows[p] for p in oracle(score[rows], kind[rows], vectors[rows], new[rows], k, **rules)]
     assert found.tolist() == expected
 
 
@@ -52,6 +58,12 @@ def test_without_rules_the_order_is_the_score() -> None:
 def test_a_cap_gives_way_rather_than_shorten_a_list() -> None:
     user, score, kind = np.zeros(3, int), np.array([0.9, 0.8, 0.7]), np.array([5, 5, 5])
     assert rerank(user, score, 3, kind=kind, cap=1).tolist() == [0, 1, 2]
+
+
+def test_every_other_place_is_kept_for_an_arrival_while_there_is_one() -> None:
+    user, score = np.zeros(6, int), np.array([0.9, 0.8, 0.7, 0.6, 0.2, 0.1])
+    new = np.array([False, False, False, False, True, False])
+    assert rerank(user, score, 4, arrivals=new, every=2).tolist() == [0, 4, 1, 2]
 
 
 def test_diversity_outside_its_range_is_refused() -> None:

@@ -107,6 +107,36 @@ def test_blocks_on_executors_equal_the_plain_functions_on_everybody(
     assert len(listed) == 12
 
 
+def test_what_nobody_has_bought_is_kept_however_improbable(rows: Rows, model: Model) -> None:
+    events, items, vectors = shop(rows)
+    cells = to_bytes(np.eye(8, dtype=np.float32)[:3])
+    coming = [f"new{number}" for number in range(3)]
+    lately, long_ago = RUN_DATE - dt.timedelta(days=2), RUN_DATE - dt.timedelta(days=60)
+    listed = [{"item_id": "new0", "described_on": lately}, {"item_id": "new1", "described_on": lately}]
+    listed.append({"item_id": "new2", "described_on": long_ago})
+    items = items.unionByName(rows(silver.ITEMS, *listed))
+    named = [{"item_id": item, "vector": cell} for item, cell in zip(coming, cells, strict=True)]
+    vectors = vectors.unionByName(rows(features.ITEM_VECTORS, *named))
+    ship(events.sparkSession, model)
+
+    def found(arrivals: int) -> dict[str, dict[str, float]]:
+        knobs = {"per_user": 0, "new_per_user": 0, "arrivals_per_user": arrivals}
+        made = score_candidates(events, items, vectors, model, run_date=RUN_DATE, **knobs).collect()
+        assert all("fresh" in row.sources and row.recent_buyers == 0 for row in made)
+        scores: dict[str, dict[str, float]] = {}
+        for row in made:
+            scores.setdefault(row.user_id, {})[row.item_id] = row.score
+        return scores
+
+    both, one = found(5), found(1)
+    assert {user: set(scores) for user, scores in both.items()} == {user: {"new0", "new1"} for user in both}
+    assert len(both) == 12
+    for user, scores in both.items():
+        best = min(scores, key=lambda item: (-scores[item], item))
+        assert one[user] == {best: scores[best]}
+    assert found(0) == {}
+
+
 def test_what_is_said_of_a_pair_is_what_the_log_says(rows: Rows, model: Model) -> None:
     events, items, vectors = shop(rows)
     ship(events.sparkSession, model)

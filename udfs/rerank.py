@@ -1,4 +1,4 @@
-"""One result row is one place of one user's list: the best candidates, kept apart by diversity and caps."""
+"""One result row is one place of one user's list: the best candidates, kept apart by diversity, caps and arrivals."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy.typing as npt
 from udfs.interactions import Floats
 
 Longs = npt.NDArray[np.int64]
+Mask = npt.NDArray[np.bool_]
 
 USERS_PER_BLOCK = 256  # [block, pool, dims] of float32 is held at a time
 
@@ -21,6 +22,8 @@ def rerank(
     cap: int = 0,
     vectors: Floats | None = None,
     diversity: float = 0.0,
+    arrivals: Mask | None = None,
+    every: int = 0,
 ) -> Longs:
     """Rows of the input, `k` for each user (all of a user with fewer), in the order (user, place).
 
@@ -28,7 +31,9 @@ def rerank(
     at most so many of one kind (-1 is no kind; 0 caps nothing), as long as others are left. `vectors` [rows, dims] of
     unit length and `diversity` in [0, 1): maximal marginal relevance (Carbonell and Goldstein 1998); the next item has
     most of (1 - diversity) x score / the user's best score - diversity x its largest cosine to an item above it.
-    Ties go to the row that comes first.
+    `arrivals` [rows] and `every`: each `every`-th place is kept for the best of them that stands nowhere above, as long
+    as there is one (and the cap leaves one); elsewhere they compete like all others. Ties go to the row that comes
+    first.
     """
     if not 0 <= diversity < 1:
         raise ValueError(f"diversity must be in [0, 1); it is {diversity}")
@@ -44,7 +49,8 @@ def rerank(
         relevance = np.where(there, score[row] / score[first[block], None], -np.inf)
         kinds = np.full(row.shape, -1) if kind is None else kind[row]
         near = None if spread == 0 or vectors is None else vectors[row]
-        chosen = _greedy(relevance, kinds, near, k, cap, spread)
+        new = None if arrivals is None else arrivals[row]
+        chosen = _greedy(relevance, kinds, near, new, k, cap, spread, every)
         parts.append(np.take_along_axis(row, chosen, axis=1)[chosen >= 0])
     return np.concatenate(parts) if parts else np.empty(0, np.int64)
 
@@ -53,9 +59,11 @@ def _greedy(
     relevance: npt.NDArray[np.floating],
     kinds: npt.NDArray[np.integer],
     near: Floats | None,
+    arrivals: Mask | None,
     k: int,
     cap: int,
     spread: float,
+    every: int,
 ) -> Longs:
     """[users, min(k, pool)]: places in the pool, best first; -1 where a user has no more."""
     count, width = relevance.shape
@@ -68,8 +76,9 @@ def _greedy(
     for place in range(chosen.shape[1]):
         now = np.where(open_, value - spread * nearest, -np.inf)
         if cap:
-            within = np.where((kinds < 0) | (taken_of_kind < cap), now, -np.inf)
-            now = np.where((within > -np.inf).any(axis=1, keepdims=True), within, now)
+            now = _only((kinds < 0) | (taken_of_kind < cap), now)
+        if every and arrivals is not None and (place + 1) % every == 0:
+            now = _only(arrivals, now)
         best = now.argmax(axis=1)
         found = now[everyone, best] > -np.inf
         chosen[found, place] = best[found]
@@ -79,3 +88,9 @@ def _greedy(
             cosine = np.einsum("upd,ud->up", near, near[everyone, best])
             nearest = cosine if place == 0 else np.maximum(nearest, cosine)
     return chosen
+
+
+def _only(wanted: Mask, value: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
+    """The values with -inf where not wanted; of a user with nothing that is wanted and open, as they are."""
+    kept = np.where(wanted, value, -np.inf)
+    return np.where((kept > -np.inf).any(axis=1, keepdims=True), kept, value)

@@ -148,6 +148,12 @@ def propose(
     return pairs, candidates.features(pairs, history, state.models, day)
 
 
+def arrivals(pairs: candidates.Candidates, models: item_models.ItemModels) -> npt.NDArray[np.bool_]:
+    """[candidates]: proposed by their text, as nobody has bought them yet."""
+    by_text = pairs.proposed[:, candidates.GENERATORS.index("fresh")]
+    return np.asarray(by_text & (models.column("buyers")[pairs.row] == 0))
+
+
 def best_first(
     user: Codes, item: Codes, score: npt.NDArray[np.floating]
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
@@ -178,10 +184,13 @@ def read_ranker(folder: str) -> ranker.Ranker:
     return ranker.from_json((Path(folder) / RANKER).read_text("utf-8"))
 
 
-def score_users(lines: pd.DataFrame, state: State, folder: str, day: int, keep: int, keep_new: int) -> pa.RecordBatch:
+def score_users(
+    lines: pd.DataFrame, state: State, folder: str, day: int, keep: int, keep_new: int, keep_arrivals: int
+) -> pa.RecordBatch:
     """The most probable candidates of each user of `lines`, in the order (user, score desc, item_id).
 
-    Those are the `keep` best of all and the `keep_new` best of the items that the user never bought.
+    Those are the `keep` best of all, the `keep_new` best of the items that the user never bought, and the
+    `keep_arrivals` best of those that nobody ever bought.
     lines: user_id, item_id, event_date, basket_id, quantity of whole users. Columns: SCORED.
     """
     history = from_frame(lines, state.catalogue.items)
@@ -191,6 +200,8 @@ def score_users(lines: pd.DataFrame, state: State, folder: str, day: int, keep: 
     order, place = best_first(pairs.user, pairs.item, score)
     kept, new = place < keep, table[order, list(candidates.FEATURES).index("is_own")] == 0
     kept[new] |= _places(pairs.user[order][new]) < keep_new
+    arrival = arrivals(pairs, state.models)[order]
+    kept[arrival] |= _places(pairs.user[order][arrival]) < keep_arrivals
     order = order[kept]
     column = dict(zip(candidates.FEATURES, table[order].T, strict=True))
     bought = column["own_days"] > 0
