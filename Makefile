@@ -41,6 +41,10 @@ train: setup example  ## Train and register a model on what was known on RUN_DAT
 evaluate: setup example  ## Judge the night of RUN_DATE by the 28 days after it, against every peer; writes a page
 	@python -m jobs.night --run-date $(RUN_DATE) --conf $(CONF) $(if $(RAW),--landing $(RAW)) --only evaluation
 
+.PHONY: maintain
+maintain: setup  ## Delete what is older than conf keeps, compact the tables, remove files that no table names
+	@python -m jobs.maintain_tables --run-date $(RUN_DATE) --conf $(CONF)
+
 .PHONY: sql
 sql: setup  ## Run Q="SELECT ..." with every table named <layer>.<table>
 	@python -m jobs.sql --conf $(CONF) --query "$$Q"

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
-from jobs.flow import EVALUATION, NIGHT, TRAINING, Job
+from jobs.flow import EVALUATION, MAINTENANCE, NIGHT, TRAINING, Job
 from schemas import TABLES
 from schemas.derive import reference_page
 
@@ -29,7 +29,7 @@ def as_text(jobs: Sequence[Job]) -> str:
     lines = []
     for number, job in enumerate(jobs, start=1):
         reads = ", ".join(f"{read.table} ({read.window})" for read in job.reads)
-        lines += [f"{number:>2}. {job.name}", f"      <- {reads}", f"      -> {', '.join(job.writes)}"]
+        lines += [f"{number:>2}. {job.name}", f"      <- {reads or 'nothing'}", f"      -> {', '.join(job.writes)}"]
     return "\n".join(lines)
 
 
@@ -106,7 +106,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--svg", type=Path, help="write the picture here")
     parser.add_argument("--tables", type=Path, help="write the tables' reference here")
     given = parser.parse_args(arguments)
-    print(f"night\n{as_text(NIGHT)}\n\nweekly training\n{as_text(TRAINING + EVALUATION)}")
+    parts = {"night": NIGHT, "weekly training": TRAINING + EVALUATION, "weekly upkeep": MAINTENANCE}
+    print("\n\n".join(f"{name}\n{as_text(jobs)}" for name, jobs in parts.items()))
     for path, text in (
         (given.svg, as_svg(NIGHT + TRAINING + EVALUATION)),
         (given.tables, reference_page(TABLES.values())),

@@ -158,7 +158,8 @@ EVALUATION = (
         writes=("ops.metrics", "ops.evaluation_lists"),
     ),
 )
-JOBS: dict[str, Job] = {job.name: job for job in NIGHT + TRAINING + EVALUATION}
+MAINTENANCE = (Job("maintain_tables", reads=(), writes=("ops.maintenance",)),)
+JOBS: dict[str, Job] = {job.name: job for job in NIGHT + TRAINING + EVALUATION + MAINTENANCE}
 
 
 def edges(jobs: tuple[Job, ...]) -> list[tuple[str, str]]:

@@ -28,7 +28,7 @@ from schemas import TABLES
 from udfs.horizon import HORIZON_DAYS
 
 # Parameters that are not knobs: what a job may ask for beside its tables.
-RESERVED = ("run_date", "deployment", "publish_model", "publish_page", "checkpoints")
+RESERVED = ("run_date", "deployment", "publish_model", "publish_page", "checkpoints", "maintain")
 
 
 @dataclass(frozen=True)
@@ -184,6 +184,7 @@ def _publish(
         "publish_model": publish_model,
         "publish_page": lake.write_text,
         "checkpoints": lake.checkpoint_folder(),
+        "maintain": partial(lake.maintain, run_date),
     }
     asked = inspect.signature(function).parameters
     made = function(**inputs, **knobs, **{key: value for key, value in reserved.items() if key in asked})

@@ -25,6 +25,10 @@ from schemas.contract import PARTITION, Table
 from schemas.derive import create_table, plain_ddl, plain_type
 
 
+# How long a version's record and the files that only older versions name are kept.
+RETENTIONS = ("delta.logRetentionDuration", "delta.deletedFileRetentionDuration")
+
+
 class DataError(Exception):
     """The data broke its contract: exit code 3; a retry will not help."""
 
@@ -191,6 +195,40 @@ class Lake:
         frame = self.spark.createDataFrame(ordered, plain_ddl(contract))
         writer = frame.coalesce(1).write.format("delta").mode("append")
         writer.option("userMetadata", json.dumps(metadata, default=str, sort_keys=True)).save(self.path(table))
+
+    def maintain(self, run_date: dt.date, table: str, keep_days: int, keep_versions_days: int) -> dict[str, Any] | None:
+        """Delete a table's nights of more than `keep_days` before run_date (0: none), compact, vacuum; what that did.
+
+        None where no table stands. The newest partition stays whatever its age, and run_date's and later ones are not
+        touched, so a night may run meanwhile.
+        """
+        if not self.exists(table):
+            return None
+        delta, path = DeltaTable.forPath(self.spark, self.path(table)), self.path(table)
+        before = delta.detail().select("numFiles", "sizeInBytes", "properties").collect()[0]
+        kept = dict.fromkeys(RETENTIONS, f"interval {keep_versions_days} days")
+        if not kept.items() <= before["properties"].items():  # VACUUM goes by these, whatever its RETAIN says
+            told = ", ".join(f"'{name}' = '{value}'" for name, value in kept.items())
+            self.spark.sql(f"ALTER TABLE delta.`{path}` SET TBLPROPERTIES ({told})")
+        old: list[dt.date] = []
+        if keep_days:
+            nights = sorted(row[0] for row in delta.toDF().select(PARTITION).distinct().collect())
+            old = [night for night in nights[:-1] if night < run_date - dt.timedelta(days=keep_days)]
+        if old:
+            delta.delete(days_predicate(old))
+        delta.optimize().where(f"{PARTITION} < DATE'{run_date}'").executeCompaction()
+        gone = self.spark.sql(f"VACUUM delta.`{path}` DRY RUN").count()
+        self.spark.sql(f"VACUUM delta.`{path}`")
+        after = delta.detail().select("numFiles", "sizeInBytes").collect()[0]
+        return {
+            "table_name": table,
+            "nights_deleted": len(old),
+            "files_before": before["numFiles"],
+            "files_after": after["numFiles"],
+            "bytes_before": before["sizeInBytes"],
+            "bytes_after": after["sizeInBytes"],
+            "files_removed": gone,
+        }
 
     # -- days that are still to be processed ------------------------------------------------------------------------
 

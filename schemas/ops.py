@@ -134,5 +134,22 @@ ENCODES = Table(
     ),
     key=("model_version",),
 )
+MAINTENANCE = Table(
+    "ops.maintenance",
+    "what the upkeep of one date did to one table",
+    (
+        RUN_DATE,
+        Column("table_name", "STRING", "The table", rules=(not_blank(100),)),
+        Column("nights_deleted", "BIGINT", "Partitions that were too old", rules=COUNT),
+        Column("files_before", "BIGINT", "Files of the newest version before it", rules=COUNT),
+        Column("files_after", "BIGINT", "The same after it", rules=COUNT),
+        Column("bytes_before", "BIGINT", "Their size before it", rules=COUNT),
+        Column("bytes_after", "BIGINT", "Their size after it", rules=COUNT),
+        Column(
+            "files_removed", "BIGINT", "Files removed from storage, which no version that is kept names", rules=COUNT
+        ),
+    ),
+    key=("table_name",),
+)
 
-TABLES = (RUNS, CHECKS, MODELS, METRICS, EVALUATION_LISTS, ENCODES)
+TABLES = (RUNS, CHECKS, MODELS, METRICS, EVALUATION_LISTS, ENCODES, MAINTENANCE)

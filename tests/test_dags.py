@@ -13,13 +13,22 @@ from typing import Any
 import pytest
 
 from dags.run_date import resolve_run_date
-from jobs.flow import EVALUATION, JOBS, NIGHT, TRAINING, Job, edges
+from jobs.flow import EVALUATION, JOBS, MAINTENANCE, NIGHT, TRAINING, Job, edges
 from tests import tiny_shop
 
 REPO = Path(__file__).resolve().parents[1]
 AIRFLOW_BIN = REPO / ".venv-airflow" / "bin"
 GOLDEN = REPO / "tests" / "golden"
-FLOWS = {"nightshelf_nightly": NIGHT, "nightshelf_training": TRAINING + EVALUATION}
+FLOWS = {
+    "nightshelf_nightly": NIGHT,
+    "nightshelf_training": TRAINING + EVALUATION,
+    "nightshelf_maintenance": MAINTENANCE,
+}
+SCHEDULES = {
+    "nightshelf_nightly": "0 2 * * *",
+    "nightshelf_training": "0 6 * * 0",
+    "nightshelf_maintenance": "0 12 * * 0",
+}
 
 
 def moment(text: str) -> dt.datetime:
@@ -175,8 +184,7 @@ def test_tasks_and_edges_are_those_of_the_flow(report: dict[str, Any], dag_id: s
 @pytest.mark.parametrize("dag_id", FLOWS)
 def test_a_dag_runs_once_at_a_time_on_complete_intervals(report: dict[str, Any], dag_id: str) -> None:
     found = report["dags"][dag_id]
-    cron = {"nightshelf_nightly": "0 2 * * *", "nightshelf_training": "0 6 * * 0"}[dag_id]
-    assert found["schedule"] == ["CronDataIntervalTimetable", cron, "UTC"]
+    assert found["schedule"] == ["CronDataIntervalTimetable", SCHEDULES[dag_id], "UTC"]
     assert found["max_active_runs"] == 1
     assert not found["catchup"]
     assert set(found["retries"]) == {2}

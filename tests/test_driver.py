@@ -24,6 +24,7 @@ ALLOWED = {
     ("quality.py", "explain", "take"): (2, "a few failing rows to show"),
     ("rank_recommendations.py", "fallback", "broadcast"): (1, "twice top_k items"),
     ("runtime.py", "_days_with_new_files", "collect"): (1, "a row a raw file ever read"),
+    ("runtime.py", "maintain", "collect"): (3, "one row; a row a night; one row"),
     ("runtime.py", "promoted_model", "first"): (1, "one model"),
     ("runtime.py", "read", "first"): (1, "one row: the newest partition"),
     ("runtime.py", "rows_a_day", "collect"): (1, "a row a day"),

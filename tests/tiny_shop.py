@@ -36,6 +36,7 @@ spark.sql.extensions                           io.delta.sql.DeltaSparkSessionExt
 spark.sql.catalog.spark_catalog                org.apache.spark.sql.delta.catalog.DeltaCatalog
 spark.sql.session.timeZone                     UTC
 spark.sql.shuffle.partitions                   2
+spark.sql.sources.parallelPartitionDiscovery.parallelism  2
 spark.databricks.delta.snapshotPartitions      1
 spark.ui.enabled                               false
 spark.ui.showConsoleProgress                   false

@@ -1,0 +1,20 @@
+"""The week's upkeep of the tables: old vectors and records go, small files become large, orphans are removed.
+
+It starts on Sunday at 12:00, when the week's training is over, and touches nothing that a night may be writing.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from airflow.sdk import DAG
+
+# The repository that this file lies in, so that DAGs and jobs are always of one version.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from dags.submit import DAG_SETTINGS, every, submit_all
+from jobs.flow import MAINTENANCE
+
+with DAG("nightshelf_maintenance", schedule=every("0 12 * * 0"), doc_md=__doc__, **DAG_SETTINGS):
+    submit_all(MAINTENANCE)

@@ -1,0 +1,59 @@
+"""The week's upkeep: old vectors and records go, small files become large, what no table names is removed."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable
+from typing import Any
+
+from pyspark.sql import DataFrame, SparkSession
+
+from jobs import launch
+from jobs.conf import ConfError
+from schemas import TABLES, ops
+from schemas.derive import plain_ddl
+from udfs.horizon import HORIZON_DAYS
+
+VECTORS = ("features.item_vectors",)
+CANDIDATES = ("features.candidates",)
+RECORDS = ("ops.runs", "ops.checks", "ops.encodes", "ops.metrics", "ops.evaluation_lists", "ops.maintenance")
+SHORTEST_HISTORY = 7  # days: a reader or a writer that began earlier than that is no longer at work
+
+
+def maintain_tables(
+    *,
+    run_date: dt.date,
+    maintain: Callable[[str, int, int], dict[str, Any] | None],
+    keep_vectors_days: int = 70,
+    keep_candidates_days: int = 70,
+    keep_records_days: int = 400,
+    keep_versions_days: int = 30,
+) -> DataFrame:
+    """ops.maintenance: what became of each table that stands.
+
+    Of the vectors, the candidates and the records of ops, nights that lie further back than so many days before
+    run_date are deleted (0: none), but never a table's newest night. An evaluation reads what was written 28 days ago,
+    and a night takes over the vectors of the newest night before it; whatever older one is run again encodes anew.
+    Small files are made into large ones in every partition but run_date's, which a night may be writing. Files that no
+    version of the last `keep_versions_days` names are removed, those of killed writers among them: so far back can a
+    table be read as it was, and so long stays what was deleted on disk.
+    """
+    for name, days in (("keep_vectors_days", keep_vectors_days), ("keep_candidates_days", keep_candidates_days)):
+        if 0 < days <= HORIZON_DAYS:
+            raise ConfError(
+                f"[jobs.maintain_tables] {name} must be over {HORIZON_DAYS}, or 0 for ever; it is {days}: "
+                f"an evaluation reads the night of {HORIZON_DAYS} days ago"
+            )
+    if keep_versions_days < SHORTEST_HISTORY:
+        raise ConfError(
+            f"[jobs.maintain_tables] keep_versions_days must be at least {SHORTEST_HISTORY}; it is {keep_versions_days}"
+        )
+    kept = dict.fromkeys(VECTORS, keep_vectors_days)
+    kept |= dict.fromkeys(CANDIDATES, keep_candidates_days) | dict.fromkeys(RECORDS, keep_records_days)
+    told = [maintain(table, kept.get(table, 0), keep_versions_days) for table in TABLES]
+    rows = [(run_date, *(row[name] for name in ops.MAINTENANCE.column_names[1:])) for row in told if row]
+    return SparkSession.active().createDataFrame(rows, plain_ddl(ops.MAINTENANCE))
+
+
+if __name__ == "__main__":
+    launch.main("maintain_tables")

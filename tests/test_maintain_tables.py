@@ -1,0 +1,107 @@
+"""The upkeep: what is too old goes, what is live stays, small files become large, orphans are removed."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import time
+from pathlib import Path
+
+import pytest
+from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
+
+from jobs import launch
+from jobs.conf import ConfError, Deployment
+from jobs.runtime import Lake
+from schemas import TABLES, features, gold
+from tests.conftest import Rows
+
+TONIGHT = dt.date(2024, 6, 30)
+VECTORS = features.ITEM_VECTORS.name
+
+
+def ago(days: int) -> dt.date:
+    return TONIGHT - dt.timedelta(days=days)
+
+
+@pytest.fixture
+def lake(deployment: Deployment, spark: SparkSession, tmp_path: Path) -> Lake:
+    return Lake(spark, deployment.model_copy(update={"lake": str(tmp_path / "lake")}))
+
+
+def write(lake: Lake, rows: Rows, table: str, *nights: dt.date, files: int = 1) -> None:
+    key = "item_id" if table == VECTORS else "user_id"
+    for night in nights:
+        frame = rows(TABLES[table], *({key: f"k{number}", "run_date": night} for number in range(8)))
+        lake.replace(table, frame.repartition(files), [night], {})
+
+
+def nights(lake: Lake, table: str) -> list[dt.date]:
+    return sorted(row[0] for row in lake.up_to(table, dt.date(9999, 1, 1)).select("run_date").distinct().collect())
+
+
+def told(lake: Lake, run_date: dt.date = TONIGHT) -> dict[str, dict[str, int]]:
+    found = lake.up_to("ops.maintenance", run_date).where(F.col("run_date") == run_date).collect()
+    return {row["table_name"]: row.asDict() for row in found}
+
+
+def test_old_vectors_go_and_what_others_read_stays(lake: Lake, rows: Rows) -> None:
+    write(lake, rows, VECTORS, ago(200), ago(71), ago(70), ago(0))
+    write(lake, rows, gold.RECOMMENDATIONS.name, ago(900), ago(0))
+    launch.run("maintain_tables", lake, TONIGHT)
+    assert nights(lake, VECTORS) == [ago(70), ago(0)]
+    assert nights(lake, gold.RECOMMENDATIONS.name) == [ago(900), ago(0)]
+    report = told(lake)
+    assert report[VECTORS]["nights_deleted"] == 2
+    assert report[gold.RECOMMENDATIONS.name]["nights_deleted"] == 0
+    assert lake.up_to("ops.runs", TONIGHT).count() == 1, "this run; nothing else stood there"
+
+
+def test_the_newest_night_stays_however_old(lake: Lake, rows: Rows) -> None:
+    write(lake, rows, VECTORS, ago(300), ago(200))
+    launch.run("maintain_tables", lake, TONIGHT)
+    assert nights(lake, VECTORS) == [ago(200)]
+
+
+def test_small_files_become_large_but_for_those_of_tonight(lake: Lake, rows: Rows) -> None:
+    write(lake, rows, VECTORS, ago(1), ago(0), files=4)
+    before = sorted(lake.up_to(VECTORS, TONIGHT).drop("vector").collect())
+    launch.run("maintain_tables", lake, TONIGHT)
+    report = told(lake)[VECTORS]
+    assert (report["files_before"], report["files_after"]) == (8, 5)
+    assert sorted(lake.up_to(VECTORS, TONIGHT).drop("vector").collect()) == before
+
+
+def test_what_a_killed_writer_left_is_removed_and_young_files_are_not(lake: Lake, rows: Rows) -> None:
+    write(lake, rows, VECTORS, ago(1), files=2)
+    folder = Path(lake.path(VECTORS)) / f"run_date={ago(1)}"
+    live = set(folder.glob("*.parquet"))
+    orphan, young = folder / "part-orphan.parquet", folder / "part-young.parquet"
+    for file, days in ((orphan, 31), (young, 29), *((file, 90) for file in live)):
+        file.touch()
+        os.utime(file, (time.time() - days * 86_400,) * 2)
+    launch.run("maintain_tables", lake, TONIGHT, {"keep_versions_days": 30})
+    assert not orphan.exists()
+    assert young.exists()
+    assert told(lake)[VECTORS]["files_removed"] == 1
+    assert all(file.exists() for file in live), "compacted just now: the version before can still be read"
+    assert lake.up_to(VECTORS, TONIGHT).count() == 8
+    assert lake.spark.read.format("delta").option("versionAsOf", 1).load(lake.path(VECTORS)).count() == 8
+
+
+@pytest.mark.parametrize(
+    ("knobs", "message"),
+    [
+        ({"keep_vectors_days": 28}, "keep_vectors_days must be over 28"),
+        ({"keep_candidates_days": 5}, "keep_candidates_days must be over 28"),
+        ({"keep_versions_days": 6}, "keep_versions_days must be at least 7"),
+    ],
+)
+def test_what_others_still_need_cannot_be_thrown_away(
+    lake: Lake, rows: Rows, knobs: dict[str, int], message: str
+) -> None:
+    write(lake, rows, VECTORS, ago(29), ago(0))
+    with pytest.raises(ConfError, match=message):
+        launch.run("maintain_tables", lake, TONIGHT, knobs)
+    assert nights(lake, VECTORS) == [ago(29), ago(0)]
