@@ -24,7 +24,6 @@ from schemas import TABLES
 from schemas.contract import PARTITION, Table
 from schemas.derive import create_table, plain_ddl, plain_type
 
-
 # How long a version's record and the files that only older versions name are kept.
 RETENTIONS = ("delta.logRetentionDuration", "delta.deletedFileRetentionDuration")
 
