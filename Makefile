@@ -6,6 +6,9 @@ SHELL := /bin/bash
 CONF ?= conf/complete_journey.toml
 RUN_DATE ?= 2017-12-03
 RAW ?=
+DB ?=
+PORT ?= 8080
+PARALLEL ?= 1
 Q ?=
 export Q
 PYTHON ?= python3
@@ -32,6 +35,18 @@ night: setup example  ## Run the night of RUN_DATE with the newest model that wa
 .PHONY: airflow-night
 airflow-night: setup airflow-env example  ## Run the night of RUN_DATE as Airflow does, a spark-submit each
 	@$(AIRFLOW) dags test nightshelf_nightly --conf '{"run_date": "$(RUN_DATE)"}'
+
+.PHONY: airflow
+airflow: setup airflow-env  ## Start Airflow and its UI at localhost:PORT, in the foreground; DB=postgresql://... instead of SQLite
+	@test -f .airflow/passwords.json || (umask 077 && \
+	  python -c 'import json, secrets; print(json.dumps({"admin": secrets.token_urlsafe(12)}))' > .airflow/passwords.json)
+	@echo "Airflow: http://localhost:$(PORT)  $$(python -c 'import json; print("login admin, password", json.load(open(".airflow/passwords.json"))["admin"])')"
+	@echo "Its log is .airflow/standalone.log; Ctrl-C ends it. DAGs start paused; a night needs a model (make run)."
+	@$(if $(DB),$(AIRFLOW) db migrate > .airflow/migrate.log 2>&1 || { cat .airflow/migrate.log >&2; exit 1; })
+	@$(SERVED) $(AIRFLOW) standalone > .airflow/standalone.log 2>&1
+
+.PHONY: package
+package: build/nightshelf.zip  ## Pack the code for a cluster's executors (NIGHTSHELF_PY_FILES)
 
 .PHONY: train
 train: setup example  ## Train and register a model on what was known on RUN_DATE
@@ -63,13 +78,13 @@ docs: setup  ## Write docs/tables.md from schemas/
 test: setup airflow-env  ## Run every test
 	@python -m pytest
 
-.PHONY: airflow-test
-airflow-test: setup airflow-env  ## Run a tiny shop's whole night under Airflow (some minutes)
-	@python -m pytest tests/test_dags.py -m airflow
+.PHONY: test-airflow
+test-airflow: setup airflow-env  ## Run nights of a tiny shop under Airflow's own scheduler (a quarter of an hour)
+	@python -m pytest tests/test_dags.py tests/test_scheduler.py -m airflow
 
 .PHONY: cluster-test
-cluster-test: setup  ## Encode on a standalone Spark cluster that takes itself to have a GPU (a minute)
-	@python -m pytest tests/test_gpu_cluster.py -m cluster
+cluster-test: setup  ## Run a night on a standalone Spark cluster, and encode on one that takes itself to have a GPU (minutes)
+	@python -m pytest tests/test_cluster.py tests/test_gpu_cluster.py -m cluster
 
 .PHONY: check
 check: setup  ## Lint, formatting and types; changes nothing
@@ -102,8 +117,8 @@ clean:  ## Remove the lakes, landings and logs (not the environments)
 
 .PHONY: help
 help:  ## List the targets
-	@awk -F ':.*## ' '/^## /{print "\n" substr($$0, 4)} /^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
-	@echo; echo "Settings: CONF=$(CONF) RUN_DATE=$(RUN_DATE) RAW=<folder of raw files> Q=<SQL>"
+	@awk -F ':.*## ' '/^## /{print "\n" substr($$0, 4)} /^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo; echo "Settings: CONF=$(CONF) RUN_DATE=$(RUN_DATE) RAW=<folder of raw files> Q=<SQL> PORT=$(PORT) DB=<URL> PARALLEL=$(PARALLEL)"
 
 ## What happens by itself
 
@@ -122,6 +137,9 @@ java:
 	@echo "Setting up .venv from uv.lock (a few GB the first time) ..."
 	@env -u PYTHONPATH uv sync --frozen && touch $@
 
+build/nightshelf.zip: $(wildcard jobs/*.py udfs/*.py schemas/*.py)
+	@mkdir -p build && rm -f $@ && python -m zipfile -c $@ jobs udfs schemas && echo "$@"
+
 .venv/.bench: .venv/.synced
 	@env -u PYTHONPATH uv sync --frozen --group bench && touch $@
 
@@ -130,7 +148,14 @@ java:
 	@python -m jobs.doctor --conf $(DEFAULT_CONF) && touch $@
 
 AIRFLOW = env AIRFLOW_HOME=$(CURDIR)/.airflow AIRFLOW__CORE__DAGS_FOLDER=$(CURDIR)/dags \
-  AIRFLOW__CORE__LOAD_EXAMPLES=False NIGHTSHELF_CONF=$(CONF) .venv-airflow/bin/airflow
+  AIRFLOW__CORE__LOAD_EXAMPLES=False NIGHTSHELF_CONF=$(CONF) \
+  $(if $(DB),AIRFLOW__DATABASE__SQL_ALCHEMY_CONN=$(DB)) .venv-airflow/bin/airflow
+# What a running Airflow has beside that. One job at a time on one machine: each is a Spark application with all cores.
+SERVED = env PYTHONPATH=$(CURDIR) AIRFLOW__API__PORT=$(PORT) \
+  AIRFLOW__CORE__EXECUTION_API_SERVER_URL=http://localhost:$(PORT)/execution/ \
+  AIRFLOW__CORE__PARALLELISM=$(PARALLEL) NIGHTSHELF_PARALLEL=$(PARALLEL) \
+  AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS=admin:admin \
+  AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE=$(CURDIR)/.airflow/passwords.json
 
 .PHONY: airflow-env
 airflow-env: .airflow/airflow.db  ## Set up Airflow in .venv-airflow and check that the DAGs import

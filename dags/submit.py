@@ -5,31 +5,57 @@ What a deployment may choose, all of it read here; relative paths are relative t
 - NIGHTSHELF_SPARK_CONF   the Spark properties file, if not the one that the deployment names
 - NIGHTSHELF_TIMEZONE     the calendar of the shop's days and of the schedules, UTC if not set
 - NIGHTSHELF_PARALLEL     how many jobs of a DAG run at once, 1 if not set
+- NIGHTSHELF_HOURS        after how many hours a job is given up, 6 if not set
+- NIGHTSHELF_RETRY_MINUTES  how long to wait before the first retry, 5 if not set; then twice as long
+- NIGHTSHELF_LATE_HOURS   how many hours after it was queued a night is late, 3 if not set
+- NIGHTSHELF_PY_FILES     for a cluster: the zip of the code (`make package`) that executors import
+- NIGHTSHELF_ARCHIVES     for a cluster: the packed environment that executors unpack, `<file>#environment`
+- the Airflow connection nightshelf_alerts: who is told of a failure or a late night (dags/notify.py)
 - the Airflow connection spark_default: the master; without one, spark.master of the properties file
 """
 
 from __future__ import annotations
 
+import ast
 import datetime as dt
 import json
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from airflow.providers.apache.spark.hooks.spark_submit import SparkSubmitHook
 from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
-from airflow.sdk import Asset, BaseHook, Context, CronDataIntervalTimetable, Param, TaskGroup
+from airflow.sdk import (
+    Asset,
+    BaseHook,
+    Context,
+    CronDataIntervalTimetable,
+    DeadlineAlert,
+    DeadlineReference,
+    Param,
+    SyncCallback,
+    TaskGroup,
+)
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowNotFoundException
 
+from dags import notify
 from dags.run_date import resolve_run_date
 from jobs.flow import Job, edges
 
 REPO = Path(__file__).resolve().parents[1]
 JOBS_BIN = REPO / ".venv" / "bin"  # not Airflow's: the provider's pyspark-client clashes with pyspark
 CONNECTION = "spark_default"
+FIRST_OF_ALL_DAYS = "0001-01-01"
 TIMEZONE = os.environ.get("NIGHTSHELF_TIMEZONE", "UTC")
+
+# What a job's last lines begin with (jobs/launch.py, jobs/cli.py).
+OUTCOME, SAID_BY_A_JOB = "outcome: ", ("error: ", "refused: ")
+NOISE = re.compile(r"\d\d/\d\d/\d\d |WARN|INFO|:: ")  # Spark's and Ivy's own lines
+CRASH = re.compile(r"[\w.]+(Error|Exception|Interrupt)\b")  # the last line of a traceback
+MOST_OF_AN_ERROR = 2_000  # characters
 
 # The exit codes of jobs/launch.py that a retry does not change.
 FINAL = {
@@ -39,7 +65,14 @@ FINAL = {
 
 
 class SparkJob(SparkSubmitOperator):
-    """The task of one job: fails at once where a retry cannot help; else Airflow's retries apply."""
+    """The task of one job: fails at once where a retry cannot help; else Airflow's retries apply.
+
+    What the job prints goes to the task's log. Of it the task keeps the outcome, for the extras of its assets, and the
+    job's last error, for whoever is told of the failure.
+    """
+
+    outcome: dict[str, Any]
+    error: list[str]
 
     def execute(self, context: Context) -> None:
         """Submit, and wait for the end.
@@ -47,15 +80,49 @@ class SparkJob(SparkSubmitOperator):
         The environment is set on the task's own process. The operator's env_vars would travel to the driver's
         machine on YARN and Kubernetes, where these paths mean nothing, and a standalone cluster refuses them.
         """
+        self.outcome, self.error = {}, []
+        self.application_args = [*(self.application_args or ()), *flags(context.get("params") or {})]
         os.environ.update(environment())
         provide_connection(Path(self.properties_file or ""))
         try:
             super().execute(context)
         except AirflowException as error:
-            reason = FINAL.get(exit_code(error))
-            if reason is None:
-                raise
-            raise AirflowFailException(f"{self.task_id}: {reason}") from error
+            code = exit_code(error)
+            said = " ".join(self.error)[:MOST_OF_AN_ERROR] or f"spark-submit ended with {code or 'no exit code'}"
+            if code in FINAL:
+                raise AirflowFailException(f"{self.task_id}: {said} ({FINAL[code]})") from error
+            raise AirflowException(f"{self.task_id}: {said}") from error
+        for table in self.outlets if self.outcome else ():
+            rows = self.outcome["rows"].get(table.name, 0)
+            context["outlet_events"][table].extra = {
+                "run_date": self.outcome["run_date"],
+                "rows": rows,
+                "model_version": self.outcome["model_version"],
+            }
+
+    def _get_hook(self) -> SparkSubmitHook:
+        hook = super()._get_hook()
+        read = hook._process_spark_submit_log
+
+        def listening(lines: Iterator[str]) -> None:
+            read(self._heard(lines))
+
+        hook._process_spark_submit_log = listening
+        return hook
+
+    def _heard(self, lines: Iterable[str]) -> Iterator[str]:
+        said = False
+        for line in lines:
+            text = line.strip()
+            if text.startswith(OUTCOME):
+                self.outcome = json.loads(text.removeprefix(OUTCOME))
+            elif text.startswith(SAID_BY_A_JOB):
+                self.error, said = [text], True
+            elif said and text and not NOISE.match(text):
+                self.error.append(text)  # a job may have several things to say
+            elif not said and CRASH.match(line):
+                self.error = [text]
+            yield line
 
 
 def exit_code(error: AirflowException) -> str:
@@ -123,9 +190,31 @@ def every(cron: str) -> CronDataIntervalTimetable:
     return CronDataIntervalTimetable(cron, timezone=TIMEZONE)
 
 
+def flags(params: Mapping[str, Any]) -> list[str]:
+    """What a run's form adds to each job's line."""
+    again = ["--since", FIRST_OF_ALL_DAYS] if params.get("full_refresh") else []
+    return [*again, "--dry-run"] if params.get("dry_run") else again
+
+
+def deployments() -> list[str]:
+    """Every conf/<deployment>.toml, and the one that the environment names first, wherever it is."""
+    found = sorted(f"conf/{file.name}" for file in (REPO / "conf").glob("*.toml"))
+    return list(dict.fromkeys([os.environ.get("NIGHTSHELF_CONF", "conf/complete_journey.toml"), *found]))
+
+
+def told_by(job: Job) -> str:
+    """The docstring of a job's function, read and not imported: its imports are Spark's."""
+    tree = ast.parse((REPO / "jobs" / f"{job.name}.py").read_text(encoding="utf-8"))
+    functions = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == job.name]
+    return ast.get_docstring(functions[0]) or ""
+
+
 # What the DAGs have in common.
 DAG_SETTINGS: dict[str, Any] = {
     "catchup": False,
+    # In the order of their dates, one at a time: a night takes over the vectors of the one before it. None waits for
+    # another's success, since a day that was refused is the next night's work, too (depends_on_past is off). A backfill
+    # counts its runs by itself, so it does not hold tonight up; what both write are partitions of different dates.
     "max_active_runs": 1,
     # One Spark application takes all cores of a machine and its own memory; only a cluster has room for more.
     "max_active_tasks": int(os.environ.get("NIGHTSHELF_PARALLEL", "1")),
@@ -138,11 +227,24 @@ DAG_SETTINGS: dict[str, Any] = {
             description="The last full day of logs that the run sees. Empty: that of the last scheduled run.",
         ),
         "conf": Param(
-            os.environ.get("NIGHTSHELF_CONF", "conf/complete_journey.toml"),
+            deployments()[0],
             type="string",
             minLength=1,
+            examples=deployments(),
             title="Deployment",
             description="Its file, relative to the repository.",
+        ),
+        "full_refresh": Param(
+            False,
+            type="boolean",
+            title="Full refresh",
+            description="Read and clean every day up to the run date again, not only those that are new.",
+        ),
+        "dry_run": Param(
+            False,
+            type="boolean",
+            title="Dry run",
+            description="Compute and check, and write nothing: for a night whose tables are there already.",
         ),
     },
     "user_defined_macros": {
@@ -152,12 +254,21 @@ DAG_SETTINGS: dict[str, Any] = {
     },
     "default_args": {
         "retries": 2,
-        "retry_delay": dt.timedelta(minutes=5),
+        "retry_delay": dt.timedelta(minutes=float(os.environ.get("NIGHTSHELF_RETRY_MINUTES", "5"))),
         "retry_exponential_backoff": 2.0,
         "max_retry_delay": dt.timedelta(hours=1),
+        "execution_timeout": dt.timedelta(hours=float(os.environ.get("NIGHTSHELF_HOURS", "6"))),
+        "on_failure_callback": [notify.failed],
     },
     "tags": ["nightshelf"],
 }
+# A night that is not done by then is late, and somebody is told.
+DEADLINE = DeadlineAlert(
+    reference=DeadlineReference.DAGRUN_QUEUED_AT,
+    interval=dt.timedelta(hours=float(os.environ.get("NIGHTSHELF_LATE_HOURS", "3"))),
+    callback=SyncCallback("dags.notify.late"),
+    name="late night",
+)
 
 
 def submit(job: Job) -> SparkJob:
@@ -172,9 +283,12 @@ def submit(job: Job) -> SparkJob:
             "{{ nightshelf_conf(params) }}",
         ],
         properties_file="{{ nightshelf_spark_properties(params) }}",
+        py_files=os.environ.get("NIGHTSHELF_PY_FILES"),
+        archives=os.environ.get("NIGHTSHELF_ARCHIVES"),
         conn_id=CONNECTION,
         spark_binary="spark-submit",
         name=f"nightshelf.{job.name}",
+        doc_md=told_by(job),
         inlets=[Asset(read.table) for read in job.reads],
         outlets=[Asset(table) for table in job.writes],
     )

@@ -6,6 +6,7 @@ import argparse
 import datetime as dt
 import importlib
 import inspect
+import json
 import subprocess
 import sys
 import time
@@ -27,6 +28,7 @@ from jobs.flow import JOBS, Job
 from schemas import TABLES
 from udfs.horizon import HORIZON_DAYS
 
+OUTCOME = "outcome: "  # the last line of a job that ended well begins with it; JSON follows
 # Parameters that are not knobs: what a job may ask for beside its tables.
 RESERVED = ("run_date", "deployment", "publish_model", "publish_page", "checkpoints", "maintain")
 
@@ -107,11 +109,13 @@ def run(
     run_date: dt.date,
     flags: Mapping[str, Any] | None = None,
     since: dt.date | None = None,
+    dry_run: bool = False,
 ) -> Outcome:
     """Run one job for one date and publish what it makes, or refuse and leave every table as it was.
 
-    `since` makes a job that works day by day process every day from then on again. Raises ConfError or
-    runtime.DataError; whatever happens, one row of ops.runs tells.
+    `since` makes a job that works day by day process every day from then on again. `dry_run`: everything is computed
+    and checked, nothing is written; Outcome.rows is what would have been. Raises ConfError or runtime.DataError;
+    whatever happens, one row of ops.runs tells, but for a dry run.
     """
     job, function = JOBS[name], function_of(name)
     started, clock, run_id = dt.datetime.now(dt.UTC), time.monotonic(), uuid.uuid4().hex
@@ -128,7 +132,7 @@ def run(
     }
     try:
         knobs = settings(job, function, lake.deployment, flags or {})
-        days = _publish(job, function, knobs, lake, run_date, since, record)
+        days = _publish(job, function, knobs, lake, run_date, since, record, dry_run)
         status = "done"
     except Exception as error:
         status = "refused" if isinstance(error, ConfError | runtime.DataError) else "failed"
@@ -137,8 +141,8 @@ def run(
     finally:
         lake.spark.catalog.clearCache()
         seconds = round(time.monotonic() - clock, 3)
-        done = record | {"status": status, "seconds": seconds}
-        _record(lake, done)
+        if not dry_run:
+            _record(lake, record | {"status": status, "seconds": seconds})
     return Outcome(run_id, name, record["rows_written"], seconds, record["model_version"], tuple(days))
 
 
@@ -160,6 +164,7 @@ def _publish(
     run_date: dt.date,
     since: dt.date | None,
     record: dict[str, Any],
+    dry_run: bool,
 ) -> list[dt.date]:
     """Read, compute, check everything, then write table by table; the days whose partitions were replaced."""
     days = lake.pending_days(job, run_date, since)
@@ -176,15 +181,16 @@ def _publish(
 
     def publish_model(folder: Path) -> str:
         record["model_version"] = folder.name
-        return lake.publish_folder(folder, f"models/{folder.name}")
+        return str(folder) if dry_run else lake.publish_folder(folder, f"models/{folder.name}")
 
+    write_page = _unsaid if dry_run else lake.write_text
     reserved = {
         "run_date": run_date,
         "deployment": lake.deployment,
         "publish_model": publish_model,
-        "publish_page": lake.write_text,
-        "checkpoints": lake.checkpoint_folder(),
-        "maintain": partial(lake.maintain, run_date),
+        "publish_page": write_page,
+        "checkpoints": None if dry_run else lake.checkpoint_folder(),
+        "maintain": _unsaid if dry_run else partial(lake.maintain, run_date),
     }
     asked = inspect.signature(function).parameters
     made = function(**inputs, **knobs, **{key: value for key, value in reserved.items() if key in asked})
@@ -194,19 +200,27 @@ def _publish(
     ready = {table: _at_the_door(table, frames[table]) for table in job.writes}
     audits = _audit(job, ready, inputs)
     metadata = {key: record[key] for key in ("run_id", "job", "model_version", "code_version", "run_date")}
-    findings = partial(lake.append, "ops.checks", _check_rows(audits, record), metadata)
+    findings: Callable[[], None] = (
+        _unsaid if dry_run else partial(lake.append, "ops.checks", _check_rows(audits, record), metadata)
+    )
     for table, audit in audits.items():
-        lake.write_text(f"data_docs/{run_date}/{table}.html", audit.page)
+        write_page(f"data_docs/{run_date}/{table}.html", audit.page)
     if refused := [quality.explain(audit, ready[table]) for table, audit in audits.items() if audit.refused]:
         findings()
         raise runtime.DataError("\n".join(refused))
     # Each table is a commit of its own, mostly waiting for the driver: side by side.
-    writes = [partial(lake.replace, table, frame, days, metadata) for table, frame in ready.items()] if days else []
+    writes: list[Callable[[], None]] = [findings]
+    if days and not dry_run:
+        writes += [partial(lake.replace, table, frame, days, metadata) for table, frame in ready.items()]
     with ThreadPoolExecutor() as pool:
-        for written in [pool.submit(write) for write in (*writes, findings)]:
+        for written in [pool.submit(write) for write in writes]:
             written.result()
     record["rows_written"] |= {table: audits[table].row_count for table in ready if days}
     return days
+
+
+def _unsaid(*_: Any) -> None:
+    """What a dry run does in place of writing."""
 
 
 def _at_the_door(table: str, frame: DataFrame) -> DataFrame:
@@ -249,6 +263,7 @@ def main(name: str, arguments: Sequence[str] | None = None) -> None:
     function = function_of(name)
     parser = argparse.ArgumentParser(prog=name, description=inspect.getdoc(function))
     common_flags(parser)
+    parser.add_argument("--dry-run", action="store_true", help="read, compute and check, and write nothing at all")
     for knob, parameter in knobs_of(function).items():
         flag = f"--{knob.replace('_', '-')}"
         if parameter.annotation is bool:
@@ -267,8 +282,11 @@ def main(name: str, arguments: Sequence[str] | None = None) -> None:
         check_settings(deployment)
         spark: SparkSession = runtime.session(deployment)
         mapping.check_mappings(spark, deployment)
-        outcome = run(name, runtime.Lake(spark, deployment), given.run_date, flags, given.since)
+        outcome = run(name, runtime.Lake(spark, deployment), given.run_date, flags, given.since, given.dry_run)
         written = ", ".join(f"{table} {count:,} rows" for table, count in outcome.rows.items())
-        print(f"{name} {given.run_date}: {written or 'nothing to do'} in {outcome.seconds:.1f} s")
+        would = " would be written (dry run)" if given.dry_run and written else ""
+        print(f"{name} {given.run_date}: {written or 'nothing to do'}{would} in {outcome.seconds:.1f} s")
+        told = {"job": name, "run_date": given.run_date, "rows": outcome.rows, "model_version": outcome.model_version}
+        print(f"{OUTCOME}{json.dumps(told, default=str)}")  # for whoever started it: a scheduler reads this line
 
     sys.exit(exit_code(act))

@@ -8,6 +8,8 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections import defaultdict
+from copy import copy
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -25,27 +27,41 @@ RUN_DATE = "2017-12-03"
 SPARK_SUBMIT = """#!/bin/sh
 printf '%s\\n' "$@" > "$0.arguments"
 printf '%s\\n' "$PYSPARK_PYTHON" "$PYTHONPATH" > "$0.environment"
+printf '%b' "$SAYS"
 exit "$EXIT_CODE"
 """
 
 
-def render_and_run(task: Any, exit_code: int, folder: Path) -> dict[str, Any]:
-    """How the task called spark-submit, and how it took the exit code."""
+CRASH = "Traceback (most recent call last):\\n  File x, line 1\\nValueError: no such thing\\n"
+REFUSED = (
+    "17/12/04 02:00:00 WARN Noise: error\\nrefused: silver.events: 3 rows\\n  user_id is null\\nException: late\\n"
+)
+TOLD = {"rows": {"bronze.events": 5}, "run_date": RUN_DATE, "model_version": None}
+DONE = f"ingest_logs {RUN_DATE}: 5 rows\\noutcome: {json.dumps(TOLD)}\\n"
+
+
+def render_and_run(
+    task: Any, exit_code: int, folder: Path, says: str = "", asked: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    """How the task called spark-submit, and how it took what that said and its exit code."""
     run = SimpleNamespace(run_after=datetime(2026, 1, 1, tzinfo=UTC), logical_date=None, data_interval_end=None)
-    params = task.dag.params.dump() | {"run_date": RUN_DATE}
+    params = task.dag.params.dump() | {"run_date": RUN_DATE} | (asked or {})
     task.render_template_fields({"dag": task.dag, "task": task, "params": params, "dag_run": run})
-    os.environ["EXIT_CODE"] = str(exit_code)
+    os.environ |= {"EXIT_CODE": str(exit_code), "SAYS": says}
+    events: dict[Any, Any] = defaultdict(SimpleNamespace)
+    task._hook = None  # a task of its own, as in a process of its own
     outcome = "success"
     try:
-        task.execute({})
+        task.execute({"params": params, "outlet_events": events})
     except AirflowFailException as error:
         outcome = f"failed: {error}"
-    except AirflowException:
-        outcome = "retry"
+    except AirflowException as error:
+        outcome = f"retry: {error}"
     return {
         "arguments": (folder / "spark-submit.arguments").read_text().splitlines(),
         "environment": (folder / "spark-submit.environment").read_text().splitlines(),
         "outcome": outcome,
+        "extras": {asset.name: vars(event).get("extra") for asset, event in events.items()},
     }
 
 
@@ -83,12 +99,22 @@ def main(output: Path, asked: list[list[str]]) -> None:
                 "schedule": [type(schedule).__name__, schedule.expression, schedule.timezone],
                 "catchup": dag.catchup,
                 "max_active_runs": dag.max_active_runs,
+                "deadline": dag.deadline is not None,
+                "told_of": [bool(task.on_failure_callback) and bool(task.execution_timeout) for task in dag.tasks],
                 "retries": [task.retries for task in dag.tasks],
                 "edges": [[task.task_id, later] for task in dag.tasks for later in task.downstream_task_ids],
                 "calls": {task.task_id: render_and_run(task, 0, folder) for task in dag.tasks},
             }
         task = bag.dags["nightshelf_nightly"].get_task("ingest_logs")
-        report["outcomes"] = {code: render_and_run(task, code, folder)["outcome"] for code in (0, 1, 2, 3, 137)}
+        ended = {0: DONE, 1: CRASH, 2: "error: conf/x.toml: no such file\\n", 3: REFUSED, 137: ""}
+        told = {code: render_and_run(copy(task), code, folder, says) for code, says in ended.items()}
+        report["outcomes"] = {code: one["outcome"] for code, one in told.items()}
+        report["extras"] = told[0]["extras"]
+        report["form"] = {
+            name: render_and_run(copy(task), 0, folder, "", {name: True})["arguments"][-2:]
+            for name in ("full_refresh", "dry_run")
+        }
+        report["notes"] = {task.task_id: task.doc_md for task in bag.dags["nightshelf_nightly"].tasks}
         report["jobs_bin"] = name
     output.write_text(json.dumps(report))
 

@@ -225,14 +225,36 @@ def test_spark_submit_runs_in_the_jobs_environment(report: dict[str, Any]) -> No
 def test_only_what_may_go_away_is_retried(report: dict[str, Any]) -> None:
     outcomes = report["outcomes"]
     assert outcomes["0"] == "success"
-    assert outcomes["1"] == outcomes["137"] == "retry"
-    assert outcomes["2"].startswith("failed: ingest_logs: wrong usage or configuration")
-    assert outcomes["3"].startswith("failed: ingest_logs: the data broke its contract")
+    assert outcomes["1"] == "retry: ingest_logs: ValueError: no such thing"
+    assert outcomes["137"] == "retry: ingest_logs: spark-submit ended with 137"
+    assert outcomes["2"].startswith("failed: ingest_logs: error: conf/x.toml: no such file (wrong usage")
+    assert outcomes["3"].startswith("failed: ingest_logs: refused: silver.events: 3 rows user_id is null ")
+
+
+def test_assets_carry_what_was_written(report: dict[str, Any]) -> None:
+    same = {"run_date": "2017-12-03", "model_version": None}
+    assert report["extras"] == {
+        "bronze.events": same | {"rows": 5},
+        "bronze.items": same | {"rows": 0},
+        "bronze.files": same | {"rows": 0},
+    }
+
+
+def test_the_form_becomes_flags(report: dict[str, Any]) -> None:
+    assert report["form"]["full_refresh"] == ["--since", "0001-01-01"]
+    assert report["form"]["dry_run"][-1] == "--dry-run"
+
+
+def test_every_task_says_what_it_does_and_somebody_is_told_of_it(report: dict[str, Any]) -> None:
+    assert report["notes"].keys() == {job.name for job in NIGHT}
+    assert all("." in note for note in report["notes"].values())
+    assert all(all(dag["told_of"]) for dag in report["dags"].values())
+    assert {name for name, dag in report["dags"].items() if dag["deadline"]} == {"nightshelf_nightly"}
 
 
 @pytest.mark.airflow
 def test_a_whole_night_under_airflow(airflow_home: Path, shop: Path, tmp_path: Path) -> None:
-    """Every job a spark-submit of its own, on a shop that has a model (`make airflow-test`: some minutes)."""
+    """Every job a spark-submit of its own, on a shop that has a model (`make test-airflow`: some minutes)."""
     date = tiny_shop.day(14).isoformat()
     home = tmp_path / "airflow"  # its own: only this test needs the database
     environment = airflow_environment(home, NIGHTSHELF_CONF=str(shop))

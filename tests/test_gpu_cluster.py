@@ -4,32 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import pyspark
 import pytest
 
+from tests.clusters import QUICK, SECONDS, standalone
 from tests.tiny_shop import REPO
-
-SPARK_CLASS = Path(pyspark.__file__).parent / "bin" / "spark-class"
-SECONDS = 120
-# Four JVMs that live for seconds: compiled lightly they take a third of the time.
-QUICK = {"SPARK_LOCAL_IP": "127.0.0.1", "JAVA_TOOL_OPTIONS": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"}
-
-
-def started(log: Path, words: str, process: subprocess.Popen[bytes]) -> re.Match[str]:
-    """Wait until a log has a line with these words."""
-    until = time.monotonic() + SECONDS
-    while time.monotonic() < until and process.poll() is None:
-        if found := re.search(words, log.read_text()):
-            return found
-        time.sleep(0.2)
-    raise AssertionError(f"{words!r} is not in {log}:\n{log.read_text()[-2000:]}")
 
 
 @pytest.fixture
@@ -40,35 +23,13 @@ def master(tmp_path: Path) -> Iterator[str]:
     fake.write_text("#!/bin/sh\necho 3\n")
     fake.chmod(0o755)
     script = REPO / "conf" / "find-gpus.sh"
-    environment = os.environ | QUICK
-    environment |= {
+    found = {
         "PATH": f"{fake.parent}{os.pathsep}{os.environ['PATH']}",
-        "SPARK_DAEMON_MEMORY": "512m",
         "SPARK_WORKER_OPTS": "-Dspark.worker.resource.gpu.amount=1 "
         f"-Dspark.worker.resource.gpu.discoveryScript={script}",
     }
-    processes: list[subprocess.Popen[bytes]] = []
-
-    def start(name: str, *arguments: str) -> tuple[Path, subprocess.Popen[bytes]]:
-        log = tmp_path / f"{name}.log"
-        with log.open("wb") as file:
-            command = [str(SPARK_CLASS), f"org.apache.spark.deploy.{name}", "--webui-port", "0", *arguments]
-            processes.append(subprocess.Popen(command, env=environment, stdout=file, stderr=file, cwd=tmp_path))
-        return log, processes[-1]
-
-    try:
-        log, process = start("master.Master", "--host", "127.0.0.1", "--port", "0")
-        url = started(log, r"spark://127\.0\.0\.1:\d+", process).group()
-        work = str(tmp_path / "work")
-        log, process = start(
-            "worker.Worker", "--host", "127.0.0.1", "--cores", "1", "--memory", "2g", "--work-dir", work, url
-        )
-        started(log, "Successfully registered with master", process)
+    with standalone(tmp_path, 1, found) as url:
         yield url
-    finally:
-        for process in reversed(processes):
-            process.terminate()
-            process.wait(timeout=20)
 
 
 @pytest.mark.cluster

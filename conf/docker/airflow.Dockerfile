@@ -1,0 +1,9 @@
+# Airflow beside the jobs, in an environment of its own: its tasks are the drivers (client mode). Build it after the jobs:
+#     docker build -f conf/docker/airflow.Dockerfile -t nightshelf-airflow .
+FROM nightshelf-jobs
+COPY dags dags
+RUN uv venv -q --python 3.11 .venv-airflow \
+    && uv pip sync --python .venv-airflow/bin/python dags/requirements.txt
+ENV AIRFLOW_HOME=/opt/airflow AIRFLOW__CORE__DAGS_FOLDER=/opt/nightshelf/dags AIRFLOW__CORE__LOAD_EXAMPLES=False
+ENTRYPOINT ["/opt/nightshelf/.venv-airflow/bin/airflow"]
+CMD ["standalone"]

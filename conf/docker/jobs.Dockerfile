@@ -1,0 +1,15 @@
+# The jobs: drivers, workers and executors of a Spark cluster. Build from the repository's root:
+#     docker build -f conf/docker/jobs.Dockerfile -t nightshelf-jobs .
+FROM python:3.11-slim-bookworm
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends git libgomp1 make openjdk-17-jre-headless procps \
+    && rm -rf /var/lib/apt/lists/* \
+    && pip install --no-cache-dir uv==0.13.9
+WORKDIR /opt/nightshelf
+COPY pyproject.toml uv.lock README.md ./
+COPY schemas schemas
+COPY jobs jobs
+COPY udfs udfs
+COPY conf conf
+RUN uv sync --frozen --no-default-groups && .venv/bin/python -m jobs.doctor --conf conf/complete_journey.toml
+ENV PATH=/opt/nightshelf/.venv/bin:$PATH PYTHONPATH=/opt/nightshelf HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false

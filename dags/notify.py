@@ -1,0 +1,83 @@
+"""Who is told when a task fails for good, or when a night is late: the log, and a connection if there is one.
+
+The Airflow connection `nightshelf_alerts` says where to; without one, the log has to do. Its type decides:
+- http: a webhook. The message is posted as JSON, `text` for chat systems, and its parts; the URL is the connection's
+  schema, host, port and, for what is secret in it, its password as the path;
+- smtp: a mail to the addresses in the extra field `to` (a list), by the server that the connection describes.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from airflow.sdk import BaseHook, Context
+from airflow.sdk.exceptions import AirflowNotFoundException
+
+CONNECTION = "nightshelf_alerts"
+SECONDS = 20  # an alert must not hold a task up for longer
+
+log = logging.getLogger(__name__)
+
+
+def failed(context: Context) -> None:
+    """Tell of a task that has failed for good, in the words in which the job itself said why."""
+    task, run = context["task_instance"], context["dag_run"]
+    told = {
+        "what": "failed",
+        "dag": task.dag_id,
+        "run": task.run_id,
+        "task": task.task_id,
+        "try": task.try_number,
+        "run_date": str((run.conf or {}).get("run_date") or run.data_interval_end or run.run_after),
+        "error": str(context.get("exception") or "no reason given"),
+        "url": str(getattr(task, "log_url", "")),
+    }
+    tell(f"Nightshelf: {told['task']} of {told['dag']} failed: {told['error']}", told)
+
+
+def late(context: Mapping[str, Any] | None = None, **_: Any) -> None:
+    """Tell of a night that is not done by its deadline."""
+    run = dict((context or {}).get("dag_run") or {})
+    told = {"what": "late", "dag": str(run.get("dag_id", "nightshelf_nightly")), "run": str(run.get("run_id", ""))}
+    tell(f"Nightshelf: {told['dag']} is late: {told['run']} is not done yet", told)
+
+
+def tell(text: str, told: Mapping[str, Any]) -> None:
+    """Log it, and hand it to the connection. An alert that cannot be sent is logged and changes nothing else."""
+    log.error(text)
+    try:
+        connection = BaseHook.get_connection(CONNECTION)
+    except AirflowNotFoundException:
+        return
+    try:
+        if connection.conn_type == "smtp":
+            _mail(text, told, connection.extra_dejson.get("to") or [])
+        else:
+            _post(webhook(connection), {"text": text, **told})
+    except Exception:
+        log.exception("the alert could not be sent by %s", CONNECTION)
+
+
+def webhook(connection: Any) -> str:
+    """The URL of an http connection; its password, if it has one, is the path."""
+    host = f"{connection.host}:{connection.port}" if connection.port else str(connection.host)
+    scheme = connection.schema or "https"
+    return f"{scheme}://{host}/{(connection.password or '').lstrip('/')}"
+
+
+def _post(url: str, message: Mapping[str, Any]) -> None:
+    import httpx
+
+    httpx.post(url, json=dict(message), timeout=SECONDS).raise_for_status()
+
+
+def _mail(text: str, told: Mapping[str, Any], to: list[str]) -> None:
+    from airflow.providers.smtp.hooks.smtp import SmtpHook
+
+    if not to:
+        raise ValueError(f'the extra field of {CONNECTION} names nobody: {{"to": [...]}}')
+    lines = "".join(f"<p>{name}: {value}</p>" for name, value in told.items())
+    with SmtpHook(smtp_conn_id=CONNECTION) as hook:
+        hook.send_email_smtp(to=to, subject=text[:200], html_content=lines)

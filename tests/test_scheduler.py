@@ -1,0 +1,245 @@
+"""Nights as the people who live in Airflow have them: its scheduler, its API, its backfill. `make test-airflow`."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from deltalake import DeltaTable
+
+from tests import tiny_shop
+from tests.test_dags import AIRFLOW_BIN, REPO, airflow, airflow_environment
+
+pytestmark = pytest.mark.airflow
+DAG = "nightshelf_nightly"
+SECONDS = 1_500  # for five nights, a spark-submit each job
+GOLD = ("recommendations", "similar_items", "default_recommendations")
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running Airflow: scheduler, API and UI of a database of its own."""
+
+    url: str
+    token: str
+    environment: dict[str, str]
+    home: Path
+
+    def call(self, path: str, body: dict[str, Any] | None = None, method: str | None = None) -> Any:
+        """The JSON that the public API answers."""
+        data = None if body is None else json.dumps(body).encode()
+        headers = {"Authorization": f"Bearer {self.token}", "Content-Type": "application/json"}
+        request = urllib.request.Request(f"{self.url}/api/v2/{path}", data, headers, method=method)
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return json.loads(answer.read() or b"null")
+
+    def cli(self, *command: str) -> str:
+        return airflow("airflow", *command, environment=self.environment, cwd=self.home, seconds=120)
+
+    def trigger(self, conf: dict[str, Any]) -> str:
+        """The id of a manual run without a logical date."""
+        return str(self.call(f"dags/{DAG}/dagRuns", {"logical_date": None, "conf": conf})["dag_run_id"])
+
+    def runs(self) -> dict[str, str]:
+        """The state of each run."""
+        return {run["dag_run_id"]: run["state"] for run in self.call(f"dags/{DAG}/dagRuns?limit=100")["dag_runs"]}
+
+    def tasks(self, run: str) -> dict[str, dict[str, Any]]:
+        found = self.call(f"dags/{DAG}/dagRuns/{run}/taskInstances")["task_instances"]
+        return {task["task_id"]: task for task in found}
+
+    def log(self, run: str, task: str, number: int = 1) -> str:
+        """What the UI shows of one try."""
+        return json.dumps(self.call(f"dags/{DAG}/dagRuns/{run}/taskInstances/{task}/logs/{number}?full_content=true"))
+
+
+def until(what: str, true: Callable[[], Any], seconds: float = SECONDS) -> Any:
+    """Wait until something is true, and say what was waited for where it never is."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if found := true():
+            return found
+        time.sleep(1)
+    raise AssertionError(f"waited {seconds:.0f} s in vain for: {what}")
+
+
+@pytest.fixture
+def server(shop: Path, tmp_path: Path) -> Iterator[Server]:
+    """`airflow standalone` over a copy of the trained tiny shop."""
+    if not (AIRFLOW_BIN / "airflow").exists():
+        pytest.skip("Airflow's environment .venv-airflow is missing; `make airflow-env` makes it")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    home = tmp_path / "airflow"
+    home.mkdir()
+    (home / "passwords.json").write_text(json.dumps({"admin": "secret"}))
+    environment = airflow_environment(
+        home,
+        NIGHTSHELF_CONF=str(shop),
+        NIGHTSHELF_RETRY_MINUTES="0.05",
+        PYTHONPATH=str(REPO),
+        AIRFLOW__API__PORT=str(port),
+        AIRFLOW__CORE__EXECUTION_API_SERVER_URL=f"http://localhost:{port}/execution/",
+        AIRFLOW__CORE__PARALLELISM="1",
+        AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS="admin:admin",
+        AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE=str(home / "passwords.json"),
+        AIRFLOW__SCHEDULER__SCHEDULER_HEARTBEAT_SEC="1",
+    )
+    airflow("airflow", "db", "migrate", environment=environment, cwd=home, seconds=120)
+    log, url = home / "standalone.log", f"http://localhost:{port}"
+    with log.open("wb") as file:
+        process = subprocess.Popen(
+            [str(AIRFLOW_BIN / "airflow"), "standalone"],
+            env=environment,
+            cwd=home,
+            stdout=file,
+            stderr=file,
+            start_new_session=True,
+        )
+
+    def answers() -> str:
+        assert process.poll() is None, log.read_text()[-3000:]
+        body = json.dumps({"username": "admin", "password": "secret"}).encode()
+        request = urllib.request.Request(f"{url}/auth/token", body, {"Content-Type": "application/json"})
+        try:
+            with urllib.request.urlopen(request, timeout=5) as answer:
+                return str(json.loads(answer.read())["access_token"])
+        except (urllib.error.URLError, OSError):
+            return ""
+
+    try:
+        token = until("Airflow's API", answers, 120)
+        found = Server(url, token, environment, home)
+
+        def parsed() -> bool:
+            return DAG in {dag["dag_id"] for dag in found.call("dags?limit=100")["dags"]}
+
+        until("the DAGs", parsed, 120)
+        found.call(f"dags/{DAG}", {"is_paused": False}, "PATCH")
+        yield found
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        try:
+            process.wait(timeout=30)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+def table(conf: Path, name: str) -> list[tuple[Any, ...]]:
+    """The rows of a table of the shop, sorted, by a reader that is not Spark."""
+    found = DeltaTable(str(conf.parent / "lake" / name)).to_pyarrow_table().to_pylist()
+    return sorted(tuple(repr(value) for value in row.values()) for row in found)
+
+
+def dates(conf: Path, name: str) -> set[str]:
+    rows = DeltaTable(str(conf.parent / "lake" / name)).to_pyarrow_table(columns=["run_date"])
+    return {str(value) for value in rows.column("run_date").to_pylist()}
+
+
+def test_a_backfill_of_five_nights_with_a_silent_and_a_poisoned_day(
+    server: Server, shop: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    from jobs import night
+
+    sales = shop.parent / "landing" / "sales"
+    for number in range(16, 19):
+        tiny_shop.write_day(shop.parent / "landing", tiny_shop.day(number))
+    days = [tiny_shop.day(number) for number in range(14, 19)]
+    (sales / f"sales_{days[1]}.csv").unlink()  # silent
+    poisoned = sales / f"sales_{days[4]}.csv"
+    sound = poisoned.read_text()
+    poisoned.write_text(sound.replace("customer", "client", 1))
+    ran_by_hand = tmp_path / "by_hand"
+    shutil.copytree(shop.parent, ran_by_hand)
+
+    conf = json.dumps({"conf": str(shop)})
+    span = ["--from-date", f"{days[0]}T02:00:00+00:00", "--to-date", f"{days[4]}T02:00:00+00:00"]
+    server.cli("backfill", "create", "--dag-id", DAG, *span, "--max-active-runs", "1", "--dag-run-conf", conf)
+
+    def ended() -> dict[str, str]:
+        states = {run: state for run, state in server.runs().items() if run.startswith("backfill")}
+        return states if len(states) == 5 and not {"queued", "running"} & set(states.values()) else {}
+
+    states = until("five nights", ended)
+    last = next(run for run in states if str(days[4]) in run)
+    assert {run: state for run, state in states.items() if state != "success"} == {last: "failed"}
+    tasks = server.tasks(last)
+    refused = [task for task in tasks.values() if task["state"] == "failed"]
+    assert [(task["task_id"], task["try_number"]) for task in refused] == [("ingest_logs", 1)]
+    log = server.log(last, "ingest_logs")
+    for word in (poisoned.name, "lacks customer", "the data broke its contract"):
+        assert word in log
+    for name in GOLD:
+        assert dates(shop, f"gold/{name}") == {str(tiny_shop.day(13)), *map(str, days[:4])}
+
+    poisoned.write_text(sound)
+    server.call(
+        f"dags/{DAG}/clearTaskInstances",
+        {"dry_run": False, "dag_run_id": last, "only_failed": True, "include_downstream": True},
+    )
+    until("the mended night", lambda: server.runs()[last] == "success")
+
+    by_hand = ran_by_hand / shop.name
+    by_hand.write_text(by_hand.read_text().replace(str(shop.parent), str(ran_by_hand)))
+    (ran_by_hand / "landing" / "sales" / poisoned.name).write_text(sound)
+    for day in days:
+        assert night.main(["--run-date", str(day), "--conf", str(by_hand)]) == 0
+    for name in (*(f"gold/{name}" for name in GOLD), "silver/events", "features/item_vectors"):
+        assert table(shop, name) == table(by_hand, name), name
+
+
+def test_one_date_by_the_form_twice_at_once_and_a_driver_that_is_killed(server: Server, shop: Path) -> None:
+    day = str(tiny_shop.day(14))
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        server.trigger({"run_date": "the third of December"})
+    assert refused.value.code == 400
+    assert "run_date" in refused.value.read().decode()
+    first, second = (server.trigger({"run_date": day, "conf": str(shop)}) for _ in range(2))
+
+    def driver() -> int:
+        """The Spark driver that scores."""
+        assert server.runs()[first] != "failed"
+        found = subprocess.run(["pgrep", "-f", f"SparkSubmit.*score_candidates.py.*{day}"], stdout=subprocess.PIPE)
+        return int(found.stdout.split()[0]) if found.stdout else 0
+
+    pid = until("a driver that scores", driver)
+    time.sleep(8)  # it reads and computes by now
+    os.kill(pid, signal.SIGKILL)
+    assert server.runs()[second] in ("queued", "running")
+    both = until("both nights", lambda: {server.runs()[run] for run in (first, second)} == {"success"})
+    assert both
+    assert server.tasks(first)["score_candidates"]["try_number"] == 2
+    gold = DeltaTable(str(shop.parent / "lake" / "gold" / "recommendations")).to_pyarrow_table().to_pandas()
+    tonight = gold[gold["run_date"].astype(str) == day]
+    assert set(tonight.groupby("user_id").size()) == {8}
+    assert not tonight.duplicated(["user_id", "rank"]).any()
+    events = server.call("assets/events?limit=100")["asset_events"]
+    told = [event["extra"] for event in events if event["name"] == "gold.recommendations"]
+    assert [(extra["run_date"], extra["rows"]) for extra in told] == [(day, len(tonight))] * 2
+
+
+def test_a_dry_run_writes_nothing(server: Server, shop: Path) -> None:
+    def versions() -> dict[str, int]:
+        logs = (shop.parent / "lake").glob("*/*/_delta_log")
+        return {str(log.parent): DeltaTable(str(log.parent)).version() for log in logs}
+
+    before = versions()
+    run = server.trigger({"run_date": str(tiny_shop.day(13)), "conf": str(shop), "dry_run": True})
+    until("a dry run", lambda: server.runs()[run] not in ("queued", "running"))
+    assert server.runs()[run] == "success"
+    assert versions() == before
+    assert re.search(r"gold.recommendations \d+ rows would be written", server.log(run, "rank_recommendations"))
