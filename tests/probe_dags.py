@@ -78,6 +78,11 @@ def intervals(cron: str, timezone: str, moment: str) -> dict[str, str]:
     return {"scheduled": run.data_interval.end.isoformat(), "manual": manual.end.isoformat()}
 
 
+def assets_of(dag: Any) -> list[str]:
+    """What a DAG waits for."""
+    return [asset.name for asset in dag.timetable.asset_condition.objects]
+
+
 def main(output: Path, asked: list[list[str]]) -> None:
     """Write the report; `asked` are the arguments of intervals()."""
     bag = DagBag(REPO / "dags")
@@ -87,6 +92,8 @@ def main(output: Path, asked: list[list[str]]) -> None:
         "intervals": [intervals(*one) for one in asked],
         "dags": {},
     }
+    consumer = DagBag(REPO / "examples" / "airflow_consumer.py")
+    report["consumer"] = [consumer.import_errors, assets_of(consumer.dags["shop_window"])]
     from dags import submit  # only now: the DAG files must find it by themselves
 
     with TemporaryDirectory() as name:

@@ -170,6 +170,10 @@ def test_the_dags_import(report: dict[str, Any]) -> None:
     assert set(report["dags"]) == set(FLOWS)
 
 
+def test_the_example_of_a_consumer_waits_for_the_recommendations(report: dict[str, Any]) -> None:
+    assert report["consumer"] == [{}, ["gold.recommendations"]]
+
+
 def test_parsing_them_imports_nothing_heavy(report: dict[str, Any]) -> None:
     assert report["heavy"] == []
 
