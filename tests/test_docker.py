@@ -1,0 +1,39 @@
+"""What of the Docker files can be told without Docker: they are of this repository, and of the versions it pins."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from tests.tiny_shop import REPO
+
+FOLDER = REPO / "conf" / "docker"
+FILES = sorted(FOLDER.glob("*.Dockerfile"))
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
+def test_what_is_copied_stands_in_the_repository(file: Any) -> None:
+    copied = re.findall(r"^COPY (.+) \S+$", file.read_text(), re.MULTILINE)
+    assert copied
+    assert [name for line in copied for name in line.split() if not (REPO / name).exists()] == []
+
+
+def test_the_image_has_the_versions_of_the_makefile() -> None:
+    pinned = re.search(r"uv==([\d.]+)", (REPO / "Makefile").read_text())
+    assert pinned
+    assert f"uv=={pinned.group(1)}" in (FOLDER / "jobs.Dockerfile").read_text()
+
+
+def test_compose_names_what_there_is() -> None:
+    services = YAML(typ="safe").load((FOLDER / "compose.yaml").read_text())["services"]
+    assert set(services) == {"postgres", "master", "worker", "airflow"}
+    assert all(set(service.get("depends_on", ())) <= set(services) for service in services.values())
+    built = services["airflow"]["build"]
+    assert (FOLDER / built["context"]).resolve() == REPO
+    assert (REPO / built["dockerfile"]).is_file()
+    assert (REPO / services["airflow"]["environment"]["NIGHTSHELF_SPARK_CONF"]).is_file()
+    told = str(services)
+    assert "POSTGRES_PASSWORD:?" in told, "no password of its own"
