@@ -156,13 +156,24 @@ def airflow_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def report(airflow_home: Path) -> dict[str, Any]:
     """What probe_dags.py found out, from a folder that is not the repository."""
-    output = airflow_home / "report.json"
+    return probed(airflow_home)
+
+
+def probed(home: Path, **more: str) -> dict[str, Any]:
+    """The same in an environment with more in it."""
+    output = home / "report.json"
     asked = json.dumps([one[:3] for one in INTERVALS])
     probe = str(REPO / "tests" / "probe_dags.py")
-    environment = airflow_environment(airflow_home)
-    airflow("python", probe, str(output), asked, environment=environment, cwd=airflow_home, seconds=120)
+    environment = airflow_environment(home, **more)
+    airflow("python", probe, str(output), asked, environment=environment, cwd=home, seconds=120)
     found: dict[str, Any] = json.loads(output.read_text())
     return found
+
+
+def submitted(arguments: list[str]) -> str:
+    """A call of spark-submit, to be read."""
+    line = shlex.join(["spark-submit", *(argument.replace(f"{REPO}/", "") for argument in arguments)])
+    return line.replace(" --", " \\\n  --").replace(" jobs/", " \\\n  jobs/") + "\n"
 
 
 def test_the_dags_import(report: dict[str, Any]) -> None:
@@ -207,14 +218,44 @@ def test_the_intervals_that_airflow_gives_lead_to_the_day(report: dict[str, Any]
 
 @pytest.mark.parametrize(("dag_id", "job"), [(dag_id, job) for dag_id, flow in FLOWS.items() for job in flow])
 def test_golden_spark_submit_line(report: dict[str, Any], dag_id: str, job: Job) -> None:
-    arguments = report["dags"][dag_id]["calls"][job.name]["arguments"]
-    line = shlex.join(["spark-submit", *(argument.removeprefix(f"{REPO}/") for argument in arguments)])
-    readable = line.replace(" --", " \\\n  --").replace(" jobs/", " \\\n  jobs/") + "\n"
+    readable = submitted(report["dags"][dag_id]["calls"][job.name]["arguments"])
     golden = GOLDEN / f"spark_submit_{job.name}.txt"
     if os.environ.get("GOLDEN"):
         golden.parent.mkdir(exist_ok=True)
         golden.write_text(readable)
     assert readable == golden.read_text(), f"{golden.name} differs; `make golden` rewrites it"
+
+
+CLUSTERS = {
+    "cluster": {
+        "AIRFLOW_CONN_SPARK_DEFAULT": json.dumps({"conn_type": "spark", "host": "spark://master", "port": 7077}),
+        "NIGHTSHELF_SPARK_CONF": "conf/spark-cluster.conf",
+        "NIGHTSHELF_PY_FILES": "build/nightshelf.zip",
+        "NIGHTSHELF_ARCHIVES": "build/environment.tar.gz#environment",
+    },
+    "kubernetes": {
+        "AIRFLOW_CONN_SPARK_DEFAULT": json.dumps(
+            {
+                "conn_type": "spark",
+                "host": "k8s://https://kubernetes.default.svc",
+                "extra": {"namespace": "nightshelf", "deploy-mode": "client"},
+            }
+        ),
+        "NIGHTSHELF_SPARK_CONF": "conf/spark-kubernetes.conf",
+        "NIGHTSHELF_PY_FILES": "build/nightshelf.zip",
+    },
+}
+
+
+@pytest.mark.parametrize("kind", CLUSTERS)
+def test_golden_lines_on_a_cluster(airflow_home: Path, kind: str) -> None:
+    found = probed(airflow_home, **CLUSTERS[kind])
+    calls = {job: call for dag in found["dags"].values() for job, call in dag["calls"].items()}
+    lines = "\n".join(submitted(calls[job]["arguments"]) for job in JOBS)
+    golden = GOLDEN / f"{kind}.txt"
+    if os.environ.get("GOLDEN"):
+        golden.write_text(lines)
+    assert lines == golden.read_text(), f"{golden.name} differs; `make golden` rewrites it"
 
 
 def test_every_golden_line_belongs_to_a_job() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import kubernetes_validate
 import pytest
 from ruamel.yaml import YAML
 
@@ -25,6 +26,16 @@ def test_the_image_has_the_versions_of_the_makefile() -> None:
     pinned = re.search(r"uv==([\d.]+)", (REPO / "Makefile").read_text())
     assert pinned
     assert f"uv=={pinned.group(1)}" in (FOLDER / "jobs.Dockerfile").read_text()
+
+
+def test_the_pod_of_an_executor_is_one_that_kubernetes_takes() -> None:
+    pod = YAML(typ="safe").load((FOLDER / "executor-pod.yaml").read_text())
+    kubernetes_validate.validate(pod, "1.31", strict=True)
+    named = (REPO / "conf" / "spark-kubernetes.conf").read_text()
+    assert "spark.kubernetes.executor.podTemplateFile      conf/docker/executor-pod.yaml" in named
+    mounts = {mount["name"] for mount in pod["spec"]["containers"][0]["volumeMounts"]}
+    assert mounts == {volume["name"] for volume in pod["spec"]["volumes"]}
+    assert all(name.startswith("spark-local-dir-") for name in mounts), "by that name Spark spills there"
 
 
 def test_compose_names_what_there_is() -> None:

@@ -1,0 +1,53 @@
+"""A person at Airflow's UI: logs in, triggers a night by the form, sees it succeed. By hand, with pictures:
+
+    uv run --with playwright==1.58.* python -m tests.browse_airflow URL PASSWORD RUN_DATE FOLDER
+
+Needs Debian's chromium. The pictures in docs/ are made with it; look at them.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from playwright.sync_api import sync_playwright
+
+DAG, SECONDS = "nightshelf_nightly", 1_200
+
+
+def main(url: str, password: str, run_date: str, folder: str) -> None:
+    """Do what a person does, and keep what they see."""
+    with sync_playwright() as started:
+        browser = started.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 1500, "height": 950})
+
+        def keep(name: str) -> None:
+            page.wait_for_timeout(2_500)  # what moves comes to rest
+            page.screenshot(path=str(Path(folder) / f"airflow_{name}.png"))
+
+        page.goto(url)
+        page.fill("input[name=username]", "admin")
+        page.fill("input[name=password]", password)
+        page.click("button[type=submit]")
+        page.wait_for_url("**/")
+        page.goto(f"{url}/dags/{DAG}")
+        page.get_by_role("button", name="Trigger").first.click()
+        page.wait_for_timeout(2_000)
+        keep("form")
+        page.locator("input[type=date]").first.fill(run_date)
+        page.get_by_role("button", name="Trigger").last.click()
+        page.wait_for_timeout(3_000)
+        page.goto(f"{url}/dags/{DAG}/runs")
+        page.get_by_text("Success").first.wait_for(timeout=SECONDS * 1_000)
+        page.goto(f"{url}/dags/{DAG}")
+        keep("grid")
+        page.keyboard.press("g")
+        keep("graph")
+        page.goto(f"{url}/assets")
+        page.get_by_text("gold.recommendations").first.click()
+        keep("assets")
+        browser.close()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
