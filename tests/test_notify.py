@@ -1,4 +1,4 @@
-"""Who is told: a webhook or a mailbox of the connection's, the log where there is none, and never at the night's cost."""
+"""Who is told: a webhook, a mailbox, or the log alone; and an alert never costs more than itself."""
 
 from __future__ import annotations
 
