@@ -151,7 +151,7 @@ AIRFLOW = env AIRFLOW_HOME=$(CURDIR)/.airflow AIRFLOW__CORE__DAGS_FOLDER=$(CURDI
   AIRFLOW__CORE__LOAD_EXAMPLES=False NIGHTSHELF_CONF=$(CONF) \
   $(if $(DB),AIRFLOW__DATABASE__SQL_ALCHEMY_CONN=$(DB)) .venv-airflow/bin/airflow
 # What a running Airflow has beside that. One job at a time on one machine: each is a Spark application with all cores.
-SERVED = env PYTHONPATH=$(CURDIR) AIRFLOW__API__PORT=$(PORT) \
+SERVED = env PATH=$(CURDIR)/.venv-airflow/bin:$(PATH) PYTHONPATH=$(CURDIR) AIRFLOW__API__PORT=$(PORT) \
   AIRFLOW__CORE__EXECUTION_API_SERVER_URL=http://localhost:$(PORT)/execution/ \
   AIRFLOW__CORE__PARALLELISM=$(PARALLEL) NIGHTSHELF_PARALLEL=$(PARALLEL) \
   AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS=admin:admin \

@@ -21,11 +21,12 @@ import pytest
 from deltalake import DeltaTable
 
 from tests import tiny_shop
+from tests.clusters import QUICK
 from tests.test_dags import AIRFLOW_BIN, REPO, airflow, airflow_environment
 
 pytestmark = pytest.mark.airflow
 DAG = "nightshelf_nightly"
-SECONDS = 1_500  # for five nights, a spark-submit each job
+SECONDS = 3_000  # for five nights, a spark-submit each job
 GOLD = ("recommendations", "similar_items", "default_recommendations")
 
 
@@ -89,6 +90,8 @@ def server(shop: Path, tmp_path: Path) -> Iterator[Server]:
     (home / "passwords.json").write_text(json.dumps({"admin": "secret"}))
     environment = airflow_environment(
         home,
+        PATH=f"{AIRFLOW_BIN}{os.pathsep}{os.environ['PATH']}",  # standalone starts its parts by name
+        JAVA_TOOL_OPTIONS=QUICK["JAVA_TOOL_OPTIONS"],
         NIGHTSHELF_CONF=str(shop),
         NIGHTSHELF_RETRY_MINUTES="0.05",
         PYTHONPATH=str(REPO),
