@@ -1,6 +1,6 @@
 """A person at Airflow's UI: logs in, triggers a night by the form, sees it succeed. By hand, with pictures:
 
-    uv run --with playwright==1.58.* python -m tests.browse_airflow URL PASSWORD RUN_DATE FOLDER
+    uv run --with playwright==1.65.* python -m tests.browse_airflow URL PASSWORD RUN_DATE FOLDER
 
 Needs Debian's chromium. The pictures in docs/ are made with it; look at them.
 """
@@ -8,11 +8,25 @@ Needs Debian's chromium. The pictures in docs/ are made with it; look at them.
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import Page, sync_playwright
 
 DAG, SECONDS = "nightshelf_nightly", 1_200
+
+
+def pictures(page: Page, url: str, keep: Callable[[str], None]) -> None:
+    """The grid, the graph with every job, and the lineage of the tables."""
+    page.goto(f"{url}/dags/{DAG}")
+    page.get_by_label("Expand all task groups").click()
+    keep("grid")
+    page.keyboard.press("g")
+    keep("graph")
+    page.goto(f"{url}/assets")
+    page.get_by_text("gold.recommendations").first.click()
+    page.get_by_text("Task Dependencies").click()
+    keep("assets")
 
 
 def main(url: str, password: str, run_date: str, folder: str) -> None:
@@ -39,13 +53,7 @@ def main(url: str, password: str, run_date: str, folder: str) -> None:
         page.wait_for_timeout(3_000)
         page.goto(f"{url}/dags/{DAG}/runs")
         page.get_by_text("Success").first.wait_for(timeout=SECONDS * 1_000)
-        page.goto(f"{url}/dags/{DAG}")
-        keep("grid")
-        page.keyboard.press("g")
-        keep("graph")
-        page.goto(f"{url}/assets")
-        page.get_by_text("gold.recommendations").first.click()
-        keep("assets")
+        pictures(page, url, keep)
         browser.close()
 
 
