@@ -54,6 +54,11 @@ class Server:
         """The id of a manual run without a logical date."""
         return str(self.call(f"dags/{DAG}/dagRuns", {"logical_date": None, "conf": conf})["dag_run_id"])
 
+    def clear(self, run: str) -> None:
+        """What failed and all that waits for it is to be done again."""
+        what = {"dry_run": False, "dag_run_id": run, "only_failed": True, "include_downstream": True}
+        self.call(f"dags/{DAG}/clearTaskInstances", what)
+
     def runs(self) -> dict[str, str]:
         """The state of each run."""
         return {run["dag_run_id"]: run["state"] for run in self.call(f"dags/{DAG}/dagRuns?limit=100")["dag_runs"]}
@@ -190,10 +195,7 @@ def test_a_backfill_of_five_nights_with_a_silent_and_a_poisoned_day(
         assert dates(shop, f"gold/{name}") == {str(tiny_shop.day(13)), *map(str, days[:4])}
 
     poisoned.write_text(sound)
-    server.call(
-        f"dags/{DAG}/clearTaskInstances",
-        {"dry_run": False, "dag_run_id": last, "only_failed": True, "include_downstream": True},
-    )
+    server.clear(last)
     until("the mended night", lambda: server.runs()[last] == "success")
 
     by_hand = ran_by_hand / shop.name
@@ -203,6 +205,21 @@ def test_a_backfill_of_five_nights_with_a_silent_and_a_poisoned_day(
         assert night.main(["--run-date", str(day), "--conf", str(by_hand)]) == 0
     for name in (*(f"gold/{name}" for name in GOLD), "silver/events", "features/item_vectors"):
         assert table(shop, name) == table(by_hand, name), name
+
+
+def test_a_refused_night_is_mended_cleared_and_done(server: Server, shop: Path) -> None:
+    day = str(tiny_shop.day(14))
+    poisoned = shop.parent / "landing" / "sales" / f"sales_{day}.csv"
+    sound = poisoned.read_text()
+    poisoned.write_text(sound.replace("customer", "client", 1))
+    run = server.trigger({"run_date": day, "conf": str(shop)})
+    until("a refusal", lambda: server.runs()[run] == "failed")
+    assert [task for task, told in server.tasks(run).items() if told["state"] == "failed"] == ["ingest_logs"]
+    poisoned.write_text(sound)
+    server.clear(run)
+    until("the mended night", lambda: server.runs()[run] == "success")
+    assert day in dates(shop, "gold/recommendations")
+    assert server.tasks(run)["ingest_logs"]["try_number"] == 2
 
 
 def test_one_date_by_the_form_twice_at_once_and_a_driver_that_is_killed(server: Server, shop: Path) -> None:
