@@ -262,8 +262,8 @@ DAG_SETTINGS: dict[str, Any] = {
     },
     "tags": ["nightshelf"],
 }
-# A night that is not done by then is late, and somebody is told. (Counted from when a run was queued, as one would rather
-# have it, Airflow 3.3.2 cannot clear a task: it takes the interval, as it has stored it, for a number.)
+# A night that is not done by then is late, and somebody is told. (Were it counted from when the run was queued, as one
+# would rather have it, Airflow 3.3.2 could clear no task: it takes the interval, as it has stored it, for a number.)
 DEADLINE = DeadlineAlert(
     reference=DeadlineReference.AVERAGE_RUNTIME(max_runs=10, min_runs=1),
     interval=dt.timedelta(hours=float(os.environ.get("NIGHTSHELF_LATE_HOURS", "1"))),
