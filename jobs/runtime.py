@@ -7,7 +7,9 @@ import datetime as dt
 import json
 import os
 import re
+import shutil
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -384,9 +386,17 @@ class Lake:
 
 
 def ship(spark: SparkSession, model: Model) -> None:
-    """Make a model's folder known to the executors, as SparkFiles.get(model.file_name)."""
+    """Make a model's folder known to the executors, as SparkFiles.get(model.file_name).
+
+    A cluster takes no folder of the driver's own disk, but an archive of it.
+    """
+    context, local = spark.sparkContext, model.folder.removeprefix("file://")
     try:
-        spark.sparkContext.addFile(model.folder, recursive=True)
+        if local.startswith("/") and not context.master.startswith("local"):
+            archive = shutil.make_archive(f"{tempfile.mkdtemp()}/{model.file_name}", "zip", local)
+            context.addArchive(f"{archive}#{model.file_name}")
+        else:
+            context.addFile(model.folder, recursive=True)
     except Exception as error:
         raise DataError(f"{model.folder}: the folder of model {model.version} cannot be read: {error}") from error
 
