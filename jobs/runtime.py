@@ -392,7 +392,7 @@ def ship(spark: SparkSession, model: Model) -> None:
     """
     context, local = spark.sparkContext, model.folder.removeprefix("file://")
     try:
-        if local.startswith("/") and not context.master.startswith("local"):
+        if local.startswith("/") and not (context.master or "local").startswith("local"):
             archive = shutil.make_archive(f"{tempfile.mkdtemp()}/{model.file_name}", "zip", local)
             context.addArchive(f"{archive}#{model.file_name}")
         else:
