@@ -10,10 +10,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from html import escape
 from typing import Any
 
 from airflow.sdk import BaseHook, Context
 from airflow.sdk.exceptions import AirflowNotFoundException
+
+from dags.run_date import date_of_run
 
 CONNECTION = "nightshelf_alerts"
 SECONDS = 20  # an alert must not hold a task up for longer
@@ -30,11 +33,20 @@ def failed(context: Context) -> None:
         "run": task.run_id,
         "task": task.task_id,
         "try": task.try_number,
-        "run_date": str((run.conf or {}).get("run_date") or run.data_interval_end or run.run_after),
+        "run_date": _run_date(run),
         "error": str(context.get("exception") or "no reason given"),
         "url": str(getattr(task, "log_url", "")),
     }
     tell(f"Nightshelf: {told['task']} of {told['dag']} failed: {told['error']}", told)
+
+
+def _run_date(run: Any) -> str:
+    """The run's date; as it was asked for where that is no date, which may be the very failure to tell of."""
+    asked = (run.conf or {}).get("run_date")
+    try:
+        return date_of_run(asked, run).isoformat()
+    except ValueError:
+        return str(asked)
 
 
 def late(context: Mapping[str, Any] | None = None, **_: Any) -> None:
@@ -78,6 +90,6 @@ def _mail(text: str, told: Mapping[str, Any], to: list[str]) -> None:
 
     if not to:
         raise ValueError(f'the extra field of {CONNECTION} names nobody: {{"to": [...]}}')
-    lines = "".join(f"<p>{name}: {value}</p>" for name, value in told.items())
+    lines = "".join(f"<p>{name}: {escape(str(value))}</p>" for name, value in told.items())
     with SmtpHook(smtp_conn_id=CONNECTION) as hook:
         hook.send_email_smtp(to=to, subject=text[:200], html_content=lines)

@@ -3,7 +3,22 @@
 from __future__ import annotations
 
 import datetime as dt
+import os
+from typing import Any
 from zoneinfo import ZoneInfo
+
+TIMEZONE = os.environ.get("NIGHTSHELF_TIMEZONE", "UTC")
+
+
+def date_of_run(asked: str | None, run: Any) -> dt.date:
+    """The run_date of an Airflow DagRun by the calendar of TIMEZONE; `asked` is its parameter run_date."""
+    return resolve_run_date(
+        asked,
+        timezone=TIMEZONE,
+        run_after=run.run_after,
+        logical_date=run.logical_date,
+        data_interval_end=run.data_interval_end,
+    )
 
 
 def resolve_run_date(

@@ -3,7 +3,7 @@
 What a deployment may choose, all of it read here; relative paths are relative to the repository:
 - NIGHTSHELF_CONF         the deployment, conf/complete_journey.toml if not set; a run's parameter conf wins
 - NIGHTSHELF_SPARK_CONF   the Spark properties file, if not the one that the deployment names
-- NIGHTSHELF_TIMEZONE     the calendar of the shop's days and of the schedules, UTC if not set
+- NIGHTSHELF_TIMEZONE     the calendar of the shop's days and of the schedules, UTC if not set (dags/run_date.py)
 - NIGHTSHELF_PARALLEL     how many jobs of a DAG run at once, 1 if not set
 - NIGHTSHELF_HOURS        after how many hours a job is given up, 6 if not set
 - NIGHTSHELF_RETRY_MINUTES  how long to wait before the first retry, 5 if not set; then twice as long
@@ -42,14 +42,13 @@ from airflow.sdk import (
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowNotFoundException
 
 from dags import notify
-from dags.run_date import resolve_run_date
+from dags.run_date import TIMEZONE, date_of_run
 from jobs.flow import Job, edges
 
 REPO = Path(__file__).resolve().parents[1]
 JOBS_BIN = REPO / ".venv" / "bin"  # not Airflow's: the provider's pyspark-client clashes with pyspark
 CONNECTION = "spark_default"
 FIRST_OF_ALL_DAYS = "0001-01-01"
-TIMEZONE = os.environ.get("NIGHTSHELF_TIMEZONE", "UTC")
 
 # What a job's last lines begin with (jobs/launch.py, jobs/cli.py).
 OUTCOME, SAID_BY_A_JOB = "outcome: ", ("error: ", "refused: ")
@@ -175,14 +174,7 @@ def spark_properties(params: Mapping[str, Any]) -> str:
 
 def run_date(params: Mapping[str, Any], dag_run: Any) -> str:
     """The day, for --run-date."""
-    day = resolve_run_date(
-        params["run_date"],
-        timezone=TIMEZONE,
-        run_after=dag_run.run_after,
-        logical_date=dag_run.logical_date,
-        data_interval_end=dag_run.data_interval_end,
-    )
-    return day.isoformat()
+    return date_of_run(params["run_date"], dag_run).isoformat()
 
 
 def every(cron: str) -> CronDataIntervalTimetable:
@@ -196,12 +188,6 @@ def flags(params: Mapping[str, Any]) -> list[str]:
     return [*again, "--dry-run"] if params.get("dry_run") else again
 
 
-def deployments() -> list[str]:
-    """Every conf/<deployment>.toml, and the one that the environment names first, wherever it is."""
-    found = sorted(f"conf/{file.name}" for file in (REPO / "conf").glob("*.toml"))
-    return list(dict.fromkeys([os.environ.get("NIGHTSHELF_CONF", "conf/complete_journey.toml"), *found]))
-
-
 def told_by(job: Job) -> str:
     """The docstring of a job's function, read and not imported: its imports are Spark's."""
     tree = ast.parse((REPO / "jobs" / f"{job.name}.py").read_text(encoding="utf-8"))
@@ -209,6 +195,15 @@ def told_by(job: Job) -> str:
     return ast.get_docstring(functions[0]) or ""
 
 
+# Every conf/<deployment>.toml, and first the one that the environment names, wherever it is.
+DEPLOYMENTS = list(
+    dict.fromkeys(
+        [
+            os.environ.get("NIGHTSHELF_CONF", "conf/complete_journey.toml"),
+            *sorted(f"conf/{file.name}" for file in (REPO / "conf").glob("*.toml")),
+        ]
+    )
+)
 # What the DAGs have in common.
 DAG_SETTINGS: dict[str, Any] = {
     "catchup": False,
@@ -227,10 +222,10 @@ DAG_SETTINGS: dict[str, Any] = {
             description="The last full day of logs that the run sees. Empty: that of the last scheduled run.",
         ),
         "conf": Param(
-            deployments()[0],
+            DEPLOYMENTS[0],
             type="string",
             minLength=1,
-            examples=deployments(),
+            examples=DEPLOYMENTS,
             title="Deployment",
             description="Its file, relative to the repository.",
         ),

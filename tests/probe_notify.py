@@ -12,9 +12,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from dags import notify
 
 task = SimpleNamespace(dag_id="nightshelf_nightly", task_id="clean_events", run_id="manual__1", try_number=1)
-run = SimpleNamespace(
-    conf={"run_date": "2017-12-03"}, data_interval_end=None, run_after=datetime(2017, 12, 4, tzinfo=UTC)
-)
+due = datetime(2017, 12, 4, 2, tzinfo=UTC)
+run = SimpleNamespace(conf={}, data_interval_end=due, logical_date=None, run_after=due)
 error = ValueError("clean_events: refused: silver.events: 3 rows have no user_id")
 notify.failed({"task_instance": task, "dag_run": run, "exception": error})  # type: ignore[typeddict-item]
 notify.late(context={"dag_run": {"dag_id": "nightshelf_nightly", "run_id": "scheduled__2"}})
