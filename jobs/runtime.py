@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import datetime as dt
 import json
@@ -393,7 +394,9 @@ def ship(spark: SparkSession, model: Model) -> None:
     context, local = spark.sparkContext, model.folder.removeprefix("file://")
     try:
         if local.startswith("/") and not (context.master or "local").startswith("local"):
-            archive = shutil.make_archive(f"{tempfile.mkdtemp()}/{model.file_name}", "zip", local)
+            folder = tempfile.mkdtemp()
+            atexit.register(shutil.rmtree, folder, ignore_errors=True)  # executors fetch it as long as the driver lives
+            archive = shutil.make_archive(f"{folder}/{model.file_name}", "zip", local)
             context.addArchive(f"{archive}#{model.file_name}")
         else:
             context.addFile(model.folder, recursive=True)
