@@ -70,6 +70,13 @@ def broken(table: Table, frame: DataFrame) -> list[str]:
     return sorted(found | {reason for reason, query in queries if frame.sparkSession.sql(query).take(1)})
 
 
+@pytest.fixture(scope="session")
+def airflow_installed() -> None:
+    """Skip where Airflow's own environment is missing."""
+    if not (tiny_shop.REPO / ".venv-airflow" / "bin" / "airflow").exists():
+        pytest.skip("Airflow's environment .venv-airflow is missing; `make airflow-env` makes it")
+
+
 @pytest.fixture
 def tiny_shop_conf(tmp_path: Path) -> Path:
     """A tiny shop of sixteen days on disk, nothing run yet."""

@@ -147,9 +147,7 @@ def airflow(*command: str, environment: dict[str, str], cwd: Path, seconds: int)
 
 
 @pytest.fixture(scope="module")
-def airflow_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    if not (AIRFLOW_BIN / "airflow").exists():
-        pytest.skip("Airflow's environment .venv-airflow is missing; `make airflow-env` makes it")
+def airflow_home(airflow_installed: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("airflow")
 
 

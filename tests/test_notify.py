@@ -12,15 +12,13 @@ from typing import Any
 
 import pytest
 
-from tests.test_dags import AIRFLOW_BIN, REPO, airflow, airflow_environment
+from tests.test_dags import REPO, airflow, airflow_environment
 
 SAID = "clean_events: refused: silver.events: 3 rows have no user_id"
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Path:
-    if not (AIRFLOW_BIN / "airflow").exists():
-        pytest.skip("Airflow's environment .venv-airflow is missing; `make airflow-env` makes it")
+def home(airflow_installed: None, tmp_path: Path) -> Path:
     return tmp_path
 
 

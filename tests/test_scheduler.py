@@ -83,10 +83,8 @@ def until(what: str, true: Callable[[], Any], seconds: float = SECONDS) -> Any:
 
 
 @pytest.fixture
-def server(shop: Path, tmp_path: Path) -> Iterator[Server]:
+def server(airflow_installed: None, shop: Path, tmp_path: Path) -> Iterator[Server]:
     """`airflow standalone` over a copy of the trained tiny shop."""
-    if not (AIRFLOW_BIN / "airflow").exists():
-        pytest.skip("Airflow's environment .venv-airflow is missing; `make airflow-env` makes it")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
