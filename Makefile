@@ -79,7 +79,7 @@ test: setup airflow-env  ## Run every test
 	@python -m pytest
 
 .PHONY: test-airflow
-test-airflow: setup airflow-env  ## Run nights of a tiny shop under Airflow's own scheduler (a quarter of an hour)
+test-airflow: setup airflow-env  ## Run nights of a tiny shop under Airflow's own scheduler (most of an hour)
 	@python -m pytest tests/test_dags.py tests/test_scheduler.py -m airflow
 
 .PHONY: cluster-test
