@@ -122,6 +122,16 @@ def test_a_day_without_a_file_is_a_night_without_events(shop):
 
 
 @pytest.mark.slow
+def test_a_dry_run_computes_the_same_and_writes_nothing(shop, spark):
+    lake, day = runtime.Lake(spark, load(shop)), tiny_shop.day(13)
+    before, pages = versions(shop), sorted(lake_of(shop).glob("data_docs/**/*"))
+    made = launch.run("rank_recommendations", lake, day, {"top_k": 5}, dry_run=True)
+    assert made.rows == {"gold.recommendations": 24 * 5}
+    assert versions(shop) == before
+    assert sorted(lake_of(shop).glob("data_docs/**/*")) == pages
+
+
+@pytest.mark.slow
 def test_a_night_before_its_predecessor_reads_the_days_between(shop, spark):
     intake(shop, spark, 15)  # night 14 was never run
     assert len(partition(shop, "silver.events", 14)) == len(tiny_shop.sales(tiny_shop.day(14)))
