@@ -29,6 +29,9 @@ def common_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--conf", required=True, help="the deployment, conf/<name>.toml")
     parser.add_argument("--landing", help="where the raw files are, in place of the deployment's landing")
     parser.add_argument("--since", type=parse_date, help="process every day from here on again (ingest and clean)")
+    parser.add_argument(
+        "--reingest", action="store_true", help="read raw files again that are no longer as they were read (ingest)"
+    )
 
 
 def exit_code(action: Callable[[], object]) -> int:

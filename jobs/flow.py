@@ -48,12 +48,17 @@ class Balance:
 
 @dataclass(frozen=True)
 class Job:
-    """One job: the file jobs/<name>.py, with a function of the same name."""
+    """One job: the file jobs/<name>.py, with a function of the same name.
+
+    `ledger` is the one of its tables whose rows say which days are done. What it says of a day is taken back before
+    anything of that day is written and said again when all else has been: a run that is killed between has not done it.
+    """
 
     name: str
     reads: tuple[Read, ...]
     writes: tuple[str, ...]
     balance: Balance | None = None
+    ledger: str | None = None
 
     @property
     def layer(self) -> str:
@@ -91,8 +96,9 @@ MODEL = Read("ops.models", "promoted")
 INTAKE = (
     Job(
         "ingest_logs",
-        reads=(files("events"), files("items")),
+        reads=(files("events"), files("items"), history("bronze.files")),
         writes=("bronze.events", "bronze.items", "bronze.files"),
+        ledger="bronze.files",
     ),
     Job(
         "clean_items",
@@ -102,9 +108,16 @@ INTAKE = (
     ),
     Job(
         "clean_events",
-        reads=(pending("bronze.events"), today("silver.items"), latest("silver.rejected_items")),
-        writes=("silver.events", "silver.rejected_events"),
+        reads=(
+            pending("bronze.events"),
+            pending("bronze.files"),
+            today("silver.items"),
+            latest("silver.rejected_items"),
+            history("silver.events"),
+        ),
+        writes=("silver.events", "silver.rejected_events", "silver.cleaned_days"),
         balance=Balance("bronze.events", "silver.events", "silver.rejected_events"),
+        ledger="silver.cleaned_days",
     ),
 )
 
@@ -135,8 +148,23 @@ SCORING = (
         writes=("gold.default_recommendations",),
     ),
 )
+PUBLISHING = (
+    Job(
+        "publish_night",
+        reads=(
+            today("gold.recommendations"),
+            today("gold.similar_items"),
+            today("gold.default_recommendations"),
+            latest("silver.cleaned_days"),
+            history("ops.checks"),
+            history("ops.figures"),
+            history("ops.publications"),
+        ),
+        writes=("ops.publications",),
+    ),
+)
 
-NIGHT = INTAKE + SCORING
+NIGHT = INTAKE + SCORING + PUBLISHING
 TRAINING = (
     Job(
         "train_model",

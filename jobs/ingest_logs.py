@@ -10,28 +10,54 @@ from pyspark.sql import functions as F
 
 from jobs import launch
 from jobs.conf import Deployment, Source
+from schemas import bronze
 from udfs.records import FileReport, read_records
 
 PARSED = (
-    "run_date DATE, source STRING, source_file STRING, bytes BIGINT, sha256 STRING, source_row BIGINT, raw STRING, "
-    "fields ARRAY<STRING>, problem STRING, record_count BIGINT, unreadable_count BIGINT, extra_columns ARRAY<STRING>"
+    "run_date DATE, source STRING, source_file STRING, bytes BIGINT, modified_at TIMESTAMP, sha256 STRING, "
+    "source_row BIGINT, raw STRING, fields ARRAY<STRING>, problem STRING, "
+    "record_count BIGINT, unreadable_count BIGINT, extra_columns ARRAY<STRING>"
 )
 ROWS_PER_BATCH = 20_000
+PLACE = "struct(run_date, source_file)"  # the order of files
 
 
-def ingest_logs(events_files: DataFrame, items_files: DataFrame, *, deployment: Deployment) -> dict[str, DataFrame]:
+def ingest_logs(
+    events_files: DataFrame, items_files: DataFrame, bronze_files: DataFrame, *, deployment: Deployment
+) -> dict[str, DataFrame]:
     """Bronze rows of the raw files that are still to be read: bronze.events, bronze.items, bronze.files.
 
-    A file with a wrong header or cut short shows as a problem in bronze.files, whose contract then stops the night;
-    a line that cannot be split into fields is kept with its problem and rejected when it is cleaned.
+    An event file with the bytes of another is listed with that file's name and its records are left out: it has come
+    twice. (A catalogue may well be the same on two days; the later one says that it still holds.) A file with a wrong
+    header or cut short shows as a problem in bronze.files, whose contract then stops the night; a line that cannot be
+    split into fields is kept with its problem and rejected when it is cleaned.
     """
     events = parse(events_files, deployment.sources["events"]).persist()
     items = parse(items_files, deployment.sources["items"]).persist()
+    listed = reports(events)
+    copies = copies_among(listed, bronze_files)
     return {
-        "bronze.events": records(events),
+        "bronze.events": records(events.join(copies, "source_file", "left_anti")),
         "bronze.items": records(items),
-        "bronze.files": reports(events).unionByName(reports(items)),
+        "bronze.files": listed.drop("duplicate_of")
+        .join(copies, "source_file", "left")
+        .select(*bronze.FILES.column_names)
+        .unionByName(reports(items)),
     }
+
+
+def copies_among(listed: DataFrame, bronze_files: DataFrame) -> DataFrame:
+    """source_file, duplicate_of: event files with the bytes of one of another day in bronze, or of an earlier one here.
+
+    Of the files that are read now the first by day and name is no copy of another; nor is any of an empty file.
+    """
+    own_days = listed.select("run_date").distinct()
+    elsewhere = bronze_files.where("source = 'events' AND duplicate_of IS NULL").join(own_days, "run_date", "left_anti")
+    first_elsewhere = elsewhere.groupBy("sha256").agg(F.min_by("source_file", F.expr(PLACE)).alias("before"))
+    first_here = listed.groupBy("sha256").agg(F.min_by("source_file", F.expr(PLACE)).alias("here"))
+    original = F.coalesce("before", "here")
+    known = listed.where("bytes > 0").join(first_elsewhere, "sha256", "left").join(first_here, "sha256", "inner")
+    return known.where(original != F.col("source_file")).select("source_file", original.alias("duplicate_of"))
 
 
 def parse(files: DataFrame, source: Source) -> DataFrame:
@@ -58,6 +84,8 @@ def reports(parsed: DataFrame) -> DataFrame:
         "unreadable_count",
         F.coalesce("extra_columns", F.array().cast("array<string>")).alias("extra_columns"),
         "problem",
+        "modified_at",
+        F.lit(None).cast("string").alias("duplicate_of"),
     )
 
 
@@ -79,7 +107,7 @@ def _file_batches(
     report, content, name = FileReport(), file["content"], file["source_file"]
     assert isinstance(content, bytes)
     assert isinstance(name, str)
-    same = {key: file[key] for key in ("run_date", "source", "source_file", "bytes", "sha256")}
+    same = {key: file[key] for key in ("run_date", "source", "source_file", "bytes", "modified_at", "sha256")}
     numbers: list[int | None] = []
     raws: list[str | None] = []
     fields: list[list[str] | None] = []
@@ -96,6 +124,7 @@ def _file_batches(
             "source": pa.array([same["source"]] * rows, pa.string()),
             "source_file": pa.array([same["source_file"]] * rows, pa.string()),
             "bytes": pa.array([same["bytes"]] * rows, pa.int64()),
+            "modified_at": pa.array([same["modified_at"]] * rows, pa.timestamp("us", "UTC")),
             "sha256": pa.array([same["sha256"]] * rows, pa.string()),
             "source_row": pa.array(numbers, pa.int64()),
             "raw": pa.array(raws, pa.string()),

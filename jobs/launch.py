@@ -21,16 +21,20 @@ from typing import Any, Literal, get_args, get_origin
 
 from pyspark.sql import DataFrame, SparkSession
 
-from jobs import mapping, quality, runtime
+from jobs import drift, mapping, quality, runtime
 from jobs.cli import common_flags, exit_code
 from jobs.conf import ConfError, Deployment, load
-from jobs.flow import JOBS, Job
+from jobs.flow import JOBS, Job, Read
 from schemas import TABLES
+from schemas.contract import Check, Table
 from udfs.horizon import HORIZON_DAYS
 
 OUTCOME = "outcome: "  # the last line of a job that ended well begins with it; JSON follows
 # Parameters that are not knobs: what a job may ask for beside its tables.
-RESERVED = ("run_date", "deployment", "publish_model", "publish_page", "checkpoints", "maintain")
+RESERVED = (
+    *("run_date", "run_id", "started_at", "deployment"),
+    *("publish_model", "publish_page", "checkpoints", "maintain", "written"),
+)
 
 
 @dataclass(frozen=True)
@@ -110,12 +114,14 @@ def run(
     flags: Mapping[str, Any] | None = None,
     since: dt.date | None = None,
     dry_run: bool = False,
+    reingest: bool = False,
 ) -> Outcome:
     """Run one job for one date and publish what it makes, or refuse and leave every table as it was.
 
-    `since` makes a job that works day by day process every day from then on again. `dry_run`: everything is computed
-    and checked, nothing is written; Outcome.rows is what would have been. Raises ConfError or runtime.DataError;
-    whatever happens, one row of ops.runs tells, but for a dry run.
+    `since` makes a job that works day by day process every day from then on again, `reingest` the days whose raw files
+    are no longer as they were read. `dry_run`: everything is computed and checked, nothing is written; Outcome.rows is
+    what would have been. Raises ConfError or runtime.DataError; whatever happens, one row of ops.runs tells, but for a
+    dry run.
     """
     job, function = JOBS[name], function_of(name)
     started, clock, run_id = dt.datetime.now(dt.UTC), time.monotonic(), uuid.uuid4().hex
@@ -132,7 +138,8 @@ def run(
     }
     try:
         knobs = settings(job, function, lake.deployment, flags or {})
-        days = _publish(job, function, knobs, lake, run_date, since, record, dry_run)
+        work = lake.work(job, run_date, since, reingest)
+        days = _publish(job, function, knobs, lake, run_date, work, record, dry_run)
         status = "done"
     except Exception as error:
         status = "refused" if isinstance(error, ConfError | runtime.DataError) else "failed"
@@ -162,12 +169,12 @@ def _publish(
     knobs: dict[str, Any],
     lake: runtime.Lake,
     run_date: dt.date,
-    since: dt.date | None,
+    work: runtime.Work,
     record: dict[str, Any],
     dry_run: bool,
 ) -> list[dt.date]:
     """Read, compute, check everything, then write table by table; the days whose partitions were replaced."""
-    days = lake.pending_days(job, run_date, since)
+    days = work.days
     inputs: dict[str, Any] = {}
     for read in job.reads:
         if read.window == "files":
@@ -186,20 +193,58 @@ def _publish(
     write_page = _unsaid if dry_run else lake.write_text
     reserved = {
         "run_date": run_date,
+        "run_id": record["run_id"],
+        "started_at": record["started_at"],
         "deployment": lake.deployment,
         "publish_model": publish_model,
         "publish_page": write_page,
         "checkpoints": None if dry_run else lake.checkpoint_folder(),
         "maintain": _unsaid if dry_run else partial(lake.maintain, run_date),
+        "written": lambda table: lake.written(table, run_date),
     }
     asked = inspect.signature(function).parameters
     made = function(**inputs, **knobs, **{key: value for key, value in reserved.items() if key in asked})
     frames = made if isinstance(made, dict) else {job.writes[0]: made}
     if set(frames) != set(job.writes):
         raise TypeError(f"{job.name} made {sorted(frames)}, but jobs/flow.py says {sorted(job.writes)}")
-    ready = {table: _at_the_door(table, frames[table]) for table in job.writes}
-    audits = _audit(job, ready, inputs)
+    staged = [table for table in job.writes if TABLES[table].layer == "gold" and not dry_run]
+    try:
+        ready = {
+            table: _at_the_door(
+                table, frames[table], partial(lake.stage, table, run_id=record["run_id"]) if table in staged else None
+            )
+            for table in job.writes
+        }
+        _check_and_write(job, lake, run_date, work, record, inputs, ready, write_page, dry_run)
+    finally:
+        for table in staged:
+            lake.unstage(table, record["run_id"])
+    return days
+
+
+def _check_and_write(
+    job: Job,
+    lake: runtime.Lake,
+    run_date: dt.date,
+    work: runtime.Work,
+    record: dict[str, Any],
+    inputs: Mapping[str, Any],
+    ready: dict[str, DataFrame],
+    write_page: Callable[..., None],
+    dry_run: bool,
+) -> None:
+    """Audit every output; publish all of them where nothing critical is found, else none, and say why."""
     metadata = {key: record[key] for key in ("run_id", "job", "model_version", "code_version", "run_date")}
+    audits = _audit(job, ready, inputs)
+    figures = []
+    for table in (name for name in ready if TABLES[name].layer == "gold" and audits[name].row_count):
+        measured = _drift(lake, run_date, TABLES[table], ready[table])
+        figures += [_figure_row(record, table, figure) for figure in measured]
+        audits[table] = audits[table].with_findings(
+            [quality.Finding(f.check(), f.passed, None) for f in measured if f.high is not None]
+        )
+    if work.changed:
+        audits["bronze.files"] = audits["bronze.files"].with_findings([_changed_files(work.changed)])
     findings: Callable[[], None] = (
         _unsaid if dry_run else partial(lake.append, "ops.checks", _check_rows(audits, record), metadata)
     )
@@ -208,25 +253,57 @@ def _publish(
     if refused := [quality.explain(audit, ready[table]) for table, audit in audits.items() if audit.refused]:
         findings()
         raise runtime.DataError("\n".join(refused))
-    # Each table is a commit of its own, mostly waiting for the driver: side by side.
-    writes: list[Callable[[], None]] = [findings]
-    if days and not dry_run:
-        writes += [partial(lake.replace, table, frame, days, metadata) for table, frame in ready.items()]
-    with ThreadPoolExecutor() as pool:
-        for written in [pool.submit(write) for write in writes]:
-            written.result()
-    record["rows_written"] |= {table: audits[table].row_count for table in ready if days}
-    return days
+    if work.days and not dry_run:
+        if job.ledger:
+            lake.forget(job.ledger, work.days)
+        # Each table is a commit of its own, mostly waiting for the driver: side by side; the ledger after all others.
+        writes = {table: partial(lake.replace, table, frame, work.days, metadata) for table, frame in ready.items()}
+        last = [writes.pop(job.ledger)] if job.ledger else []
+        more = [partial(lake.append, "ops.figures", figures, metadata)] * bool(figures)
+        first: list[Callable[[], None]] = [findings, *writes.values()]
+        with ThreadPoolExecutor() as pool:
+            for done in [pool.submit(write) for write in first]:
+                done.result()
+        for write in (*last, *more):
+            write()
+    else:
+        findings()
+    record["rows_written"] |= {table: audits[table].row_count for table in ready if work.days}
+
+
+def _drift(lake: runtime.Lake, run_date: dt.date, table: Table, rows: DataFrame) -> list[drift.Figure]:
+    """The figures of a gold table that is about to be published, beside those of the nights before."""
+    limits, yesterday = lake.deployment.drift.of(table.name), run_date - dt.timedelta(days=1)
+    before = lake.read(Read(table.name, "latest"), yesterday, [])
+    figures = drift.measure(table, rows, None if before.isEmpty() else before)
+    past = drift.past_nights(lake.up_to("ops.figures", yesterday), table, limits.nights)
+    return drift.compare(figures, past, limits)
+
+
+def _figure_row(record: Mapping[str, Any], table: str, figure: drift.Figure) -> dict[str, Any]:
+    """A row of ops.figures."""
+    of_run = {key: record[key] for key in ("run_date", "run_id")}
+    told = {"figure": figure.name, "value": figure.value, "usual": figure.usual, "low": figure.low, "high": figure.high}
+    return {**of_run, "table_name": table, **told}
+
+
+def _changed_files(changed: Sequence[runtime.RawFile]) -> quality.Finding:
+    """That raw files are no longer as they were read: told, and no reason to stop, for what was read is whole."""
+    names = ", ".join(file.name for file in changed[: quality.EXAMPLES])
+    more = f" and {len(changed) - quality.EXAMPLES} more" if len(changed) > quality.EXAMPLES else ""
+    reason = f"a raw file must stay as it was read; {names}{more} changed since: --reingest reads the new bytes"
+    print(f"warning: {reason}", file=sys.stderr)
+    return quality.Finding(Check("file_unchanged", reason, "", severity="warning"), False, len(changed))
 
 
 def _unsaid(*_: Any) -> None:
     """What a dry run does in place of writing."""
 
 
-def _at_the_door(table: str, frame: DataFrame) -> DataFrame:
-    """A job's output, held in memory or on disk, once its columns are what the contract says."""
+def _at_the_door(table: str, frame: DataFrame, stage: Callable[[DataFrame], DataFrame] | None) -> DataFrame:
+    """A job's output, held in memory or on disk, once its columns are what the contract says; of gold, as staged."""
     runtime.check_schema(TABLES[table], frame, "as the job made it")
-    return frame.persist()
+    return (stage(frame) if stage else frame).persist()
 
 
 def _audit(job: Job, ready: dict[str, DataFrame], inputs: Mapping[str, Any]) -> dict[str, quality.Audit]:
@@ -282,7 +359,8 @@ def main(name: str, arguments: Sequence[str] | None = None) -> None:
         check_settings(deployment)
         spark: SparkSession = runtime.session(deployment)
         mapping.check_mappings(spark, deployment)
-        outcome = run(name, runtime.Lake(spark, deployment), given.run_date, flags, given.since, given.dry_run)
+        lake = runtime.Lake(spark, deployment)
+        outcome = run(name, lake, given.run_date, flags, given.since, given.dry_run, given.reingest)
         written = ", ".join(f"{table} {count:,} rows" for table, count in outcome.rows.items())
         would = " would be written (dry run)" if given.dry_run and written else ""
         print(f"{name} {given.run_date}: {written or 'nothing to do'}{would} in {outcome.seconds:.1f} s")

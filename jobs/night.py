@@ -16,21 +16,23 @@ from typing import TYPE_CHECKING
 from jobs import progress, runtime
 from jobs.cli import common_flags, exit_code
 from jobs.conf import ConfError, Deployment, load
-from jobs.flow import EVALUATION, INTAKE, NIGHT, SCORING, TRAINING, Job
+from jobs.flow import EVALUATION, INTAKE, NIGHT, PUBLISHING, SCORING, TRAINING, Job
 from udfs.horizon import HORIZON_DAYS
 
 if TYPE_CHECKING:
     from jobs.launch import Outcome
 
 
-def run_jobs(lake: runtime.Lake, jobs: Sequence[Job], run_date: dt.date, since: dt.date | None) -> list[Outcome]:
+def run_jobs(
+    lake: runtime.Lake, jobs: Sequence[Job], run_date: dt.date, since: dt.date | None = None, reingest: bool = False
+) -> list[Outcome]:
     """Run jobs one after the other, each shown while it runs; the first that fails ends the night."""
     from jobs import launch
 
     outcomes = []
     for job in jobs:
         with progress.watching(lake.spark, job.name):
-            outcome = launch.run(job.name, lake, run_date, since=since)
+            outcome = launch.run(job.name, lake, run_date, since=since, reingest=reingest)
         rows = ", ".join(f"{table} {count:,}" for table, count in outcome.rows.items())
         progress.console.print(
             f"  {job.name:<30} {outcome.seconds:6.1f} s  {rows or 'nothing new'}", markup=False, soft_wrap=True
@@ -46,6 +48,7 @@ def run_night(
     train: str = "never",
     only: str = "night",
     since: dt.date | None = None,
+    reingest: bool = False,
 ) -> None:
     """The night of one date, or after its intake only `training`; prints what a person wants to know of it.
 
@@ -65,17 +68,17 @@ def run_night(
     spark = starting.result()
     lake = runtime.Lake(spark, deployment)
     mapping.check_mappings(spark, deployment)
-    outcomes = run_jobs(lake, INTAKE, run_date, since)
+    outcomes = run_jobs(lake, INTAKE, run_date, since, reingest)
     if only == "evaluation":
-        run_jobs(lake, EVALUATION, run_date, None)
+        run_jobs(lake, EVALUATION, run_date)
         summary.show_evaluation(lake, run_date)
         return
     if train == "always" or (train == "missing" and not _has_model(lake, run_date)):
-        outcomes += run_jobs(lake, TRAINING, run_date, None)
+        outcomes += run_jobs(lake, TRAINING, run_date)
     if only == "night":
         if train == "never":
             lake.promoted_model(run_date)  # says at once what is missing, instead of after the histories
-        outcomes += run_jobs(lake, SCORING, run_date, None)
+        outcomes += run_jobs(lake, SCORING + PUBLISHING, run_date)
         summary.show(lake, run_date, outcomes)
 
 
@@ -99,7 +102,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     def act() -> None:
         deployment = load(given.conf, landing=given.landing)
-        run_night(deployment, given.run_date, train=given.train, only=given.only, since=given.since)
+        run_night(
+            deployment, given.run_date, train=given.train, only=given.only, since=given.since, reingest=given.reingest
+        )
 
     return exit_code(act)
 

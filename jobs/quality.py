@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
+from html import escape
 from typing import Any, ClassVar, cast
 
 os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
@@ -54,6 +55,14 @@ class Audit:
     row_count: int
     findings: tuple[Finding, ...]
     page: str
+
+    def with_findings(self, more: Sequence[Finding]) -> Audit:
+        """The same and what was found elsewhere than in the table's rows alone."""
+        told = "".join(
+            f"<p>{'' if found.passed else escape(found.check.severity) + ': '}{escape(found.check.reason)}</p>"
+            for found in more
+        )
+        return replace(self, findings=(*self.findings, *more), page=self.page + told)
 
     @property
     def refused(self) -> list[Finding]:
@@ -147,7 +156,7 @@ def explain(found: Audit, frame: DataFrame) -> str:
         shown = dict.fromkeys((PARTITION, *found.table.key, *([check.column] if check.column else [])))
         if check.sql and check.column is None:
             mentioned = [name for name in found.table.column_names if name in check.sql]
-            shown |= dict.fromkeys(mentioned)
+            shown |= dict.fromkeys((*mentioned, *check.shown))
         rows: list[Any] = []
         if check.sql:
             rows = frame.where(f"NOT coalesce({check.sql}, true)").select(*shown).take(EXAMPLES)

@@ -7,26 +7,32 @@ import contextlib
 import datetime as dt
 import json
 import os
+import random
 import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from delta.exceptions import DeltaConcurrentModificationException
 from delta.tables import DeltaTable
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
 
+from jobs import ledger
 from jobs.conf import ConfError, Deployment, Source
 from jobs.flow import JOBS, Job, Read
 from schemas import TABLES
-from schemas.contract import PARTITION, Table
-from schemas.derive import create_table, plain_ddl, plain_type
+from schemas.contract import PARTITION, Column, Table
+from schemas.derive import create_table, plain_ddl, plain_type, quote
 
+STAGING = "staging"  # the folder of the lake for what is still to be checked
+COMMIT_ATTEMPTS = 6  # of a write that other writers get in the way of; half a minute in all
 # How long a version's record and the files that only older versions name are kept.
 RETENTIONS = ("delta.logRetentionDuration", "delta.deletedFileRetentionDuration")
 
@@ -37,13 +43,33 @@ class DataError(Exception):
 
 @dataclass(frozen=True)
 class RawFile:
-    """One raw file of a source: its day, its path below landing, its URI, its size in bytes."""
+    """One raw file of a source: its day, its path below landing, its URI, its size in bytes, when it was written."""
 
     source: str
     day: dt.date
     name: str
     uri: str
     size: int
+    modified_at: dt.datetime
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a job has to do: the days whose partitions it replaces, and raw files that are no longer as they were read.
+
+    The days of `changed` are among `days` only where a run was told to read them again.
+    """
+
+    days: list[dt.date]
+    changed: tuple[RawFile, ...] = ()
+
+
+@dataclass(frozen=True)
+class Written:
+    """The newest commit of one night's rows of a table: its version, the model that made them (None: none did)."""
+
+    version: int
+    model_version: str | None
 
 
 @dataclass(frozen=True)
@@ -139,9 +165,17 @@ class Lake:
         return bool(DeltaTable.isDeltaTable(self.spark, self.path(table)))
 
     def create(self, table: str) -> None:
-        """Create the table from its contract where it does not stand."""
+        """Create the table from its contract where it does not stand; add columns that its contract has got since."""
+        contract = TABLES[table]
         if not self.exists(table):
-            self.spark.sql(create_table(TABLES[table], self.path(table)))
+            self.spark.sql(create_table(contract, self.path(table)))
+        elif new := self._new_columns(contract, self.spark.read.format("delta").load(self.path(table))):
+            added = ", ".join(f"`{column.name}` {column.type} COMMENT {quote(column.comment)}" for column in new)
+            self.spark.sql(f"ALTER TABLE delta.`{self.path(table)}` ADD COLUMNS ({added})")
+
+    def _new_columns(self, contract: Table, frame: DataFrame) -> list[Column]:
+        """Columns that a table made by an older contract lacks and that may be null."""
+        return [column for column in contract.columns if column.nullable and column.name not in frame.columns]
 
     def name_tables(self) -> list[str]:
         """Name every table that stands `<layer>.<table>` in this session's catalog; the names."""
@@ -149,6 +183,21 @@ class Lake:
         for name in named:
             self.spark.sql(f"CREATE SCHEMA IF NOT EXISTS {name.split('.')[0]}")
             self.spark.sql(f"CREATE TABLE IF NOT EXISTS {name} USING delta LOCATION '{self.path(name)}'")
+        return named + self._name_published()
+
+    def _name_published(self) -> list[str]:
+        """Views `published.<table>`: the newest published night, every table at the version that was published."""
+        current = self.up_to("ops.publications", dt.date.max).where("current")
+        newest = current.agg(F.max(PARTITION).alias("day")).collect()[0]["day"]
+        named = []
+        for row in current.where(F.col(PARTITION) == F.lit(newest)).orderBy("table_name").collect() if newest else ():
+            view = f"published.{row.table_name.split('.')[1]}"
+            self.spark.sql("CREATE SCHEMA IF NOT EXISTS published")
+            self.spark.sql(
+                f"CREATE OR REPLACE VIEW {view} AS SELECT * FROM delta.`{self.path(row.table_name)}` "
+                f"VERSION AS OF {row.version} WHERE {PARTITION} = DATE'{newest}'"
+            )
+            named.append(view)
         return named
 
     def up_to(self, table: str, run_date: dt.date) -> DataFrame:
@@ -156,7 +205,12 @@ class Lake:
         contract = TABLES[table]
         if not self.exists(table):
             return self.spark.createDataFrame([], plain_ddl(contract))
-        frame = self.spark.read.format("delta").load(self.path(table))
+        stored = self.spark.read.format("delta").load(self.path(table))
+        if new := self._new_columns(contract, stored):
+            nulls = {column.name: F.lit(None).cast(column.type) for column in new}
+            stored = stored.withColumns(nulls)
+        known = [name for name in contract.column_names if name in stored.columns]  # in the contract's order
+        frame = stored.select(*known, *(name for name in stored.columns if name not in known)) if new else stored
         check_schema(contract, frame, "as it stands in the lake")
         return frame.where(F.col(PARTITION) <= F.lit(run_date))
 
@@ -179,24 +233,80 @@ class Lake:
 
     def replace(self, table: str, frame: DataFrame, days: Sequence[dt.date], metadata: Mapping[str, Any]) -> None:
         """Replace whole partitions of a table in one commit; rows of any other day make the write fail."""
-        self.create(table)
-        (
+        writer = (
             frame.write.format("delta")
             .mode("overwrite")
             .option("replaceWhere", days_predicate(days))
             .option("optimizeWrite", len(days) > 1)  # a first load: one file a day, not one a day and task
             .option("userMetadata", json.dumps(metadata, default=str, sort_keys=True))
-            .save(self.path(table))
         )
+        self._commit(table, lambda: writer.save(self.path(table)))
 
     def append(self, table: str, rows: Sequence[Mapping[str, Any]], metadata: Mapping[str, Any]) -> None:
         """Append records of what happened (ops tables only)."""
-        self.create(table)
         contract = TABLES[table]
         ordered = [tuple(row[name] for name in contract.column_names) for row in rows]
         frame = self.spark.createDataFrame(ordered, plain_ddl(contract))
         writer = frame.coalesce(1).write.format("delta").mode("append")
-        writer.option("userMetadata", json.dumps(metadata, default=str, sort_keys=True)).save(self.path(table))
+        writer = writer.option("userMetadata", json.dumps(metadata, default=str, sort_keys=True))
+        self._commit(table, lambda: writer.save(self.path(table)))
+
+    def forget(self, table: str, days: Sequence[dt.date]) -> None:
+        """Delete these days' rows of a ledger: the days count as not done from here on."""
+        if self.exists(table):
+            there = self.spark.read.format("delta").load(self.path(table)).where(days_predicate(days))
+            if not there.isEmpty():
+                self._commit(
+                    table, lambda: DeltaTable.forPath(self.spark, self.path(table)).delete(days_predicate(days))
+                )
+
+    def _commit(self, table: str, write: Callable[[], object]) -> None:
+        """Create the table if need be and write; again after a while where another writer was faster.
+
+        Whoever comes second writes what it has, over what the first has written: both have made it from the same
+        declared inputs. DataError where others stay faster.
+        """
+        for attempt in range(COMMIT_ATTEMPTS):
+            try:
+                self.create(table)
+                write()
+                return
+            except DeltaConcurrentModificationException as error:
+                said = str(error).strip().split("\n")[0][:300]
+                time.sleep(min(2**attempt, 20) * random.uniform(0.5, 1))
+        raise RuntimeError(f"{table}: other writers were faster {COMMIT_ATTEMPTS} times; run this job again. {said}")
+
+    def stage(self, table: str, frame: DataFrame, run_id: str) -> DataFrame:
+        """The same rows, written where no reader looks, and read from there: what is checked is what gets published."""
+        folder = f"{self.deployment.lake}/{STAGING}/{table}/{run_id}"
+        frame.write.mode("error").parquet(folder)
+        return self.spark.read.schema(frame.schema).parquet(folder)
+
+    def unstage(self, table: str, run_id: str) -> None:
+        """Remove what a run has staged."""
+        self._delete(f"{STAGING}/{table}/{run_id}")
+
+    def written(self, table: str, run_date: dt.date) -> Written:
+        """The newest commit of this night's rows; where the log no longer has it, the table as it stands holds them."""
+        delta = DeltaTable.forPath(self.spark, self.path(table))
+        history = delta.history().select("version", "userMetadata")
+        mine = history.where(F.get_json_object("userMetadata", "$.run_date") == str(run_date))
+        row = mine.orderBy(F.desc("version")).first() or history.orderBy(F.desc("version")).first()
+        told = json.loads(row["userMetadata"] or "{}") if row else {}
+        return Written(row["version"] if row else 0, told.get("model_version"))
+
+    def at_version(self, table: str, version: int, run_date: dt.date) -> DataFrame:
+        """One night's rows as a version of the table has them. DataError where that version can no longer be read."""
+        try:
+            stored = self.spark.read.format("delta").option("versionAsOf", version).load(self.path(table))
+        except PySparkException as error:
+            said = str(error).strip().split("\n")[0]
+            raise DataError(
+                f"{table}: version {version} can no longer be read ({said}); choose a newer night"
+            ) from None
+        nulls = {column.name: F.lit(None).cast(column.type) for column in self._new_columns(TABLES[table], stored)}
+        frame = stored.withColumns(nulls).select(*TABLES[table].column_names)
+        return frame.where(F.col(PARTITION) == F.lit(run_date))
 
     def maintain(self, run_date: dt.date, table: str, keep_days: int, keep_versions_days: int) -> dict[str, Any] | None:
         """Delete a table's nights of more than `keep_days` before run_date (0: none), compact, vacuum; what that did.
@@ -221,6 +331,7 @@ class Lake:
         delta.optimize().where(f"{PARTITION} < DATE'{run_date}'").executeCompaction()
         gone = self.spark.sql(f"VACUUM delta.`{path}` DRY RUN").count()
         self.spark.sql(f"VACUUM delta.`{path}`")
+        gone += self._clear_staging(table, keep_versions_days)
         after = delta.detail().select("numFiles", "sizeInBytes").collect()[0]
         return {
             "table_name": table,
@@ -232,32 +343,39 @@ class Lake:
             "files_removed": gone,
         }
 
+    def _clear_staging(self, table: str, days: int) -> int:
+        """Remove what runs that were killed more than `days` days ago have staged for a table; how many."""
+        folder, system = self._storage(f"{STAGING}/{table}")
+        youngest = (time.time() - days * 86_400) * 1000
+        left = list(system.listStatus(folder)) if system.exists(folder) else []
+        old = [status.getPath() for status in left if status.getModificationTime() < youngest]
+        for path in old:
+            system.delete(path, True)
+        return len(old)
+
     # -- days that are still to be processed ------------------------------------------------------------------------
 
-    def pending_days(self, job: Job, run_date: dt.date, since: dt.date | None = None) -> list[dt.date]:
-        """The days a job has to process: run_date, and each earlier day that is not accounted for, or is `since` on.
+    def work(self, job: Job, run_date: dt.date, since: dt.date | None = None, reingest: bool = False) -> Work:
+        """What a job has to process: run_date, and each earlier day that its ledger does not list, or is `since` on.
 
-        For raw files: days with a file that bronze.files does not list. For a job with a balance: days whose rows
-        in are not rows kept plus rows rejected. Any other job: run_date alone.
+        For raw files: days with a file that bronze.files does not list; with `reingest` also those with a file that has
+        changed since it was read. For days to be cleaned: those whose files are others than were cleaned, and later
+        ones whose records may repeat theirs. Any other job: run_date alone.
         """
         if any(read.window == "files" for read in job.reads):
-            return self._days_with_new_files(job, run_date, since or run_date)
-        if job.balance is None or not any(read.window == "pending" for read in job.reads):
-            return [run_date]
-
-        def rows_a_day(table: str) -> dict[dt.date, int]:
-            counts = self.up_to(table, run_date).groupBy(PARTITION).count().collect()
-            return {row[PARTITION]: row["count"] for row in counts}
-
-        rows_in, kept, rejected = (
-            rows_a_day(table) for table in (job.balance.rows_in, job.balance.kept, job.balance.rejected)
-        )
-        unbalanced = {
-            day
-            for day in rows_in.keys() | kept.keys() | rejected.keys()
-            if rows_in.get(day, 0) != kept.get(day, 0) + rejected.get(day, 0) or day >= (since or run_date)
-        }
-        return sorted(unbalanced | {run_date})
+            return self._new_files(job, run_date, since or run_date, reingest)
+        if job.ledger is None:
+            return Work([run_date])
+        files, cleaned = (self.up_to(table, run_date) for table in ("bronze.files", job.ledger))
+        days = {row[0] for row in ledger.uncleaned(files, cleaned).collect()} | {run_date}
+        if since:
+            days |= {
+                row[0] for row in files.where(F.col(PARTITION) >= F.lit(since)).select(PARTITION).distinct().collect()
+            }
+        if (first := min(days)) < run_date:
+            after = (self.up_to(table, run_date).where(F.col(PARTITION) > F.lit(first)) for table in job.writes[:2])
+            days |= {row[0] for row in ledger.touched(*after).collect()}
+        return Work(sorted(days))
 
     def raw_files(self, kind: str) -> list[RawFile]:
         """Every raw file of a source, by day and name. ConfError where a name has no date."""
@@ -279,23 +397,47 @@ class Lake:
                     f"{name}: no date (YYYY-MM-DD) in the file's name where "
                     f"sources.{kind}.day = {source.day!r} looks for it"
                 ) from None
-            found.append(RawFile(kind, day, name, uri, int(status.getLen())))
+            written = dt.datetime.fromtimestamp(status.getModificationTime() / 1000, dt.UTC)
+            found.append(RawFile(kind, day, name, uri, int(status.getLen()), written))
         return sorted(found, key=lambda file: (file.day, file.name))
 
-    def _days_with_new_files(self, job: Job, run_date: dt.date, since: dt.date) -> list[dt.date]:
-        kinds = [read.table.split(".")[1] for read in job.reads]
-        landed = {(file.source, file.name): file.day for kind in kinds for file in self.raw_files(kind)}
-        known_rows = self.up_to("bronze.files", run_date).select("source", "source_file", PARTITION).collect()
-        known = {(row.source, row.source_file): row[PARTITION] for row in known_rows}
-        self._refuse_dates_without_data(run_date, sorted({*landed.values(), *known.values()}))
-        new_days = {day for file, day in landed.items() if day <= run_date and (file not in known or day >= since)}
-        gone: dict[dt.date, str] = {day: name for (kind, name), day in known.items() if (kind, name) not in landed}
+    def _new_files(self, job: Job, run_date: dt.date, since: dt.date, reingest: bool) -> Work:
+        kinds = [read.table.split(".")[1] for read in job.reads if read.window == "files"]
+        landed = {(file.source, file.name): file for kind in kinds for file in self.raw_files(kind)}
+        columns = ("source", "source_file", PARTITION, "bytes", "sha256", "modified_at", "duplicate_of")
+        known_rows = self.up_to("bronze.files", run_date).select(*columns).collect()
+        known = {(row.source, row.source_file): row for row in known_rows}
+        days_seen = sorted({file.day for file in landed.values()} | {row[PARTITION] for row in known_rows})
+        self._refuse_dates_without_data(run_date, days_seen)
+        changed = self._changed({landed[key]: row for key, row in known.items() if key in landed})
+        again = {file.day for file in changed} if reingest else set()
+        new = {file.day for key, file in landed.items() if key not in known or file.day >= since or file.day in again}
+        gone: dict[dt.date, str] = {row[PARTITION]: key[1] for key, row in known.items() if key not in landed}
+        new_days = {day for day in new if day <= run_date}
+        # A file that was not read because another has its bytes: that one is read anew, and may be another now.
+        read_anew = {key[1] for key, row in known.items() if row[PARTITION] in new_days}
+        new_days |= {row[PARTITION] for row in known_rows if row.duplicate_of in read_anew}
         if lost := sorted(new_days & gone.keys()):
             raise DataError(
                 f"{gone[lost[0]]} was read into bronze for {lost[0]} and is no longer in {self.deployment.landing}, "
                 "while a new file of that day is: replacing the day would lose its rows. Put the file back."
             )
-        return sorted((new_days | {run_date}) - gone.keys())
+        days = sorted((new_days | {run_date}) - gone.keys())
+        return Work(days, tuple(file for file in changed if file.day not in days))
+
+    def _changed(self, read: Mapping[RawFile, Row]) -> list[RawFile]:
+        """Files whose bytes are not those that were read. Only such are read for it as were written since."""
+        other_size = [file for file, row in read.items() if file.size != row.bytes]
+        rewritten = [
+            file
+            for file, row in read.items()
+            if file.size == row.bytes and row.modified_at and file.modified_at != row.modified_at.replace(tzinfo=dt.UTC)
+        ]
+        if rewritten:
+            found = self._contents(rewritten).select("source", "source_file", "sha256").collect()
+            hashes = {(row.source, row.source_file): row.sha256 for row in found}
+            rewritten = [file for file in rewritten if hashes[file.source, file.name] != read[file].sha256]
+        return sorted(other_size + rewritten, key=lambda file: (file.day, file.name))
 
     def _refuse_dates_without_data(self, run_date: dt.date, days: list[dt.date]) -> None:
         where = self.deployment.landing
@@ -311,11 +453,13 @@ class Lake:
             )
 
     def read_files(self, kind: str, days: Sequence[dt.date]) -> DataFrame:
-        """One row a raw file of these days: run_date, source, source_file, bytes, sha256, content (binary)."""
-        files = [file for file in self.raw_files(kind) if file.day in set(days)]
+        """One row a raw file of these days: run_date, source, source_file, bytes, modified_at, sha256, content."""
+        return self._contents([file for file in self.raw_files(kind) if file.day in set(days)])
+
+    def _contents(self, files: Sequence[RawFile]) -> DataFrame:
         names = self.spark.createDataFrame(
-            [Row(uri=file.uri, run_date=file.day, source_file=file.name, bytes=file.size) for file in files],
-            "uri STRING, run_date DATE, source_file STRING, bytes BIGINT",
+            [(file.uri, file.day, file.source, file.name, file.size, file.modified_at) for file in files],
+            "uri STRING, run_date DATE, source STRING, source_file STRING, bytes BIGINT, modified_at TIMESTAMP",
         )
         empty = "path STRING, length BIGINT, content BINARY"
         found = (
@@ -331,9 +475,10 @@ class Lake:
         content = F.when(F.col("bytes") == 0, F.lit(b"")).otherwise(F.col("content"))
         return joined.select(
             PARTITION,
-            F.lit(kind).alias("source"),
+            "source",
             "source_file",
             "bytes",
+            "modified_at",
             F.sha2(content, 256).alias("sha256"),
             content.alias("content"),
         )
@@ -367,10 +512,9 @@ class Lake:
 
     def publish_folder(self, local: Path, folder: str) -> str:
         """Copy a local folder below the lake, in place of what stands there; where it is now."""
+        target, system = self._storage(folder)
         jvm = self.spark.sparkContext._jvm
         assert jvm is not None
-        target = jvm.org.apache.hadoop.fs.Path(f"{self.deployment.lake}/{folder}")
-        system = target.getFileSystem(self.spark.sparkContext._jsc.hadoopConfiguration())
         system.delete(target, True)
         system.mkdirs(target.getParent())
         system.copyFromLocalFile(False, True, jvm.org.apache.hadoop.fs.Path(f"file://{local.resolve()}"), target)
@@ -378,12 +522,22 @@ class Lake:
 
     def write_text(self, name: str, text: str) -> None:
         """Write a small text file below the lake (a report page), in place of what stands there."""
+        path, system = self._storage(name)
+        stream = system.create(path, True)
+        stream.write(bytearray(text.encode()))
+        stream.close()
+
+    def _delete(self, name: str) -> None:
+        """Delete a folder below the lake, if it is there."""
+        path, system = self._storage(name)
+        system.delete(path, True)
+
+    def _storage(self, name: str) -> tuple[Any, Any]:
+        """A path below the lake and the file system it is on, as Hadoop's objects."""
         jvm = self.spark.sparkContext._jvm
         assert jvm is not None
         path = jvm.org.apache.hadoop.fs.Path(f"{self.deployment.lake}/{name}")
-        stream = path.getFileSystem(self.spark.sparkContext._jsc.hadoopConfiguration()).create(path, True)
-        stream.write(bytearray(text.encode()))
-        stream.close()
+        return path, path.getFileSystem(self.spark.sparkContext._jsc.hadoopConfiguration())
 
 
 def ship(spark: SparkSession, model: Model) -> None:

@@ -33,6 +33,8 @@ FILES = Table(
         Column("unreadable_count", "BIGINT", "Records that could not be read into fields", rules=(between(0, None),)),
         Column("extra_columns", "ARRAY<STRING>", "Columns of the file that the deployment does not name"),
         Column("problem", "STRING", "Why the file as a whole cannot be read, such as a wrong header", True),
+        Column("modified_at", "TIMESTAMP", "When the file had last been written, as its storage says", True),
+        Column("duplicate_of", "STRING", "The file that was read instead: it has the same bytes", True),
     ),
     key=("source", "source_file"),
     extra_checks=(

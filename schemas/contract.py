@@ -18,7 +18,8 @@ class Check:
 
     A check with `sql` and no `column` speaks of several columns of a row; one with a `query` of the whole table: the
     query, over `{batch}`, returns the offending rows.
-    `expectation` and `kwargs` name the Great Expectations class that says the same.
+    `expectation` and `kwargs` name the Great Expectations class that says the same. An error shows of a failing row
+    the key, the columns that `sql` names, and those `shown`.
     """
 
     name: str
@@ -29,6 +30,7 @@ class Check:
     sql: str | None = None
     query: str | None = None
     severity: Severity = "critical"
+    shown: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -193,13 +195,13 @@ class Table:
         )
 
 
-def row_check(name: str, sql: str, reason: str, severity: Severity = "critical") -> Check:
+def row_check(name: str, sql: str, reason: str, severity: Severity = "critical", shown: tuple[str, ...] = ()) -> Check:
     """A statement about several columns of one row; `sql` is true for a good row.
 
     The audit gives it a column of its own, named like the check, which says for each row whether it holds.
     """
     arguments = {"column": name, "value_set": [True]}
-    return Check(name, reason, "ExpectColumnValuesToBeInSet", arguments, None, sql, None, severity)
+    return Check(name, reason, "ExpectColumnValuesToBeInSet", arguments, None, sql, None, severity, shown)
 
 
 def table_check(name: str, query: str, reason: str, severity: Severity = "critical") -> Check:

@@ -1,7 +1,7 @@
 """Ops: what ran, what was checked, which models there are."""
 
 from schemas.bronze import RUN_DATE
-from schemas.contract import Column, Table, between, not_blank, one_of
+from schemas.contract import PARTITION, Column, Table, between, not_blank, one_of, row_check, table_check
 from schemas.features import MODEL_VERSION
 
 RUN_ID = Column("run_id", "STRING", "Identifies one run of one job")
@@ -151,5 +151,53 @@ MAINTENANCE = Table(
     ),
     key=("table_name",),
 )
+FIGURES = Table(
+    "ops.figures",
+    "one figure of one gold table as one run was about to publish it, beside the nights before",
+    (
+        RUN_DATE,
+        RUN_ID,
+        Column("table_name", "STRING", "The table", rules=(not_blank(100),)),
+        Column("figure", "STRING", "What was measured (jobs/drift.py)", rules=(not_blank(100),)),
+        Column("value", "DOUBLE", "The figure"),
+        Column("usual", "DOUBLE", "Its median over the newest nights before; null where there are too few", True),
+        Column("low", "DOUBLE", "The least that the deployment's [drift] lets pass", True),
+        Column("high", "DOUBLE", "The most", True),
+    ),
+    key=("run_id", "table_name", "figure"),
+)
+PUBLICATIONS = Table(
+    "ops.publications",
+    "one gold table of one publication of a night: the version to read so that all tables are of one night",
+    (
+        RUN_DATE,
+        Column(
+            "publication_id", "STRING", "Identifies the publication: the run that published", rules=(not_blank(64),)
+        ),
+        Column("published_at", "TIMESTAMP", "When that run started, UTC"),
+        Column("current", "BOOLEAN", "Whether it is the night's newest publication"),
+        Column("table_name", "STRING", "The table", rules=(not_blank(100),)),
+        Column("version", "BIGINT", "The Delta version that holds its rows of this run_date", rules=COUNT),
+        Column("row_count", "BIGINT", "How many rows of this run_date it holds", rules=COUNT),
+        Column("model_version", "STRING", "The model that made them, where one did", True),
+        Column("rows_of", "DATE", "The night whose rows they are: an earlier one after a rollback"),
+    ),
+    key=("publication_id", "table_name"),
+    extra_checks=(
+        row_check("rows_not_from_later", "rows_of <= run_date", "a night must not publish rows of a later one"),
+        table_check(
+            "one_model",
+            f"SELECT {PARTITION} FROM {{batch}} WHERE current GROUP BY {PARTITION} "
+            "HAVING count(DISTINCT model_version) > 1",
+            "all tables of a night must come from one model: run the night's scoring jobs again",
+        ),
+        table_check(
+            "one_current",
+            f"SELECT {PARTITION} FROM {{batch}} WHERE current GROUP BY {PARTITION} "
+            "HAVING count(DISTINCT publication_id) > 1",
+            "a night has one current publication",
+        ),
+    ),
+)
 
-TABLES = (RUNS, CHECKS, MODELS, METRICS, EVALUATION_LISTS, ENCODES, MAINTENANCE)
+TABLES = (RUNS, CHECKS, MODELS, METRICS, EVALUATION_LISTS, ENCODES, MAINTENANCE, FIGURES, PUBLICATIONS)

@@ -1,7 +1,7 @@
 """Silver: clean events and items, and for each the rows that were rejected, with the reasons."""
 
 from schemas.bronze import RAW, RUN_DATE, SOURCE_FILE, SOURCE_ROW
-from schemas.contract import Column, Table, between, not_blank, one_of, row_check
+from schemas.contract import PARTITION, Column, Table, between, not_blank, one_of, row_check
 
 EVENT_TYPES = ("impression", "click", "add_to_cart", "purchase", "return", "search")
 
@@ -83,6 +83,29 @@ REJECTED_EVENTS = Table(
     key=("source_file", "source_row"),
     extra_checks=(HAS_REASON,),
 )
+CLEANED_DAYS = Table(
+    "silver.cleaned_days",
+    "one day of event files as it was cleaned: what became of its records. A day without a row is still to be cleaned",
+    (
+        RUN_DATE,
+        Column("fingerprint", "STRING", "Hash of the names and hashes of the day's files", rules=(not_blank(64),)),
+        Column("rows_in", "BIGINT", "Records in bronze.events", rules=(between(0, None),)),
+        Column("rows_kept", "BIGINT", "Of these, those in silver.events", rules=(between(0, None),)),
+        Column("rows_rejected", "BIGINT", "Of these, those in silver.rejected_events", rules=(between(0, None),)),
+        Column("reasons", "MAP<STRING, BIGINT>", "Rejected records by reason; a record may have several"),
+        Column("max_rejected_share", "DOUBLE", "The most that the deployment lets pass", rules=(between(0, 1),)),
+    ),
+    key=(PARTITION,),
+    extra_checks=(
+        row_check("day_balances", "rows_in = rows_kept + rows_rejected", "rows in = rows kept + rows rejected, by day"),
+        row_check(
+            "few_rejected",
+            "rows_rejected <= max_rejected_share * rows_in",
+            "of a day's records no more than max_rejected_share may be rejected",
+            shown=("reasons",),
+        ),
+    ),
+)
 REJECTED_ITEMS = Table(
     "silver.rejected_items",
     "one item record, of all up to run_date, that describes no item",
@@ -91,4 +114,4 @@ REJECTED_ITEMS = Table(
     extra_checks=(HAS_REASON,),
 )
 
-TABLES = (EVENTS, ITEMS, REJECTED_EVENTS, REJECTED_ITEMS)
+TABLES = (EVENTS, ITEMS, REJECTED_EVENTS, REJECTED_ITEMS, CLEANED_DAYS)

@@ -1,0 +1,82 @@
+"""One night's data quality as a page that anyone may read: counts, reasons and figures, and no value of a record."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from html import escape
+
+from pyspark.sql import DataFrame, Row
+from pyspark.sql import functions as F
+
+from schemas.contract import PARTITION
+
+STYLE = (
+    "body{font:15px/1.5 system-ui,sans-serif;max-width:70rem;margin:2rem auto;padding:0 1rem;color:#222}"
+    "table{border-collapse:collapse;margin:.5rem 0 2rem}td,th{padding:.2rem .8rem;border-bottom:1px solid #ddd;"
+    "text-align:left;vertical-align:top}td.n{text-align:right;font-variant-numeric:tabular-nums}.bad{color:#a00}"
+)
+MOST_REASONS = 20
+
+
+def of_night(frame: DataFrame, run_date: dt.date) -> list[Row]:
+    """The rows of one night of a table of records: one a check, a figure or a day."""
+    return frame.where(F.col(PARTITION) == F.lit(run_date)).collect()
+
+
+def render(run_date: dt.date, cleaned: Sequence[Row], checks: Sequence[Row], figures: Sequence[Row]) -> str:
+    """The page: the day's records, every table's checks with a link to their own page, figures beside earlier nights.
+
+    Of several runs of one job for the night, the checks and the figures of the last to be recorded are shown.
+    """
+    return (
+        f"<!doctype html><meta charset='utf-8'><title>Night of {run_date}</title><style>{STYLE}</style>"
+        f"<h1>Night of {run_date}</h1>{_records(cleaned)}{_checks(checks)}{_figures(figures)}"
+    )
+
+
+def _records(cleaned: Sequence[Row]) -> str:
+    if not cleaned:
+        return "<h2>Event records</h2><p>No event file of this day.</p>"
+    (day,) = cleaned
+    found = f"{day.rows_in:,} in = {day.rows_kept:,} kept + {day.rows_rejected:,} rejected"
+    common = sorted(day.reasons.items(), key=lambda pair: (-pair[1], pair[0]))[:MOST_REASONS]
+    rows = [[reason, f"{count:,}"] for reason, count in common]
+    return f"<h2>Event records</h2><p>{found}</p>" + (_table(["reason", "records"], rows) if rows else "")
+
+
+def _checks(checks: Sequence[Row]) -> str:
+    newest = {(row.table_name, row.check_name): row for row in checks}
+    rows = []
+    for table in sorted({name for name, _ in newest}):
+        mine = [row for (name, _), row in newest.items() if name == table]
+        bad = [
+            f"<span class='bad'>{escape(row.severity)}: {escape(row.reason)}</span>" for row in mine if not row.passed
+        ]
+        link = f"<a href='{escape(table)}.html'>{escape(table)}</a>"
+        rows.append([link, f"{max(row.row_count for row in mine):,}", f"{len(mine) - len(bad)} of {len(mine)}", *bad])
+    return "<h2>Checks</h2>" + _table(["table", "rows", "passed", "not passed"], rows, raw=True)
+
+
+def _figures(figures: Sequence[Row]) -> str:
+    if not figures:
+        return ""
+    newest = {(row.table_name, row.figure): row for row in figures}
+    rows = [
+        [
+            table,
+            figure,
+            *("" if value is None else f"{value:,.4g}" for value in (row.value, row.usual, row.low, row.high)),
+        ]
+        for (table, figure), row in sorted(newest.items())
+    ]
+    return "<h2>Beside the nights before</h2>" + _table(["table", "figure", "tonight", "usual", "least", "most"], rows)
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]], *, raw: bool = False) -> str:
+    def cell(text: str) -> str:
+        number = " class='n'" if text[:1].isdigit() or text[:1] == "-" else ""
+        return f"<td{number}>{text if raw else escape(text)}</td>"
+
+    body = "".join("<tr>" + "".join(map(cell, row)) + "</tr>" for row in rows)
+    return f"<table><tr>{''.join(f'<th>{escape(name)}</th>' for name in head)}</tr>{body}</table>"

@@ -1,0 +1,67 @@
+"""The night's last word: which version of each gold table holds it, so that a reader can have all of one night."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Sequence
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from jobs import launch, night_page
+from jobs.runtime import Written
+from schemas import ops
+from schemas.contract import PARTITION
+from schemas.derive import plain_ddl
+
+
+def publish_night(
+    recommendations: DataFrame,
+    similar_items: DataFrame,
+    default_recommendations: DataFrame,
+    cleaned_days: DataFrame,
+    checks: DataFrame,
+    figures: DataFrame,
+    publications: DataFrame,
+    *,
+    run_date: dt.date,
+    run_id: str,
+    started_at: dt.datetime,
+    written: Callable[[str], Written],
+    publish_page: Callable[[str, str], object],
+) -> DataFrame:
+    """ops.publications of run_date: this publication, a row a gold table, and the earlier ones, no longer current.
+
+    It runs when every gold table has been checked and replaced. Whoever reads each table at the version that stands
+    here has all tables of one night, also while a later run of it replaces them one by one. Tables of two models are
+    refused. `data_docs/<run_date>/index.html` gets the night's checks, figures and rejected records, without values.
+    """
+    tables = {
+        "gold.recommendations": recommendations,
+        "gold.similar_items": similar_items,
+        "gold.default_recommendations": default_recommendations,
+    }
+    rows = []
+    for name, frame in tables.items():
+        found = written(name)
+        rows.append(
+            (run_date, run_id, started_at, True, name, found.version, frame.count(), found.model_version, run_date)
+        )
+    publish_page(
+        f"data_docs/{run_date}/index.html",
+        night_page.render(
+            run_date, *(night_page.of_night(frame, run_date) for frame in (cleaned_days, checks, figures))
+        ),
+    )
+    return with_earlier(publications, run_date, rows)
+
+
+def with_earlier(publications: DataFrame, run_date: dt.date, rows: Sequence[tuple[object, ...]]) -> DataFrame:
+    """Rows of a new publication and the earlier ones of the same night, which are not current any more."""
+    new = SparkSession.active().createDataFrame(rows, plain_ddl(ops.PUBLICATIONS))
+    earlier = publications.where(F.col(PARTITION) == F.lit(run_date)).withColumn("current", F.lit(False))
+    return new.unionByName(earlier)
+
+
+if __name__ == "__main__":
+    launch.main("publish_night")

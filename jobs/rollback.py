@@ -1,0 +1,121 @@
+"""A night taken back: its gold tables get the rows of an earlier good publication again, one commit a table.
+
+`python -m jobs.rollback --run-date 2017-12-03 --conf conf/complete_journey.toml [--rows-of 2017-12-01]`
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+import sys
+import time
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+
+from pyspark.sql import Row
+from pyspark.sql import functions as F
+
+from jobs import launch, quality, runtime
+from jobs.cli import exit_code, parse_date
+from jobs.conf import ConfError, load
+from jobs.publish_night import with_earlier
+from schemas import TABLES
+from schemas.contract import PARTITION
+
+JOB = "rollback"
+
+
+def earlier_publication(lake: runtime.Lake, run_date: dt.date, rows_of: dt.date | None) -> list[Row]:
+    """The rows of ops.publications to go back to.
+
+    Without `rows_of`, what the night published before its current publication; where that was its first, the current
+    publication of the newest night before it. With `rows_of`, that night's current publication; of run_date itself, the
+    one before. Taken back twice, a night is as it was. ConfError where there is none.
+    """
+    known = lake.up_to("ops.publications", run_date).collect()
+    own = [row for row in known if row[PARTITION] == run_date]
+    before = [row for row in own if not row.current]
+    others = [row for row in known if row[PARTITION] < run_date and row.current]
+    if rows_of is not None and rows_of != run_date:
+        chosen, name = [row for row in others if row[PARTITION] == rows_of], str(rows_of)
+    elif before:
+        newest = max(row.published_at for row in before)
+        chosen, name = [row for row in before if row.published_at == newest], f"an earlier run of {run_date}"
+    else:
+        newest_night = max((row[PARTITION] for row in others), default=None)
+        chosen = [] if rows_of else [row for row in others if row[PARTITION] == newest_night]
+        name = f"{run_date} or of a night before"
+    if not own and not rows_of:
+        raise ConfError(f"{run_date} was never published: there is nothing to take back")
+    if not chosen:
+        there = ", ".join(sorted({str(row[PARTITION]) for row in others})) or "none"
+        raise ConfError(f"ops.publications has no publication of {name}; nights published before: {there}")
+    return chosen
+
+
+def roll_back(lake: runtime.Lake, run_date: dt.date, rows_of: dt.date | None = None) -> list[Row]:
+    """Give run_date's gold tables the rows of an earlier publication, checked; publish that; the rows gone back to."""
+    clock, run_id, started = time.monotonic(), uuid.uuid4().hex, dt.datetime.now(dt.UTC)
+    chosen = earlier_publication(lake, run_date, rows_of)
+    frames = {
+        row.table_name: lake.at_version(row.table_name, row.version, row[PARTITION])
+        .withColumn(PARTITION, F.lit(run_date))
+        .persist()
+        for row in chosen
+    }
+    for row in chosen:
+        audit = quality.audit(TABLES[row.table_name], frames[row.table_name])
+        if audit.refused:
+            raise runtime.DataError(quality.explain(audit, frames[row.table_name]))
+        if audit.row_count != row.row_count:
+            raise runtime.DataError(
+                f"{row.table_name}: version {row.version} has {audit.row_count} rows of {row[PARTITION]}, and "
+                f"{row.row_count} were published"
+            )
+    told = {"run_id": run_id, "job": JOB, "code_version": launch.code_version(), "run_date": run_date}
+    rows = []
+    for row in chosen:
+        lake.replace(row.table_name, frames[row.table_name], [run_date], told | {"model_version": row.model_version})
+        version = lake.written(row.table_name, run_date).version
+        same = (row.table_name, version, row.row_count, row.model_version, row.rows_of)
+        rows.append((run_date, run_id, started, True, *same))
+    made = with_earlier(lake.up_to("ops.publications", run_date), run_date, rows).persist()
+    lake.replace("ops.publications", made, [run_date], told)
+    lake.spark.catalog.clearCache()
+    record = {
+        **{key: told[key] for key in ("run_date", "run_id", "job", "code_version")},
+        "status": "done",
+        "error": None,
+        "started_at": started,
+        "seconds": round(time.monotonic() - clock, 3),
+        "rows_written": {row.table_name: row.row_count for row in chosen},
+        "model_version": max((row.model_version for row in chosen if row.model_version), default=None),
+        "deployment": lake.deployment.name,
+    }
+    lake.append("ops.runs", [record], told)
+    return chosen
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Parse the flags, take the night back, say what it is now."""
+    parser = argparse.ArgumentParser(prog="jobs.rollback", description=__doc__)
+    parser.add_argument("--run-date", required=True, type=parse_date, help="the night to take back, YYYY-MM-DD")
+    parser.add_argument("--rows-of", type=parse_date, help="the night whose rows it gets; default: the last good ones")
+    parser.add_argument("--conf", required=True, help="the deployment, conf/<name>.toml")
+    given = parser.parse_args(arguments)
+
+    def act() -> None:
+        deployment = load(given.conf)
+        spark = runtime.session(deployment, log_file=Path("logs") / f"spark-{deployment.name}.log")
+        for row in roll_back(runtime.Lake(spark, deployment), given.run_date, given.rows_of):
+            print(
+                f"{row.table_name}: {given.run_date} has the {row.row_count:,} rows of {row.rows_of} again, "
+                f"as published at {row.published_at:%Y-%m-%d %H:%M} UTC"
+            )
+
+    return exit_code(act)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

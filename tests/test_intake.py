@@ -1,0 +1,243 @@
+"""What becomes of raw files: read once, none lost, none counted twice, whatever comes late, again or changed."""
+
+from __future__ import annotations
+
+import datetime as dt
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import polars as pl
+import pytest
+from pyspark.sql import SparkSession
+
+from jobs import launch, runtime
+from jobs.conf import load
+from jobs.flow import INTAKE
+from tests import tiny_shop
+
+CATALOGUE_DAY = tiny_shop.EARLIER[0]
+
+
+@pytest.fixture
+def conf(tmp_path: Path) -> Path:
+    """A shop of which only the catalogue has landed."""
+    made = tiny_shop.make(tmp_path, days=0)
+    for number in tiny_shop.EARLIER:
+        (tmp_path / "landing" / "sales" / f"sales_{tiny_shop.day(number)}.csv").unlink()
+    text = made.read_text().replace("[sources.events]", "max_silent_days = 365\n\n[sources.events]", 1)
+    made.write_text(text)
+    return made
+
+
+@pytest.fixture
+def intake(conf: Path, spark: SparkSession) -> Callable[..., list[launch.Outcome]]:
+    """Run the first three jobs for the shop's n-th day."""
+
+    def run(number: int, **told: object) -> list[launch.Outcome]:
+        lake = runtime.Lake(spark, load(conf))
+        return [launch.run(job.name, lake, tiny_shop.day(number), **told) for job in INTAKE]
+
+    return run
+
+
+def read(conf: Path, table: str) -> pl.DataFrame:
+    return pl.read_delta(str(conf.parent / "lake" / table.replace(".", "/")))
+
+
+def file_of(conf: Path, number: int) -> Path:
+    return conf.parent / "landing" / "sales" / f"sales_{tiny_shop.day(number)}.csv"
+
+
+def put(conf: Path, number: int, *lines: str) -> Path:
+    """One day's file with just these lines."""
+    file = file_of(conf, number)
+    file.parent.mkdir(exist_ok=True)
+    file.write_text("\n".join([tiny_shop.HEADER, *lines]) + "\n")
+    return file
+
+
+def sale(number: int, key: str, sku: str = "S01") -> str:
+    return f"{key},U01,{sku},1,1.5,T0,{tiny_shop.day(number)} 10:00:00"
+
+
+def kept(conf: Path) -> list[tuple[dt.date, dt.date, str]]:
+    frame = read(conf, "silver.events").sort("run_date", "source_row")
+    return frame.select("run_date", "event_date", "item_id").rows()
+
+
+def reasons(conf: Path, number: int) -> list[str]:
+    rejected = read(conf, "silver.rejected_events").filter(pl.col("run_date") == tiny_shop.day(number))
+    return [reason for listed in rejected["reasons"] for reason in listed]
+
+
+@pytest.mark.slow
+def test_a_record_that_comes_again_on_a_later_night_counts_once(conf, intake):
+    put(conf, 0, sale(0, "a"), sale(0, "b", "S02"))
+    put(conf, 1, sale(1, "c", "S03"), sale(0, "a"))
+    intake(0)
+    intake(1)
+    d0, d1 = tiny_shop.day(0), tiny_shop.day(1)
+    assert kept(conf) == [(d0, d0, "S01"), (d0, d0, "S02"), (d1, d1, "S03")]
+    assert reasons(conf, 1) == ["duplicate of a record of an earlier day"]
+    # The same where both days are taken in by one run.
+    before = kept(conf)
+    intake(1, since=d0)
+    assert kept(conf) == before
+
+
+@pytest.mark.slow
+def test_a_late_day_takes_its_records_back_from_later_days(conf, intake):
+    put(conf, 1, sale(1, "c", "S03"), sale(0, "a"))
+    intake(1)
+    d0, d1 = tiny_shop.day(0), tiny_shop.day(1)
+    assert kept(conf) == [(d1, d1, "S03"), (d1, d0, "S01")]  # late, in the partition of its file
+    put(conf, 0, sale(0, "a"))
+    intake(2)
+    assert kept(conf) == [(d0, d0, "S01"), (d1, d1, "S03")]
+    assert reasons(conf, 1) == ["duplicate of a record of an earlier day"]
+
+
+@pytest.mark.slow
+def test_a_file_that_comes_twice_is_read_once_and_listed_twice(conf, intake):
+    first = put(conf, 0, sale(0, "a"), sale(0, "b", "S02"))
+    intake(0)
+    again = first.with_name(f"sales_again_{tiny_shop.day(1)}.csv")
+    again.write_bytes(first.read_bytes())
+    put(conf, 1, sale(1, "c"))
+    intake(1)
+    assert read(conf, "bronze.events").height == 3
+    files = {row["source_file"]: row for row in read(conf, "bronze.files").rows(named=True)}
+    copy = files[f"sales/{again.name}"]
+    assert copy["duplicate_of"] == f"sales/{first.name}"
+    assert copy["record_count"] == 2
+    assert files[f"sales/{first.name}"]["duplicate_of"] is None
+    before = read(conf, "bronze.events").sort("raw")
+    intake(1, since=tiny_shop.day(0))
+    assert read(conf, "bronze.events").sort("raw").equals(before)
+
+
+@pytest.mark.slow
+def test_a_changed_file_is_noticed_and_read_again_when_told(conf, intake, capsys):
+    file = put(conf, 0, sale(0, "a"))
+    put(conf, 1, sale(1, "c"))
+    copy = file.with_name(f"sales_copy_{tiny_shop.day(1)}.csv")
+    copy.write_bytes(file.read_bytes())
+    intake(1)
+    file.touch()  # the same bytes, written again: no change
+    intake(1)
+    assert "warning" not in capsys.readouterr().err
+
+    put(conf, 0, sale(0, "z", "S09"))  # as many bytes
+    intake(2)
+    assert f"sales/{file.name} changed since: --reingest reads the new bytes" in capsys.readouterr().err
+    check = read(conf, "ops.checks").filter(pl.col("check_name") == "file_unchanged").rows(named=True)[-1]
+    assert (check["severity"], check["passed"], check["unexpected_count"]) == ("warning", False, 1)
+    d0, d1 = tiny_shop.day(0), tiny_shop.day(1)
+    assert kept(conf) == [(d0, d0, "S01"), (d1, d1, "S01")]
+
+    intake(2, reingest=True)
+    # The copy of what the file was is no copy any more: its record has come back, late.
+    assert sorted(kept(conf)) == [(d0, d0, "S09"), (d1, d0, "S01"), (d1, d1, "S01")]
+    capsys.readouterr()
+    intake(2)
+    assert "warning" not in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_day_with_too_many_rejected_records_stops_the_night(conf, intake, spark):
+    put(conf, 0, sale(0, "a"))
+    intake(0)
+    put(conf, 1, sale(1, "b"), *(sale(1, f"x{number}").replace(",1,1.5", ",one,1.5") for number in range(3)))
+    with pytest.raises(runtime.DataError) as refused:
+        intake(1)
+    said = str(refused.value)
+    assert "silver.cleaned_days: of a day's records no more than max_rejected_share may be rejected: 1 of 1" in said
+    assert f"run_date={tiny_shop.day(1)}" in said
+    assert "rows_rejected=3" in said
+    assert "a purchase or return needs quantity and unit_price" in said
+    assert len(kept(conf)) == 1
+    assert read(conf, "silver.cleaned_days").height == 1
+
+    lake = runtime.Lake(spark, load(conf))
+    launch.run("clean_events", lake, tiny_shop.day(1), {"max_rejected_share": 0.8})
+    assert len(kept(conf)) == 2
+    row = read(conf, "silver.cleaned_days").sort("run_date").rows(named=True)[-1]
+    assert (row["rows_in"], row["rows_kept"], row["rows_rejected"]) == (4, 1, 3)
+    assert dict(row["reasons"])["a purchase or return needs quantity and unit_price"] == 3
+
+
+class StoppedError(Exception):
+    pass
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("job", ["ingest_logs", "clean_events"])
+@pytest.mark.parametrize("done", [0, 1, 2])
+def test_a_job_that_stops_between_its_tables_is_not_done(conf, intake, spark, monkeypatch, job, done):
+    put(conf, 0, sale(0, "a"), sale(0, "b", "S02"))
+    intake(0)
+    put(conf, 0, sale(0, "z", "S09"), sale(0, "y", "S08"))  # as many records as before
+    real, written = runtime.Lake.replace, []
+
+    def replace(self, table, frame, days, metadata):
+        if metadata["job"] == job and len(written) == done:
+            raise StoppedError
+        real(self, table, frame, days, metadata)
+        written.append(metadata["job"] == job and table)
+
+    monkeypatch.setattr(runtime.Lake, "replace", replace)
+    monkeypatch.setattr(launch, "ThreadPoolExecutor", OneAfterTheOther)
+    with pytest.raises(StoppedError):
+        intake(0, reingest=True)
+    monkeypatch.undo()
+    intake(0)  # an ordinary run: nothing tells it to read anything again
+    d0 = tiny_shop.day(0)
+    assert sorted(kept(conf)) == [(d0, d0, "S08"), (d0, d0, "S09")]
+    assert read(conf, "bronze.events").height == 2
+
+
+class OneAfterTheOther:
+    """An executor that runs what it is given at once, so that a test can say after which commit the run ends."""
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        return None
+
+    def submit(self, act):
+        act()
+        return self
+
+    def result(self):
+        return None
+
+
+@pytest.mark.slow
+def test_days_in_any_order_with_copies_and_late_rows_end_in_the_same_silver(tmp_path_factory, spark):
+    """Each file lands in the partition of its day, so once all have come it does not matter in which order they did."""
+    week, rng = range(7), random.Random(7)
+    lines = {number: tiny_shop.sales(tiny_shop.day(number))[:12] for number in week}
+    for number in (2, 4, 5):  # late rows, some that are new and some that came on their own day as well
+        lines[number] += [sale(number - 2, f"late-{number}"), lines[number - 2][0], lines[number - 1][1]]
+    ends = []
+    for order in (list(week), rng.sample(list(week), 7), rng.sample(list(week), 7)):
+        root = tmp_path_factory.mktemp("replay")
+        made = tiny_shop.make(root, days=0)
+        made.write_text(made.read_text().replace("[sources.events]", "max_silent_days = 365\n\n[sources.events]", 1))
+        lake = runtime.Lake(spark, load(made))
+        for place in range(0, 7, 2):
+            for number in order[place : place + 2]:
+                put(made, number, *lines[number])
+                if number == 3:
+                    copy = file_of(made, number).with_name(f"sales_copy_{tiny_shop.day(3)}.csv")
+                    copy.write_bytes(file_of(made, 3).read_bytes())
+            for job in INTAKE:
+                launch.run(job.name, lake, tiny_shop.day(6))
+        tables = ("bronze.events", "silver.events", "silver.rejected_events", "silver.cleaned_days")
+        ends.append({table: sorted(map(repr, read(made, table).rows())) for table in tables})
+    for table, rows in ends[0].items():
+        assert [end[table] == rows for end in ends] == [True] * 3, table
+    repeated = [row for row in ends[0]["silver.rejected_events"] if "duplicate of a record of an earlier day" in row]
+    assert len(repeated) == 6

@@ -1,0 +1,237 @@
+"""What readers of gold get: a checked night or the one before, all tables of one night, and a night taken back."""
+
+from __future__ import annotations
+
+import datetime as dt
+import threading
+from pathlib import Path
+
+import polars as pl
+import pytest
+from deltalake import DeltaTable
+
+from jobs import drift, launch, rollback, runtime
+from jobs.conf import Limits, load
+from schemas import TABLES, gold
+from tests import tiny_shop
+
+GOLD = ("gold.default_recommendations", "gold.recommendations", "gold.similar_items")
+NIGHT = tiny_shop.day(13)
+
+
+def path(conf: Path, table: str) -> Path:
+    return conf.parent / "lake" / table.replace(".", "/")
+
+
+def read(conf: Path, table: str, version: int | None = None) -> pl.DataFrame:
+    return pl.read_delta(str(path(conf, table)), version=version)
+
+
+def night(conf: Path, table: str, date: dt.date = NIGHT, version: int | None = None) -> list[str]:
+    return sorted(map(repr, read(conf, table, version).filter(pl.col("run_date") == date).rows()))
+
+
+def current(conf: Path, date: dt.date = NIGHT) -> dict[str, dict]:
+    rows = read(conf, "ops.publications").filter((pl.col("run_date") == date) & pl.col("current")).rows(named=True)
+    return {row["table_name"]: row for row in rows}
+
+
+def test_a_reader_gets_all_tables_of_one_night_while_it_runs_again(shop, spark):
+    lake = runtime.Lake(spark, load(shop))
+    before = {table: night(shop, table) for table in GOLD}
+    first = current(shop)
+    assert sorted(first) == list(GOLD)
+    assert len({row["publication_id"] for row in first.values()}) == 1
+    assert all(row["rows_of"] == NIGHT for row in first.values())
+
+    launch.run("rank_recommendations", lake, NIGHT, {"top_k": 5})  # half of a night: the other tables are still the old
+    assert len(night(shop, "gold.recommendations")) == 24 * 5
+    assert current(shop) == first
+    for table, row in first.items():
+        assert night(shop, table, version=row["version"]) == before[table]
+        assert row["row_count"] == len(before[table])
+
+    launch.run("publish_night", lake, NIGHT)
+    second = current(shop)
+    assert {row["publication_id"] for row in second.values()} != {row["publication_id"] for row in first.values()}
+    assert second["gold.recommendations"]["version"] > first["gold.recommendations"]["version"]
+    assert second["gold.similar_items"]["version"] == first["gold.similar_items"]["version"]
+    assert read(shop, "ops.publications").height == 2 * len(GOLD)
+
+    lake.name_tables()
+    try:
+        assert spark.sql("SELECT * FROM published.recommendations").count() == 24 * 5
+        assert spark.sql("SELECT DISTINCT run_date FROM published.similar_items").collect()[0][0] == NIGHT
+    finally:
+        spark.sql("DROP SCHEMA published CASCADE")
+        for layer in {name.split(".")[0] for name in TABLES}:
+            spark.sql(f"DROP SCHEMA IF EXISTS {layer} CASCADE")
+
+    page = (shop.parent / "lake" / "data_docs" / str(NIGHT) / "index.html").read_text()
+    assert "gold.recommendations.html" in page
+    assert "records" in page
+    assert not any(user in page for user in read(shop, "gold.recommendations")["user_id"].unique())
+
+
+def test_tables_of_two_models_are_not_one_night(shop, spark):
+    lake = runtime.Lake(spark, load(shop))
+    other = lake.up_to("gold.similar_items", NIGHT).withColumn("model_version", runtime.F.lit("another"))
+    lake.replace("gold.similar_items", other, [NIGHT], {"run_date": NIGHT, "model_version": "another"})
+    first = current(shop)
+    with pytest.raises(runtime.DataError, match="all tables of a night must come from one model"):
+        launch.run("publish_night", lake, NIGHT)
+    assert current(shop) == first
+
+
+def test_what_is_checked_stands_where_no_reader_looks_and_goes_again(shop, spark, monkeypatch):
+    lake, seen = runtime.Lake(spark, load(shop)), []
+    staging = shop.parent / "lake" / "staging"
+    real = launch._audit
+
+    def audit(job, ready, inputs):
+        seen.extend(str(file) for file in staging.rglob("*.parquet"))
+        assert night(shop, "gold.recommendations") == before
+        return real(job, ready, inputs)
+
+    before = night(shop, "gold.recommendations")
+    monkeypatch.setattr(launch, "_audit", audit)
+    launch.run("rank_recommendations", lake, NIGHT, {"top_k": 5})
+    assert seen
+    assert "gold.recommendations" in seen[0]
+    assert list(staging.rglob("*.parquet")) == []
+
+
+def test_a_night_is_taken_back_to_what_it_was(shop, spark, capsys):
+    lake = runtime.Lake(spark, load(shop))
+    good = {table: night(shop, table) for table in GOLD}
+    launch.run("rank_recommendations", lake, NIGHT, {"top_k": 5})
+    launch.run("publish_night", lake, NIGHT)
+    bad = night(shop, "gold.recommendations")
+    versions = {table: DeltaTable(str(path(shop, table))).version() for table in GOLD}
+    assert rollback.main(["--run-date", str(NIGHT), "--conf", str(shop)]) == 0
+    assert f"{NIGHT} has the 192 rows of {NIGHT} again" in capsys.readouterr().out
+    assert {table: night(shop, table) for table in GOLD} == good
+    assert {table: DeltaTable(str(path(shop, table))).version() for table in GOLD} == {
+        table: version + 1 for table, version in versions.items()
+    }
+    told = read(shop, "ops.runs").filter(pl.col("job") == "rollback").rows(named=True)
+    assert [row["status"] for row in told] == ["done"]
+    assert rollback.main(["--run-date", str(NIGHT), "--conf", str(shop)]) == 0
+    assert night(shop, "gold.recommendations") == bad, "taken back twice"
+
+
+def test_a_night_without_an_earlier_run_gets_the_rows_of_the_night_before(shop, spark, capsys):
+    lake, next_night = runtime.Lake(spark, load(shop)), tiny_shop.day(14)
+    assert rollback.main(["--run-date", str(next_night), "--conf", str(shop)]) == 2
+    assert "was never published" in capsys.readouterr().err
+    assert rollback.main(["--run-date", str(NIGHT), "--conf", str(shop)]) == 2
+    assert "no publication of" in capsys.readouterr().err
+
+    for table in GOLD:  # as if the night had run
+        bad = lake.up_to(table, NIGHT).withColumn("run_date", runtime.F.lit(next_night)).where("rank <= 3")
+        lake.replace(table, bad, [next_night], {"run_date": next_night})
+    launch.run("publish_night", lake, next_night)
+    assert rollback.main(["--run-date", str(next_night), "--conf", str(shop)]) == 0
+    for table in GOLD:
+        as_before = read(shop, table).filter(pl.col("run_date") == NIGHT).with_columns(run_date=pl.lit(next_night))
+        assert night(shop, table, next_night) == sorted(map(repr, as_before.rows()))
+    assert {row["rows_of"] for row in current(shop, next_night).values()} == {NIGHT}
+    assert rollback.main(["--run-date", str(next_night), "--conf", str(shop), "--rows-of", "2024-01-01"]) == 2
+    assert f"nights published before: {NIGHT}" in capsys.readouterr().err
+
+
+def test_a_night_unlike_those_before_is_refused_and_the_old_one_stays(shop, spark):
+    lake = runtime.Lake(spark, load(shop))
+    figures = {
+        row["figure"]: row["value"]
+        for row in read(shop, "ops.figures").rows(named=True)
+        if row["table_name"] == "gold.recommendations"
+    }
+    assert figures["rows"] == 192
+    assert figures["lists"] == 24
+    rows = [
+        {
+            "run_date": tiny_shop.day(number),
+            "run_id": f"r{number}",
+            "table_name": "gold.recommendations",
+            "figure": "rows",
+            "value": 1000.0,
+            "usual": None,
+            "low": None,
+            "high": None,
+        }
+        for number in (10, 11, 12)
+    ]
+    lake.append("ops.figures", rows, {})
+    before = night(shop, "gold.recommendations")
+    with pytest.raises(runtime.DataError, match=r"rows is 192, must be 500 to 2000 \(conf, \[drift\]\); usual is 1000"):
+        launch.run("rank_recommendations", lake, NIGHT)
+    assert night(shop, "gold.recommendations") == before
+    check = read(shop, "ops.checks").filter(~pl.col("passed")).rows(named=True)[-1]
+    assert (check["check_name"], check["severity"]) == ("drift_rows", "critical")
+    shop.write_text(shop.read_text() + '\n[drift.tables."gold.recommendations"]\nrows = 0.9\n')
+    launch.run("rank_recommendations", runtime.Lake(spark, load(shop)), NIGHT)
+
+
+def test_limits_bind_once_there_are_enough_nights():
+    limits = Limits(min_nights=2, rows=0.5, changed=0.3)
+    (alone,) = drift.compare({"rows": 1.0}, {1: {"rows": 100.0}}, limits)
+    assert alone.passed
+    (few, changed) = drift.compare({"rows": 49.0, "changed": 0.4}, {1: {"rows": 100.0}, 2: {"rows": 100.0}}, limits)
+    assert (few.usual, few.low, few.high, few.passed) == (100.0, 50.0, 200.0, False)
+    assert not changed.passed
+
+
+def test_figures_are_what_they_say(rows):
+    night_rows = [
+        {"user_id": user, "rank": rank, "item_id": item, "score": score}
+        for user, rank, item, score in [
+            ("u1", 1, "a", 0.5),
+            ("u1", 2, "b", 0.4),
+            ("u2", 1, "a", 0.3),
+            ("u2", 2, "c", 0.2),
+        ]
+    ]
+    before = [dict(row) for row in night_rows[:2]] + [
+        {"user_id": "u2", "rank": 1, "item_id": "c", "score": 0.3},
+        {"user_id": "u3", "rank": 1, "item_id": "a", "score": 0.3},
+    ]
+    table = gold.RECOMMENDATIONS
+    found = drift.measure(table, rows(table, *night_rows), rows(table, *before))
+    assert (found["rows"], found["lists"], found["items"]) == (4, 2, 3)
+    assert (found["score_low"], found["score_high"]) == (0.2, 0.5)
+    assert found["changed"] == 0.5  # of u1 and u2, the second; u3 is not there tonight
+    assert "changed" not in drift.measure(table, rows(table, *night_rows), None)
+
+
+@pytest.mark.slow
+def test_two_runs_of_one_job_and_two_nights_at_once_end_as_one_after_the_other(shop, spark):
+    lake = runtime.Lake(spark, load(shop))
+    expected = night(shop, "gold.recommendations")
+    events = night(shop, "silver.events")
+    errors: list[BaseException] = []
+
+    def run(job: str, date: dt.date) -> None:
+        try:
+            launch.run(job, lake, date)
+        except BaseException as error:
+            errors.append(error)
+
+    def together(*jobs: tuple[str, dt.date]) -> None:
+        threads = [threading.Thread(target=run, args=job) for job in jobs]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert errors == []
+
+    together(("rank_recommendations", NIGHT), ("rank_recommendations", NIGHT))
+    assert night(shop, "gold.recommendations") == expected
+    together(("clean_events", NIGHT), ("clean_events", NIGHT), ("maintain_tables", NIGHT))
+    assert night(shop, "silver.events") == events
+    together(("ingest_logs", tiny_shop.day(14)), ("rank_recommendations", NIGHT), ("ingest_logs", tiny_shop.day(15)))
+    assert night(shop, "gold.recommendations") == expected
+    bronze = read(shop, "bronze.events")
+    for number in (14, 15):
+        raw = bronze.filter(pl.col("run_date") == tiny_shop.day(number))["raw"]
+        assert sorted(raw) == sorted(tiny_shop.sales(tiny_shop.day(number)))
