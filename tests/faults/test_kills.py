@@ -84,7 +84,7 @@ def said(conf: Path) -> str:
 
 @pytest.fixture(scope="module")
 def template(trained_shop: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A shop whose night before has been run; every fault gets a copy in the same place, for paths stand in its conf."""
+    """A shop whose night before has been run; every fault gets a copy in the same place: its conf has paths."""
     root = tmp_path_factory.mktemp("faults") / "shop"
     shutil.copytree(trained_shop, root)
     conf = root / "tiny_shop.toml"
@@ -134,28 +134,17 @@ def faults(clean: Clean, count: int) -> Iterator[Fault]:
             yield Fault(victim, "time", rng.uniform(0.25, 1.0) * clean.seconds)
 
 
-def workers(group: int) -> list[int]:
-    """The Python workers of a night: processes of its group that Spark's daemon has forked."""
-    found = []
+def workers(driver: int) -> list[int]:
+    """The Python workers of a night: what Spark's daemon, in the driver's session of processes, has forked."""
+    parents = {}
     for folder in Path("/proc").glob("[0-9]*"):
+        pid = int(folder.name)
         try:
-            command = (folder / "cmdline").read_bytes()
-            parent = int((folder / "stat").read_text().rsplit(")", 1)[1].split()[1])
-            if b"pyspark.daemon" in command and os.getpgid(int(folder.name)) != os.getpgid(0):
-                found.append((int(folder.name), parent))
-        except (OSError, ValueError, IndexError):
+            if os.getsid(pid) == driver and b"pyspark.daemon" in (folder / "cmdline").read_bytes():
+                parents[pid] = int((folder / "stat").read_text().rsplit(")", 1)[1].split()[1])
+        except OSError:  # it has ended meanwhile
             continue
-    daemons = {parent for _, parent in found}
-    return [
-        pid for pid, parent in found if parent in {p for p, _ in found} and pid not in daemons and session(pid) == group
-    ]
-
-
-def session(pid: int) -> int:
-    try:
-        return os.getsid(pid)
-    except OSError:
-        return -1
+    return [pid for pid, parent in parents.items() if parent in parents]
 
 
 def suffer(conf: Path, fault: Fault) -> bool:
