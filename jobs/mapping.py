@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import reduce
+from itertools import groupby
 
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from jobs import quality, runtime
-from jobs.conf import ConfError, Deployment, Source
+from jobs.conf import ConfError, Deployment, Source, section
 from schemas import TABLES
 from schemas.contract import Check, Table
 from schemas.derive import plain_ddl
@@ -28,12 +31,24 @@ def nulls_for_errors(spark: SparkSession) -> Iterator[None]:
 
 
 def canonical(bronze: DataFrame, source: Source, table: Table) -> DataFrame:
-    """Each record with the mapped columns of `table`, its own place and text, `log` (struct of its raw columns) and
-    `broken` (array<string>: why it could not be read or converted, and which of the deployment's rules rejects it).
+    """Each record with the mapped columns of `table`, its own place and text, and `broken` (array<string>: why it could
+    not be read or converted, and which of the deployment's rules rejects it).
 
-    Fields are trimmed, empty ones null. A mapped value that does not convert to its column's type is null and named
-    in `broken`.
+    A record is mapped by the version of the source that holds on its run_date. Fields are trimmed, empty ones null.
+    A mapped value that does not convert to its column's type is null and named in `broken`.
     """
+    if not source.changes:
+        return _as_of(bronze, source, table)
+    days = sorted(row["run_date"] for row in bronze.select("run_date").distinct().collect())
+    mapped = []
+    for version, days_of_it in groupby(days or [dt.date.max], source.on):
+        its = list(days_of_it)
+        mapped.append(_as_of(bronze.where(F.col("run_date").between(its[0], its[-1])), version, table))
+    return reduce(lambda earlier, later: earlier.unionByName(later, allowMissingColumns=True), mapped)
+
+
+def _as_of(bronze: DataFrame, source: Source, table: Table) -> DataFrame:
+    """canonical() by one version of a source; its rules may name a raw column as `log.<column>`."""
     place = bronze.select(
         "run_date",
         "source_file",
@@ -60,7 +75,7 @@ def canonical(bronze: DataFrame, source: Source, table: Table) -> DataFrame:
             F.when(F.coalesce(F.expr(rule), F.lit(False)), F.lit(reason)) for reason, rule in source.reject.items()
         ]
         broken = F.coalesce("_unreadable", F.array_compact(F.array(*failed, *rejected)))
-        return converted.select(*place.columns, *names, broken.alias("broken")).drop("_unreadable")
+        return converted.select(*place.columns, *names, broken.alias("broken")).drop("_unreadable", "log")
 
 
 def all_reasons(table: Table, columns: Sequence[str]) -> Column:
@@ -78,20 +93,26 @@ def all_reasons(table: Table, columns: Sequence[str]) -> Column:
 def check_mappings(spark: SparkSession, deployment: Deployment) -> None:
     """Refuse a deployment whose SQL does not fit its own columns, before anything is read; ConfError names the key."""
     for kind, source in deployment.sources.items():
-        table = TABLES[f"silver.{kind}"]
-        raw = spark.createDataFrame([], ", ".join(f"`{column}` STRING" for column in source.columns))
-        with nulls_for_errors(spark):
-            casts = {name: f"try_cast(({sql}) AS {table.column(name).type})" for name, sql in source.map.items()}
-            if wrong := runtime.first_problem(raw, casts):
-                raise ConfError(
-                    f"{deployment.file}: [sources.{kind}.map] {wrong[0]} = {source.map[wrong[0]]!r}: {wrong[1]}"
-                )
-            mapped = raw.select(F.struct("*").alias("log"), *(_typed(table, name) for name in source.map))
-            rules = {reason: f"({rule}) AND true" for reason, rule in source.reject.items()}
-            if wrong := runtime.first_problem(mapped, rules):
-                rule = source.reject[wrong[0]]
-                raise ConfError(f"{deployment.file}: [sources.{kind}.reject] {wrong[0]!r} = {rule!r}: {wrong[1]}")
+        for since, version in source.versions():
+            _check_mapping(spark, deployment.file, kind, since, version)
     _check_ranking_rules(spark, deployment)
+
+
+def _check_mapping(spark: SparkSession, file: str, kind: str, since: dt.date, source: Source) -> None:
+    """One version of a source: its SQL over its raw columns, its rules over what that gives."""
+    table = TABLES[f"silver.{kind}"]
+    raw = spark.createDataFrame([], ", ".join(f"`{column}` STRING" for column in source.columns))
+    with nulls_for_errors(spark):
+        casts = {name: f"try_cast(({sql}) AS {table.column(name).type})" for name, sql in source.map.items()}
+        if wrong := runtime.first_problem(raw, casts):
+            name, why = wrong
+            raise ConfError(f"{file}: {section(kind, 'map', since)} {name} = {source.map[name]!r}: {why}")
+        mapped = raw.select(F.struct("*").alias("log"), *(_typed(table, name) for name in source.map))
+        rules = {reason: f"({rule}) AND true" for reason, rule in source.reject.items()}
+        if wrong := runtime.first_problem(mapped, rules):
+            reason, why = wrong
+            rule = source.reject[reason]
+            raise ConfError(f"{file}: {section(kind, 'reject', since)} {reason!r} = {rule!r}: {why}")
 
 
 def _check_ranking_rules(spark: SparkSession, deployment: Deployment) -> None:
