@@ -8,7 +8,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from jobs import mapping
+from jobs import mapping, runtime, summary
 from jobs.clean_events import clean_events
 from jobs.conf import ConfError, Source, load
 from schemas import bronze, silver
@@ -224,3 +224,30 @@ map.brand = "maker"
     assert (items["S02"]["title"], items["S02"]["brand"]) == ("black tea", None)
     rejected = read(conf, "silver.rejected_items")
     assert rejected["reasons"].to_list() == [["no product"], ["no product"]]
+
+
+@pytest.mark.slow
+def test_a_new_column_is_kept_in_bronze_and_reported_and_stops_nothing(tiny_shop_conf, spark):
+    conf, day = tiny_shop_conf, tiny_shop.day(14)
+    intake(conf, spark, 13)
+    file = conf.parent / "landing" / "sales" / f"sales_{day}.csv"
+    header, *lines = file.read_text().splitlines()
+    file.write_text("\n".join([f"voucher,{header},[gift]", *(f"V7,{line},no" for line in lines)]) + "\n")
+    intake(conf, spark, 14)
+    kept = read(conf, "silver.events").filter(pl.col("run_date") == day)
+    assert kept.height == len(lines)
+    assert read(conf, "bronze.events").filter(pl.col("run_date") == day)["raw"].str.starts_with("V7,").all()
+
+    checks = read(conf, "ops.checks").filter(pl.col("check_name") == "columns_known")
+    found = dict(checks.select("run_date", pl.struct("severity", "passed", "unexpected_count")).rows())
+    assert found[tiny_shop.day(13)] == {"severity": "warning", "passed": True, "unexpected_count": 0}
+    assert found[day] == {"severity": "warning", "passed": False, "unexpected_count": 1}
+    page = (conf.parent / "lake" / "data_docs" / str(day) / "bronze.files.html").read_text()
+    assert "no columns that the conf does not name" in page
+
+    files = runtime.Lake(spark, load(conf)).up_to("bronze.files", day)
+    assert summary.new_columns(files, [day]) == [
+        "events: 1 file with columns that the conf does not name, kept in raw alone: [gift], voucher"
+    ]
+    assert summary.new_columns(files, [tiny_shop.day(13)]) == []
+    assert summary.new_columns(files, []) == []
