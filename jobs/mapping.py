@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import reduce
@@ -31,11 +32,12 @@ def nulls_for_errors(spark: SparkSession) -> Iterator[None]:
 
 
 def canonical(bronze: DataFrame, source: Source, table: Table) -> DataFrame:
-    """Each record with the mapped columns of `table`, its own place and text, and `broken` (array<string>: why it could
-    not be read or converted, and which of the deployment's rules rejects it).
+    """Each record with the mapped columns of `table`, its own place and text, and two array<string>: `broken`, why it
+    could not be read or converted and which of the deployment's rules rejects it, and `lost`.
 
     A record is mapped by the version of the source that holds on its run_date. Fields are trimmed, empty ones null.
-    A mapped value that does not convert to its column's type is null and named in `broken`.
+    A mapped value that does not convert to its column's type is null and named in `broken`. One that the deployment's
+    own SQL could not convert is too where the column is required, else in `lost`, which rejects nothing by itself.
     """
     if not source.changes:
         return _as_of(bronze, source, table)
@@ -65,17 +67,18 @@ def _as_of(bronze: DataFrame, source: Source, table: Table) -> DataFrame:
         converted = values.select(
             *place.columns, *(f"_{name}" for name in names), *(_cast(table, name).alias(name) for name in names)
         )
-        failed = [
-            F.when(
-                F.col(f"_{name}").isNotNull() & F.col(name).isNull(), F.lit(f"{name} is no {table.column(name).type}")
-            )
-            for name in names
-        ]
+        optional = [name for name in names if table.column(name).nullable]
+        lost = {name: _is_no(table, name, _given_but_unfit(source, table, name)) for name in names}
+        failed = [_is_no(table, name, F.col(f"_{name}").isNotNull()) for name in names]
+        failed += [lost[name] for name in names if name not in optional]
         rejected = [
             F.when(F.coalesce(F.expr(rule), F.lit(False)), F.lit(reason)) for reason, rule in source.reject.items()
         ]
         broken = F.coalesce("_unreadable", F.array_compact(F.array(*failed, *rejected)))
-        return converted.select(*place.columns, *names, broken.alias("broken")).drop("_unreadable", "log")
+        by_its_sql = F.array_compact(F.array(*(lost[name] for name in optional))).cast("array<string>")
+        return converted.select(
+            *("run_date", "source_file", "source_row", "raw"), *names, broken.alias("broken"), by_its_sql.alias("lost")
+        )
 
 
 def all_reasons(table: Table, columns: Sequence[str]) -> Column:
@@ -86,8 +89,13 @@ def all_reasons(table: Table, columns: Sequence[str]) -> Column:
         if check.column in columns
         or (check.column is None and all(c in columns for c in table.column_names if c in str(check.sql)))
     ]
-    readable = ~F.exists("broken", lambda reason: reason.startswith("unreadable"))
-    return F.when(readable, F.array_distinct(F.concat("broken", quality.reasons(about)))).otherwise(F.col("broken"))
+    broken, of_contract = F.col("broken"), quality.reasons(about)
+    # What the deployment's SQL made null is a reason only where the contract misses that column.
+    lost = F.filter(
+        "lost", lambda no: F.exists(of_contract, lambda reason: reason.contains(F.split_part(no, F.lit(" "), F.lit(1))))
+    )
+    readable = ~F.exists(broken, lambda reason: reason.startswith("unreadable"))
+    return F.when(readable, F.array_distinct(F.concat(broken, lost, of_contract))).otherwise(broken)
 
 
 def check_mappings(spark: SparkSession, deployment: Deployment) -> None:
@@ -139,6 +147,27 @@ def _raw_columns(source: Source) -> list[Column]:
         F.nullif(F.trim(F.get("fields", F.lit(place))), F.lit("")).alias(name)
         for place, name in enumerate(source.columns)
     ]
+
+
+def _is_no(table: Table, name: str, condition: Column) -> Column:
+    """Why a value is null that was there, if the condition holds."""
+    return F.when(F.col(name).isNull() & condition, F.lit(f"{name} is no {table.column(name).type}"))
+
+
+def _given_but_unfit(source: Source, table: Table, name: str) -> Column:
+    """Whether the raw columns that a column's SQL names are all given and, for a number, one of them is none.
+
+    Where the value is null nevertheless, a conversion in that SQL has failed, such as try_cast('many' AS INT).
+    """
+    wanted, sql = table.column(name).type, source.map[name]
+    named = [column for column in source.columns if re.search(rf"(?<!\w){re.escape(column)}(?!\w)", sql, re.IGNORECASE)]
+    raw = [F.col("log").getField(column) for column in named]
+    if wanted == "STRING" or not raw:
+        return F.lit(False)
+    given = reduce(Column.__and__, (value.isNotNull() for value in raw))
+    if wanted in ("DATE", "TIMESTAMP"):
+        return given
+    return given & reduce(Column.__or__, (value.try_cast(wanted).isNull() for value in raw))
 
 
 def _cast(table: Table, name: str) -> Column:
