@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import re
 import tomllib
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from schemas import TABLES
 
@@ -28,25 +39,96 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
+def _known_encoding(value: str) -> str:
+    try:
+        "".encode(value)
+    except LookupError as error:
+        raise ValueError(f"unknown encoding {value!r}") from error
+    return value
+
+
+def _sql_or_false(value: object) -> object:
+    if value is not False and not isinstance(value, str):
+        raise ValueError(f"must be SQL, or false to drop what held before, not {value!r}")
+    return value
+
+
+Columns = Annotated[list[str], Field(min_length=1)]
+Delimiter = Annotated[str, Field(min_length=1, max_length=1)]
+Encoding = Annotated[str, AfterValidator(_known_encoding)]
+SqlOrFalse = Annotated[str | Literal[False], BeforeValidator(_sql_or_false)]
+
+
+class Change(_Strict):
+    """What is new about a source's raw files of one day and all later ones; the rest stays as it was.
+
+    `columns`, `delimiter` and `encoding` replace; `map` and `reject` are merged key by key, where false drops a key.
+    """
+
+    since: dt.date = Field(alias="from")
+    columns: Columns | None = None
+    delimiter: Delimiter | None = None
+    encoding: Encoding | None = None
+    map: dict[str, SqlOrFalse] = {}
+    reject: dict[str, SqlOrFalse] = {}
+
+    @model_validator(mode="after")
+    def _something_is_new(self) -> Change:
+        if self.model_fields_set == {"since"}:
+            raise ValueError(
+                f"from {self.since}: changes nothing; it may name columns, delimiter, encoding, map, reject"
+            )
+        return self
+
+    def after(self, before: Source) -> Source:
+        """The source as it is with this change. ValueError where a key is dropped that is not there."""
+        for part, old, new in (("map", before.map, self.map), ("reject", before.reject, self.reject)):
+            for name, sql in new.items():
+                if sql is False and name not in old:
+                    raise ValueError(f"changes from {self.since}: {part} {name!r} = false: there is none to drop")
+        return before.model_copy(
+            update={
+                **{name: getattr(self, name) for name in self.model_fields_set - {"since"}},
+                "map": {name: sql for name, sql in (before.map | self.map).items() if sql is not False},
+                "reject": {name: sql for name, sql in (before.reject | self.reject).items() if sql is not False},
+            }
+        )
+
+
 class Source(_Strict):
-    """One kind of raw files: `files` is a glob below landing, `day` finds the date in a file's name."""
+    """One kind of raw files: `files` is a glob below landing, `day` finds the date in a file's name.
+
+    The rest is how its files are read and mapped at first; `changes` says from which day on that is otherwise.
+    """
 
     files: str
     day: str = r"(\d{4}-\d{2}-\d{2})"
-    columns: list[str] = Field(min_length=1)
-    delimiter: str = Field(default=",", min_length=1, max_length=1)
-    encoding: str = "utf-8"
+    columns: Columns
+    delimiter: Delimiter = ","
+    encoding: Encoding = "utf-8"
     map: dict[str, str]
     reject: dict[str, str] = {}
+    changes: list[Change] = []
 
-    @field_validator("encoding")
-    @classmethod
-    def _known_encoding(cls, value: str) -> str:
-        try:
-            "".encode(value)
-        except LookupError as error:
-            raise ValueError(f"unknown encoding {value!r}") from error
-        return value
+    def versions(self) -> list[tuple[dt.date, Source]]:
+        """The source as it is from each of these days on, oldest first, itself without changes."""
+        found = [(dt.date.min, self.model_copy(update={"changes": []}))]
+        for change in self.changes:
+            found.append((change.since, change.after(found[-1][1])))
+        return found
+
+    def on(self, day: dt.date) -> Source:
+        """The version that holds for the raw files of one day."""
+        return [version for since, version in self.versions() if since <= day][-1]
+
+    @model_validator(mode="after")
+    def _changes_follow_each_other(self) -> Source:
+        days = [change.since for change in self.changes]
+        for earlier, later in pairwise(days):
+            if later <= earlier:
+                raise ValueError(f"changes from {later} stand after those from {earlier}: dates must ascend")
+        self.versions()  # refuses what cannot be applied
+        return self
 
     @field_validator("day")
     @classmethod
@@ -119,16 +201,21 @@ class Deployment(_Strict):
                 raise ValueError(f"[sources.{kind}]: unknown source; known are {', '.join(DERIVED)}")
             table = TABLES[f"silver.{kind}"]
             allowed = [name for name in table.column_names if name not in DERIVED[kind]]
-            for name in source.map:
-                if name not in allowed:
-                    raise ValueError(
-                        f"[sources.{kind}.map] {name}: no such column; {table.name} has {', '.join(allowed)}"
-                    )
-            for name in allowed:
-                required = not table.column(name).nullable and name not in DEFAULTED[kind]
-                if required and name not in source.map:
-                    raise ValueError(f"[sources.{kind}.map] {name}: missing, and {table.name} requires it")
+            for since, version in source.versions():
+                where = section(kind, "map", since)
+                for name in version.map:
+                    if name not in allowed:
+                        raise ValueError(f"{where} {name}: no such column; {table.name} has {', '.join(allowed)}")
+                for name in allowed:
+                    required = not table.column(name).nullable and name not in DEFAULTED[kind]
+                    if required and name not in version.map:
+                        raise ValueError(f"{where} {name}: missing, and {table.name} requires it")
         return self
+
+
+def section(kind: str, part: str, since: dt.date) -> str:
+    """How messages name a part of one version of a source: `[sources.events.map] as of 2017-07-01:`."""
+    return f"[sources.{kind}.{part}]" + (f" as of {since}:" if since > dt.date.min else "")
 
 
 def load(path: str | Path, *, landing: str | None = None) -> Deployment:
@@ -174,6 +261,8 @@ def _readable(file: Path, problem: Any) -> str:
         message = "unknown key"
     elif problem["type"] == "missing":
         message = "missing key"
+    elif problem["type"] == "date_type":
+        message = f"must be a date like 2017-07-01, without quotes or time, not {problem['input']!r}"
     elif problem["type"] != "value_error":
         message = f"{message}, not {problem['input']!r}"
     return f"{file}: {key + ': ' if key else ''}{message}"

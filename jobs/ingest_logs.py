@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import datetime as dt
+from collections.abc import Callable, Iterator, Sequence
 
 import pyarrow as pa
 from pyspark.sql import DataFrame
@@ -20,6 +21,7 @@ PARSED = (
 )
 ROWS_PER_BATCH = 20_000
 PLACE = "struct(run_date, source_file)"  # the order of files
+Layout = tuple[list[str], str, str]  # columns, delimiter, encoding
 
 
 def ingest_logs(
@@ -35,7 +37,7 @@ def ingest_logs(
     events = parse(events_files, deployment.sources["events"]).persist()
     items = parse(items_files, deployment.sources["items"]).persist()
     listed = reports(events)
-    copies = copies_among(listed, bronze_files)
+    copies = F.broadcast(copies_among(listed, bronze_files))  # at most a row a file
     return {
         "bronze.events": records(events.join(copies, "source_file", "left_anti")),
         "bronze.items": records(items),
@@ -61,8 +63,12 @@ def copies_among(listed: DataFrame, bronze_files: DataFrame) -> DataFrame:
 
 
 def parse(files: DataFrame, source: Source) -> DataFrame:
-    """The records of each file and, after them, one row (source_row null) that reports on the file."""
-    return files.mapInArrow(_parser(source.columns, source.delimiter, source.encoding), PARSED)
+    """The records of each file and, after them, one row (source_row null) that reports on the file.
+
+    A file is read by the version of the source that holds on its day.
+    """
+    layouts = [(since, (as_of.columns, as_of.delimiter, as_of.encoding)) for since, as_of in source.versions()]
+    return files.mapInArrow(_parser(layouts), PARSED)
 
 
 def records(parsed: DataFrame) -> DataFrame:
@@ -90,19 +96,17 @@ def reports(parsed: DataFrame) -> DataFrame:
 
 
 def _parser(
-    columns: list[str], delimiter: str, encoding: str
+    layouts: Sequence[tuple[dt.date, Layout]],
 ) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
     def parse_batches(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
             for file in batch.to_pylist():
-                yield from _file_batches(file, columns, delimiter, encoding)
+                yield from _file_batches(file, [layout for since, layout in layouts if since <= file["run_date"]][-1])
 
     return parse_batches
 
 
-def _file_batches(
-    file: dict[str, object], columns: list[str], delimiter: str, encoding: str
-) -> Iterator[pa.RecordBatch]:
+def _file_batches(file: dict[str, object], layout: Layout) -> Iterator[pa.RecordBatch]:
     """One file's records in batches of ROWS_PER_BATCH, its report as the last row."""
     report, content, name = FileReport(), file["content"], file["source_file"]
     assert isinstance(content, bytes)
@@ -138,7 +142,7 @@ def _file_batches(
             column.clear()
         return pa.RecordBatch.from_pydict(arrays)
 
-    for record in read_records(content, name, columns, delimiter, encoding, report):
+    for record in read_records(content, name, *layout, report):
         numbers.append(record.row)
         raws.append(record.raw)
         fields.append(record.fields)

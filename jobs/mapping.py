@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import reduce
+from itertools import groupby
 
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from jobs import quality, runtime
-from jobs.conf import ConfError, Deployment, Source
+from jobs.conf import ConfError, Deployment, Source, section
 from schemas import TABLES
 from schemas.contract import Check, Table
 from schemas.derive import plain_ddl
@@ -28,12 +32,25 @@ def nulls_for_errors(spark: SparkSession) -> Iterator[None]:
 
 
 def canonical(bronze: DataFrame, source: Source, table: Table) -> DataFrame:
-    """Each record with the mapped columns of `table`, its own place and text, `log` (struct of its raw columns) and
-    `broken` (array<string>: why it could not be read or converted, and which of the deployment's rules rejects it).
+    """Each record with the mapped columns of `table`, its own place and text, and two array<string>: `broken`, why it
+    could not be read or converted and which of the deployment's rules rejects it, and `lost`.
 
-    Fields are trimmed, empty ones null. A mapped value that does not convert to its column's type is null and named
-    in `broken`.
+    A record is mapped by the version of the source that holds on its run_date. Fields are trimmed, empty ones null.
+    A mapped value that does not convert to its column's type is null and named in `broken`. One that the deployment's
+    own SQL could not convert is too where the column is required, else in `lost`, which rejects nothing by itself.
     """
+    if not source.changes:
+        return _as_of(bronze, source, table)
+    days = sorted(row["run_date"] for row in bronze.select("run_date").distinct().collect())
+    mapped = []
+    for version, days_of_it in groupby(days or [dt.date.max], source.on):
+        its = list(days_of_it)
+        mapped.append(_as_of(bronze.where(F.col("run_date").between(its[0], its[-1])), version, table))
+    return reduce(lambda earlier, later: earlier.unionByName(later, allowMissingColumns=True), mapped)
+
+
+def _as_of(bronze: DataFrame, source: Source, table: Table) -> DataFrame:
+    """canonical() by one version of a source; its rules may name a raw column as `log.<column>`."""
     place = bronze.select(
         "run_date",
         "source_file",
@@ -50,17 +67,18 @@ def canonical(bronze: DataFrame, source: Source, table: Table) -> DataFrame:
         converted = values.select(
             *place.columns, *(f"_{name}" for name in names), *(_cast(table, name).alias(name) for name in names)
         )
-        failed = [
-            F.when(
-                F.col(f"_{name}").isNotNull() & F.col(name).isNull(), F.lit(f"{name} is no {table.column(name).type}")
-            )
-            for name in names
-        ]
+        optional = [name for name in names if table.column(name).nullable]
+        lost = {name: _is_no(table, name, _given_but_unfit(source, table, name)) for name in names}
+        failed = [_is_no(table, name, F.col(f"_{name}").isNotNull()) for name in names]
+        failed += [lost[name] for name in names if name not in optional]
         rejected = [
             F.when(F.coalesce(F.expr(rule), F.lit(False)), F.lit(reason)) for reason, rule in source.reject.items()
         ]
         broken = F.coalesce("_unreadable", F.array_compact(F.array(*failed, *rejected)))
-        return converted.select(*place.columns, *names, broken.alias("broken")).drop("_unreadable")
+        by_its_sql = F.array_compact(F.array(*(lost[name] for name in optional))).cast("array<string>")
+        return converted.select(
+            *("run_date", "source_file", "source_row", "raw"), *names, broken.alias("broken"), by_its_sql.alias("lost")
+        )
 
 
 def all_reasons(table: Table, columns: Sequence[str]) -> Column:
@@ -71,27 +89,38 @@ def all_reasons(table: Table, columns: Sequence[str]) -> Column:
         if check.column in columns
         or (check.column is None and all(c in columns for c in table.column_names if c in str(check.sql)))
     ]
-    readable = ~F.exists("broken", lambda reason: reason.startswith("unreadable"))
-    return F.when(readable, F.array_distinct(F.concat("broken", quality.reasons(about)))).otherwise(F.col("broken"))
+    broken, of_contract = F.col("broken"), quality.reasons(about)
+    # What the deployment's SQL made null is a reason only where the contract misses that column.
+    lost = F.filter(
+        "lost", lambda no: F.exists(of_contract, lambda reason: reason.contains(F.split_part(no, F.lit(" "), F.lit(1))))
+    )
+    readable = ~F.exists(broken, lambda reason: reason.startswith("unreadable"))
+    return F.when(readable, F.array_distinct(F.concat(broken, lost, of_contract))).otherwise(broken)
 
 
 def check_mappings(spark: SparkSession, deployment: Deployment) -> None:
     """Refuse a deployment whose SQL does not fit its own columns, before anything is read; ConfError names the key."""
     for kind, source in deployment.sources.items():
-        table = TABLES[f"silver.{kind}"]
-        raw = spark.createDataFrame([], ", ".join(f"`{column}` STRING" for column in source.columns))
-        with nulls_for_errors(spark):
-            casts = {name: f"try_cast(({sql}) AS {table.column(name).type})" for name, sql in source.map.items()}
-            if wrong := runtime.first_problem(raw, casts):
-                raise ConfError(
-                    f"{deployment.file}: [sources.{kind}.map] {wrong[0]} = {source.map[wrong[0]]!r}: {wrong[1]}"
-                )
-            mapped = raw.select(F.struct("*").alias("log"), *(_typed(table, name) for name in source.map))
-            rules = {reason: f"({rule}) AND true" for reason, rule in source.reject.items()}
-            if wrong := runtime.first_problem(mapped, rules):
-                rule = source.reject[wrong[0]]
-                raise ConfError(f"{deployment.file}: [sources.{kind}.reject] {wrong[0]!r} = {rule!r}: {wrong[1]}")
+        for since, version in source.versions():
+            _check_mapping(spark, deployment.file, kind, since, version)
     _check_ranking_rules(spark, deployment)
+
+
+def _check_mapping(spark: SparkSession, file: str, kind: str, since: dt.date, source: Source) -> None:
+    """One version of a source: its SQL over its raw columns, its rules over what that gives."""
+    table = TABLES[f"silver.{kind}"]
+    raw = spark.createDataFrame([], ", ".join(f"`{column}` STRING" for column in source.columns))
+    with nulls_for_errors(spark):
+        casts = {name: f"try_cast(({sql}) AS {table.column(name).type})" for name, sql in source.map.items()}
+        if wrong := runtime.first_problem(raw, casts):
+            name, why = wrong
+            raise ConfError(f"{file}: {section(kind, 'map', since)} {name} = {source.map[name]!r}: {why}")
+        mapped = raw.select(F.struct("*").alias("log"), *(_typed(table, name) for name in source.map))
+        rules = {reason: f"({rule}) AND true" for reason, rule in source.reject.items()}
+        if wrong := runtime.first_problem(mapped, rules):
+            reason, why = wrong
+            rule = source.reject[reason]
+            raise ConfError(f"{file}: {section(kind, 'reject', since)} {reason!r} = {rule!r}: {why}")
 
 
 def _check_ranking_rules(spark: SparkSession, deployment: Deployment) -> None:
@@ -118,6 +147,27 @@ def _raw_columns(source: Source) -> list[Column]:
         F.nullif(F.trim(F.get("fields", F.lit(place))), F.lit("")).alias(name)
         for place, name in enumerate(source.columns)
     ]
+
+
+def _is_no(table: Table, name: str, condition: Column) -> Column:
+    """Why a value is null that was there, if the condition holds."""
+    return F.when(F.col(name).isNull() & condition, F.lit(f"{name} is no {table.column(name).type}"))
+
+
+def _given_but_unfit(source: Source, table: Table, name: str) -> Column:
+    """Whether the raw columns that a column's SQL names are all given and, for a number, one of them is none.
+
+    Where the value is null nevertheless, a conversion in that SQL has failed, such as try_cast('many' AS INT).
+    """
+    wanted, sql = table.column(name).type, source.map[name]
+    named = [column for column in source.columns if re.search(rf"(?<!\w){re.escape(column)}(?!\w)", sql, re.IGNORECASE)]
+    raw = [F.col("log").getField(column) for column in named]
+    if wanted == "STRING" or not raw:
+        return F.lit(False)
+    given = reduce(Column.__and__, (value.isNotNull() for value in raw))
+    if wanted in ("DATE", "TIMESTAMP"):
+        return given
+    return given & reduce(Column.__or__, (value.try_cast(wanted).isNull() for value in raw))
 
 
 def _cast(table: Table, name: str) -> Column:

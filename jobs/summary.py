@@ -50,6 +50,9 @@ def show(lake: Lake, run_date: dt.date, outcomes: Sequence[Outcome]) -> None:
         for row in sorted(reasons, key=lambda row: (-row["count"], row["reason"]))[:SHOWN_REASONS]:
             console.print(f"    {row['count']:>9,}  {row['reason']}", markup=False)
 
+    for line in new_columns(lake.up_to("bronze.files", run_date), days.get("bronze.files", ())):
+        console.print(line, markup=False)
+
     lists = night("gold.recommendations").persist()
     scored_users, scored_items = lists.select("user_id").distinct().count(), night("features.item_vectors").count()
     console.print(
@@ -73,6 +76,18 @@ def show(lake: Lake, run_date: dt.date, outcomes: Sequence[Outcome]) -> None:
     rest = f"WHERE run_date = '{run_date}' AND user_id = '{_first_user(lists)}' ORDER BY rank;"
     console.print(f"DuckDB:    SELECT * FROM delta_scan('{path}') {rest}", markup=False, soft_wrap=True)
     console.print(f"Spark SQL: SELECT * FROM delta.`{path}` {rest}", markup=False, soft_wrap=True)
+
+
+def new_columns(files: DataFrame, days: Sequence[dt.date]) -> list[str]:
+    """One line a source: the columns of these days' raw files that the conf does not name."""
+    wider = files.where(F.col("run_date").isin(list(days)) & (F.size("extra_columns") > 0))
+    columns = F.array_sort(F.array_distinct(F.flatten(F.collect_list("extra_columns"))))
+    found = wider.groupBy("source").agg(F.count("*").alias("files"), columns.alias("columns")).orderBy("source")
+    return [
+        f"{row['source']}: {row['files']:,} file{'s' * (row['files'] != 1)} with columns that the conf does not name, "
+        f"kept in raw alone: {', '.join(row['columns'])}"
+        for row in found.collect()
+    ]
 
 
 def _encoded(row: Row) -> str:

@@ -39,6 +39,12 @@ FILES = Table(
     key=("source", "source_file"),
     extra_checks=(
         row_check("file_readable", "problem IS NULL", "a raw file must be readable, with the header the conf names"),
+        row_check(
+            "columns_known",
+            "size(extra_columns) = 0",
+            "a raw file should have no columns that the conf does not name (they stay in raw)",
+            "warning",
+        ),
     ),
 )
 

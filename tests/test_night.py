@@ -158,7 +158,7 @@ DIRT = {
     "too,few": "unreadable: 2 fields, the header has 7",
     "1,U01,S01,1,1,T0,2024-03-15 10:00:00,more,fields": "unreadable: 9 fields, the header has 7",
     "": "unreadable: the line is blank",
-    "2,U01,S01,many,1,T0,2024-03-15 10:00:00": "a purchase or return needs quantity and unit_price",
+    "2,U01,S01,many,1,T0,2024-03-15 10:00:00": "quantity is no INT",
     "3,U01,S01,1,1,T0,2024-13-15 10:00:00": "occurred_at is no TIMESTAMP",
     "4,U01,S01,1,1,T0,": "occurred_at is missing",
     "5,U01,S01,1,1,T0,2024-03-16 10:00:00": "an event must not be dated after its file",
