@@ -184,8 +184,12 @@ def every(cron: str) -> CronDataIntervalTimetable:
 
 def flags(params: Mapping[str, Any]) -> list[str]:
     """What a run's form adds to each job's line."""
-    again = ["--since", FIRST_OF_ALL_DAYS] if params.get("full_refresh") else []
-    return [*again, "--dry-run"] if params.get("dry_run") else again
+    given = {
+        "full_refresh": ["--since", FIRST_OF_ALL_DAYS],
+        "reingest": ["--reingest"],
+        "dry_run": ["--dry-run"],
+    }
+    return [flag for name, told in given.items() if params.get(name) for flag in told]
 
 
 def told_by(job: Job) -> str:
@@ -234,6 +238,12 @@ DAG_SETTINGS: dict[str, Any] = {
             type="boolean",
             title="Full refresh",
             description="Read and clean every day up to the run date again, not only those that are new.",
+        ),
+        "reingest": Param(
+            False,
+            type="boolean",
+            title="Read changed files again",
+            description="Raw files that are no longer as they were read replace what was read of them.",
         ),
         "dry_run": Param(
             False,

@@ -69,9 +69,14 @@ def show(lake: Lake, run_date: dt.date, outcomes: Sequence[Outcome]) -> None:
     console.print(seconds)
     _show_users(console, lake, run_date, night, lists)
 
+    compared = night("ops.figures").where("usual IS NOT NULL").count()
+    published = night("ops.publications").where("current").orderBy("table_name").collect()
+    versions = ", ".join(f"{row['table_name']} at version {row['version']}" for row in published)
+    console.print(f"published: {versions}; {compared} figures compared with the nights before", markup=False)
     tables = "\n".join(f"    {lake.path(name)}" for name in sorted({t for o in outcomes for t in o.rows}))
     console.print(f"tables:\n{tables}", markup=False, soft_wrap=True)
-    console.print(f"checks: {lake.deployment.lake}/data_docs/{run_date}/*.html", markup=False, soft_wrap=True)
+    page = f"{lake.deployment.lake}/data_docs/{run_date}/index.html"
+    console.print(f"quality: {page}", markup=False, soft_wrap=True)
     path = lake.path("gold.recommendations")
     rest = f"WHERE run_date = '{run_date}' AND user_id = '{_first_user(lists)}' ORDER BY rank;"
     console.print(f"DuckDB:    SELECT * FROM delta_scan('{path}') {rest}", markup=False, soft_wrap=True)

@@ -119,7 +119,7 @@ def main(output: Path, asked: list[list[str]]) -> None:
         report["extras"] = told[0]["extras"]
         report["form"] = {
             name: render_and_run(copy(task), 0, folder, "", {name: True})["arguments"][-2:]
-            for name in ("full_refresh", "dry_run")
+            for name in ("full_refresh", "reingest", "dry_run")
         }
         report["notes"] = {task.task_id: task.doc_md for task in bag.dags["nightshelf_nightly"].tasks}
         report["jobs_bin"] = name

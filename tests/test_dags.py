@@ -285,6 +285,7 @@ def test_assets_carry_what_was_written(report: dict[str, Any]) -> None:
 
 def test_the_form_becomes_flags(report: dict[str, Any]) -> None:
     assert report["form"]["full_refresh"] == ["--since", "0001-01-01"]
+    assert report["form"]["reingest"][-1] == "--reingest"
     assert report["form"]["dry_run"][-1] == "--dry-run"
 
 

@@ -43,7 +43,7 @@ ALLOWED = {
     ("summary.py", "_show_users", "collect"): (3, "three users, their last purchases and first recommendations"),
     ("summary.py", "_version", "first"): (1, "one row"),
     ("summary.py", "new_columns", "collect"): (1, "a row a source with new columns"),
-    ("summary.py", "show", "collect"): (3, "a sum; a row a reason of rejection; the row of ops.encodes"),
+    ("summary.py", "show", "collect"): (4, "a sum; a row a reason of rejection; the row of ops.encodes; a row a table"),
     ("summary.py", "show_evaluation", "collect"): (1, "a row a contender and metric"),
     ("vectors.py", "encode", "collect"): (1, "one row: how many tokens are to be read"),
     ("vectors.py", "score", "take"): (2, "no frame: pyarrow's, on an executor"),
