@@ -89,7 +89,7 @@ test-airflow: setup airflow-env  ## Run nights of a tiny shop under Airflow's ow
 
 .PHONY: test-faults
 test-faults: setup  ## Kill a tiny night at fifty moments, feed it 10,000 dirty rows: nothing lost, nothing half seen (an hour)
-	@python -m pytest tests/faults -m "faults or not faults"
+	@python -m pytest tests/faults tests/test_intake.py tests/test_publication.py -m "faults or slow"
 
 .PHONY: cluster-test
 cluster-test: setup  ## Run a night on a standalone Spark cluster, and encode on one that takes itself to have a GPU (minutes)
