@@ -20,11 +20,12 @@ from typing import Any
 
 from delta.exceptions import DeltaConcurrentModificationException
 from delta.tables import DeltaTable
+from pyspark import SparkConf, SparkContext
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
 
-from jobs import ledger
+from jobs import ledger, trouble
 from jobs.conf import ConfError, Deployment, Source
 from jobs.flow import JOBS, Job, Read
 from schemas import TABLES
@@ -93,11 +94,20 @@ def session(deployment: Deployment, *, log_file: Path | None = None) -> SparkSes
     """
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     builder = SparkSession.builder.appName(f"nightshelf {deployment.name}")
-    if SparkSession.getActiveSession() is None and "PYSPARK_GATEWAY_PORT" not in os.environ:
-        for key, value in properties(deployment.spark).items():
+    if SparkSession.getActiveSession() is None:
+        submitted = "PYSPARK_GATEWAY_PORT" in os.environ
+        given = {} if submitted else properties(deployment.spark)
+        trouble.check_master(_submitted_master() if submitted else given.get("spark.master", ""))
+        for key, value in given.items():
             builder = builder.config(key, value)
     with _stderr_to(log_file):
         return builder.getOrCreate()
+
+
+def _submitted_master() -> str:
+    """The master that spark-submit was given."""
+    SparkContext._ensure_initialized()
+    return SparkConf().get("spark.master", "") or ""
 
 
 def properties(path: str) -> dict[str, str]:
@@ -555,6 +565,8 @@ def ship(spark: SparkSession, model: Model) -> None:
         else:
             context.addFile(model.folder, recursive=True)
     except Exception as error:
+        if trouble.sentence(error):
+            raise
         raise DataError(f"{model.folder}: the folder of model {model.version} cannot be read: {error}") from error
 
 
