@@ -30,6 +30,7 @@ from schemas.contract import Check, Table
 from udfs.horizon import HORIZON_DAYS
 
 OUTCOME = "outcome: "  # the last line of a job that ended well begins with it; JSON follows
+RECORDS = ("ops.runs", "ops.checks", "ops.figures")  # what a run writes beside its job's tables
 # Parameters that are not knobs: what a job may ask for beside its tables.
 RESERVED = (
     *("run_date", "run_id", "started_at", "deployment"),
@@ -139,6 +140,8 @@ def run(
     }
     try:
         knobs = settings(job, function, lake.deployment, flags or {})
+        for table in (*job.writes, *RECORDS):  # before anything is written, so that a torn one stops the job as a whole
+            lake.check_log(table)
         work = lake.work(job, run_date, since, reingest)
         days = _publish(job, function, knobs, lake, run_date, work, record, dry_run)
         status = "done"
