@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import datetime as dt
 import sys
+import traceback
 from collections.abc import Callable
 
+from jobs import trouble
 from jobs.conf import ConfError
 from jobs.runtime import DataError
 
@@ -35,7 +37,10 @@ def common_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def exit_code(action: Callable[[], object]) -> int:
-    """Run and translate: 0 done, 2 wrong usage or configuration, 3 the data broke its contract, 1 anything else."""
+    """Run and translate: 0 done, 2 wrong usage or configuration, 3 the data broke its contract, 1 anything else.
+
+    Where something under the run is broken, the last line says what and what to do, below the traceback.
+    """
     try:
         action()
     except ConfError as error:
@@ -44,4 +49,11 @@ def exit_code(action: Callable[[], object]) -> int:
     except DataError as error:
         print(f"refused: {error}", file=sys.stderr)
         return 3
+    except Exception as error:
+        said = trouble.sentence(error)
+        if said is None:
+            raise
+        traceback.print_exc()
+        print(f"error: {said}", file=sys.stderr)
+        return 1
     return 0

@@ -21,7 +21,7 @@ from typing import Any, Literal, get_args, get_origin
 
 from pyspark.sql import DataFrame, SparkSession
 
-from jobs import drift, mapping, quality, runtime
+from jobs import drift, mapping, quality, runtime, trouble
 from jobs.cli import common_flags, exit_code
 from jobs.conf import ConfError, Deployment, load
 from jobs.flow import JOBS, Job, Read
@@ -30,6 +30,7 @@ from schemas.contract import Check, Table
 from udfs.horizon import HORIZON_DAYS
 
 OUTCOME = "outcome: "  # the last line of a job that ended well begins with it; JSON follows
+RECORDS = ("ops.runs", "ops.checks", "ops.figures")  # what a run writes beside its job's tables
 # Parameters that are not knobs: what a job may ask for beside its tables.
 RESERVED = (
     *("run_date", "run_id", "started_at", "deployment"),
@@ -120,7 +121,8 @@ def run(
 
     `since` makes a job that works day by day process every day from then on again, `reingest` the days whose raw files
     are no longer as they were read. `dry_run`: everything is computed and checked, nothing is written; Outcome.rows is
-    what would have been. Raises ConfError or runtime.DataError; whatever happens, one row of ops.runs tells, but for a
+    what would have been. Raises ConfError or runtime.DataError, and trouble.TroubleError where a disk
+    or the cluster is at fault; whatever happens, one row of ops.runs tells, but for a
     dry run.
     """
     job, function = JOBS[name], function_of(name)
@@ -138,12 +140,18 @@ def run(
     }
     try:
         knobs = settings(job, function, lake.deployment, flags or {})
+        for table in (*job.writes, *RECORDS):  # before anything is written, so that a torn one stops the job as a whole
+            lake.check_log(table)
         work = lake.work(job, run_date, since, reingest)
         days = _publish(job, function, knobs, lake, run_date, work, record, dry_run)
         status = "done"
     except Exception as error:
-        status = "refused" if isinstance(error, ConfError | runtime.DataError) else "failed"
-        record["error"] = str(error)[:4000] or type(error).__name__
+        refused = isinstance(error, ConfError | runtime.DataError)
+        status = "refused" if refused else "failed"
+        told = None if refused else trouble.sentence(error, lake.deployment.lake)
+        record["error"] = (told or str(error))[:4000] or type(error).__name__
+        if told:
+            raise trouble.TroubleError(told) from error
         raise
     finally:
         lake.spark.catalog.clearCache()
@@ -160,7 +168,8 @@ def _record(lake: runtime.Lake, row: dict[str, Any]) -> None:
     except Exception as error:
         if row["status"] == "done":
             raise
-        print(f"the run could not be recorded in ops.runs: {str(error)[:300]}", file=sys.stderr)
+        said = trouble.sentence(error, lake.deployment.lake) or str(error)[:300]
+        print(f"the run could not be recorded in ops.runs: {said}", file=sys.stderr)
 
 
 def _publish(

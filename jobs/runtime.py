@@ -20,17 +20,20 @@ from typing import Any
 
 from delta.exceptions import DeltaConcurrentModificationException
 from delta.tables import DeltaTable
+from pyspark import SparkConf, SparkContext, SparkFiles
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
 
-from jobs import ledger
+from jobs import ledger, trouble, whole
 from jobs.conf import ConfError, Deployment, Source
 from jobs.flow import JOBS, Job, Read
 from schemas import TABLES
 from schemas.contract import PARTITION, Column, Table
 from schemas.derive import create_table, plain_ddl, plain_type, quote
 
+COMMIT = "[0-9]" * 20 + ".json"  # of a Delta log; not its checksums, nor its checkpoints
+ASIDE = "set_aside"  # the folder of the lake where a person puts what is torn
 STAGING = "staging"  # the folder of the lake for what is still to be checked
 COMMIT_ATTEMPTS = 6  # of a write that other writers get in the way of; half a minute in all
 # How long a version's record and the files that only older versions name are kept.
@@ -93,11 +96,20 @@ def session(deployment: Deployment, *, log_file: Path | None = None) -> SparkSes
     """
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     builder = SparkSession.builder.appName(f"nightshelf {deployment.name}")
-    if SparkSession.getActiveSession() is None and "PYSPARK_GATEWAY_PORT" not in os.environ:
-        for key, value in properties(deployment.spark).items():
+    if SparkSession.getActiveSession() is None:
+        submitted = "PYSPARK_GATEWAY_PORT" in os.environ
+        given = {} if submitted else properties(deployment.spark)
+        trouble.check_master(_submitted_master() if submitted else given.get("spark.master", ""))
+        for key, value in given.items():
             builder = builder.config(key, value)
     with _stderr_to(log_file):
         return builder.getOrCreate()
+
+
+def _submitted_master() -> str:
+    """The master that spark-submit was given."""
+    SparkContext._ensure_initialized()
+    return SparkConf().get("spark.master", "") or ""
 
 
 def properties(path: str) -> dict[str, str]:
@@ -153,6 +165,7 @@ class Lake:
     def __init__(self, spark: SparkSession, deployment: Deployment) -> None:
         self.spark = spark
         self.deployment = deployment
+        self._looked_at: set[str] = set()  # tables and models that were found whole
 
     # -- tables ---------------------------------------------------------------------------------------------------
 
@@ -161,8 +174,45 @@ class Lake:
         return f"{self.deployment.lake}/{table.replace('.', '/')}"
 
     def exists(self, table: str) -> bool:
-        """Whether the table has been created."""
+        """Whether the table has been created. DataError where its newest commit is torn."""
+        self.check_log(table)
         return bool(DeltaTable.isDeltaTable(self.spark, self.path(table)))
+
+    def check_log(self, table: str) -> None:
+        """DataError where the newest commit of a table is torn; each table is looked at once.
+
+        Nobody may write over such a commit: Delta would, blindly, and the table could then be mended no more.
+        """
+        if table in self._looked_at:
+            return
+        folder, system = self._storage(f"{table.replace('.', '/')}/_delta_log")
+        jvm = self.spark.sparkContext._jvm
+        assert jvm is not None
+        commits = system.globStatus(jvm.org.apache.hadoop.fs.Path(f"{_escape_glob(folder.toString())}/{COMMIT}"))
+        if commits:
+            path = commits[len(commits) - 1].getPath()  # sorted by name
+            try:
+                whole.check_commit(_contents_of(system, path))
+            except whole.NotWholeError as error:
+                raise DataError(f"{table}: {self._how_to_mend(table, path.toString(), str(error))}") from None
+        self._looked_at.add(table)
+
+    def _how_to_mend(self, table: str, commit: str, problem: str) -> str:
+        """What to do about a torn commit.
+
+        Its checksums must go with it: Delta would fail by one of them as soon as the next commit has that number,
+        Polars and deltalake by the other one at once. A checkpoint of that version and the hint to it go too.
+        """
+        log, name = commit.removeprefix("file:").rsplit("/", 1)
+        version, aside = name.removesuffix(".json"), f"{self.deployment.lake.removeprefix('file://')}/{ASIDE}/{table}"
+        then = f"is whole at version {int(version) - 1} then" if int(version) else "is not there then, and made anew"
+        which = f"\\( -name '*{version}.*' -o -name '*_last_checkpoint*' \\)"
+        how = f"mkdir -p '{aside}' && find '{log}' -maxdepth 1 {which} -exec mv -t '{aside}' {{}} +"
+        return (
+            f"its newest commit {log}/{name} {problem}. It was not changed. Move all files of {log} with {version}. or "
+            f"_last_checkpoint in their names to another folder, hidden ones too"
+            f"{f': {how}' if log.startswith('/') else '.'}\nThe table {then}; run the night again"
+        )
 
     def create(self, table: str) -> None:
         """Create the table from its contract where it does not stand; add columns that its contract has got since."""
@@ -178,12 +228,20 @@ class Lake:
         return [column for column in contract.columns if column.nullable and column.name not in frame.columns]
 
     def name_tables(self) -> list[str]:
-        """Name every table that stands `<layer>.<table>` in this session's catalog; the names."""
-        named = [name for name in TABLES if self.exists(name)]
+        """Name every table that stands `<layer>.<table>` in this session's catalog; the names.
+
+        One whose newest commit is torn is told of and left out.
+        """
+        named = []
+        for name in TABLES:
+            try:
+                named += [name] * self.exists(name)
+            except DataError as error:
+                sys.stderr.write(f"warning: {error}\n")
         for name in named:
             self.spark.sql(f"CREATE SCHEMA IF NOT EXISTS {name.split('.')[0]}")
             self.spark.sql(f"CREATE TABLE IF NOT EXISTS {name} USING delta LOCATION '{self.path(name)}'")
-        return named + self._name_published()
+        return named + (self._name_published() if "ops.publications" in named else [])
 
     def _name_published(self) -> list[str]:
         """Views `published.<table>`: the newest published night, every table at the version that was published."""
@@ -297,6 +355,7 @@ class Lake:
 
     def at_version(self, table: str, version: int, run_date: dt.date) -> DataFrame:
         """One night's rows as a version of the table has them. DataError where that version can no longer be read."""
+        self.check_log(table)
         try:
             stored = self.spark.read.format("delta").option("versionAsOf", version).load(self.path(table))
         except PySparkException as error:
@@ -497,6 +556,12 @@ class Lake:
         folder = f"{self.deployment.lake}/{row['folder']}"
         model = Model(row["model_version"], folder)
         ship(self.spark, model)
+        if folder not in self._looked_at:
+            try:  # what Spark has fetched to this machine, as every executor gets it
+                whole.check_model(Path(SparkFiles.get(model.file_name)), row["weights_sha256"])
+            except whole.NotWholeError as error:
+                raise DataError(f"{folder}: {error}. {_other_model(model)}") from None
+            self._looked_at.add(folder)
         return model
 
     def checkpoint_folder(self) -> Path | None:
@@ -555,7 +620,33 @@ def ship(spark: SparkSession, model: Model) -> None:
         else:
             context.addFile(model.folder, recursive=True)
     except Exception as error:
-        raise DataError(f"{model.folder}: the folder of model {model.version} cannot be read: {error}") from error
+        if trouble.sentence(error):
+            raise
+        said = str(error).strip().split("\n\tat ")[0]
+        raise DataError(f"{model.folder}: it cannot be read: {said}. {_other_model(model)}") from error
+
+
+def _other_model(model: Model) -> str:
+    return (
+        f"Put the folder of model {model.version} back from a copy, and run this again; or take the model back, so "
+        'that nights use the one before it (make sql Q="UPDATE ops.models SET promoted = false WHERE model_version = '
+        f"'{model.version}'\"); or train anew (make train)"
+    )
+
+
+def _contents_of(system: Any, path: Any) -> bytes:
+    """A small file's bytes. NotWholeError where a local file is not what the checksum file beside it says."""
+    stream = None
+    try:
+        stream = system.open(path)
+        return bytes(stream.readAllBytes())
+    except Exception as error:
+        if "ChecksumException" in str(error):
+            raise whole.NotWholeError(f"is not what its checksum (.{path.getName()}.crc) says") from None
+        raise
+    finally:
+        if stream is not None:
+            stream.close()
 
 
 def days_predicate(days: Sequence[dt.date]) -> str:
