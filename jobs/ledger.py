@@ -11,8 +11,8 @@ REPEATED = "duplicate of a record of an earlier day"
 
 
 def fingerprints(files: DataFrame) -> DataFrame:
-    """One row a day of bronze.files that has event files: run_date, fingerprint (of their names and bytes)."""
-    named = F.concat_ws(" ", "sha256", "source_file")
+    """One row a day of bronze.files that has event files: run_date, fingerprint (of names, bytes, copies)."""
+    named = F.concat_ws(" ", "sha256", "source_file", "duplicate_of")  # which files count is part of it
     whole: Column = F.sha2(F.concat_ws("\n", F.sort_array(F.collect_list(named))), 256)
     return files.where("source = 'events'").groupBy(PARTITION).agg(whole.alias("fingerprint"))
 
