@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from delta.exceptions import DeltaConcurrentModificationException
+from delta import exceptions as delta_errors
 from delta.tables import DeltaTable
 from pyspark import SparkConf, SparkContext, SparkFiles
 from pyspark.errors import PySparkException
@@ -35,6 +35,16 @@ from schemas.derive import create_table, plain_ddl, plain_type, quote
 COMMIT = "[0-9]" * 20 + ".json"  # of a Delta log; not its checksums, nor its checkpoints
 ASIDE = "set_aside"  # the folder of the lake where a person puts what is torn
 STAGING = "staging"  # the folder of the lake for what is still to be checked
+CONFLICTS = (  # that somebody else's commit came first; in Python these have no class in common
+    delta_errors.DeltaConcurrentModificationException,
+    delta_errors.ConcurrentWriteException,
+    delta_errors.ConcurrentAppendException,
+    delta_errors.ConcurrentDeleteReadException,
+    delta_errors.ConcurrentDeleteDeleteException,
+    delta_errors.ConcurrentTransactionException,
+    delta_errors.MetadataChangedException,
+    delta_errors.ProtocolChangedException,
+)
 COMMIT_ATTEMPTS = 6  # of a write that other writers get in the way of; half a minute in all
 # How long a version's record and the files that only older versions name are kept.
 RETENTIONS = ("delta.logRetentionDuration", "delta.deletedFileRetentionDuration")
@@ -329,7 +339,7 @@ class Lake:
                 self.create(table)
                 write()
                 return
-            except DeltaConcurrentModificationException as error:
+            except CONFLICTS as error:
                 said = str(error).strip().split("\n")[0][:300]
                 time.sleep(min(2**attempt, 20) * random.uniform(0.5, 1))
         raise RuntimeError(f"{table}: other writers were faster {COMMIT_ATTEMPTS} times; run this job again. {said}")

@@ -206,14 +206,13 @@ def test_figures_are_what_they_say(rows):
 
 @pytest.mark.slow
 def test_two_runs_of_one_job_and_two_nights_at_once_end_as_one_after_the_other(shop, spark):
-    lake = runtime.Lake(spark, load(shop))
     expected = night(shop, "gold.recommendations")
     events = night(shop, "silver.events")
     errors: list[BaseException] = []
 
     def run(job: str, date: dt.date) -> None:
         try:
-            launch.run(job, lake, date)
+            launch.run(job, runtime.Lake(spark.newSession(), load(shop)), date)
         except BaseException as error:
             errors.append(error)
 
