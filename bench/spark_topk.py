@@ -27,7 +27,8 @@ from bench.topk import OURS, check, directions, oracle
 from jobs import runtime, vectors
 from jobs.conf import load
 from udfs.encoder import to_bytes
-from udfs.topk import Floats, Indices
+from udfs.scan import Floats
+from udfs.topk import Indices
 
 CONF = Path(__file__).parents[1] / "conf" / "complete_journey.toml"
 PEER, TARGET = "Spark ALS recommendForAllUsers", 10.0
