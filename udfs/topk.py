@@ -125,10 +125,10 @@ def _exact_best(
         mine = by_row[edges[row] : edges[row + 1]]
         is_likely = near[mine] >= kth[row]
         likely, others = mine[is_likely], mine[~is_likely]
-        sure = (items[found[likely]].astype(np.float64) @ query).astype(np.float32)
+        sure = (items.take(found[likely], axis=0).astype(np.float64) @ query).astype(np.float32)
         least = np.partition(sure, -k)[-k] if len(sure) >= k else -np.inf  # what is surely below is not needed
         others = others[near[others] > _below((least - scores.slack[row]) / scores.unit[row])]
-        vectors = items[found[others]]
+        vectors = items.take(found[others], axis=0)
         may_be = vectors @ single[row] > _below(least - rounding[row])
         more = (vectors[may_be].astype(np.float64) @ query).astype(np.float32)
         mine, score = np.concatenate([likely, others[may_be]]), np.concatenate([sure, more])
