@@ -51,7 +51,7 @@ ENCODED = StructType(
         StructField("batch", from_arrow_type(BATCH_TYPE)),
     ]
 )
-# One task of a nearest-neighbour search: 131,072 x 384 in float32 are 192 MiB, of which it holds three at most.
+# One task of a nearest-neighbour search: 131,072 x 384 in float32 are 192 MiB (three at most), in 8 bits 48.
 QUERIES_PER_BLOCK, ITEMS_PER_BLOCK = 16_384, 131_072
 
 

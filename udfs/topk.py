@@ -6,23 +6,32 @@ the sum is exact, in whatever order a matrix product adds. Hence equal vectors g
 block size nor threads nor the BLAS library can turn a tie into an order. (In float32 they do, in the last
 bit.)
 
-Most scores are needed only to be dropped, and float32 is twice as fast: it finds the items that may be among the
-best, by a margin that no rounding exceeds, and these alone are scored exactly.
+Most scores are needed only to be dropped. So all items are scanned in float32 or in 8 bits (udfs/scan.py), which is
+two to eight times as fast, and only those are scored exactly that may be among the best, by a bound on what the scan's
+rounding does. The lists are the same whichever scan is used.
 """
 
 from collections.abc import Sequence
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
+from udfs.scan import LONGEST_ROW, Doubles, Floats, Scan, Scores, float_slack, scan_of
+
 Vectors: TypeAlias = npt.NDArray[np.floating]
-Floats: TypeAlias = npt.NDArray[np.float32]
 Indices: TypeAlias = npt.NDArray[np.int64]
 
 QUERY_BLOCK = 256  # with 8,192 items: 8 MiB of float32 scores at a time
-POOL = 2  # candidates kept for a query, in multiples of k, before the worst are dropped
-LONGEST_ROW = 5.0  # the exactness above needs it; a normalised row is 1
+POOL = 32  # candidates kept for a query, in multiples of k, before the worst are dropped
+
+
+class Candidates(NamedTuple):
+    """One entry is a query's row, an item that may be among its best, and its near score, by the scan."""
+
+    rows: Indices
+    found: Indices
+    near: Floats
 
 
 def top_k(
@@ -49,75 +58,92 @@ def top_k(
     if kept == 0:
         return best_items, best_scores
     stored, ids = items.astype(np.float16).astype(np.float32), np.asarray(item_ids, dtype=np.str_)
+    scan = scan_of(stored, block, n, kept)
     for start in range(0, n, QUERY_BLOCK):
         rows = slice(start, start + QUERY_BLOCK)
         banned = _positions(exclude[rows], ids) if exclude is not None else None
-        best_items[rows], best_scores[rows] = _best(queries[rows], stored, kept, banned, block)
+        best_items[rows], best_scores[rows] = _best(queries[rows], stored, kept, banned, scan)
     return best_items, best_scores
 
 
 def _best(
-    queries: Vectors, items: Floats, k: int, banned: tuple[Indices, Indices] | None, block: int
+    queries: Vectors, items: Floats, k: int, banned: tuple[Indices, Indices] | None, scan: Scan
 ) -> tuple[Indices, Floats]:
     """The best k for one block of queries, out of a pool of candidates that is filled as blocks of items go by."""
-    n, m = len(queries), len(items)
+    n, start = len(queries), 0
     exact = queries.astype(np.float16).astype(np.float64)
-    margin = _margin(exact, items)
-    floor = np.full(n, -np.inf, np.float32)  # what a candidate's float32 score must exceed
-    rows, found, scores = np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float32)
-    for start in range(0, m, block):
-        near = exact.astype(np.float32) @ items[start : start + block].T
+    scores = scan(exact)
+    high = np.full((n, k), -np.inf, np.float32)  # of near scores
+    pool: list[Candidates] = []
+    for near in scores.near:
         width = near.shape[1]
         if banned is not None:
-            here = (banned[1] >= start) & (banned[1] < start + block)
+            here = (banned[1] >= start) & (banned[1] < start + width)
             near[banned[0][here], banned[1][here] - start] = -np.inf
-        if start == 0 and width > k:
-            floor = np.nextafter(np.partition(near, -k, axis=1)[:, -k] - margin, np.float32(-np.inf))
+        high = _highest(near, high)
+        # k items' scores are at least their lowest near one - slack: what may be better is near - 2 slack or above.
+        floor = _below(high[:, 0] - 2 * scores.slack / scores.unit)
         at = np.flatnonzero(near > floor[:, None])
-        rows, found = np.concatenate([rows, at // width]), np.concatenate([found, at % width + start])
-        scores = np.concatenate([scores, near.ravel()[at]])
-        if len(rows) > POOL * n * k:
-            order = np.lexsort((-scores, rows))
-            edges = np.searchsorted(rows[order], np.arange(n + 1))
-            full = np.diff(edges) >= k
-            kth = scores[order[edges[:-1][full] + k - 1]]
-            floor[full] = np.nextafter(kth - margin[full], np.float32(-np.inf))
-            kept = order[scores[order] > floor[rows[order]]]
-            rows, found, scores = rows[kept], found[kept], scores[kept]
-        if len(rows) > 2 * POOL * n * k:  # nothing but ties: only exact scores and ids tell which of them to drop
-            rows, found, scores, _ = _exact_best(exact, items, rows, found, k)
-    rows, found, scores, place = _exact_best(exact, items, rows, found, k)
+        rows, columns = np.divmod(at, width)
+        pool.append(Candidates(rows, columns + start, near.ravel()[at]))
+        if sum(len(part.rows) for part in pool) > POOL * n * k:  # ties: only exact scores and ids tell what to drop
+            pool = [_exact_best(exact, items, pool, high[:, 0], scores, k)[0]]
+        start += width
+    best, exact_scores, place = _exact_best(exact, items, pool, high[:, 0], scores, k)
     best_items, best_scores = np.full((n, k), -1, np.int64), np.full((n, k), -np.inf, np.float32)
-    best_items[rows, place], best_scores[rows, place] = found, scores
+    best_items[best.rows, place], best_scores[best.rows, place] = best.found, exact_scores
     return best_items, best_scores
 
 
-def _margin(exact: npt.NDArray[np.float64], items: Floats) -> Floats:
-    """By how much two float32 scores of a query may differ although the exact ones are equal: [n].
+def _highest(near: Floats, high: Floats) -> Floats:
+    """The near scores of k items of each row, about the highest of those given and those in high; first the lowest.
 
-    A float32 sum of d products is off by at most d x 2^-24 x the product of the lengths, in whatever order it is
-    added; twice that for two scores, and doubled once more for the roundings around it.
+    Only the best of each group of items counts, for a partition of all takes longer than their product. With 3k
+    groups, the k-th best group has the item that is some 1.2k-th.
     """
-    longest = np.sqrt(np.einsum("ij,ij->i", items, items).max(initial=0.0))
-    lengths = np.linalg.norm(exact, axis=1)
-    return np.asarray(4 * (items.shape[1] + 2) * 2.0**-24 * longest * lengths, np.float32)
+    k = high.shape[1]
+    size = max(1, near.shape[1] // (3 * k))
+    groups = near.shape[1] // size
+    tops = near[:, : size * groups].reshape(len(near), size, groups).max(axis=1)
+    return np.partition(np.concatenate([high, tops], axis=1), -k, axis=1)[:, -k:]
 
 
 def _exact_best(
-    exact: npt.NDArray[np.float64], items: Floats, rows: Indices, found: Indices, k: int
-) -> tuple[Indices, Indices, Floats, Indices]:
-    """The best k candidates of each row by exact score, then item: rows, items, scores, and places from 0."""
-    by_row = np.argsort(rows, kind="stable")
-    rows, found = rows[by_row], found[by_row]
-    edges = np.searchsorted(rows, np.arange(len(exact) + 1))
-    scores = np.empty(len(rows), np.float32)
+    exact: Doubles, items: Floats, pool: list[Candidates], kth: Floats, scores: Scores, k: int
+) -> tuple[Candidates, Floats, Indices]:
+    """The best k candidates of each row by exact score, then item; their scores, and places from 0.
+
+    First those whose near score is at least kth, which are k as a rule: what their exact scores leave of the others
+    is little, and of that float32 leaves hardly any.
+    """
+    rows, found, near = (np.concatenate(parts) for parts in zip(*pool, strict=True))
+    by_row = np.argsort(rows.astype(np.uint16), kind="stable")  # of 16 bits: sorted by radix
+    edges = np.searchsorted(rows[by_row], np.arange(len(exact) + 1))
+    single, rounding = exact.astype(np.float32), float_slack(exact)
+    chosen, exact_scores = [], []
     for row, query in enumerate(exact):
-        here = slice(edges[row], edges[row + 1])
-        scores[here] = items[found[here]].astype(np.float64) @ query
-    order = np.lexsort((found, -scores, rows))
-    place = np.arange(len(rows)) - edges[rows]  # rows are in order already
-    order, place = order[place < k], place[place < k]
-    return rows[order], found[order], scores[order], place
+        mine = by_row[edges[row] : edges[row + 1]]
+        is_likely = near[mine] >= kth[row]
+        likely, others = mine[is_likely], mine[~is_likely]
+        sure = (items.take(found[likely], axis=0).astype(np.float64) @ query).astype(np.float32)
+        least = np.partition(sure, -k)[-k] if len(sure) >= k else -np.inf  # what is surely below is not needed
+        others = others[near[others] > _below((least - scores.slack[row]) / scores.unit[row])]
+        vectors = items.take(found[others], axis=0)
+        may_be = vectors @ single[row] > _below(least - rounding[row])
+        more = (vectors[may_be].astype(np.float64) @ query).astype(np.float32)
+        mine, score = np.concatenate([likely, others[may_be]]), np.concatenate([sure, more])
+        order = np.lexsort((found[mine], -score))[:k]
+        chosen.append(mine[order])
+        exact_scores.append(score[order])
+    place = np.concatenate([np.arange(len(row)) for row in chosen])
+    best = np.concatenate(chosen)
+    return Candidates(rows[best], found[best], near[best]), np.concatenate(exact_scores), place
+
+
+def _below(values: Doubles) -> Floats:
+    """The float32 just below each value, whichever way it is rounded."""
+    below: Floats = np.nextafter(np.asarray(values, np.float32), np.float32(-np.inf))
+    return below
 
 
 def _positions(exclude: Sequence[Sequence[str]], item_ids: npt.NDArray[np.str_]) -> tuple[Indices, Indices]:
