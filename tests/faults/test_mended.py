@@ -1,0 +1,75 @@
+"""Damage that once crashed a night or changed a value in silence, each on its own."""
+
+from __future__ import annotations
+
+import pytest
+
+from udfs.records import SHOWN, FileReport, Record, read_records
+
+COLUMNS = ["id", "at"]
+
+
+def read(content: bytes, encoding: str = "utf-8", delimiter: str = ",") -> tuple[list[Record], FileReport]:
+    report = FileReport()
+    return list(read_records(content, "a.csv", COLUMNS, delimiter, encoding, report)), report
+
+
+def fields_of(line: str) -> list[str] | str | None:
+    (record,), _ = read(f"id,at\n{line}\n".encode())
+    return record.fields or record.problem
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-32"])
+def test_a_file_in_another_encoding_is_told_not_a_crash(encoding):
+    _, report = read("id,at\n1,2\n".encode(encoding))
+    assert report.problem.startswith("wrong header: lacks id, at; it has \\xff\\xfe")
+    assert report.problem.isprintable()
+    _, report = read(b"id,at\n1,2\n", encoding)
+    assert report.problem.startswith(("wrong header", "not text in the deployment's encoding after 0 records: UTF-"))
+
+
+def test_an_extra_column_whose_name_is_no_text_is_told():
+    records, report = read(b"id,at,pri\xe7o\n1,2,3\n")
+    assert report.extra_columns == ["pri\\xe7o"]
+    assert records[0].fields == ["1", "2"]
+
+
+def test_the_header_of_a_binary_file_is_cut():
+    _, report = read(b"PK\x03\x04" + b"\x80" * 1_000_000)
+    assert len(report.problem) < 4 * SHOWN + 50
+
+
+@pytest.mark.parametrize("line", [b"a\\xff" + b"\xff,2", b"\xff\\,\\\\", b"\xed\xa0\x80,\\xed"])
+def test_the_bytes_of_a_record_that_is_no_text_can_be_told(line):
+    (record,), _ = read(b"id,at\n" + line + b"\n")
+    assert record.fields is None
+    assert record.raw.encode().decode("unicode_escape").encode("latin-1") == line
+
+
+def test_broken_utf_16_is_one_record_that_cannot_be_read():
+    lines = ["id,at", "1,2", "\ud800,3", "\udc00", "4,5"]
+    records, report = read("\n".join(lines).encode("utf-16", "surrogatepass") + b"6", "utf-16")
+    assert [record.fields for record in records] == [["1", "2"], None, None, None]
+    assert [record.raw for record in records[1:]] == ["\\x00\\xd8,3", "\\x00\\xdc", "4,5\\x36"]
+    assert report.unreadable_count == 3
+
+
+@pytest.mark.parametrize(
+    ("line", "fields"),
+    [
+        ('"a,b",c', ["a,b", "c"]),
+        ('"a\rb,c",d', ["a\rb,c", "d"]),  # quotes hold beside a carriage return, too
+        ("a\rb,c", ["a\rb", "c"]),
+        ('a,"b', "a quote is not closed on its line"),  # not a shorter value
+        ('"a,b', "a quote is not closed on its line"),
+        ('5" nail,b"', ['5" nail', 'b"']),
+        ("a\0,b", "NUL characters"),
+    ],
+)
+def test_quotes_returns_and_nuls(line, fields):
+    assert fields_of(line) == fields
+
+
+def test_a_header_with_an_unclosed_quote_is_told():
+    _, report = read(b'id,"at\n1,2\n')
+    assert report.problem == "wrong header: a quote is not closed on its line"
