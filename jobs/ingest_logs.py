@@ -17,6 +17,7 @@ PARSED = (
     "fields ARRAY<STRING>, problem STRING, record_count BIGINT, unreadable_count BIGINT, extra_columns ARRAY<STRING>"
 )
 ROWS_PER_BATCH = 20_000
+CHARACTERS_PER_BATCH = 16_000_000  # an Arrow column holds 2 GB of text, and a damaged record may be a megabyte
 
 
 def ingest_logs(events_files: DataFrame, items_files: DataFrame, *, deployment: Deployment) -> dict[str, DataFrame]:
@@ -75,7 +76,7 @@ def _parser(
 def _file_batches(
     file: dict[str, object], columns: list[str], delimiter: str, encoding: str
 ) -> Iterator[pa.RecordBatch]:
-    """One file's records in batches of ROWS_PER_BATCH, its report as the last row."""
+    """One file's records in batches of ROWS_PER_BATCH or fewer long ones, its report as the last row."""
     report, content, name = FileReport(), file["content"], file["source_file"]
     assert isinstance(content, bytes)
     assert isinstance(name, str)
@@ -109,13 +110,16 @@ def _file_batches(
             column.clear()
         return pa.RecordBatch.from_pydict(arrays)
 
+    characters = 0
     for record in read_records(content, name, columns, delimiter, encoding, report):
         numbers.append(record.row)
         raws.append(record.raw)
         fields.append(record.fields)
         problems.append(record.problem)
-        if len(numbers) == ROWS_PER_BATCH:
+        characters += len(record.raw)
+        if len(numbers) == ROWS_PER_BATCH or characters >= CHARACTERS_PER_BATCH:
             yield batch()
+            characters = 0
     numbers.append(None)
     raws.append(None)
     fields.append(None)

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import datetime as dt
+
 import pytest
 
+from jobs import ingest_logs
+from jobs.ingest_logs import _file_batches
 from udfs.records import SHOWN, FileReport, Record, read_records
 
 COLUMNS = ["id", "at"]
+DAY = dt.date(2024, 3, 15)
 
 
 def read(content: bytes, encoding: str = "utf-8", delimiter: str = ",") -> tuple[list[Record], FileReport]:
@@ -73,3 +78,13 @@ def test_quotes_returns_and_nuls(line, fields):
 def test_a_header_with_an_unclosed_quote_is_told():
     _, report = read(b'id,"at\n1,2\n')
     assert report.problem == "wrong header: a quote is not closed on its line"
+
+
+def test_long_records_come_in_small_batches(monkeypatch):
+    monkeypatch.setattr(ingest_logs, "CHARACTERS_PER_BATCH", 1_000)
+    content = b"id,at\n" + b"x" * 400 + b",1\n" + b"2,3\n" * 200 + (b"y" * 2_000 + b",4\n") * 3
+    file = {"run_date": DAY, "source": "events", "source_file": "a.csv", "bytes": 1, "sha256": "", "content": content}
+    batches = list(_file_batches(file, COLUMNS, ",", "utf-8"))
+    assert [batch.num_rows for batch in batches] == [201, 1, 1, 1, 1]
+    assert [row for batch in batches for row in batch["source_row"].to_pylist()] == [*range(2, 206), None]
+    assert batches[-1]["record_count"].to_pylist() == [204]
