@@ -6,8 +6,10 @@ import datetime as dt
 
 import pytest
 
-from jobs import ingest_logs
+from jobs import ingest_logs, mapping
+from jobs.conf import Source
 from jobs.ingest_logs import _file_batches
+from schemas import bronze, silver
 from udfs.records import SHOWN, FileReport, Record, read_records
 
 COLUMNS = ["id", "at"]
@@ -88,3 +90,30 @@ def test_long_records_come_in_small_batches(monkeypatch):
     assert [batch.num_rows for batch in batches] == [201, 1, 1, 1, 1]
     assert [row for batch in batches for row in batch["source_row"].to_pylist()] == [*range(2, 206), None]
     assert batches[-1]["record_count"].to_pylist() == [204]
+
+
+def canonical(rows, *records, **more):
+    """The mapped columns of records of a log (columns id, at, raw) as dicts."""
+    columns = [*COLUMNS, "raw"]
+    source = Source(files="*", columns=columns, map={"occurred_at": "at", "event_id": "id", "user_id": "raw"}, **more)
+    frame = rows(bronze.EVENTS, *({"fields": list(record), "raw": ",".join(record)} for record in records))
+    return [row.asDict() for row in mapping.canonical(frame, source, silver.EVENTS).orderBy("source_row").collect()]
+
+
+@pytest.mark.parametrize("moment", ["10:00:00", "10:00", "T10", "1:2:3.4Z", "12:00:00 Europe/Paris", "\x0110:00"])
+def test_a_time_without_a_date_is_no_moment_of_the_clocks_day(rows, moment):
+    (row,) = canonical(rows, ("1", moment, ""))
+    assert row["occurred_at"] is None
+    assert row["broken"] == ["occurred_at is no TIMESTAMP"]
+
+
+def test_what_shows_as_nothing_is_trimmed_and_alone_is_no_value(rows):
+    blank = "\u00a0\t\u3000\u200b\ufeff\r"
+    (row,) = canonical(rows, (f"{blank}a b{blank}", "\u00a02024-03-15 10:00:00\u2009", blank))
+    assert (row["event_id"], row["user_id"], row["broken"]) == ("a b", None, [])
+    assert row["occurred_at"] == dt.datetime(2024, 3, 15, 10)
+
+
+def test_a_raw_column_may_be_named_like_one_of_the_tables(rows):
+    (row,) = canonical(rows, ("1", "2024-03-15", "u1"), reject={"no u1": "log.raw = 'u1'"})
+    assert (row["raw"], row["user_id"], row["broken"]) == ("1,2024-03-15,u1", "u1", ["no u1"])
