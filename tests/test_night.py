@@ -168,6 +168,7 @@ DIRT = {
     "9,U01,,1,1,T0,2024-03-15 10:00:00": "item_id is missing (only a search may lack it)",
     "10,U01,S01,0,1,T0,2024-03-15 10:00:00": "quantity must be at least 1 and at most 100000",
     "14,U01,S01,1,NaN,T0,2024-03-15 10:00:00": "unit_price must be at least 0 and at most 1000000",
+    "15,U01,S01,1,1,T0,0024-03-15 10:00:00": "an event must not be dated before 1970",
     "16,U01,S01,1,1,T0,10:00:00": "occurred_at is no TIMESTAMP",
     "17,U01,S01,1,1,T0,now": "occurred_at is no TIMESTAMP",
     '18,U01,S01,1,1,T0,"2024-03-15': "unreadable: a quote is not closed on its line",
