@@ -82,6 +82,10 @@ test: setup airflow-env  ## Run every test
 test-airflow: setup airflow-env  ## Run nights of a tiny shop under Airflow's own scheduler (most of an hour)
 	@python -m pytest tests/test_dags.py tests/test_scheduler.py -m airflow
 
+.PHONY: test-faults
+test-faults: setup  ## Put 10,000 dirty rows through the intake and compare each with a plain-Python oracle (minutes)
+	@python -m pytest tests/faults -m faults
+
 .PHONY: cluster-test
 cluster-test: setup  ## Run a night on a standalone Spark cluster, and encode on one that takes itself to have a GPU (minutes)
 	@python -m pytest tests/test_cluster.py tests/test_gpu_cluster.py -m cluster
