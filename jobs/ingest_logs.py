@@ -22,6 +22,7 @@ PARSED = (
 ROWS_PER_BATCH = 20_000
 PLACE = "struct(run_date, source_file)"  # the order of files
 Layout = tuple[list[str], str, str]  # columns, delimiter, encoding
+CHARACTERS_PER_BATCH = 16_000_000  # an Arrow column holds 2 GB of text, and a damaged record may be a megabyte
 
 
 def ingest_logs(
@@ -107,7 +108,7 @@ def _parser(
 
 
 def _file_batches(file: dict[str, object], layout: Layout) -> Iterator[pa.RecordBatch]:
-    """One file's records in batches of ROWS_PER_BATCH, its report as the last row."""
+    """One file's records in batches of ROWS_PER_BATCH or fewer long ones, its report as the last row."""
     report, content, name = FileReport(), file["content"], file["source_file"]
     assert isinstance(content, bytes)
     assert isinstance(name, str)
@@ -142,13 +143,16 @@ def _file_batches(file: dict[str, object], layout: Layout) -> Iterator[pa.Record
             column.clear()
         return pa.RecordBatch.from_pydict(arrays)
 
+    characters = 0
     for record in read_records(content, name, *layout, report):
         numbers.append(record.row)
         raws.append(record.raw)
         fields.append(record.fields)
         problems.append(record.problem)
-        if len(numbers) == ROWS_PER_BATCH:
+        characters += len(record.raw)
+        if len(numbers) == ROWS_PER_BATCH or characters >= CHARACTERS_PER_BATCH:
             yield batch()
+            characters = 0
     numbers.append(None)
     raws.append(None)
     fields.append(None)

@@ -12,12 +12,19 @@ from itertools import groupby
 
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
+from pyspark.sql.types import StringType, StructType
 
 from jobs import quality, runtime
 from jobs.conf import ConfError, Deployment, Source, section
 from schemas import TABLES
 from schemas.contract import Check, Table
 from schemas.derive import plain_ddl
+
+# What fields are trimmed of: Unicode's white space and, of what shows as nothing, what files joined or copied leave.
+WHITE_SPACE = "\t\n\v\f\r \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(map(chr, range(0x2000, 0x200B)))
+INVISIBLE = "\u200b\ufeff"
+# How a text with a date begins: to one without, such as 10:00:00, Spark gives the date of its clock.
+DATED = r"^[\x00-\x20\x7f]*[+-]?[0-9]{4}"
 
 
 @contextlib.contextmanager
@@ -35,9 +42,10 @@ def canonical(bronze: DataFrame, source: Source, table: Table) -> DataFrame:
     """Each record with the mapped columns of `table`, its own place and text, and two array<string>: `broken`, why it
     could not be read or converted and which of the deployment's rules rejects it, and `lost`.
 
-    A record is mapped by the version of the source that holds on its run_date. Fields are trimmed, empty ones null.
-    A mapped value that does not convert to its column's type is null and named in `broken`. One that the deployment's
-    own SQL could not convert is too where the column is required, else in `lost`, which rejects nothing by itself.
+    A record is mapped by the version of the source that holds on its run_date. Fields are trimmed of white space of any
+    kind, empty ones null. A mapped value that does not convert to its column's type is null and named in `broken`; so
+    is a time without a date. One that the deployment's own SQL could not convert is, too, where the column is required,
+    else in `lost`, which rejects nothing by itself.
     """
     if not source.changes:
         return _as_of(bronze, source, table)
@@ -61,11 +69,14 @@ def _as_of(bronze: DataFrame, source: Source, table: Table) -> DataFrame:
     )
     names = list(source.map)
     with nulls_for_errors(bronze.sparkSession):
-        values = place.select("*", "log.*").select(
-            *place.columns, *(F.expr(source.map[name]).alias(f"_{name}") for name in names)
+        # The deployment's SQL sees the raw columns alone: a log may have one named raw or run_date itself.
+        values = place.select(F.struct("*").alias("_place"), "log.*").select(
+            "_place.*", *(F.expr(source.map[name]).alias(f"_{name}") for name in names)
         )
         converted = values.select(
-            *place.columns, *(f"_{name}" for name in names), *(_cast(table, name).alias(name) for name in names)
+            *place.columns,
+            *(f"_{name}" for name in names),
+            *(_cast(table, name, values.schema).alias(name) for name in names),
         )
         optional = [name for name in names if table.column(name).nullable]
         lost = {name: _is_no(table, name, _given_but_unfit(source, table, name)) for name in names}
@@ -144,7 +155,7 @@ def _unless_unconvertible(table: Table, check: Check) -> Check:
 
 def _raw_columns(source: Source) -> list[Column]:
     return [
-        F.nullif(F.trim(F.get("fields", F.lit(place))), F.lit("")).alias(name)
+        F.nullif(F.trim(F.get("fields", F.lit(place)), F.lit(WHITE_SPACE + INVISIBLE)), F.lit("")).alias(name)
         for place, name in enumerate(source.columns)
     ]
 
@@ -170,8 +181,11 @@ def _given_but_unfit(source: Source, table: Table, name: str) -> Column:
     return given & reduce(Column.__or__, (value.try_cast(wanted).isNull() for value in raw))
 
 
-def _cast(table: Table, name: str) -> Column:
-    return F.expr(f"try_cast(`_{name}` AS {table.column(name).type})")
+def _cast(table: Table, name: str, mapped: StructType) -> Column:
+    typed = F.expr(f"try_cast(`_{name}` AS {table.column(name).type})")
+    if table.column(name).type == "TIMESTAMP" and isinstance(mapped[f"_{name}"].dataType, StringType):
+        return F.when(F.col(f"_{name}").rlike(DATED), typed)
+    return typed
 
 
 def _typed(table: Table, name: str) -> Column:

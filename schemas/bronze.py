@@ -9,7 +9,9 @@ SOURCE_FILE = Column("source_file", "STRING", "Path of the raw file below the la
 SOURCE_ROW = Column(
     "source_row", "BIGINT", "Number of the record in its file; the header is 1", rules=(between(2, None),)
 )
-RAW = Column("raw", "STRING", "The record as it stood in the file")
+RAW = Column(
+    "raw", "STRING", "The record as it stood in the file; a byte that is no text is \\xNN, and then a backslash two"
+)
 
 RECORD = (
     RUN_DATE,

@@ -167,6 +167,12 @@ DIRT = {
     "8,U01,V01,1,1,T0,2024-03-15 10:00:00": "item: no product",
     "9,U01,,1,1,T0,2024-03-15 10:00:00": "item_id is missing (only a search may lack it)",
     "10,U01,S01,0,1,T0,2024-03-15 10:00:00": "quantity must be at least 1 and at most 100000",
+    "14,U01,S01,1,NaN,T0,2024-03-15 10:00:00": "unit_price must be at least 0 and at most 1000000",
+    "15,U01,S01,1,1,T0,0024-03-15 10:00:00": "an event must not be dated before 1970",
+    "16,U01,S01,1,1,T0,10:00:00": "occurred_at is no TIMESTAMP",
+    "17,U01,S01,1,1,T0,now": "occurred_at is no TIMESTAMP",
+    '18,U01,S01,1,1,T0,"2024-03-15': "unreadable: a quote is not closed on its line",
+    "19,U0\0001,S01,1,1,T0,2024-03-15 10:00:00": "unreadable: NUL characters",
 }
 
 
@@ -217,12 +223,17 @@ def truncate_gzip(file: Path) -> None:
     file.with_suffix(".csv.gz").write_bytes(packed[: len(packed) // 2])
 
 
+def write_as_utf_16(file: Path) -> None:
+    file.write_text(file.read_text(), encoding="utf-16")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [
         (spoil_header, ["wrong header: lacks customer; it has line_id, client, sku"]),
         (truncate_gzip, ["damaged gzip after"]),
+        (write_as_utf_16, ["wrong header: lacks line_id", "it has \\xff\\xfe"]),
     ],
 )
 def test_a_file_that_cannot_be_read_stops_the_night_and_changes_nothing(shop, capsys, spoil, words):

@@ -1,13 +1,27 @@
 """One result is one record of a raw file, as it stood and as fields; damage is told, nothing is dropped."""
 
+import codecs
 import csv
 import gzip
 import io
+import re
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 csv.field_size_limit(2**31 - 1)
+UNCLOSED = "a quote is not closed on its line"
+SHOWN = 300  # characters of a header that does not fit: the first line of a binary file may be all of it
+
+
+def _mark_bytes(error: UnicodeError) -> tuple[str, int]:
+    """A stand-in for each byte that is not text, U+DC00 to U+DCFF, in any encoding; surrogateescape knows 128 up."""
+    assert isinstance(error, UnicodeDecodeError)
+    return "".join(chr(0xDC00 + byte) for byte in error.object[error.start : error.end]), error.end
+
+
+MARK_BYTES = "nightshelf_mark_bytes"
+codecs.register_error(MARK_BYTES, _mark_bytes)
 
 
 @dataclass
@@ -36,18 +50,20 @@ def read_records(
     """The records of one delimited file with a header, plain or gzip (`.gz`), one line a record; fills `report`.
 
     Fields come in the order of `columns`, whatever the file's order; an empty file has no records. Where the header
-    lacks a column or the file is cut short, `report.problem` says so, and the records up to there are still given.
+    lacks a column or the file is cut short or in another encoding, `report.problem` says so, and the records up to
+    there are still given.
     """
     stream = gzip.GzipFile(fileobj=io.BytesIO(content)) if name.endswith(".gz") else io.BytesIO(content)
-    lines = io.TextIOWrapper(stream, encoding=encoding, errors="surrogateescape", newline="\n")
+    lines = io.TextIOWrapper(stream, encoding=encoding, errors=MARK_BYTES, newline="\n")
     places: list[int] = []
     width = 0
     try:
         for number, line in enumerate(lines, start=1):
             text = line.removesuffix("\n").removesuffix("\r")
             if number == 1:
-                header = [column.strip() for column in split(text.removeprefix("\ufeff"), delimiter)]
-                report.problem = header_problem(header, columns)
+                names = split(_storable(text.removeprefix("\ufeff")), delimiter)
+                header = [column.strip() for column in names or ()]
+                report.problem = header_problem(header, columns) if names else f"wrong header: {UNCLOSED}"
                 if report.problem:
                     return
                 places, width = [header.index(column) for column in columns], len(header)
@@ -59,36 +75,60 @@ def read_records(
             yield record
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         report.problem = f"damaged gzip after {report.record_count} records: {error}"
+    except UnicodeError as error:  # the encoding cannot even begin, such as UTF-16 without its byte order mark
+        report.problem = f"not text in the deployment's encoding after {report.record_count} records: {error}"
 
 
 def _record(number: int, text: str, delimiter: str, places: Sequence[int], width: int) -> Record:
-    if not text.isascii():
-        try:
-            text.encode()
-        except UnicodeEncodeError:
-            # What the encoding cannot read is kept as \xNN, so that the record can be stored and read again.
-            kept = text.encode(errors="surrogateescape").decode(errors="backslashreplace")
-            return Record(number, kept, None, "bytes that are not text in the deployment's encoding")
+    kept = text if text.isascii() else _storable(text)
+    if kept is not text:
+        return Record(number, kept, None, "bytes that are not text in the deployment's encoding")
+    if "\0" in text:  # what a crashed writer leaves; not every reader of a table gets past one
+        return Record(number, text, None, "NUL characters")
     values = split(text, delimiter)
+    if values is None:
+        return Record(number, text, None, UNCLOSED)
     if len(values) != width:
         what = "the line is blank" if not text.strip() else f"{len(values)} fields, the header has {width}"
         return Record(number, text, None, what)
     return Record(number, text, [values[place] for place in places], None)
 
 
-def split(line: str, delimiter: str) -> list[str]:
-    """The fields of one line; quotes as in RFC 4180, and a quoted field ends with its line."""
+def _storable(text: str) -> str:
+    """The text itself; where bytes of it are not text, these as \\xNN and its own backslashes doubled.
+
+    So it can be stored, and every byte be told.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        doubled = text.replace("\\", "\\\\")
+        shown = re.sub(r"[\udc00-\udcff]", lambda mark: f"\\x{ord(mark[0]) - 0xDC00:02x}", doubled)
+        return shown.encode(errors="backslashreplace").decode()
+    return text
+
+
+def split(line: str, delimiter: str) -> list[str] | None:
+    """The fields of one line, quotes as in RFC 4180; None where a quoted field does not end on the line."""
     if '"' not in line:
         return line.split(delimiter)
-    # A carriage return inside a field would end the record for csv; it stays part of its field here.
-    rows = list(csv.reader([line], delimiter=delimiter)) if "\r" not in line else [line.split(delimiter)]
-    return rows[0] if rows else [""]
+    # A carriage return outside quotes would end the record for csv: a NUL, which no record has, stands in for it.
+    # An unclosed quote makes csv ask for another line.
+    rows = csv.reader([line.replace("\r", "\0"), ""], delimiter=delimiter)
+    fields = [value.replace("\0", "\r") for value in next(rows)]
+    return fields if rows.line_num == 1 else None
 
 
 def header_problem(header: Sequence[str], columns: Sequence[str]) -> str | None:
     """Why a header does not fit the columns that the deployment names; None if it does."""
     lacking = [column for column in columns if column not in header]
     if lacking:
-        return f"wrong header: lacks {', '.join(lacking)}; it has {', '.join(header)}"
+        return f"wrong header: lacks {', '.join(lacking)}; it has {_printable(', '.join(header))}"
     repeated = sorted({column for column in header if list(header).count(column) > 1})
-    return f"wrong header: {', '.join(repeated)} named more than once" if repeated else None
+    return f"wrong header: {_printable(', '.join(repeated))} named more than once" if repeated else None
+
+
+def _printable(text: str) -> str:
+    """At most SHOWN characters, for a message; what would not print, such as NUL, as \\x00."""
+    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text[:SHOWN])
+    return shown if len(text) <= SHOWN else f"{shown} ..."

@@ -1,0 +1,277 @@
+"""What becomes of each record of a tiny shop's raw files, in plain Python: kept with these values, or why not.
+
+Written from what is documented (the contract's reasons, the deployment's rules, Spark's casts of text in
+spark_text.py), and calls nothing of what it judges.
+"""
+
+from __future__ import annotations
+
+import codecs
+import datetime as dt
+import hashlib
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.faults import spark_text
+
+EVENT_COLUMNS = ("line_id", "customer", "sku", "units", "amount", "till", "at")
+ITEM_COLUMNS = ("sku", "name", "kind")
+NOT_TEXT = "unreadable: bytes that are not text in the deployment's encoding"
+DUPLICATE = "duplicate of an earlier record"
+EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+# Nothing to see: Unicode's property White_Space, the zero-width space and the byte order mark.
+BLANK = {*map(chr, (*range(9, 14), 32, 0x85, 0xA0, 0x1680, *range(0x2000, 0x200B), 0x2028, 0x2029, 0x202F, 0x205F))}
+BLANK |= {"\u3000", "\u200b", "\ufeff"}
+
+
+@dataclass
+class Record:
+    """One line after the header: where it stood, its bytes, and what becomes of it (`reasons` empty: kept)."""
+
+    file: str
+    row: int
+    day: dt.date
+    content: bytes
+    raw: str
+    reasons: list[str]
+    fields: dict[str, str | None] = field(default_factory=dict)
+    values: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def readable(self) -> bool:
+        return bool(self.fields)
+
+
+# -- a file into records --------------------------------------------------------------------------------------------
+
+
+def plain_encoding(content: bytes, encoding: str) -> tuple[str, bytes]:
+    """An encoding that writes no byte order mark, and the content without one."""
+    if encoding == "utf-16":
+        big = content.startswith(codecs.BOM_UTF16_BE)
+        return ("utf-16-be" if big else "utf-16-le"), content[2:]
+    return encoding, content.removeprefix(codecs.BOM_UTF8) if encoding == "utf-8" else content
+
+
+def lines(content: bytes, encoding: str) -> list[bytes]:
+    """The lines of a file, each without its end: a line feed, with or without one carriage return before it."""
+    feed, back = "\n".encode(encoding), "\r".encode(encoding)
+    step, start, found = len(feed), 0, []
+    for place in range(0, len(content), step) if step > 1 else ():
+        if content[place : place + step] == feed:
+            found.append(content[start:place])
+            start = place + step
+    if step == 1:
+        found = content.split(feed)
+    else:
+        found.append(content[start:])
+    if not found[-1]:
+        found.pop()
+    return [line.removesuffix(back) for line in found]
+
+
+def shown(line: bytes, encoding: str) -> tuple[str, bool]:
+    """The text of a line, and whether it is text at all; if not, its bad bytes are \\xNN and a backslash is two."""
+    try:
+        return line.decode(encoding), True
+    except UnicodeDecodeError:
+        pass
+    parts, place, step = [], 0, len("a".encode(encoding))
+    while place < len(line):
+        for size in (1, 2, 3, 4):
+            try:
+                character = line[place : place + size].decode(encoding)
+            except UnicodeDecodeError:
+                continue
+            if len(character) == 1:
+                parts.append("\\\\" if character == "\\" else character)
+                break
+        else:
+            size = step
+            parts += [f"\\x{byte:02x}" for byte in line[place : place + size]]
+        place += size
+    return "".join(parts), False
+
+
+def told(record: Record, raw: str, encoding: str) -> bytes:
+    """The bytes of a record, from its stored text alone."""
+    if record.reasons[:1] != [NOT_TEXT]:
+        return raw.encode(encoding)
+    tokens = re.findall(r"\\\\|\\x[0-9a-f]{2}|[^\\]", raw, re.DOTALL)
+    assert "".join(tokens) == raw, raw
+    return b"".join(
+        bytes([int(token[2:], 16)]) if token.startswith("\\x") else token[-1].encode(encoding) for token in tokens
+    )
+
+
+def fields(text: str, delimiter: str) -> list[str] | None:
+    """RFC 4180 on one line; text after a closing quote belongs to the field; None where a quote is never closed."""
+    found, value, quoted, place = [], [], False, 0
+    fresh = True  # at the start of a field, where alone a quote opens one
+    while place < len(text):
+        character = text[place]
+        if quoted and character == '"':
+            if text[place + 1 : place + 2] == '"':
+                value.append('"')
+                place += 1
+            else:
+                quoted = False
+        elif quoted:
+            value.append(character)
+        elif character == delimiter:
+            found.append("".join(value))
+            value, fresh = [], True
+            place += 1
+            continue
+        elif character == '"' and fresh:
+            quoted = True
+        else:
+            value.append(character)
+        fresh = False
+        place += 1
+    return None if quoted else [*found, "".join(value)]
+
+
+def trimmed(value: str) -> str | None:
+    """Without what shows as nothing at either end; None where nothing is left."""
+    start, end = 0, len(value)
+    while start < end and value[start] in BLANK:
+        start += 1
+    while end > start and value[end - 1] in BLANK:
+        end -= 1
+    return value[start:end] or None
+
+
+def records(
+    name: str, day: dt.date, content: bytes, columns: tuple[str, ...], delimiter: str, encoding: str
+) -> Iterator[Record]:
+    """Every record of a file, unreadable ones with their reason."""
+    plain, content = plain_encoding(content, encoding)
+    for row, line in enumerate(lines(content, plain)[1:], start=2):
+        text, sound = shown(line, plain)
+        values = fields(text, delimiter)
+        record = Record(name, day=day, row=row, content=line, raw=text, reasons=[])
+        if not sound:
+            record.reasons = [NOT_TEXT]
+        elif "\0" in text:
+            record.reasons = ["unreadable: NUL characters"]
+        elif values is None:
+            record.reasons = ["unreadable: a quote is not closed on its line"]
+        elif len(values) != len(columns):
+            blank = not text or text.isspace()
+            record.reasons = [
+                "unreadable: the line is blank"
+                if blank
+                else f"unreadable: {len(values)} fields, the header has {len(columns)}"
+            ]
+        else:
+            record.fields = {column: trimmed(value) for column, value in zip(columns, values, strict=True)}
+        yield record
+
+
+# -- the shop's rules -----------------------------------------------------------------------------------------------
+
+
+def too_long(name: str, value: str | None, most: int) -> list[str]:
+    wrong = value is not None and not 1 <= len(value) <= most
+    return [f"{name} must have 1 to {most} characters"] * wrong
+
+
+def judge_item(record: Record) -> None:
+    """item_id = sku, text = lower(name, kind), title = name or else the text, category = kind; services are refused."""
+    if not record.readable:
+        return
+    sku, name, kind = (record.fields[column] for column in ITEM_COLUMNS)
+    text = ", ".join(part for part in (name, kind) if part).lower()
+    title = name if name is not None else text
+    record.values = {"item_id": sku, "text": text, "title": title, "category": kind}
+    record.reasons += ["no product"] * (kind == "service")
+    record.reasons += ["item_id is missing"] * (sku is None) + too_long("item_id", sku, 200)
+    record.reasons += too_long("text", text, 2000) + too_long("title", title, 500) + too_long("category", kind, 200)
+
+
+def catalogue(judged: list[Record]) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
+    """Sound items by id (newest day, then most frequent, then first in the alphabet), and why others are none."""
+    described: dict[str, Counter[tuple[Any, ...]]] = defaultdict(Counter)
+    refused: dict[str, str] = {}
+    for record in judged:
+        if record.readable and not record.reasons:
+            shape = tuple(record.values[name] for name in ("text", "title", "category"))
+            described[record.values["item_id"]][(record.day, *shape)] += 1
+    for record in judged:
+        item = record.values.get("item_id")
+        if record.reasons and item is not None and item not in described:
+            why = ", ".join(record.reasons)
+            refused[item] = min(refused.get(item, why), why)
+    items = {}
+    for item, shapes in described.items():
+        day, *shape = min(
+            shapes,
+            key=lambda s: (-s[0].toordinal(), -shapes[s], *((value is not None, value or "") for value in s[1:])),
+        )
+        items[item] = dict(zip(("text", "title", "category"), shape, strict=True))
+        items[item] |= {"described_on": day, "record_count": sum(shapes.values())}
+    return items, refused
+
+
+def judge_event(record: Record, items: Mapping[str, Any], refused: Mapping[str, str], own_id: bool) -> None:
+    """The tiny shop's mapping and rules, then the contract's, then what the catalogue says of the item."""
+    record.values["event_id"] = hashlib.md5(record.raw.encode()).hexdigest()
+    if not record.readable:
+        return
+    log, reasons = record.fields, record.reasons
+    if own_id and log["line_id"] is not None:
+        record.values["event_id"] = log["line_id"]
+    moment = spark_text.timestamp(log["at"])  # microseconds since 1970
+    date = moment // 86_400_000_000 if moment is not None else (record.day - EPOCH.date()).days
+    units, paid = spark_text.double(log["units"]), spark_text.double(log["amount"])
+    whole = spark_text.integer(log["units"])
+    quantity = None if whole is None else whole if whole == -(2**31) else abs(whole)  # an INT has no 2147483648
+    price = paid / abs(units) if paid is not None and units else None
+    returned = (spark_text.integer(log["units"], cut=True) or 0) < 0
+    item = log["sku"]
+    record.values |= {
+        "occurred_at": moment,
+        "event_date": date,
+        "user_id": log["customer"],
+        "item_id": item,
+        "event_type": "return" if returned else "purchase",
+        "quantity": quantity,
+        "unit_price": price,
+        "location_id": log["till"],
+    }
+    if moment is None:
+        reasons.append("occurred_at is missing" if log["at"] is None else "occurred_at is no TIMESTAMP")
+    if (spark_text.integer(log["amount"], cut=True) or 0) < 0:
+        reasons.append("amount is negative")
+    for name in ("event_id", "user_id", "item_id", "location_id"):
+        reasons += too_long(name, record.values[name], 200)
+    if quantity is not None and not 1 <= quantity <= 100_000:
+        reasons.append("quantity must be at least 1 and at most 100000")
+    if price is not None and not 0 <= price <= 1_000_000:  # NaN is neither
+        reasons.append("unit_price must be at least 0 and at most 1000000")
+    if date > (record.day - EPOCH.date()).days:
+        reasons.append("an event must not be dated after its file")
+    if date < 0:
+        reasons.append("an event must not be dated before 1970")
+    if item is None:
+        reasons.append("item_id is missing (only a search may lack it)")
+    if quantity is None or price is None:
+        reasons.append("a purchase or return needs quantity and unit_price")
+    if item in refused:
+        reasons.append(f"item: {refused[item]}")
+    elif item is not None and item not in items:
+        reasons.append("item_id is not in the catalogue")
+
+
+def mark_duplicates(judged: list[Record]) -> None:
+    """Of a day's records with one event_id only the first counts: sound ones first, then by file and line."""
+    first: set[tuple[dt.date, str]] = set()
+    for record in sorted(judged, key=lambda r: (bool(r.reasons), r.file, r.row)):
+        key = (record.day, record.values["event_id"])
+        if key in first:
+            record.reasons.append(DUPLICATE)
+        first.add(key)
