@@ -85,7 +85,7 @@ def _as_of(bronze: DataFrame, source: Source, table: Table) -> DataFrame:
         rejected = [
             F.when(F.coalesce(F.expr(rule), F.lit(False)), F.lit(reason)) for reason, rule in source.reject.items()
         ]
-        broken = F.coalesce("_unreadable", F.array_compact(F.array(*failed, *rejected)))
+        broken = F.coalesce("_unreadable", F.array_distinct(F.array_compact(F.array(*failed, *rejected))))
         by_its_sql = F.array_compact(F.array(*(lost[name] for name in optional))).cast("array<string>")
         return converted.select(
             *("run_date", "source_file", "source_row", "raw"), *names, broken.alias("broken"), by_its_sql.alias("lost")

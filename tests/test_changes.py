@@ -30,6 +30,13 @@ reject."no client" = "log.client IS NULL"
 """
 
 
+def clean(deployment, rows, *records):
+    """What clean_events makes of these records of a shop with one item and nothing before."""
+    items, none = rows(silver.ITEMS, {"item_id": "S01"}), rows(silver.REJECTED_ITEMS)
+    records = rows(bronze.EVENTS, *records)
+    return clean_events(records, rows(bronze.FILES), items, none, rows(silver.EVENTS), deployment=deployment)
+
+
 def with_change(conf: Path, change: str = CHANGE) -> Path:
     conf.write_text(conf.read_text().replace("[sources.items]", change + "[sources.items]"))
     return conf
@@ -145,10 +152,9 @@ def test_each_record_is_mapped_by_the_version_of_its_day(conf, spark, rows):
         "fields": ["2", "U02", "S01", "2", "300", f"{tiny_shop.day(14)} 10:00:00"],
     }
     nobody = {**of_new, "raw": "nobody", "fields": ["3", "", *of_new["fields"][2:]]}
-    items = rows(silver.ITEMS, {"item_id": "S01"})
 
     def cleaned(*records):
-        made = clean_events(rows(bronze.EVENTS, *records), items, rows(silver.REJECTED_ITEMS), deployment=deployment)
+        made = clean(deployment, rows, *records)
         kept = made["silver.events"].orderBy("run_date").select("user_id", "unit_price", "location_id").collect()
         rejected = made["silver.rejected_events"].select("raw", "reasons").collect()
         return [tuple(row) for row in kept], [tuple(row) for row in rejected]
@@ -190,12 +196,7 @@ def test_what_the_sql_of_the_conf_cannot_convert_is_told_by_its_type(conf, rows,
     conf.write_text(conf.read_text().replace('"at"\nuser', "\"to_timestamp(at, 'yyyy-MM-dd HH:mm:ss')\"\nuser"))
     good = {"line_id": "1", "customer": "U01", "sku": "S01", "units": "2", "amount": "3.0", "till": "T0"}
     record = {"run_date": tiny_shop.day(13), "fields": list({**good, "at": "2024-03-14 10:00:00", **fields}.values())}
-    made = clean_events(
-        rows(bronze.EVENTS, record),
-        rows(silver.ITEMS, {"item_id": "S01"}),
-        rows(silver.REJECTED_ITEMS),
-        deployment=load(conf),
-    )
+    made = clean(load(conf), rows, record)
     (rejected,) = made["silver.rejected_events"].collect()
     assert [reason for reason in rejected["reasons"] if " is no " in reason] == told
     assert ("occurred_at is missing" in rejected["reasons"]) == (fields == {"at": ""})
@@ -206,12 +207,7 @@ def test_what_the_sql_of_the_conf_makes_null_on_purpose_is_kept(conf, rows):
         conf.read_text().replace('user_id = "customer"', 'user_id = "customer"\nposition = "try_cast(till AS INT)"')
     )
     record = {"run_date": tiny_shop.day(13), "fields": ["1", "U01", "S01", "2", "3.0", "T0", "2024-03-14 10:00:00"]}
-    made = clean_events(
-        rows(bronze.EVENTS, record),
-        rows(silver.ITEMS, {"item_id": "S01"}),
-        rows(silver.REJECTED_ITEMS),
-        deployment=load(conf),
-    )
+    made = clean(load(conf), rows, record)
     (kept,) = made["silver.events"].collect()
     assert kept["position"] is None
 

@@ -140,6 +140,7 @@ def test_warnings_do_not_refuse(spark):
 @pytest.mark.parametrize("table", TABLES.values(), ids=lambda table: table.name)
 def test_example_rows_are_sound_and_the_audit_agrees(table, rows):
     stated = {"item_id": "i1"} if table is silver.EVENTS else {}  # null only for a search
+    stated |= {"rows_in": 5, "rows_kept": 3} if table is silver.CLEANED_DAYS else {}  # a sum
     frame = rows(table, stated, stated)
     runtime.check_schema(table, frame, "test")
     refused = {finding.check.name for finding in quality.audit(table, frame.persist()).refused}

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import datetime as dt
-import threading
+import subprocess
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import polars as pl
 import pytest
+from delta import exceptions as delta_errors
 from deltalake import DeltaTable
+from pyspark.sql import DataFrame
 
 from jobs import drift, launch, rollback, runtime
 from jobs.conf import Limits, load
@@ -204,33 +209,60 @@ def test_figures_are_what_they_say(rows):
     assert "changed" not in drift.measure(table, rows(table, *night_rows), None)
 
 
-@pytest.mark.slow
-def test_two_runs_of_one_job_and_two_nights_at_once_end_as_one_after_the_other(shop, spark):
-    expected = night(shop, "gold.recommendations")
-    events = night(shop, "silver.events")
-    errors: list[BaseException] = []
+def together(*acts: Callable[[], object]) -> None:
+    """Do all of it at once; the first error, if any."""
+    with ThreadPoolExecutor() as pool:
+        for done in [pool.submit(act) for act in acts]:
+            done.result()
 
-    def run(job: str, date: dt.date) -> None:
-        try:
-            launch.run(job, runtime.Lake(spark.newSession(), load(shop)), date)
-        except BaseException as error:
-            errors.append(error)
 
-    def together(*jobs: tuple[str, dt.date]) -> None:
-        threads = [threading.Thread(target=run, args=job) for job in jobs]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        assert errors == []
+def test_writers_at_once_end_as_one_after_the_other(shop, spark):
+    """Of one partition, of two, and of one beside the upkeep: Delta refuses the second, which writes again."""
+    table, lake, next_night = "gold.recommendations", runtime.Lake(spark, load(shop)), tiny_shop.day(14)
+    expected = night(shop, table)
+    frame = lake.up_to(table, NIGHT).persist()
+    moved = frame.withColumn("run_date", runtime.F.lit(next_night)).persist()
+    assert frame.count() == moved.count()
 
-    together(("rank_recommendations", NIGHT), ("rank_recommendations", NIGHT))
-    assert night(shop, "gold.recommendations") == expected
-    together(("clean_events", NIGHT), ("clean_events", NIGHT), ("maintain_tables", NIGHT))
-    assert night(shop, "silver.events") == events
-    together(("ingest_logs", tiny_shop.day(14)), ("rank_recommendations", NIGHT), ("ingest_logs", tiny_shop.day(15)))
-    assert night(shop, "gold.recommendations") == expected
+    def write(rows: DataFrame, date: dt.date) -> Callable[[], None]:
+        return lambda: lake.replace(table, rows, [date], {"run_date": date})
+
+    for _ in range(2):
+        together(write(frame, NIGHT), write(frame, NIGHT), write(moved, next_night), write(frame, NIGHT))
+        together(write(frame, NIGHT), lambda: lake.maintain(next_night, table, 0, 30), write(moved, next_night))
+    assert night(shop, table) == expected
+    assert len(night(shop, table, next_night)) == len(expected)
+
+
+def test_a_writer_that_is_never_first_says_so(shop, spark, monkeypatch):
+    lake, waits = runtime.Lake(spark, load(shop)), []
+    monkeypatch.setattr(runtime.time, "sleep", waits.append)
+
+    def beaten() -> None:
+        raise delta_errors.ConcurrentAppendException("somebody else")
+
+    with pytest.raises(
+        RuntimeError, match=r"gold.recommendations: other writers were faster 6 times; run this job again"
+    ):
+        lake._commit("gold.recommendations", beaten)
+    assert len(waits) == 6
+
+
+@pytest.mark.faults
+def test_jobs_at_once_in_processes_of_their_own(shop):
+    """Two runs of one job and date, two dates, and the upkeep beside a night, each as spark-submit would start it."""
+
+    def job(name: str, date: dt.date) -> Callable[[], None]:
+        line = [sys.executable, "-m", f"jobs.{name}", "--run-date", str(date), "--conf", str(shop)]
+        return lambda: subprocess.run(line, cwd=tiny_shop.REPO, check=True, timeout=600)
+
+    expected = {table: night(shop, table) for table in (*GOLD, "silver.events", "silver.rejected_events")}
+    together(job("rank_recommendations", NIGHT), job("rank_recommendations", NIGHT), job("maintain_tables", NIGHT))
+    together(job("clean_events", NIGHT), job("clean_events", NIGHT), job("maintain_tables", NIGHT))
+    together(job("ingest_logs", tiny_shop.day(14)), job("ingest_logs", tiny_shop.day(15)), job("publish_night", NIGHT))
+    assert {table: night(shop, table) for table in expected} == expected
     bronze = read(shop, "bronze.events")
     for number in (14, 15):
         raw = bronze.filter(pl.col("run_date") == tiny_shop.day(number))["raw"]
         assert sorted(raw) == sorted(tiny_shop.sales(tiny_shop.day(number)))
+    assert len(current(shop)) == len(GOLD)

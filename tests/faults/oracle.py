@@ -261,6 +261,10 @@ def judge_event(record: Record, items: Mapping[str, Any], refused: Mapping[str, 
         reasons.append("item_id is missing (only a search may lack it)")
     if quantity is None or price is None:
         reasons.append("a purchase or return needs quantity and unit_price")
+        reasons += ["quantity is no INT"] * (log["units"] is not None and whole is None)
+        both = log["units"] is not None and log["amount"] is not None
+        unfit = spark_text.double(log["units"]) is None or paid is None
+        reasons += ["unit_price is no DOUBLE"] * (price is None and both and unfit)
     if item in refused:
         reasons.append(f"item: {refused[item]}")
     elif item is not None and item not in items:

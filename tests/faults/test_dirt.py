@@ -48,7 +48,7 @@ class Shop:
             text = text.replace("[sources.events.map]", '[sources.events.map]\nevent_id = "line_id"')
         (root / "spark.conf").write_text(tiny_shop.PROPERTIES)
         conf = root / "dirty_shop.toml"
-        conf.write_text(text)
+        conf.write_text(f"{text}\n[jobs.clean_events]\nmax_rejected_share = 1.0\n")
         return conf
 
 

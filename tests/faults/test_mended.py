@@ -86,7 +86,8 @@ def test_long_records_come_in_small_batches(monkeypatch):
     monkeypatch.setattr(ingest_logs, "CHARACTERS_PER_BATCH", 1_000)
     content = b"id,at\n" + b"x" * 400 + b",1\n" + b"2,3\n" * 200 + (b"y" * 2_000 + b",4\n") * 3
     file = {"run_date": DAY, "source": "events", "source_file": "a.csv", "bytes": 1, "sha256": "", "content": content}
-    batches = list(_file_batches(file, COLUMNS, ",", "utf-8"))
+    file |= {"modified_at": None}
+    batches = list(_file_batches(file, (COLUMNS, ",", "utf-8")))
     assert [batch.num_rows for batch in batches] == [201, 1, 1, 1, 1]
     assert [row for batch in batches for row in batch["source_row"].to_pylist()] == [*range(2, 206), None]
     assert batches[-1]["record_count"].to_pylist() == [204]
