@@ -199,9 +199,9 @@ def suffer_and_mend(conf: Path, clean: Clean, chosen: Iterator[Fault]) -> Counte
     return happened
 
 
-@pytest.mark.slow
+@pytest.mark.faults
 def test_a_few_kills(template: Path, clean: Clean) -> None:
-    """The short half, in the ordinary suite."""
+    """One of each kind, some minutes. In the ordinary suite tests/test_intake.py stops jobs between their commits."""
     last = Fault("driver", f"before:{clean.commits}")
     chosen = [Fault("driver", "after:2"), Fault("worker", "time", clean.seconds / 2), last]
     suffer_and_mend(template, clean, iter(chosen))

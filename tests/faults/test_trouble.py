@@ -302,7 +302,7 @@ def test_a_full_disk_stops_a_run_and_a_second_one_ends_it(small_disk: Path, caps
     assert all(said.startswith("no space left on device for ") for said in runs["error"])
 
 
-@pytest.mark.slow
+@pytest.mark.faults
 def test_a_read_only_lake_is_said_and_can_be_read(small_disk: Path, capsys: pytest.CaptureFixture[str]) -> None:
     lake = small_disk.parent / "lake"
     before = {table: read(small_disk, table) for table in standing(small_disk)}
@@ -317,7 +317,7 @@ def test_a_read_only_lake_is_said_and_can_be_read(small_disk: Path, capsys: pyte
     assert ingest(small_disk, 1) == 0
 
 
-@pytest.mark.slow
+@pytest.mark.faults
 def test_a_master_that_is_away_is_said_at_once(tiny_shop_conf: Path) -> None:
     properties, port = tiny_shop_conf.with_name("spark.conf"), closed_port()
     properties.write_text(properties.read_text().replace("local[2,3]", f"spark://127.0.0.1:{port}"))
@@ -388,7 +388,7 @@ def mend(said: str) -> None:
     subprocess.run(["sh", "-c", command[1]], check=True)
 
 
-@pytest.mark.slow
+@pytest.mark.faults
 @pytest.mark.parametrize("tear", [empty, cut, cut_without_checksum, cut_between_lines])
 def test_a_torn_commit_of_a_gold_table_is_refused_and_mended_as_the_message_says(
     stocked: Path, spark: SparkSession, rows: Rows, tear: Callable[[Path], None]
@@ -426,7 +426,7 @@ def test_a_torn_commit_of_a_gold_table_is_refused_and_mended_as_the_message_says
     assert lake.up_to(table, day).count() == len(night)
 
 
-@pytest.mark.slow
+@pytest.mark.faults
 @pytest.mark.parametrize("tear", [empty, cut])
 def test_a_torn_commit_of_an_ops_table_stops_a_job_before_it_writes(
     stocked: Path, spark: SparkSession, capsys: pytest.CaptureFixture[str], tear: Callable[[Path], None]
@@ -458,7 +458,7 @@ def test_a_torn_commit_of_an_ops_table_stops_a_job_before_it_writes(
     assert Lake(spark, load(stocked)).up_to(table, tiny_shop.day(1)).count() == len(after) == len(before) + 1
 
 
-@pytest.mark.slow
+@pytest.mark.faults
 def test_other_tables_can_be_queried_beside_a_torn_one(stocked: Path) -> None:
     cut(max((folder_of(stocked, "gold.recommendations") / "_delta_log").glob("[0-9]*.json")))
     query = "SELECT job, status FROM ops.runs"
