@@ -16,7 +16,10 @@ from udfs.horizon import HORIZON_DAYS
 
 VECTORS = ("features.item_vectors",)
 CANDIDATES = ("features.candidates",)
-RECORDS = ("ops.runs", "ops.checks", "ops.encodes", "ops.metrics", "ops.evaluation_lists", "ops.maintenance")
+RECORDS = (
+    *("ops.runs", "ops.checks", "ops.encodes", "ops.figures", "ops.maintenance"),
+    *("ops.metrics", "ops.evaluation_lists"),
+)
 SHORTEST_HISTORY = 7  # days: a reader or a writer that began earlier than that is no longer at work
 
 

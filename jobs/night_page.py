@@ -66,11 +66,17 @@ def _figures(figures: Sequence[Row]) -> str:
         [
             table,
             figure,
-            *("" if value is None else f"{value:,.4g}" for value in (row.value, row.usual, row.low, row.high)),
+            *map(_number, (row.value, row.usual, row.low, row.high)),
         ]
         for (table, figure), row in sorted(newest.items())
     ]
     return "<h2>Beside the nights before</h2>" + _table(["table", "figure", "tonight", "usual", "least", "most"], rows)
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return ""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]], *, raw: bool = False) -> str:
