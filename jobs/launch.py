@@ -121,9 +121,8 @@ def run(
 
     `since` makes a job that works day by day process every day from then on again, `reingest` the days whose raw files
     are no longer as they were read. `dry_run`: everything is computed and checked, nothing is written; Outcome.rows is
-    what would have been. Raises ConfError or runtime.DataError, and trouble.TroubleError where a disk
-    or the cluster is at fault; whatever happens, one row of ops.runs tells, but for a
-    dry run.
+    what would have been. Raises ConfError or runtime.DataError, and trouble.TroubleError where a disk or the cluster is
+    at fault; whatever happens, one row of ops.runs tells, but for a dry run.
     """
     job, function = JOBS[name], function_of(name)
     started, clock, run_id = dt.datetime.now(dt.UTC), time.monotonic(), uuid.uuid4().hex
