@@ -390,14 +390,14 @@ class Lake:
         kept = dict.fromkeys(RETENTIONS, f"interval {keep_versions_days} days")
         if not kept.items() <= before["properties"].items():  # VACUUM goes by these, whatever its RETAIN says
             told = ", ".join(f"'{name}' = '{value}'" for name, value in kept.items())
-            self.spark.sql(f"ALTER TABLE delta.`{path}` SET TBLPROPERTIES ({told})")
+            self._commit(table, lambda: self.spark.sql(f"ALTER TABLE delta.`{path}` SET TBLPROPERTIES ({told})"))
         old: list[dt.date] = []
         if keep_days:
             nights = sorted(row[0] for row in delta.toDF().select(PARTITION).distinct().collect())
             old = [night for night in nights[:-1] if night < run_date - dt.timedelta(days=keep_days)]
         if old:
-            delta.delete(days_predicate(old))
-        delta.optimize().where(f"{PARTITION} < DATE'{run_date}'").executeCompaction()
+            self._commit(table, lambda: delta.delete(days_predicate(old)))
+        self._commit(table, lambda: delta.optimize().where(f"{PARTITION} < DATE'{run_date}'").executeCompaction())
         gone = self.spark.sql(f"VACUUM delta.`{path}` DRY RUN").count()
         self.spark.sql(f"VACUUM delta.`{path}`")
         gone += self._clear_staging(table, keep_versions_days)

@@ -238,7 +238,7 @@ def test_nights_before_and_after_a_change_and_across_it_again(tiny_shop_conf, sp
     assert {number: partition(conf, "silver.events", number) for number in (13, 14, 15)} == at_once
 
 
-@pytest.mark.slow
+@pytest.mark.faults
 def test_a_catalogue_of_before_and_after_a_change_is_one(tiny_shop_conf, spark):
     conf = tiny_shop_conf
     change = """
@@ -263,7 +263,7 @@ map.brand = "maker"
     assert rejected["reasons"].to_list() == [["no product"], ["no product"]]
 
 
-@pytest.mark.slow
+@pytest.mark.faults
 def test_a_new_column_is_kept_in_bronze_and_reported_and_stops_nothing(tiny_shop_conf, spark):
     conf, day = tiny_shop_conf, tiny_shop.day(14)
     file = conf.parent / "landing" / "sales" / f"sales_{day}.csv"

@@ -101,7 +101,7 @@ def test_what_comes_twice_counts_once_whenever_it_comes(conf, intake):
     assert reasons(conf, 3) == [REPEATED, REPEATED]
 
 
-@pytest.mark.slow
+@pytest.mark.faults
 def test_a_changed_file_is_noticed_and_read_again_when_told(conf, intake, spark, capsys):
     file = put(conf, 0, sale(0, "a"))
     put(conf, 1, sale(1, "c"))
