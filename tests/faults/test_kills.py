@@ -185,7 +185,7 @@ def look(conf: Path, clean: Clean) -> None:
 
 def suffer_and_mend(conf: Path, clean: Clean, chosen: Iterator[Fault]) -> Counter[str]:
     happened: Counter[str] = Counter()
-    for fault in chosen:
+    for number, fault in enumerate(chosen, start=1):
         afresh(conf)
         happened[fault.kind if suffer(conf, fault) else f"{fault.victim}: the night was over"] += 1
         look(conf, clean)
@@ -196,6 +196,7 @@ def suffer_and_mend(conf: Path, clean: Clean, chosen: Iterator[Fault]) -> Counte
                 assert rows(conf, table, BEFORE) == clean.before[table], (fault, table)
         staged = list((conf.parent / "lake" / "staging").rglob("*.parquet"))
         assert len(staged) <= 8, staged  # what the killed run had staged; maintenance removes it
+        print(f"fault {number} mended: {fault}", flush=True)
     return happened
 
 
