@@ -11,8 +11,9 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, partial
 from importlib.metadata import version
@@ -125,28 +126,41 @@ def run(
     at fault; whatever happens, one row of ops.runs tells, but for a dry run.
     """
     job, function = JOBS[name], function_of(name)
-    started, clock, run_id = dt.datetime.now(dt.UTC), time.monotonic(), uuid.uuid4().hex
-    record: dict[str, Any] = {
-        "run_date": run_date,
-        "run_id": run_id,
-        "job": name,
-        "started_at": started,
-        "code_version": code_version(),
-        "deployment": lake.deployment.name,
-        "model_version": None,
-        "rows_written": {},
-        "error": None,
-    }
-    try:
+    with recorded(lake, name, run_date, dry_run) as record:
         knobs = settings(job, function, lake.deployment, flags or {})
         for table in (*job.writes, *RECORDS):  # before anything is written, so that a torn one stops the job as a whole
             lake.check_log(table)
         work = lake.work(job, run_date, since, reingest)
         days = _publish(job, function, knobs, lake, run_date, work, record, dry_run)
-        status = "done"
+    return Outcome(
+        record["run_id"], name, record["rows_written"], record["seconds"], record["model_version"], tuple(days)
+    )
+
+
+@contextmanager
+def recorded(lake: runtime.Lake, job: str, run_date: dt.date, dry_run: bool = False) -> Iterator[dict[str, Any]]:
+    """What is done inside gets a row of ops.runs, however it ends; yields the row, whose rest is for the run to fill.
+
+    What is broken under the run is raised as a trouble.TroubleError.
+    """
+    clock = time.monotonic()
+    record: dict[str, Any] = {
+        "run_date": run_date,
+        "run_id": uuid.uuid4().hex,
+        "job": job,
+        "started_at": dt.datetime.now(dt.UTC),
+        "code_version": code_version(),
+        "deployment": lake.deployment.name,
+        "model_version": None,
+        "rows_written": {},
+        "error": None,
+        "status": "done",
+    }
+    try:
+        yield record
     except Exception as error:
         refused = isinstance(error, ConfError | runtime.DataError)
-        status = "refused" if refused else "failed"
+        record["status"] = "refused" if refused else "failed"
         told = None if refused else trouble.sentence(error, lake.deployment.lake)
         record["error"] = (told or str(error))[:4000] or type(error).__name__
         if told:
@@ -154,10 +168,9 @@ def run(
         raise
     finally:
         lake.spark.catalog.clearCache()
-        seconds = round(time.monotonic() - clock, 3)
+        record["seconds"] = round(time.monotonic() - clock, 3)
         if not dry_run:
-            _record(lake, record | {"status": status, "seconds": seconds})
-    return Outcome(run_id, name, record["rows_written"], seconds, record["model_version"], tuple(days))
+            _record(lake, record)
 
 
 def _record(lake: runtime.Lake, row: dict[str, Any]) -> None:

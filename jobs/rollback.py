@@ -8,8 +8,6 @@ from __future__ import annotations
 import argparse
 import datetime as dt
 import sys
-import time
-import uuid
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -56,44 +54,35 @@ def earlier_publication(lake: runtime.Lake, run_date: dt.date, rows_of: dt.date 
 
 def roll_back(lake: runtime.Lake, run_date: dt.date, rows_of: dt.date | None = None) -> list[Row]:
     """Give run_date's gold tables the rows of an earlier publication, checked; publish that; the rows gone back to."""
-    clock, run_id, started = time.monotonic(), uuid.uuid4().hex, dt.datetime.now(dt.UTC)
-    chosen = earlier_publication(lake, run_date, rows_of)
-    frames = {
-        row.table_name: lake.at_version(row.table_name, row.version, row[PARTITION])
-        .withColumn(PARTITION, F.lit(run_date))
-        .persist()
-        for row in chosen
-    }
-    for row in chosen:
-        audit = quality.audit(TABLES[row.table_name], frames[row.table_name])
-        if audit.refused:
-            raise runtime.DataError(quality.explain(audit, frames[row.table_name]))
-        if audit.row_count != row.row_count:
-            raise runtime.DataError(
-                f"{row.table_name}: version {row.version} has {audit.row_count} rows of {row[PARTITION]}, and "
-                f"{row.row_count} were published"
-            )
-    told = {"run_id": run_id, "job": JOB, "code_version": launch.code_version(), "run_date": run_date}
-    rows = []
-    for row in chosen:
-        lake.replace(row.table_name, frames[row.table_name], [run_date], told | {"model_version": row.model_version})
-        version = lake.written(row.table_name, run_date).version
-        same = (row.table_name, version, row.row_count, row.model_version, row.rows_of)
-        rows.append((run_date, run_id, started, True, *same))
-    made = with_earlier(lake.up_to("ops.publications", run_date), run_date, rows).persist()
-    lake.replace("ops.publications", made, [run_date], told)
-    lake.spark.catalog.clearCache()
-    record = {
-        **{key: told[key] for key in ("run_date", "run_id", "job", "code_version")},
-        "status": "done",
-        "error": None,
-        "started_at": started,
-        "seconds": round(time.monotonic() - clock, 3),
-        "rows_written": {row.table_name: row.row_count for row in chosen},
-        "model_version": max((row.model_version for row in chosen if row.model_version), default=None),
-        "deployment": lake.deployment.name,
-    }
-    lake.append("ops.runs", [record], told)
+    with launch.recorded(lake, JOB, run_date) as record:
+        chosen = earlier_publication(lake, run_date, rows_of)
+        frames = {
+            row.table_name: lake.at_version(row.table_name, row.version, row[PARTITION])
+            .withColumn(PARTITION, F.lit(run_date))
+            .persist()
+            for row in chosen
+        }
+        for row in chosen:
+            audit = quality.audit(TABLES[row.table_name], frames[row.table_name])
+            if audit.refused:
+                raise runtime.DataError(quality.explain(audit, frames[row.table_name]))
+            if audit.row_count != row.row_count:
+                raise runtime.DataError(
+                    f"{row.table_name}: version {row.version} has {audit.row_count} rows of {row[PARTITION]}, and "
+                    f"{row.row_count} were published"
+                )
+        told = {key: record[key] for key in ("run_id", "job", "code_version", "run_date")}
+        rows = []
+        for row in chosen:
+            metadata = told | {"model_version": row.model_version}
+            lake.replace(row.table_name, frames[row.table_name], [run_date], metadata)
+            version = lake.written(row.table_name, run_date).version
+            same = (row.table_name, version, row.row_count, row.model_version, row.rows_of)
+            rows.append((run_date, record["run_id"], record["started_at"], True, *same))
+        made = with_earlier(lake.up_to("ops.publications", run_date), run_date, rows).persist()
+        lake.replace("ops.publications", made, [run_date], told)
+        record["rows_written"] = {row.table_name: row.row_count for row in chosen}
+        record["model_version"] = max((row.model_version for row in chosen if row.model_version), default=None)
     return chosen
 
 
