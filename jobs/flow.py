@@ -156,6 +156,7 @@ PUBLISHING = (
             today("gold.similar_items"),
             today("gold.default_recommendations"),
             latest("silver.cleaned_days"),
+            history("ops.runs"),
             history("ops.checks"),
             history("ops.figures"),
             history("ops.publications"),

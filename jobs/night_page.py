@@ -27,7 +27,7 @@ def of_night(frame: DataFrame, run_date: dt.date) -> list[Row]:
 def render(run_date: dt.date, cleaned: Sequence[Row], checks: Sequence[Row], figures: Sequence[Row]) -> str:
     """The page: the day's records, every table's checks with a link to their own page, figures beside earlier nights.
 
-    Of several runs of one job for the night, the checks and the figures of the last to be recorded are shown.
+    `checks` and `figures` are those of one run of each job.
     """
     return (
         f"<!doctype html><meta charset='utf-8'><title>Night of {run_date}</title><style>{STYLE}</style>"
@@ -46,10 +46,9 @@ def _records(cleaned: Sequence[Row]) -> str:
 
 
 def _checks(checks: Sequence[Row]) -> str:
-    newest = {(row.table_name, row.check_name): row for row in checks}
     rows = []
-    for table in sorted({name for name, _ in newest}):
-        mine = [row for (name, _), row in newest.items() if name == table]
+    for table in sorted({row.table_name for row in checks}):
+        mine = [row for row in checks if row.table_name == table]
         bad = [
             f"<span class='bad'>{escape(row.severity)}: {escape(row.reason)}</span>" for row in mine if not row.passed
         ]
@@ -61,14 +60,9 @@ def _checks(checks: Sequence[Row]) -> str:
 def _figures(figures: Sequence[Row]) -> str:
     if not figures:
         return ""
-    newest = {(row.table_name, row.figure): row for row in figures}
     rows = [
-        [
-            table,
-            figure,
-            *map(_number, (row.value, row.usual, row.low, row.high)),
-        ]
-        for (table, figure), row in sorted(newest.items())
+        [row.table_name, row.figure, *map(_number, (row.value, row.usual, row.low, row.high))]
+        for row in sorted(figures, key=lambda row: (row.table_name, row.figure))
     ]
     return "<h2>Beside the nights before</h2>" + _table(["table", "figure", "tonight", "usual", "least", "most"], rows)
 

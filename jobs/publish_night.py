@@ -10,6 +10,7 @@ from pyspark.sql import functions as F
 
 from jobs import launch, night_page
 from jobs.runtime import Written
+from jobs.top_n import top_n
 from schemas import ops
 from schemas.contract import PARTITION
 from schemas.derive import plain_ddl
@@ -20,6 +21,7 @@ def publish_night(
     similar_items: DataFrame,
     default_recommendations: DataFrame,
     cleaned_days: DataFrame,
+    runs: DataFrame,
     checks: DataFrame,
     figures: DataFrame,
     publications: DataFrame,
@@ -47,12 +49,12 @@ def publish_night(
         rows.append(
             (run_date, run_id, started_at, True, name, found.version, frame.count(), found.model_version, run_date)
         )
-    publish_page(
-        f"data_docs/{run_date}/index.html",
-        night_page.render(
-            run_date, *(night_page.of_night(frame, run_date) for frame in (cleaned_days, checks, figures))
-        ),
-    )
+    # Of a night that has run several times, each job's last run: ops.runs alone says which that is.
+    tonight = runs.where(F.col(PARTITION) == F.lit(run_date))
+    last = top_n(tonight, ["job"], [F.desc("started_at"), "run_id"], 1).select("run_id")
+    told = (cleaned_days, *(frame.join(last, "run_id", "left_semi") for frame in (checks, figures)))
+    page = night_page.render(run_date, *(night_page.of_night(frame, run_date) for frame in told))
+    publish_page(f"data_docs/{run_date}/index.html", page)
     return with_earlier(publications, run_date, rows)
 
 
