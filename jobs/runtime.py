@@ -229,13 +229,13 @@ class Lake:
         contract = TABLES[table]
         if not self.exists(table):
             self.spark.sql(create_table(contract, self.path(table)))
-        elif new := self._new_columns(contract, self.spark.read.format("delta").load(self.path(table))):
-            added = ", ".join(f"`{column.name}` {column.type} COMMENT {quote(column.comment)}" for column in new)
-            self.spark.sql(f"ALTER TABLE delta.`{self.path(table)}` ADD COLUMNS ({added})")
-
-    def _new_columns(self, contract: Table, frame: DataFrame) -> list[Column]:
-        """Columns that a table made by an older contract lacks and that may be null."""
-        return [column for column in contract.columns if column.nullable and column.name not in frame.columns]
+            return
+        for column in _new_columns(contract, self.spark.read.format("delta").load(self.path(table))):
+            before = contract.column_names[contract.column_names.index(column.name) - 1]  # run_date is the first of all
+            self.spark.sql(
+                f"ALTER TABLE delta.`{self.path(table)}` ADD COLUMNS "
+                f"(`{column.name}` {column.type} COMMENT {quote(column.comment)} AFTER `{before}`)"
+            )
 
     def name_tables(self) -> list[str]:
         """Name every table that stands `<layer>.<table>` in this session's catalog; the names.
@@ -273,12 +273,7 @@ class Lake:
         contract = TABLES[table]
         if not self.exists(table):
             return self.spark.createDataFrame([], plain_ddl(contract))
-        stored = self.spark.read.format("delta").load(self.path(table))
-        if new := self._new_columns(contract, stored):
-            nulls = {column.name: F.lit(None).cast(column.type) for column in new}
-            stored = stored.withColumns(nulls)
-        known = [name for name in contract.column_names if name in stored.columns]  # in the contract's order
-        frame = stored.select(*known, *(name for name in stored.columns if name not in known)) if new else stored
+        frame = _with_new_columns(contract, self.spark.read.format("delta").load(self.path(table)))
         check_schema(contract, frame, "as it stands in the lake")
         return frame.where(F.col(PARTITION) <= F.lit(run_date))
 
@@ -332,7 +327,7 @@ class Lake:
         """Create the table if need be and write; again after a while where another writer was faster.
 
         Whoever comes second writes what it has, over what the first has written: both have made it from the same
-        declared inputs. DataError where others stay faster.
+        declared inputs. RuntimeError, worth a retry, where others stay faster.
         """
         for attempt in range(COMMIT_ATTEMPTS):
             try:
@@ -352,7 +347,8 @@ class Lake:
 
     def unstage(self, table: str, run_id: str) -> None:
         """Remove what a run has staged."""
-        self._delete(f"{STAGING}/{table}/{run_id}")
+        path, system = self._storage(f"{STAGING}/{table}/{run_id}")
+        system.delete(path, True)
 
     def written(self, table: str, run_date: dt.date) -> Written:
         """The newest commit of this night's rows; where the log no longer has it, the table as it stands holds them."""
@@ -373,9 +369,7 @@ class Lake:
             raise DataError(
                 f"{table}: version {version} can no longer be read ({said}); choose a newer night"
             ) from None
-        nulls = {column.name: F.lit(None).cast(column.type) for column in self._new_columns(TABLES[table], stored)}
-        frame = stored.withColumns(nulls).select(*TABLES[table].column_names)
-        return frame.where(F.col(PARTITION) == F.lit(run_date))
+        return _with_new_columns(TABLES[table], stored).where(F.col(PARTITION) == F.lit(run_date))
 
     def maintain(self, run_date: dt.date, table: str, keep_days: int, keep_versions_days: int) -> dict[str, Any] | None:
         """Delete a table's nights of more than `keep_days` before run_date (0: none), compact, vacuum; what that did.
@@ -433,7 +427,7 @@ class Lake:
         """
         if any(read.window == "files" for read in job.reads):
             return self._new_files(job, run_date, since or run_date, reingest)
-        if job.ledger is None:
+        if job.ledger is None or job.balance is None:
             return Work([run_date])
         files, cleaned = (self.up_to(table, run_date) for table in ("bronze.files", job.ledger))
         days = {row[0] for row in ledger.uncleaned(files, cleaned).collect()} | {run_date}
@@ -442,7 +436,8 @@ class Lake:
                 row[0] for row in files.where(F.col(PARTITION) >= F.lit(since)).select(PARTITION).distinct().collect()
             }
         if (first := min(days)) < run_date:
-            after = (self.up_to(table, run_date).where(F.col(PARTITION) > F.lit(first)) for table in job.writes[:2])
+            split = (job.balance.kept, job.balance.rejected)
+            after = (self.up_to(table, run_date).where(F.col(PARTITION) > F.lit(first)) for table in split)
             days |= {row[0] for row in ledger.touched(*after).collect()}
         return Work(sorted(days))
 
@@ -602,17 +597,27 @@ class Lake:
         stream.write(bytearray(text.encode()))
         stream.close()
 
-    def _delete(self, name: str) -> None:
-        """Delete a folder below the lake, if it is there."""
-        path, system = self._storage(name)
-        system.delete(path, True)
-
     def _storage(self, name: str) -> tuple[Any, Any]:
         """A path below the lake and the file system it is on, as Hadoop's objects."""
         jvm = self.spark.sparkContext._jvm
         assert jvm is not None
         path = jvm.org.apache.hadoop.fs.Path(f"{self.deployment.lake}/{name}")
         return path, path.getFileSystem(self.spark.sparkContext._jsc.hadoopConfiguration())
+
+
+def _new_columns(contract: Table, stored: DataFrame) -> list[Column]:
+    """Columns that a table made by an older contract lacks and that may be null."""
+    return [column for column in contract.columns if column.nullable and column.name not in stored.columns]
+
+
+def _with_new_columns(contract: Table, stored: DataFrame) -> DataFrame:
+    """A stored table with such columns, all null, each where the contract has it; without any, the table as it is."""
+    new = _new_columns(contract, stored)
+    if not new:
+        return stored
+    frame = stored.withColumns({column.name: F.lit(None).cast(column.type) for column in new})
+    known = [name for name in contract.column_names if name in frame.columns]
+    return frame.select(*known, *(name for name in stored.columns if name not in known))
 
 
 def ship(spark: SparkSession, model: Model) -> None:

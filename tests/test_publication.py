@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -18,6 +19,7 @@ from pyspark.sql import DataFrame
 from jobs import drift, launch, rollback, runtime
 from jobs.conf import Limits, load
 from schemas import TABLES, gold
+from schemas.derive import example_rows, plain_ddl
 from tests import tiny_shop
 
 GOLD = ("gold.default_recommendations", "gold.recommendations", "gold.similar_items")
@@ -75,6 +77,10 @@ def test_a_reader_gets_all_tables_of_one_night_while_it_runs_again(shop, spark):
     page = (shop.parent / "lake" / "data_docs" / str(NIGHT) / "index.html").read_text()
     assert "gold.recommendations.html" in page
     assert "records" in page
+    # Of the two runs of rank_recommendations the last: its rows, and each of its checks and figures once.
+    assert "gold.recommendations</a></td><td class='n'>120</td>" in page
+    assert page.count("<td>gold.recommendations</td><td>rows</td><td class='n'>120</td>") == 1
+    assert "<td class='n'>192</td>" not in page
     assert not any(user in page for user in read(shop, "gold.recommendations")["user_id"].unique())
 
 
@@ -246,6 +252,25 @@ def test_a_writer_that_is_never_first_says_so(shop, spark, monkeypatch):
     ):
         lake._commit("gold.recommendations", beaten)
     assert len(waits) == 6
+
+
+def test_a_table_of_an_older_contract_gets_its_new_columns_in_their_places(deployment, spark, tmp_path, monkeypatch):
+    lake = runtime.Lake(spark, deployment.model_copy(update={"lake": str(tmp_path / "lake")}))
+    name, contract, added = "gold.recommendations", TABLES["gold.recommendations"], ("reason_item_id",)
+    older = replace(contract, columns=tuple(column for column in contract.columns if column.name not in added))
+    rows = [tuple(row[name] for name in older.column_names) for row in example_rows(older, {"run_date": NIGHT})]
+    with monkeypatch.context() as before:
+        before.setitem(TABLES, name, older)
+        lake.replace(name, spark.createDataFrame(rows, plain_ddl(older)), [NIGHT], {})
+    read_as_now = lake.up_to(name, NIGHT)
+    assert read_as_now.columns == contract.column_names
+    assert [row["reason_item_id"] for row in read_as_now.collect()] == [None]
+    later = tiny_shop.day(14)
+    tonight = read_as_now.withColumns({"run_date": runtime.F.lit(later), "reason_item_id": runtime.F.lit("i1")})
+    lake.replace(name, tonight, [later], {})
+    stored = pl.read_delta(lake.path(name))
+    assert stored.columns == contract.column_names
+    assert stored.sort("run_date")["reason_item_id"].to_list() == [None, "i1"]
 
 
 @pytest.mark.faults
