@@ -16,6 +16,7 @@ from jobs.conf import load
 from jobs.flow import INTAKE, JOBS
 from jobs.ledger import REPEATED
 from tests import tiny_shop
+from tests.test_night import read
 
 CATALOGUE_DAY = tiny_shop.EARLIER[0]
 
@@ -40,10 +41,6 @@ def intake(conf: Path, spark: SparkSession) -> Callable[..., list[launch.Outcome
         return [launch.run(job.name, lake, tiny_shop.day(number), **told) for job in INTAKE]
 
     return run
-
-
-def read(conf: Path, table: str) -> pl.DataFrame:
-    return pl.read_delta(str(conf.parent / "lake" / table.replace(".", "/")))
 
 
 def file_of(conf: Path, number: int) -> Path:
