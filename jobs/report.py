@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
-import html
-import io
 import math
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+
+from jobs.page import ACCENT, QUIET, number, page, reliability_figure, svg, table, text
 
 # Names that the page looks for in the rows. Every row is shown, whatever its names: see `_rest`.
 ALL = "all"  # the slice that leaves nobody out
@@ -38,7 +36,6 @@ GENERATORS = "recall@200"
 CALIBRATION = "calibration_error"
 COUNTRY = "country: "  # a slice's name begins with it
 FEWEST_USERS = 10  # a country is called the worst only with this many
-ACCENT, QUIET = "#2f6f9f", "#8a8f98"  # legible on white and on near-black alike
 
 
 @dataclass(frozen=True)
@@ -113,14 +110,11 @@ def evaluation_page(found: Evaluation) -> str:
     """The whole page as HTML: tables, and plots as SVG within it. ValueError where rows contradict each other."""
     _check(found)
     shown: set[MeasureRow] = set()
-    parts = [f"<h1>{_text(found.shop)}: what the lists were worth</h1>", _protocol(found)]
+    parts = [f"<h1>{text(found.shop)}: what the lists were worth</h1>", _protocol(found)]
     for task, words in found.tasks.items():
-        parts += [f"<section><h2>{_text(task)}: {_text(words)}</h2>", *_task(found, task, shown), "</section>"]
+        parts += [f"<section><h2>{text(task)}: {text(words)}</h2>", *_task(found, task, shown), "</section>"]
     parts += [_importances(found), _parameters(found), _rest(found, shown)]
-    title = f"Evaluation of {_text(found.shop)}, cut {found.cut_date}"
-    head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{title}</title>'
-    body = "\n".join(part for part in parts if part)
-    return f'<!doctype html>\n<html lang="en"><head>{head}<style>{STYLE}</style></head>\n<body>{body}</body></html>\n'
+    return page(f"Evaluation of {found.shop}, cut {found.cut_date}", parts)
 
 
 def _check(found: Evaluation) -> None:
@@ -137,9 +131,9 @@ def _check(found: Evaluation) -> None:
 
 def _protocol(found: Evaluation) -> str:
     users = {task: _users(found, task) for task in found.tasks}
-    counts = ", ".join(f"{count:,} on {_text(task)}" for task, count in users.items())
+    counts = ", ".join(f"{count:,} on {text(task)}" for task, count in users.items())
     return (
-        f"<p>Cut {found.cut_date}; users: {counts}. {_text(found.protocol)}</p>"
+        f"<p>Cut {found.cut_date}; users: {counts}. {text(found.protocol)}</p>"
         '<p class="quiet">Intervals are 95 %, by bootstrap over users; a lead is paired, user by user.</p>'
     )
 
@@ -162,7 +156,7 @@ def _task(found: Evaluation, task: str, shown: set[MeasureRow]) -> Iterable[str]
     if best and (best, LEAD) in plain:
         lead = plain[best, LEAD]
         yield (
-            f'<p class="lead">{_text(found.leader)} over {_text(best)}, the best peer: '
+            f'<p class="lead">{text(found.leader)} over {text(best)}, the best peer: '
             f"<b>{_cell(lead, '')}</b> NDCG@10{_verdict(lead)}.</p>"
         )
     yield _contenders(peers, metrics, plain, found.leader, best)
@@ -184,16 +178,14 @@ def _task(found: Evaluation, task: str, shown: set[MeasureRow]) -> Iterable[str]
     if tuning:
         yield "<h3>What fine-tuning is worth</h3>"
         yield from (
-            f"<p>Over {_text(row.contender)}: <b>{_cell(row, '')}</b> NDCG@10{_verdict(row)}.</p>" for row in tuning
+            f"<p>Over {text(row.contender)}: <b>{_cell(row, '')}</b> NDCG@10{_verdict(row)}.</p>" for row in tuning
         )
         shown |= set(tuning)
     generators = sorted((row for row in plain.values() if row.metric == GENERATORS), key=lambda row: -row.value)
     if generators:
         yield "<h3>Generators: share of true purchases within 200 candidates</h3>"
-        rows = [[_text(row.contender), _cell(row)] for row in generators]
-        yield _table(["generator", GENERATORS], rows) + _dots(
-            f"{GENERATORS} of each generator, task {task}", generators
-        )
+        rows = [[text(row.contender), _cell(row)] for row in generators]
+        yield table(["generator", GENERATORS], rows) + _dots(f"{GENERATORS} of each generator, task {task}", generators)
         shown |= set(generators)
     sliced = [row for row in mine if row.slice != ALL]
     countries = [row for row in sliced if row.slice.startswith(COUNTRY)]
@@ -204,8 +196,8 @@ def _task(found: Evaluation, task: str, shown: set[MeasureRow]) -> Iterable[str]
     errors = [row for row in plain.values() if row.metric == CALIBRATION]
     if bins or errors:
         yield "<h3>Is the score a probability?</h3>"
-        told = "; ".join(f"{_text(row.contender)} {_cell(row, '')}" for row in errors)
-        yield f"<p>Expected calibration error: {told or 'not measured'}.</p>" + _reliability(
+        told = "; ".join(f"{text(row.contender)} {_cell(row, '')}" for row in errors)
+        yield f"<p>Expected calibration error: {told or 'not measured'}.</p>" + reliability_figure(
             f"reliability, task {task}", bins
         )
         shown |= set(errors)
@@ -222,9 +214,9 @@ def _contenders(
     cells, marks = [], []
     for name in names:
         note = " <small>best peer</small>" if name == best else ""
-        cells.append([_text(name) + note, *(_cell(rows.get((name, metric))) for metric in metrics)])
+        cells.append([text(name) + note, *(_cell(rows.get((name, metric))) for metric in metrics)])
         marks.append("leader" if name == leader else "best" if name == best else "")
-    return _table(["contender", *titles], cells, marks)
+    return table(["contender", *titles], cells, marks)
 
 
 def _slices(rows: Sequence[MeasureRow]) -> str:
@@ -236,8 +228,8 @@ def _slices(rows: Sequence[MeasureRow]) -> str:
     for part, metric in dict.fromkeys((row.slice, row.metric) for row in rows):
         here = [by_place.get((part, metric, name)) for name in names]
         count = max(row.user_count for row in here if row)
-        cells.append([_text(part), _text(metric), f"{count:,}", *map(_cell, here)])
-    return "<h3>Slices</h3>" + _table(["slice", "metric", "users", *names], cells, words=2)
+        cells.append([text(part), text(metric), f"{count:,}", *map(_cell, here)])
+    return "<h3>Slices</h3>" + table(["slice", "metric", "users", *names], cells, words=2)
 
 
 def _countries(rows: Sequence[MeasureRow], plain: dict[tuple[str, str], MeasureRow]) -> Iterable[str]:
@@ -245,38 +237,38 @@ def _countries(rows: Sequence[MeasureRow], plain: dict[tuple[str, str], MeasureR
     for name, metric in dict.fromkeys((row.contender, row.metric) for row in rows):
         here = sorted((row for row in rows if (row.contender, row.metric) == (name, metric)), key=lambda row: row.value)
         mean = plain.get((name, metric))
-        yield f"<h3>Countries: {_text(name)}, {_text(metric)}</h3>"
+        yield f"<h3>Countries: {text(name)}, {text(metric)}</h3>"
         if mean:
             worst = next((row for row in here if row.user_count >= FEWEST_USERS), here[0])
             gap = f"{worst.value / mean.value - 1:+.0%} against the mean" if mean.value else "the mean is 0"
-            place = f"{_text(worst.slice.removeprefix(COUNTRY))}, {worst.user_count:,} users"
+            place = f"{text(worst.slice.removeprefix(COUNTRY))}, {worst.user_count:,} users"
             yield f"<p>Worst of at least {FEWEST_USERS} users: {place}, {_cell(worst, '')}; {gap}.</p>"
         cells = [["mean of all", f"{mean.user_count:,}", _cell(mean)]] if mean else []
-        cells += [[_text(row.slice.removeprefix(COUNTRY)), f"{row.user_count:,}", _cell(row)] for row in here]
-        yield _table(["country", "users", metric], cells, ["leader"] if mean else [])
+        cells += [[text(row.slice.removeprefix(COUNTRY)), f"{row.user_count:,}", _cell(row)] for row in here]
+        yield table(["country", "users", metric], cells, ["leader"] if mean else [])
 
 
 def _importances(found: Evaluation) -> str:
     rows = sorted(found.importances, key=lambda row: (-row.importance, row.feature))
     if not rows:
         return ""
-    cells = [[_text(row.feature), _number(row.importance), _text(row.description)] for row in rows]
-    table = _table(["feature", "importance", "what it is"], cells, words=1, last_words=True)
+    cells = [[text(row.feature), number(row.importance), text(row.description)] for row in rows]
+    listed = table(["feature", "importance", "what it is"], cells, words=1, last_words=True)
     figure, axes = _axes(len(rows))
     axes.barh(range(len(rows)), [row.importance for row in rows], color=ACCENT, height=0.6)
     _names(axes, [row.feature for row in rows])
-    return f"<section><h2>What moves the score</h2>{_svg(figure, 'importance of each feature')}{table}</section>"
+    return f"<section><h2>What moves the score</h2>{svg(figure, 'importance of each feature')}{listed}</section>"
 
 
 def _parameters(found: Evaluation) -> str:
     if not found.parameters:
         return ""
     cells = [
-        [_text(row.task), _text(row.contender), f"<code>{_text(row.parameters)}</code>", _number(row.value)]
+        [text(row.task), text(row.contender), f"<code>{text(row.parameters)}</code>", number(row.value)]
         for row in found.parameters
     ]
     head = ["task", "contender", "parameters", "validation NDCG@10"]
-    return f"<section><h2>What tuning chose, on the validation cut</h2>{_table(head, cells, words=3)}</section>"
+    return f"<section><h2>What tuning chose, on the validation cut</h2>{table(head, cells, words=3)}</section>"
 
 
 def _rest(found: Evaluation, shown: set[MeasureRow]) -> str:
@@ -284,9 +276,9 @@ def _rest(found: Evaluation, shown: set[MeasureRow]) -> str:
     rest = [row for row in found.measures if row not in shown]
     if not rest:
         return ""
-    cells = [[*map(_text, (row.task, row.contender, row.metric, row.slice)), _cell(row)] for row in rest]
-    table = _table(["task", "contender", "metric", "slice", "value"], cells, words=4)
-    return f"<section><h2>Further figures</h2>{table}</section>"
+    cells = [[*map(text, (row.task, row.contender, row.metric, row.slice)), _cell(row)] for row in rest]
+    listed = table(["task", "contender", "metric", "slice", "value"], cells, words=4)
+    return f"<section><h2>Further figures</h2>{listed}</section>"
 
 
 def _verdict(lead: MeasureRow) -> str:
@@ -297,49 +289,16 @@ def _verdict(lead: MeasureRow) -> str:
     return ", worse beyond chance" if lead.high < 0 else ", within chance"
 
 
-def _text(value: object) -> str:
-    return html.escape(str(value))
-
-
-def _number(value: float | None, metric: str = "") -> str:
-    if value is None or math.isnan(value):
-        return "n/a"
-    if metric in SHARES:
-        return f"{value:+.1%}".replace("%", " %")
-    if value == 0 or abs(value) >= 0.001:
-        return f"{value:.2f}" if abs(value) >= 10 else f"{value:.4f}" if abs(value) < 1 else f"{value:.3f}"
-    return f"{value:.1e}"
-
-
 def _cell(row: MeasureRow | None, before: str = "<br>") -> str:
     """The figure, and its interval in small type; `before` parts the two."""
     if row is None:
         return ""
-    value = _number(row.value, row.metric)
+    share = row.metric in SHARES
+    value = number(row.value, as_share=share)
     if row.low is None or row.high is None or math.isnan(row.low):
         return value
-    return f"{value}{before or ' '}<small>{_number(row.low, row.metric)} to {_number(row.high, row.metric)}</small>"
-
-
-def _table(
-    head: Sequence[str],
-    rows: Sequence[Sequence[str]],
-    marks: Sequence[str] = (),
-    *,
-    words: int = 1,
-    last_words: bool = False,
-) -> str:
-    """A table of ready cells; the first `words` columns are text, the others numbers, set to the right."""
-
-    def kind(place: int) -> str:
-        return "" if place < words or (last_words and place == len(head) - 1) else ' class="number"'
-
-    titles = "".join(f"<th{kind(place)}>{_text(title)}</th>" for place, title in enumerate(head))
-    lines = []
-    for place, row in enumerate(rows):
-        mark = f' class="{marks[place]}"' if place < len(marks) and marks[place] else ""
-        lines.append(f"<tr{mark}>" + "".join(f"<td{kind(at)}>{cell}</td>" for at, cell in enumerate(row)) + "</tr>")
-    return f'<div class="wide"><table><thead><tr>{titles}</tr></thead><tbody>{"".join(lines)}</tbody></table></div>'
+    low, high = (number(end, as_share=share) for end in (row.low, row.high))
+    return f"{value}{before or ' '}<small>{low} to {high}</small>"
 
 
 def _axes(lines: int) -> tuple[Figure, Axes]:
@@ -364,68 +323,4 @@ def _dots(title: str, rows: Sequence[MeasureRow]) -> str:
         axes.plot([row.value], [place], "o", color=ACCENT, markersize=6)
     _names(axes, [row.contender for row in rows])
     axes.set_xlabel(rows[0].metric)
-    return _svg(figure, title)
-
-
-def _reliability(title: str, bins: Sequence[ReliabilityRow]) -> str:
-    if not bins:
-        return ""
-    figure = Figure(figsize=(4.6, 4.2), layout="constrained")
-    axes = figure.add_subplot()
-    end = max(max(row.predicted, row.high) for row in bins)
-    axes.plot([0, end], [0, end], color=QUIET, linewidth=1, linestyle=(0, (4, 4)))
-    for row in bins:
-        axes.plot([row.predicted, row.predicted], [row.low, row.high], color=QUIET, linewidth=2)
-    axes.plot([row.predicted for row in bins], [row.observed for row in bins], "o", color=ACCENT, markersize=5)
-    axes.set_xlabel("mean score")
-    axes.set_ylabel("share bought")
-    cells = [
-        [
-            _number(row.predicted),
-            f"{_number(row.observed)}<br><small>{_number(row.low)} to {_number(row.high)}</small>",
-            f"{row.count:,}",
-        ]
-        for row in bins
-    ]
-    table = _table(["mean score", "share bought", "list entries"], cells, words=0)
-    return f"{_svg(figure, title)}<details><summary>The bins as numbers</summary>{table}</details>"
-
-
-def _svg(figure: Figure, title: str) -> str:
-    """The figure as an element of the page, `title` being its own: words stay words, black becomes the page's ink.
-
-    Equal rows give an equal page: no date, no ids at random.
-    """
-    for axes in figure.axes:
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.patch.set_visible(False)
-        axes.tick_params(length=3)
-    figure.patch.set_visible(False)
-    drawn = io.StringIO()
-    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": title}):
-        figure.savefig(drawn, format="svg", metadata={"Date": None, "Creator": None})
-    drawing = drawn.getvalue()
-    drawing = drawing[drawing.index("<svg") :].replace("#000000", "currentColor")
-    drawing = re.sub(r"<metadata>.*?</metadata>", "", drawing, flags=re.DOTALL)
-    drawing = re.sub(r'<g id="[^"]*"', "<g", drawing)  # figure_1, axes_1: the same in every figure
-    return f'<figure role="img" aria-label="{_text(title)}">{drawing}</figure>'
-
-
-STYLE = """
-:root { color-scheme: light dark; --ink: #1d2129; --quiet: #667080; --line: #dfe3e8; --page: #fff; --mark: #eef4f9 }
-@media (prefers-color-scheme: dark) {
-  :root { --ink: #e4e7eb; --quiet: #98a2b0; --line: #333a44; --page: #15181d; --mark: #1f2b36 }
-}
-body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--page); max-width: 76rem;
-  margin: 2rem auto; padding: 0 1.25rem }
-h1 { font-size: 1.6rem; line-height: 1.25 } h2 { font-size: 1.25rem; margin-top: 2.75rem } h3 { font-size: 1rem;
-  margin-top: 2rem }
-p { max-width: 46rem } .quiet, small { color: var(--quiet) } small { font-size: .78em; white-space: nowrap }
-.wide { overflow-x: auto } table { border-collapse: collapse; font-size: .875rem; font-variant-numeric: tabular-nums }
-th, td { text-align: left; vertical-align: top; padding: .35rem .75rem; border-bottom: 1px solid var(--line) }
-th { font-weight: 600; vertical-align: bottom } .number { text-align: right; white-space: nowrap }
-td:first-child { white-space: nowrap } tr.leader td { background: var(--mark); font-weight: 600 }
-tr.leader small { font-weight: 400 } svg text { fill: currentColor; font-family: inherit !important }
-figure { margin: 1.25rem 0 } figure svg { max-width: 100%; height: auto }
-summary { cursor: pointer; color: var(--quiet) }
-"""
+    return svg(figure, title)
