@@ -1,0 +1,85 @@
+"""One result is a chance or a quantile of a count of units: negative binomial, given by its mean and its dispersion."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+from scipy import special, stats
+
+Doubles = npt.NDArray[np.float64]
+Longs = npt.NDArray[np.int64]
+
+# Of the dispersion: nearer to 1, n = mean / (dispersion - 1) is too large to compute with.
+POISSON_BELOW: Final = 1 + 1e-6
+SUMMED_UP_TO: Final = 50.0  # expected units: beyond, P(0) nears underflow, and SciPy's search beats the sum
+
+
+def chance_of_more(mean: Doubles, dispersion: Doubles, units: npt.NDArray[np.integer]) -> Doubles:
+    """P(demand > units) of each row; variance = dispersion x mean, Poisson where the dispersion is at most 1.
+
+    In SciPy's terms nbinom(n = mean / (dispersion - 1), p = 1 / dispersion). Its sums over days keep the dispersion,
+    so the demand of any run of days is one call with the sum of the days' means. 0 where the mean is 0.
+    """
+    mean, dispersion, units = np.broadcast_arrays(mean, dispersion, np.maximum(units, -1))
+    some = (mean > 0) & (units >= 0)
+    poisson = some & (dispersion < POISSON_BELOW)
+    chance = np.where(units < 0, 1.0, 0.0)
+    chance[poisson] = special.gammainc(units[poisson] + 1.0, mean[poisson])
+    rest = some & ~poisson
+    extra = dispersion[rest] - 1
+    chance[rest] = special.betainc(units[rest] + 1.0, mean[rest] / extra, extra / dispersion[rest])
+    return chance
+
+
+def quantile(mean: Doubles, dispersion: Doubles, level: npt.ArrayLike) -> Longs:
+    """The fewest whole units that cover the demand with probability `level`, of each row: the newsvendor's quantity.
+
+    mean, dispersion [rows]; level [rows], or [levels, 1] for a sweep of levels at once ([levels, rows] then), each in
+    (0, 1). Probabilities are summed from 0 up, P(k + 1) = P(k) (mean + k (dispersion - 1)) / (dispersion (k + 1)), over
+    the rows that no sum has covered yet: eight levels of 400,000 of a grocer's pairs take 0.5 s, SciPy's ppf 2.3 s.
+    """
+    level = np.asarray(level, np.float64)
+    if np.any((level <= 0) | (level >= 1)):
+        raise ValueError(f"a service level is in (0, 1); found {level.min():g} to {level.max():g}")
+    shape = np.broadcast_shapes(level.shape, mean.shape)
+    levels = np.atleast_2d(np.broadcast_to(level, shape))
+    spread = np.maximum(dispersion, 1.0) if np.ndim(dispersion) else np.full(len(mean), max(float(dispersion), 1.0))
+    units = np.zeros(levels.shape, np.int64)
+    many = np.flatnonzero(mean > SUMMED_UP_TO)
+    if len(many):
+        units[:, many] = _by_search(mean[many], spread[many], levels[:, many])
+    open_ = np.flatnonzero((mean > 0) & (mean <= SUMMED_UP_TO))
+    own, extra, wanted = mean[open_], spread[open_] - 1, levels[:, open_]
+    # log(d) / (d - 1) is 1 at d = 1; log1p keeps its digits nearby.
+    slope = np.divide(np.log1p(extra), extra, out=np.ones_like(extra), where=extra > 0)
+    chance = np.exp(-own * slope)
+    covered, count = chance.copy(), 0
+    while len(open_):
+        short = covered < wanted
+        units[:, open_] += short
+        # Past the mean chances only fall. Once one adds nothing, a level nearer to 1 than doubles add up ends here.
+        left = short.any(axis=0) & ((covered + chance > covered) | (count <= own))
+        if not left.all():
+            open_, own, extra, wanted = open_[left], own[left], extra[left], wanted[:, left]
+            chance, covered = chance[left], covered[left]
+        chance *= (own + count * extra) / ((1 + extra) * (count + 1))
+        covered += chance
+        count += 1
+    return units.reshape(shape)
+
+
+def quantiles(mean: Doubles, dispersion: Doubles, levels: Sequence[float]) -> list[Doubles]:
+    """For each level `quantile` of every entry of mean [rows, n] with its row's dispersion [rows]: [rows, n]."""
+    spread = np.repeat(dispersion, mean.shape[1])
+    return [quantile(mean.ravel(), spread, level).astype(np.float64).reshape(mean.shape) for level in levels]
+
+
+def _by_search(mean: Doubles, spread: Doubles, levels: Doubles) -> Longs:
+    poisson = spread < POISSON_BELOW
+    extra = np.where(poisson, 1.0, spread - 1)
+    found = np.where(poisson, stats.poisson.ppf(levels, mean), stats.nbinom.ppf(levels, mean / extra, 1 / (1 + extra)))
+    units: Longs = found.astype(np.int64)
+    return units

@@ -1,0 +1,233 @@
+"""One block is some items' sales in all their locations, coded and sorted, so that features are sums over it.
+
+A day is a whole number: days since 1970-01-01. Weeks end on the origin, the day after which a forecast begins: week 0
+is the 7 days that end on it, week 1 the 7 days after it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+Codes: TypeAlias = npt.NDArray[np.int64]
+Doubles: TypeAlias = npt.NDArray[np.float64]
+Ids: TypeAlias = npt.NDArray[np.object_]
+Mask: TypeAlias = npt.NDArray[np.bool_]
+
+WEEK: Final = 7
+WEEKS_AHEAD: Final = 4
+LISTED_DAYS: Final = 182  # a pair is forecast that was sold in so many days up to the origin
+HISTORY_DAYS: Final = 364  # nothing older is read, but for a holiday's last occurrence
+
+
+@dataclass(frozen=True)
+class Daily:
+    """Units per key and day: values [keys, days from first_day on]; keys ascending."""
+
+    keys: Ids
+    first_day: int
+    values: Doubles
+
+    @classmethod
+    def of(cls, key: pd.Series, day: pd.Series, units: pd.Series) -> Daily:
+        """Of rows (key, day, units), in any order; several of one key and day are added."""
+        if not len(key):
+            return cls(np.empty(0, object), 0, np.zeros((0, 0)))
+        keys, code = _coded(key)
+        days = np.asarray(day, np.int64)
+        first = int(days.min())
+        width = int(days.max()) - first + 1
+        flat = added(code * width + days - first, len(keys) * width, np.asarray(units, np.float64))
+        return cls(keys, first, flat.reshape(len(keys), width))
+
+    def units(self, after: int, last: int) -> Doubles:
+        """Per key the units of the days after `after` up to `last`."""
+        begin, end = (min(max(day + 1 - self.first_day, 0), self.values.shape[1]) for day in (after, last))
+        total: Doubles = self.values[:, begin:end].sum(axis=1)
+        return total
+
+    def places(self, ids: Ids) -> Codes:
+        """For each id its row, -1 where it has none."""
+        return places(self.keys, ids)
+
+
+@dataclass(frozen=True)
+class Shop:
+    """What a block cannot see of the whole shop: units a day of each category and of each location."""
+
+    categories: Daily
+    locations: Daily
+
+    @classmethod
+    def of(cls, categories: pd.DataFrame, locations: pd.DataFrame) -> Shop:
+        """Of rows (category, day, units) and (location_id, day, units)."""
+        return cls(
+            Daily.of(categories["category"], categories["day"], categories["units"]),
+            Daily.of(locations["location_id"], locations["day"], locations["units"]),
+        )
+
+    @property
+    def first_day(self) -> int:
+        """The first day with a sale."""
+        return self.categories.first_day
+
+
+@dataclass(frozen=True)
+class Promotions:
+    """Weeks in which a pair of the block was in the mailer or on display; known from `day`, the week's first, on."""
+
+    pair: Codes
+    day: Codes
+    mailer: Mask
+    display: Mask
+
+
+@dataclass(frozen=True)
+class Block:
+    """Sales of some items in all their locations.
+
+    items, locations: ids ascending; category: [items] ids, "" where there is none; pair_item, pair_location: codes of
+    each pair that was ever sold; pair, day, units: one entry per pair and day with a sale, by (pair, day).
+    """
+
+    items: Ids
+    locations: Ids
+    category: Ids
+    pair_item: Codes
+    pair_location: Codes
+    pair: Codes
+    day: Codes
+    units: Doubles
+    promotions: Promotions | None = None
+    neighbours: Daily | None = None  # mean units a day of the items nearest to each item
+    purchases: Daily | None = None  # on the day of a night: what that night's recommendations expect to be bought
+
+    @classmethod
+    def of(
+        cls,
+        sales: pd.DataFrame,
+        items: pd.DataFrame,
+        *,
+        promotions: pd.DataFrame | None = None,
+        neighbours: pd.DataFrame | None = None,
+        purchases: pd.DataFrame | None = None,
+    ) -> Block:
+        """Of rows in any order, all of the items that the block holds.
+
+        sales: location_id, item_id, day, units (units > 0; lines of one pair and day are added); items: item_id,
+        category (null where unknown), items without a sale too. The rest is optional. promotions: location_id,
+        item_id, day (the first of the promoted week), mailer, display (bool). neighbours: item_id, day, units: the
+        mean units of the nearest items on that day (or of a week, on its last day). purchases: item_id, day, units:
+        purchases within 28 days summed over users, as the night of `day` expected them.
+        """
+        if not len(sales):
+            none = np.empty(0, np.int64)
+            empty = np.empty(0, object)
+            return cls(empty, empty, empty, none, none, none, none, np.empty(0))
+        ids, item = _coded(sales["item_id"])
+        locations, location = _coded(sales["location_id"])
+        day = np.asarray(sales["day"], np.int64)
+        first = int(day.min())
+        span = int(day.max()) - first + 1
+        key, line = np.unique((item * len(locations) + location) * span + day - first, return_inverse=True)
+        pairs, pair = np.unique(key // span, return_inverse=True)
+        known = items.drop_duplicates("item_id").set_index("item_id")["category"].reindex(ids)
+        block = cls(
+            items=ids,
+            locations=locations,
+            category=np.asarray(known.astype(object).where(known.notna(), ""), object),
+            pair_item=pairs // len(locations),
+            pair_location=pairs % len(locations),
+            pair=pair.astype(np.int64),
+            day=key % span + first,
+            units=added(line, len(key), np.asarray(sales["units"], np.float64)),
+            neighbours=_daily(neighbours),
+            purchases=_daily(purchases),
+        )
+        return block if promotions is None else block.with_promotions(promotions)
+
+    def with_promotions(self, promotions: pd.DataFrame) -> Block:
+        """The same block with the promotions of its pairs; those of pairs never sold are left out."""
+        item = places(self.items, np.asarray(promotions["item_id"], object))
+        location = places(self.locations, np.asarray(promotions["location_id"], object))
+        code = np.where((item < 0) | (location < 0), -1, item * len(self.locations) + location)
+        pairs = self.pair_item * len(self.locations) + self.pair_location
+        pair = np.searchsorted(pairs, code)
+        kept = pairs[np.minimum(pair, len(pairs) - 1)] == code if len(pairs) else np.zeros(len(code), bool)
+        found = Promotions(
+            pair[kept].astype(np.int64),
+            np.asarray(promotions["day"], np.int64)[kept],
+            np.asarray(promotions["mailer"], bool)[kept],
+            np.asarray(promotions["display"], bool)[kept],
+        )
+        return Block(**(self.__dict__ | {"promotions": found}))
+
+    def sample(self, share: float) -> Block:
+        """The block of about that share of its items, the same ones whatever the block: drawn by a hash of the id."""
+        if share >= 1 or not len(self.items):
+            return self
+        drawn = np.array([in_sample(item, share) for item in self.items])
+        pairs, rows = drawn[self.pair_item], drawn[self.pair_item][self.pair]
+        item, pair = np.cumsum(drawn) - 1, np.cumsum(pairs) - 1
+        changed = {
+            "items": self.items[drawn],
+            "category": self.category[drawn],
+            "pair_item": item[self.pair_item[pairs]],
+            "pair_location": self.pair_location[pairs],
+            "pair": pair[self.pair[rows]],
+            "day": self.day[rows],
+            "units": self.units[rows],
+        }
+        if self.promotions is not None:
+            told = self.promotions
+            kept = pairs[told.pair]
+            changed["promotions"] = Promotions(
+                pair[told.pair[kept]], told.day[kept], told.mailer[kept], told.display[kept]
+            )
+        return Block(**(self.__dict__ | changed))
+
+    def window(self, after: int, last: int) -> Mask:
+        """The sales of the days after `after` up to `last`."""
+        return (self.day > after) & (self.day <= last)
+
+    def listed(self, origin: int) -> Codes:
+        """The pairs that are forecast on the origin: sold in the LISTED_DAYS up to it."""
+        found = np.zeros(len(self.pair_item), bool)
+        found[self.pair[self.window(origin - LISTED_DAYS, origin)]] = True
+        return np.flatnonzero(found)
+
+    def weeks_ahead(self, origin: int) -> Doubles:
+        """[pairs, WEEKS_AHEAD] units in the weeks after the origin."""
+        kept = self.window(origin, origin + WEEKS_AHEAD * WEEK)
+        place = self.pair[kept] * WEEKS_AHEAD + (self.day[kept] - origin - 1) // WEEK
+        return added(place, len(self.pair_item) * WEEKS_AHEAD, self.units[kept]).reshape(-1, WEEKS_AHEAD)
+
+
+def added(code: Codes, count: int, units: Doubles | None = None) -> Doubles:
+    """[count]: the sum of units, or the number of entries, of each code."""
+    return np.bincount(code, units, minlength=count).astype(np.float64)
+
+
+def in_sample(item_id: str, share: float) -> bool:
+    """Whether the item is among that share of all items, by a hash that every machine agrees on."""
+    number = int.from_bytes(hashlib.blake2b(str(item_id).encode(), digest_size=8).digest(), "big")
+    return number < share * 2**64
+
+
+def places(keys: Ids, ids: Ids) -> Codes:
+    """For each id its place in the ascending keys, -1 where it is none of them."""
+    return np.asarray(pd.Index(keys).get_indexer(pd.Index(ids, dtype=object)), np.int64)
+
+
+def _coded(ids: pd.Series) -> tuple[Ids, Codes]:
+    code, keys = pd.factorize(np.asarray(ids, object), sort=True)
+    return np.asarray(keys, object), code.astype(np.int64)
+
+
+def _daily(rows: pd.DataFrame | None) -> Daily | None:
+    return None if rows is None else Daily.of(rows["item_id"], rows["day"], rows["units"])
