@@ -1,0 +1,202 @@
+"""Stock actions: what each pair is told, and what must hold of every plan."""
+
+import datetime as dt
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from udfs import stock as actions
+
+NIGHT = dt.date(2017, 12, 3)
+DAYS = 14
+
+
+def snapshot(*rows):
+    """(location, item, on hand, on order, lead time) each."""
+    columns = ["location_id", "item_id", "on_hand", "on_order", "lead_time_days"]
+    return pd.DataFrame([*rows], columns=columns)
+
+
+def forecasts(*rows, days=DAYS):
+    """(location, item, units a day, dispersion) each, for the days after the night."""
+    dates = [NIGHT + dt.timedelta(days=day) for day in range(1, days + 1)]
+    lines = [(location, item, date, mean, spread) for location, item, mean, spread in rows for date in dates]
+    return pd.DataFrame(lines, columns=["location_id", "item_id", "target_date", "expected_units", "dispersion"])
+
+
+def plan(stock, forecast, **knobs):
+    knobs = {"run_date": NIGHT, "service_level": 0.95, "alert_above": 0.2} | knobs
+    return actions.plan(stock, forecast, **knobs)
+
+
+def told(found):
+    """(location, action, quantity, from) of each row of one item."""
+    return list(zip(found.location_id, found.action, found.quantity, found.from_location_id, strict=True))
+
+
+def test_an_order_fills_up_to_what_covers_lead_time_and_review() -> None:
+    found = plan(snapshot(("a", "i", 5, 1, 6)), forecasts(("a", "i", 0.5, 1.5)))
+    needed = next(units for units in range(99) if stats.nbinom.cdf(units, 3.5 / 0.5, 1 / 1.5) >= 0.95)
+    assert told(found) == [("a", "replenish", needed - 6, None)]
+    assert found.stockout_probability[0] == pytest.approx(stats.nbinom.sf(6, 3.0 / 0.5, 1 / 1.5))
+    assert found.reason[0] == (
+        "5 on hand, 1 on order; 3.50 expected (sd 2.29) in 6 days of lead time and 1 of review, 8 needed for 95 %: "
+        "order 2"
+    )
+
+
+def test_enough_is_left_alone() -> None:
+    found = plan(snapshot(("a", "i", 9, 0, 6)), forecasts(("a", "i", 0.5, 1.5)))
+    assert told(found) == [("a", "ok", 0, None)]
+    assert found.reason[0].endswith("8 needed for 95 %: nothing to do")
+
+
+def test_a_likely_stockout_alerts_beside_the_order_that_comes_too_late() -> None:
+    found = plan(snapshot(("a", "i", 1, 0, 6)), forecasts(("a", "i", 0.5, 1.5)))
+    assert told(found) == [("a", "alert", 6, None), ("a", "replenish", 7, None)]
+    assert found.reason[0] == (
+        "1 on hand, 0 on order; 3.00 expected (sd 2.12) in 6 days of lead time: 73.66 % chance to run out, above 20 %; "
+        "6 short of 95 %"
+    )
+    assert found.stockout_probability.nunique() == 1
+
+
+def test_a_location_with_more_than_its_own_need_helps_before_anything_is_bought() -> None:
+    stock = snapshot(("a", "i", 1, 0, 6), ("b", "i", 12, 0, 6))
+    found = plan(stock, forecasts(("a", "i", 0.5, 1.5), ("b", "i", 0.5, 1.5)))
+    assert told(found) == [("a", "replenish", 3, None), ("a", "transfer", 4, "b"), ("b", "ok", 0, None)]
+    assert found.reason[1] == (
+        "1 on hand, 0 on order; 3.00 expected (sd 2.12) in 6 days of lead time, 7 needed for 95 %: 4 of the 4 it gets "
+        "from b, which keeps 8 on hand and needs 8 for 95 % of its own 7 days (3.50 expected)"
+    )
+    assert found.reason[2].endswith("8 needed for 95 %: gives 4 and keeps 8")
+
+
+def test_a_transfer_that_covers_the_lead_time_silences_the_alert() -> None:
+    stock = snapshot(("a", "i", 1, 0, 6), ("b", "i", 30, 0, 6))
+    found = plan(stock, forecasts(("a", "i", 0.5, 1.5), ("b", "i", 0.5, 1.5)))
+    assert told(found) == [("a", "replenish", 1, None), ("a", "transfer", 6, "b"), ("b", "ok", 0, None)]
+
+
+def test_no_transfer_where_an_order_is_as_fast() -> None:
+    stock = snapshot(("a", "i", 0, 0, 2), ("b", "i", 30, 0, 2))
+    forecast = forecasts(("a", "i", 0.5, 1.0), ("b", "i", 0.5, 1.0))
+    assert "transfer" not in set(plan(stock, forecast, transfer_days=2).action)
+    assert "transfer" in set(plan(stock, forecast, transfer_days=1).action)
+
+
+def test_costs_of_a_pair_set_its_level() -> None:
+    stock = snapshot(("a", "i", 0, 0, 6), ("b", "i", 0, 0, 6))
+    stock["underage_cost"], stock["overage_cost"] = [1.0, np.nan], [1.0, 1.0]
+    found = plan(stock, forecasts(("a", "i", 0.5, 1.5), ("b", "i", 0.5, 1.5)), alert_above=1)
+    median = next(units for units in range(99) if stats.nbinom.cdf(units, 3.5 / 0.5, 1 / 1.5) >= 0.5)
+    assert told(found) == [("a", "replenish", median, None), ("b", "replenish", 8, None)]
+    assert "needed for 50 %" in found.reason[0]
+
+
+def test_orders_are_whole_packs_and_at_least_the_minimum() -> None:
+    stock = snapshot(("a", "i", 6, 0, 6), ("b", "i", 6, 0, 6), ("c", "i", 6, 0, 6))
+    stock["pack_size"], stock["min_order"] = [6, 1, np.nan], [np.nan, 5, 0]
+    found = plan(stock, forecasts(*((name, "i", 0.5, 1.5) for name in "abc")))
+    assert told(found) == [("a", "replenish", 6, None), ("b", "replenish", 5, None), ("c", "replenish", 2, None)]
+    assert found.reason[0].endswith("order 6 (2 missing; minimum order, whole packs)")
+
+
+def test_the_nearest_location_gives() -> None:
+    stock = snapshot(("a", "i", 1, 0, 6), ("b", "i", 30, 0, 6), ("c", "i", 30, 0, 6), ("d", "i", 99, 0, 6))
+    ways = pd.DataFrame(
+        [("b", "a", 5.0), ("c", "a", 2.0), ("x", "a", 1.0)], columns=["from_location_id", "to_location_id", "cost"]
+    )
+    found = plan(stock, forecasts(*((name, "i", 0.5, 1.5) for name in "abcd")), way_costs=ways)
+    assert [row for row in told(found) if row[1] == "transfer"] == [("a", "transfer", 6, "c")]
+
+
+def test_a_pair_without_a_forecast_is_left_alone() -> None:
+    stock = snapshot(("a", "i", 0, 0, 6), ("b", "i", 50, 0, 6), ("c", "new", 3, 0, 6))
+    found = plan(stock, forecasts(("a", "i", 0.5, 1.5), ("z", "i", 9.0, 1.5), ("a", "gone", 9.0, 1.5)))
+    assert told(found[found.location_id != "a"]) == [("b", "ok", 0, None), ("c", "ok", 0, None)]
+    assert found[found.location_id != "a"].stockout_probability.isna().all()
+    assert found.reason.iloc[-1] == "3 on hand, 0 on order; no forecast: left alone"
+    assert "transfer" not in set(found.action)
+
+
+def test_a_negative_count_is_read_as_none() -> None:
+    forecast = forecasts(("a", "i", 0.5, 1.5))
+    counted, empty = (plan(snapshot(("a", "i", units, 0, 6)), forecast) for units in (-7, 0))
+    pd.testing.assert_frame_equal(counted, empty)
+
+
+def test_days_past_the_forecast_count_as_its_mean_day_and_days_of_the_past_not_at_all() -> None:
+    stock = snapshot(("a", "i", 0, 0, 20))
+    whole = forecasts(("a", "i", 0.5, 1.5), days=30)
+    past = whole.head(3).assign(target_date=[NIGHT - dt.timedelta(days=days) for days in range(3)])
+    pd.testing.assert_frame_equal(
+        plan(stock, pd.concat([past, forecasts(("a", "i", 0.5, 1.5), days=7)])), plan(stock, whole)
+    )
+
+
+def test_no_stock_no_rows() -> None:
+    found = plan(snapshot(), forecasts(("a", "i", 1.0, 1.0)))
+    assert list(found.columns) == list(actions.COLUMNS)
+    assert found.empty
+    assert told(plan(snapshot(("a", "i", 1, 0, 2)), forecasts())) == [("a", "ok", 0, None)]
+
+
+def test_two_rows_of_a_pair_are_refused() -> None:
+    with pytest.raises(ValueError, match="two stock rows of item i at location a"):
+        plan(snapshot(("a", "i", 1, 0, 2), ("a", "i", 2, 0, 2)), forecasts(("a", "i", 1.0, 1.0)))
+
+
+def test_a_limit_that_is_no_probability_is_refused() -> None:
+    with pytest.raises(ValueError, match="alert_above is a probability; it is 20"):
+        plan(snapshot(("a", "i", 1, 0, 2)), forecasts(("a", "i", 1.0, 1.0)), alert_above=20)
+
+
+@settings(max_examples=80, deadline=None)
+@given(data=st.data(), seed=st.integers(0, 9_999), level=st.sampled_from([0.5, 0.9, 0.99]), priced=st.booleans())
+def test_what_holds_of_every_plan(data, seed, level, priced) -> None:
+    pair = st.tuples(st.integers(-3, 15), st.integers(0, 4), st.integers(0, 9), st.sampled_from([None, 0.0, 0.1, 0.9]))
+    pairs = {(place, item): data.draw(pair) for place in "abcd" for item in "ij" if data.draw(st.booleans())}
+    stock = snapshot(*((*key, hand, order, lead) for key, (hand, order, lead, _) in pairs.items()))
+    forecast = forecasts(*((*key, mean, 1.7) for key, (*_, mean) in pairs.items() if mean is not None))
+    draw = np.random.default_rng(seed)
+    ways = pd.DataFrame({"from_location_id": list("abcabd"), "to_location_id": list("bcadca")})
+    ways["cost"] = draw.integers(0, 4, len(ways))
+    knobs = {"service_level": level, "way_costs": ways if priced else None}
+    found = plan(stock, forecast, **knobs)
+
+    shuffled = plan(stock.sample(frac=1, random_state=seed), forecast.sample(frac=1, random_state=seed), **knobs)
+    pd.testing.assert_frame_equal(found, shuffled)
+    assert not found.duplicated(["location_id", "item_id", "action", "from_location_id"]).any()
+    assert set(zip(found.location_id, found.item_id, strict=True)) == set(pairs)
+    quiet = found.action.isin(["ok", "alert"])
+    assert (found.quantity >= 0).all()
+    assert (found[~quiet].quantity > 0).all()
+    assert found.quantity.dtype == np.int64
+    assert found.stockout_probability.dropna().between(0, 1).all()
+    assert not ((found.action == "ok") & found.duplicated(["location_id", "item_id"], keep=False)).any()
+
+    moves = found[found.action == "transfer"]
+    given = moves.groupby(["from_location_id", "item_id"]).quantity.sum()
+    received = moves.groupby(["location_id", "item_id"]).quantity.sum()
+    assert given.sum() == received.sum()
+    assert not set(given.index) & set(received.index)
+    for (place, item), units in given.items():
+        hand, _, lead, mean = pairs[place, item]
+        own = mean * (lead + 1)
+        kept = hand - units
+        assert kept >= 0
+        assert own == 0 or stats.nbinom.cdf(kept, own / 0.7, 1 / 1.7) >= level - 1e-9
+        assert not ((found.location_id == place) & (found.item_id == item) & (found.action == "replenish")).any()
+    for key, (hand, order, lead, mean) in pairs.items():
+        mine = found[(found.location_id == key[0]) & (found.item_id == key[1])]
+        if mean is None or mean == 0:
+            assert set(mine.action) == {"ok"}
+            continue
+        bought = mine[mine.action.isin(["replenish", "transfer"])].quantity.sum()
+        after = max(hand, 0) + order + bought - given.get(key, 0)
+        assert stats.nbinom.cdf(after, mean * (lead + 1) / 0.7, 1 / 1.7) >= level - 1e-9
