@@ -1,0 +1,285 @@
+"""Features of a pair against plain Python, no look beyond the cut, and probabilities that are ones."""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from udfs import audience, audience_model, campaigns, scoring
+from udfs.audience import FEATURES, features, usual_of, with_usual
+from udfs.audience_backtest import ALL, CONTENDERS, OURS, backtest, figures_of
+from udfs.audience_model import AudienceModel, Settings, expected_value, fit, from_json, predict, probability
+from udfs.audience_rows import SCORED, TRAINED, scoring_rows, training_rows
+from udfs.audience_users import HALF_LIFE_DAYS, Block, block_of, past_of, usual_prices
+from udfs.campaigns import Book, book_of, tally_of
+
+DAY = dt.date(2024, 1, 1)
+FIRST = (DAY - dt.date(1970, 1, 1)).days
+ITEMS, USERS, CAMPAIGNS = 12, 60, 8
+LENGTH = 20  # days; one campaign begins every ten
+
+
+def on(day: int) -> dt.date:
+    return DAY + dt.timedelta(days=day)
+
+
+def shop(seed: int = 1) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, scoring.Catalogue]:
+    """Purchases, ad events, campaigns and items of a shop; the first half of its users answers far more often."""
+    draw = np.random.default_rng(seed)
+    lines = pd.DataFrame(
+        {
+            "user_id": [f"u{number:02}" for number in draw.integers(0, USERS, 3_000)],
+            "item_id": [f"i{number:02}" for number in draw.integers(0, ITEMS, 3_000)],
+            "event_date": [on(int(day)) for day in draw.integers(0, 120, 3_000)],
+            "quantity": draw.integers(1, 4, 3_000),
+            "unit_price": draw.integers(50, 300, 3_000) / 100,
+        }
+    )
+    lines["basket_id"] = lines["user_id"] + lines["event_date"].astype(str)
+    described = pd.DataFrame(
+        {
+            "item_id": [f"i{number:02}" for number in range(ITEMS)],
+            "category": [f"c{number % 3}" for number in range(ITEMS)],
+            "brand": "b",
+            "title": "t",
+            "described_on": DAY,
+            "vector": [row.astype("<f2").tobytes() for row in draw.normal(size=(ITEMS, 4))],
+        }
+    )
+    table, ads = [], []
+    for number in range(CAMPAIGNS):
+        start = 15 + number * 12
+        items = [f"i{item:02}" for item in draw.choice(ITEMS, 4, replace=False)] if number else None
+        table.append((f"k{number}", "A" if number % 2 else "B", on(start), on(start + LENGTH - 1), items))
+        for user in draw.choice(USERS, 40, replace=False):
+            ads.append((on(start), f"u{user:02}", f"k{number}", "impression"))
+            if draw.random() < (0.5 if user < USERS / 2 else 0.05):
+                ads.append((on(start + int(draw.integers(0, LENGTH))), f"u{user:02}", f"k{number}", "conversion"))
+    ad_events = pd.DataFrame(ads, columns=["event_date", "user_id", "campaign_id", "event_type"])
+    told = pd.DataFrame(table, columns=["campaign_id", "kind", "starts_on", "ends_on", "items"])
+    return lines, ad_events, told, scoring.catalogue(described)
+
+
+def opened(
+    lines: pd.DataFrame, ad_events: pd.DataFrame, told: pd.DataFrame, items: scoring.Catalogue
+) -> tuple[Block, Book]:
+    book = book_of(told, tally_of(ad_events), items, FIRST)
+    block = block_of(lines, ad_events, book)
+    return block, with_usual(book, usual_of(block, book, np.arange(len(book.ids))))
+
+
+@pytest.fixture(scope="module")
+def whole() -> tuple[Block, Book]:
+    return opened(*shop())
+
+
+@pytest.fixture(scope="module")
+def rows(whole: tuple[Block, Book]) -> pd.DataFrame:
+    return training_rows(*whole, FIRST + 120)
+
+
+@pytest.fixture(scope="module")
+def model(rows: pd.DataFrame) -> AudienceModel:
+    found = fit(rows)
+    assert found is not None
+    return found
+
+
+def test_features_equal_plain_python() -> None:
+    lines, ads, told, items = shop()
+    book = book_of(told, tally_of(ads), items, FIRST)
+    block, cut, campaign, user = block_of(lines, ads, book), 70, 4, "u07"
+    table, spent = features(past_of(block, book, FIRST + cut), book, np.array([7]), campaign)
+    found = dict(zip(FEATURES, table[0].tolist(), strict=True))
+    wanted = set(told["items"][campaign])
+    mine = [row for row in lines.itertuples() if row.user_id == user and row.event_date < on(cut)]
+    weight = {row.Index: 0.5 ** ((on(cut) - row.event_date).days / HALF_LIFE_DAYS) for row in mine}
+    weeks = sum(0.5 ** (age / HALF_LIFE_DAYS) for age in range(1, cut + 1)) / 7
+    spend = sum(weight[row.Index] * row.quantity * row.unit_price for row in mine)
+    on_items = sum(weight[row.Index] * row.quantity * row.unit_price for row in mine if row.item_id in wanted)
+    days = {row.event_date for row in mine}
+    baskets = sum(0.5 ** ((on(cut) - day).days / HALF_LIFE_DAYS) for day in days)
+    visits = {row.event_date for row in mine if row.item_id in wanted}
+    assert found["recency"] == pytest.approx(math.log1p((on(cut) - max(days)).days), rel=1e-5)
+    assert found["baskets"] == pytest.approx(baskets / weeks, rel=1e-5)
+    assert found["spend"] == pytest.approx(math.log1p(spend / weeks), rel=1e-5)
+    assert found["item_spend"] == pytest.approx(math.log1p(on_items / weeks), rel=1e-5)
+    assert found["item_share"] == pytest.approx(math.log(on_items / spend + 0.005), rel=1e-5)
+    assert found["items_bought"] == pytest.approx(math.log1p(len({row.item_id for row in mine} & wanted)), rel=1e-5)
+    assert found["item_recency"] == pytest.approx(math.log1p((on(cut) - max(visits)).days), rel=1e-5)
+    assert spent[0, 0] == pytest.approx(on_items)
+    past = ads[(ads["event_date"] < on(cut)) & (ads["user_id"] == user) & (ads["campaign_id"] != "k4")]
+    contacted = past[past["event_type"] == "impression"]["campaign_id"].nunique()
+    assert found["contacts"] == pytest.approx(math.log1p(contacted), rel=1e-5)
+    assert found["redemptions"] == pytest.approx(math.log1p((past["event_type"] == "conversion").sum()), rel=1e-5)
+    vectors = book.vectors[items.vector_of]
+    mean = sum(weight[row.Index] * vectors[int(row.item_id[1:])] for row in mine)
+    cosines = sorted(float(vectors[int(item[1:])] @ mean) / float(np.linalg.norm(mean)) for item in wanted)
+    assert found["cosine_best"] == pytest.approx(cosines[-1], abs=1e-5)
+    assert found["cosine_top"] == pytest.approx(sum(cosines[-10:]) / len(cosines[-10:]), abs=1e-5)
+
+
+@given(st.integers(30, 110), st.integers(0, 2**32 - 1))
+@settings(max_examples=3, deadline=None)
+def test_nothing_after_the_cut_changes_anything(cut: int, seed: int) -> None:
+    lines, ads, told, items = shop()
+    draw = np.random.default_rng(seed)
+    later_lines, later_ads = lines["event_date"] >= on(cut), ads["event_date"] >= on(cut)
+    other_lines, other_ads = lines.copy(), ads.copy()
+    other_lines.loc[later_lines, "unit_price"] *= draw.uniform(0.1, 9, later_lines.sum())
+    other_lines.loc[later_lines, "item_id"] = "i00"
+    other_ads = pd.concat([ads[~later_ads], ads[later_ads].sample(frac=0.3, random_state=seed % 1_000)])
+    found = []
+    for some_lines, some_ads in ((lines, ads), (other_lines, other_ads)):
+        some_lines = some_lines.assign(usual_price=usual_prices(some_lines))
+        block, book = opened(some_lines, some_ads, told, items)
+        learned, scored = training_rows(block, book, FIRST + cut), scoring_rows(block, book, FIRST + cut)
+        everybody = scored.set_index(["campaign_id", "user_id"])
+        found.append((learned, everybody))
+    pd.testing.assert_frame_equal(found[0][0], found[1][0])
+    pd.testing.assert_frame_equal(found[0][1], found[1][1])
+
+
+def test_a_row_does_not_depend_on_its_block() -> None:
+    lines, ads, told, items = shop()
+    block, book = opened(lines, ads, told, items)
+    everybody = scoring_rows(block, book, FIRST + 100).sort_values(["campaign_id", "user_id"], ignore_index=True)
+    halves = []
+    for odd in (True, False):
+        mine, theirs = ((frame["user_id"].str[-1].astype(int) % 2 == 1) == odd for frame in (lines, ads))
+        shuffled = lines[mine].sample(frac=1, random_state=3)
+        halves.append(scoring_rows(block_of(shuffled, ads[theirs], book), book, FIRST + 100))
+    both = pd.concat(halves).sort_values(["campaign_id", "user_id"], ignore_index=True)
+    pd.testing.assert_frame_equal(both, everybody, rtol=1e-5)
+    read = campaigns.from_bytes(book.to_bytes())
+    pd.testing.assert_frame_equal(scoring_rows(block, read, FIRST + 100), scoring_rows(block, book, FIRST + 100))
+
+
+def test_who_answers_is_found_and_the_model_survives_json(
+    whole: tuple[Block, Book], rows: pd.DataFrame, model: AudienceModel
+) -> None:
+    scored = scoring_rows(*whole, FIRST + 105)
+    told = predict(model, scored)
+    assert ((told >= 0) & (told <= 1)).all()
+    fresh = ~scored["has_converted"]
+    keen = scored["user_id"] < "u30"
+    assert told[fresh & keen].mean() > 1.5 * told[fresh & ~keen].mean()
+    assert abs(probability(model, rows).mean() - rows["converted"].mean()) < 0.05
+    again = from_json(model.to_json())
+    assert again == model
+    assert (predict(again, scored) == told).all()
+    assert fit(rows.sample(frac=1, random_state=1)) == model  # the order of the rows does not matter
+    with pytest.raises(ValueError, match="train it again"):
+        from_json('{"names": []}')
+
+
+def test_calibration_keeps_the_order(rows: pd.DataFrame, model: AudienceModel) -> None:
+    assert model.slope > 0
+    plain = (rows[list(model.names)].to_numpy(float) - np.array(model.mean)) / np.array(model.scale)
+    plain = np.nan_to_num(plain, nan=0.0)  # what is missing counts as the mean
+    odds = plain @ np.array(model.weights) + rows["kind"].map(model.kinds).to_numpy(float)
+    inside = np.abs(plain).max(axis=1) <= audience_model.CLIP
+    order = np.argsort(odds[inside], kind="stable")
+    assert inside.sum() > 100
+    assert (np.diff(probability(model, rows[inside])[order]) >= -1e-9).all()
+
+
+def test_the_later_the_fewer(model: AudienceModel, whole: tuple[Block, Book]) -> None:
+    scored = scoring_rows(*whole, FIRST + 105).iloc[:20]
+    told = [predict(model, scored.assign(elapsed_share=share, has_converted=False)) for share in np.linspace(0, 1, 9)]
+    assert (np.diff(np.array(told), axis=0) <= 1e-12).all()
+    assert (told[0] == probability(model, scored)).all()
+    assert (told[-1] == 0).all()
+
+
+def test_without_an_earlier_campaign_everybody_gets_the_prior(whole: tuple[Block, Book]) -> None:
+    block, book = whole
+    none = training_rows(block, book, FIRST + 20)
+    assert (len(none), tuple(none.columns)) == (0, TRAINED)
+    found = fit(none)
+    assert found is not None
+    assert found.is_prior
+    scored = scoring_rows(block, book, FIRST + 15)  # the eve of the first campaign, which has no items
+    assert len(scored) > 0
+    assert np.allclose(predict(found, scored), campaigns.PRIOR_RATE)
+    assert (expected_value(found, scored, predict(found, scored), contact_cost=0.1) > 0).all()
+
+
+def test_no_clicks_no_click_model(rows: pd.DataFrame) -> None:
+    assert fit(rows, "clicked") is None
+    clicks = fit(rows.assign(clicked=rows["converted"]), "clicked")
+    assert clicks is not None
+    assert clicks.event == "clicked"
+
+
+def test_users_and_campaigns_of_whom_nothing_is_known() -> None:
+    lines, ads, told, items = shop()
+    stranger = pd.DataFrame([(on(50), "u99", "k7", "impression")], columns=ads.columns)
+    unknown = pd.DataFrame([(on(50), "u01", "k99", "impression"), (on(50), None, "k1", "click")], columns=ads.columns)
+    ads = pd.concat([ads, stranger, unknown], ignore_index=True)
+    block, book = opened(lines[lines["user_id"] != "u02"], ads, told, items)
+    scored, model = scoring_rows(block, book, FIRST + 105), fit(training_rows(block, book, FIRST + 105))
+    assert model is not None
+    known = scored["user_id"].isin(["u99", "u02"])
+    assert known.sum() >= 2
+    told_of_them = predict(model, scored[known])
+    assert np.isfinite(told_of_them).all()
+    assert np.isfinite(expected_value(model, scored[known], told_of_them)).all()
+    assert scored.loc[scored["user_id"] == "u99", "item_share"].isna().all()
+    nothing = scoring_rows(block, book, FIRST + 500)  # no campaign runs
+    assert (len(nothing), tuple(nothing.columns)) == (0, SCORED)
+    assert len(predict(model, nothing)) == 0
+    empty = block_of(lines.iloc[:0], ads.iloc[:0], book)
+    assert len(scoring_rows(empty, book, FIRST + 105)) == 0
+
+
+def test_figures_equal_plain_python() -> None:
+    draw = np.random.default_rng(5)
+    told = draw.integers(1, 9, 60) / 10
+    label, group = draw.random(60) < told, draw.integers(0, 2, 60)
+    found = {name: value[0] for name, value in figures_of(label, told, group, np.ones((1, 60))).items()}
+
+    def pairs(rows: list[int]) -> tuple[float, int]:
+        both = [(told[hit], told[miss]) for hit in rows for miss in rows if label[hit] and not label[miss]]
+        return sum(1.0 if a > b else 0.5 if a == b else 0.0 for a, b in both), len(both)
+
+    good, every = pairs(list(range(60)))
+    assert found["auc"] == pytest.approx(good / every)
+    parts = [pairs(np.flatnonzero(group == number).tolist()) for number in (0, 1)]
+    assert found["auc_within"] == pytest.approx(sum(good for good, _ in parts) / sum(every for _, every in parts))
+    assert found["brier"] == pytest.approx(np.mean((told - label) ** 2))
+    best = figures_of(label, np.where(label, 0.9, 0.1), group, np.ones((1, 60)))
+    assert best["lift_top_tenth"][0] == pytest.approx(1 / label.mean())
+    assert figures_of(label, np.full(60, label.mean()), group, np.ones((1, 60)))["calibration_error"][0] < 1e-12
+
+
+def test_the_backtest_tells_of_each_contender(whole: tuple[Block, Book]) -> None:
+    block, book = whole
+    everything = training_rows(block, book, FIRST + 120, range(CAMPAIGNS))
+    found = backtest(everything, book, FIRST + 120, [5, 6, 7], draws=20)
+    told = {(row.contender, row.metric): row for row in found.measures if row.slice == ALL}
+    assert {contender for contender, _ in told} == set(CONTENDERS)
+    assert told[OURS, "auc"].value > 0.6
+    lead = told["user's past rate", "lead_log_loss"]
+    gain = told["user's past rate", "log_loss"].value - told[OURS, "log_loss"].value
+    assert lead.value == pytest.approx(gain)
+    assert lead.low <= lead.value <= lead.high
+    assert sum(each.count for each in found.reliability) == told[OURS, "auc"].rows
+    # What came of the tested campaigns themselves, or after them, teaches nothing of them.
+    other = everything.copy()
+    tested = other["campaign_id"].isin(["k5", "k6", "k7"])
+    other.loc[tested & (other["campaign_id"] != "k5"), "converted"] = True
+    first = backtest(everything, book, FIRST + 120, [5], {OURS: CONTENDERS[OURS]}, draws=2)
+    assert first.measures == backtest(other, book, FIRST + 120, [5], {OURS: CONTENDERS[OURS]}, draws=2).measures
+
+
+def test_settings_choose_features(rows: pd.DataFrame) -> None:
+    found = fit(rows, settings=Settings(features=audience.USER))
+    assert found is not None
+    assert found.names == audience.USER

@@ -1,0 +1,210 @@
+"""One result says who is contacted for which campaign: the most expected value that every limit allows.
+
+maximise the sum of value over chosen pairs; at most capacity[c] users of campaign c, at most left[u] campaigns of user
+u, a pair once. Each contact takes one place of either, so the linear programme is a transportation problem and has
+whole optima: up to EXACT_PAIRS pairs HiGHS solves it. Beyond that each campaign gets a price (a Lagrange multiplier),
+at which every user chooses without asking anybody; a repair then takes what exceeds a limit and fills what is left.
+Any prices bound the optimum from above (weak duality), so the gap is computed either way.
+
+Over more users than fit one machine: `find_prices` on a sample of users with its share of the capacities; then, block
+of users by block, `choose` and `bound_terms` with these prices; then of each campaign the `capacity` best of the
+chosen by value less price. Limits hold by construction, and the sum of the terms is the bound.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse as sp
+from scipy.optimize import linprog
+
+Doubles = npt.NDArray[np.float64]
+Longs = npt.NDArray[np.int64]
+Mask = npt.NDArray[np.bool_]
+
+EXACT_PAIRS = 100_000
+ROUNDS = 60  # of prices, each campaign once
+UNLIMITED = np.iinfo(np.int32).max
+TOLERANCE = 1e-9  # of the bound: sums of floats are not exact
+_HASH_DIGITS = 13  # hex digits of a hash that a float holds exactly: 52 bits
+
+
+@dataclass(frozen=True)
+class Allocation:
+    """The chosen pairs, their value, what no allocation can exceed, the campaigns' prices, and whether it is optimal.
+
+    chosen: [pairs]; prices: [campaigns], what one more place in a campaign is worth; exact: solved by HiGHS.
+    """
+
+    chosen: Mask
+    value: float
+    upper_bound: float
+    prices: Doubles
+    exact: bool
+
+    @property
+    def gap(self) -> float:
+        """How far the value may be from the best: 0.01 is one percent of the bound."""
+        return (self.upper_bound - self.value) / self.upper_bound if self.upper_bound > 0 else 0.0
+
+
+def is_control(user_ids: Sequence[str], campaign_ids: Sequence[str], share: float, seed: int = 0) -> Mask:
+    """[pairs] whether a pair is left out so that the campaign's lift can be measured: a hash below `share`.
+
+    The hash is the first 13 hex digits of the SHA-256 of "seed|campaign_id|user_id" in UTF-8, over 16^13. In Spark:
+    conv(substr(sha2(concat_ws('|', seed, campaign_id, user_id), 256), 1, 13), 16, 10) / pow(16, 13) < share.
+    """
+    pairs = zip(user_ids, campaign_ids, strict=True)
+    hashes = (
+        hashlib.sha256(f"{seed}|{campaign}|{user}".encode()).hexdigest()[:_HASH_DIGITS] for user, campaign in pairs
+    )
+    return np.array([int(digits, 16) for digits in hashes], np.float64) / 16.0**_HASH_DIGITS < share
+
+
+def capacities(max_audience: Doubles, budget: Doubles, contact_cost: float, contacted: Longs | None = None) -> Longs:
+    """[campaigns] how many more users each may contact; NaN: no limit.
+
+    max_audience counts users, budget money; contacted: users contacted so far, who count against both.
+    """
+    done = np.zeros(len(max_audience)) if contacted is None else np.asarray(contacted, np.float64)
+    most = np.where(np.isnan(max_audience), np.inf, max_audience)
+    if contact_cost > 0:
+        paid = np.where(np.isnan(budget), np.inf, budget) / contact_cost
+        most = np.minimum(most, np.floor(paid + 1e-9))  # 0.3 / 0.1 is three contacts
+    elif np.any(budget < 0):
+        raise ValueError(f"a budget is {np.nanmin(budget)}; at least 0 expected")
+    room: Longs = np.clip(np.floor(most - done), 0, UNLIMITED).astype(np.int64)
+    return room
+
+
+def allocate(
+    user: Longs, campaign: Longs, value: Doubles, capacity: Longs, left: Longs, exact_pairs: int = EXACT_PAIRS
+) -> Allocation:
+    """The allocation of pairs (user, campaign), each at most once, in any order: codes into `left` and `capacity`.
+
+    value: [pairs], what a contact is expected to bring; pairs that bring nothing are never chosen. capacity:
+    [campaigns], left: [users], how many contacts each may still have. ValueError on a pair given twice.
+    """
+    order = np.lexsort((campaign, user))  # the same pairs give the same allocation
+    key = user[order].astype(np.int64) * (len(capacity) + 1) + campaign[order]
+    if np.any(np.diff(key) == 0):
+        raise ValueError("a pair of a user and a campaign is given twice")
+    useful = order[(value[order] > 0) & (capacity[campaign[order]] > 0) & (left[user[order]] > 0)]
+    who, what, worth = user[useful], campaign[useful], value[useful].astype(np.float64)
+    room, slots = np.minimum(capacity, len(left)).astype(np.int64), np.minimum(left, len(capacity)).astype(np.int64)
+    exact = len(useful) <= exact_pairs
+    if exact:
+        picked, prices = _solve(who, what, worth, room, slots)
+    else:
+        prices = find_prices(who, what, worth, room, slots)
+        picked = repair(choose(who, what, worth, slots, prices), who, what, worth, room, slots, prices)
+    chosen = np.zeros(len(user), bool)
+    chosen[useful[picked]] = True
+    total = float(worth[picked].sum())
+    bound = float(prices @ room) + bound_terms(who, what, worth, slots, prices)
+    return Allocation(chosen, total, max(bound, total), prices, exact)
+
+
+def choose(user: Longs, campaign: Longs, value: Doubles, left: Longs, prices: Doubles) -> Mask:
+    """[pairs] what each user would take at these prices: the `left` best of value less price, if more than 0.
+
+    Equal ones in the order of the campaigns. Users do not concern each other: any block of whole users will do.
+    """
+    net = value - prices[campaign]
+    order = np.lexsort((campaign, -net, user))
+    chosen = np.zeros(len(user), bool)
+    chosen[order] = (_place(user[order]) < left[user[order]]) & (net[order] > 0)
+    return chosen
+
+
+def bound_terms(user: Longs, campaign: Longs, value: Doubles, left: Longs, prices: Doubles) -> float:
+    """What the users of these pairs gain at these prices; with the worth of all places it bounds every allocation.
+
+    upper bound = prices @ capacity + the sum of the terms of all blocks of users.
+    """
+    taken = choose(user, campaign, value, left, prices)
+    return float((value - prices[campaign])[taken].sum())
+
+
+def find_prices(user: Longs, campaign: Longs, value: Doubles, capacity: Longs, left: Longs) -> Doubles:
+    """[campaigns] prices at which about `capacity` users choose each campaign; 0 where fewer would at any price.
+
+    The bound is brought down one campaign after the other: with the others' prices given, a user takes a campaign up
+    to what it is worth beside the best that the user has without it, and the price is the first such worth too many.
+    Rounds end when no price moves or the bound falls no more; the best prices seen are kept.
+    """
+    prices = np.zeros(len(capacity))
+    best, lowest = prices.copy(), np.inf
+    rows = [np.flatnonzero(campaign == number) for number in range(len(capacity))]
+    for _ in range(ROUNDS):
+        for number, mine in enumerate(rows):
+            if len(mine) <= capacity[number]:
+                prices[number] = 0.0
+                continue
+            worth = np.sort(value[mine] - _without(user, campaign, value, left, prices, number)[user[mine]])[::-1]
+            place = int(capacity[number])
+            # Any price between the last that fits and the first that does not is as good; the middle moves least.
+            prices[number] = max((worth[place] + worth[place - 1]) / 2 if place else worth[place], 0.0)
+        bound = float(prices @ capacity) + bound_terms(user, campaign, value, left, prices)
+        if bound >= lowest * (1 - TOLERANCE):
+            break
+        best, lowest = prices.copy(), bound
+    return best
+
+
+def repair(
+    chosen: Mask, user: Longs, campaign: Longs, value: Doubles, capacity: Longs, left: Longs, prices: Doubles
+) -> Mask:
+    """[pairs] the chosen ones that fit, best value less price first, then whatever still fits, best value first."""
+    net = value - prices[campaign]
+    order = np.lexsort((user, -net, campaign))
+    order = order[chosen[order]]
+    kept = np.zeros(len(user), bool)
+    kept[order[_place(campaign[order]) < capacity[campaign[order]]]] = True
+    room = capacity - np.bincount(campaign[kept], minlength=len(capacity))
+    slots = left - np.bincount(user[kept], minlength=len(left))
+    rest = np.flatnonzero(~kept & (room[campaign] > 0) & (slots[user] > 0) & (value > 0))
+    for pair in rest[np.lexsort((campaign[rest], user[rest], -value[rest]))]:
+        if room[campaign[pair]] > 0 and slots[user[pair]] > 0:
+            kept[pair] = True
+            room[campaign[pair]] -= 1
+            slots[user[pair]] -= 1
+    return kept
+
+
+def _without(user: Longs, campaign: Longs, value: Doubles, left: Longs, prices: Doubles, number: int) -> Doubles:
+    """[users] what a campaign's contact would displace: the worst of a full list of other campaigns, else 0."""
+    others = campaign != number
+    who, net = user[others], (value - prices[campaign])[others]
+    order = np.lexsort((-net, who))
+    last = order[_place(who[order]) == left[who[order]] - 1]
+    found = np.where(left > 0, 0.0, np.inf)
+    found[who[last]] = np.maximum(net[last], 0.0)
+    return found
+
+
+def _solve(user: Longs, campaign: Longs, value: Doubles, capacity: Longs, left: Longs) -> tuple[Mask, Doubles]:
+    """The optimum by the dual simplex, which ends at a corner, and corners are whole; and the campaigns' prices."""
+    if not len(user):
+        return np.zeros(0, bool), np.zeros(len(capacity))
+    users, row = np.unique(user, return_inverse=True)
+    pairs = np.arange(len(user))
+    ones = np.ones(2 * len(user))
+    rows = np.concatenate([campaign, len(capacity) + row])
+    limits = sp.csr_matrix((ones, (rows, np.concatenate([pairs, pairs]))), (len(capacity) + len(users), len(user)))
+    found = linprog(-value, A_ub=limits, b_ub=np.concatenate([capacity, left[users]]), bounds=(0, 1), method="highs-ds")
+    if found.status != 0:
+        raise RuntimeError(f"HiGHS found no allocation of {len(user)} pairs: {found.message}")
+    return found.x > 0.5, np.maximum(-found.ineqlin.marginals[: len(capacity)], 0.0)
+
+
+def _place(group: Longs) -> Longs:
+    """How many rows of the same group stand before each row; rows of a group are adjacent."""
+    if not len(group):
+        return np.zeros(0, np.int64)
+    start = np.flatnonzero(np.concatenate([[True], group[1:] != group[:-1]]))
+    return np.arange(len(group)) - np.repeat(start, np.diff(np.append(start, len(group))))
