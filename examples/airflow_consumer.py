@@ -1,8 +1,9 @@
-"""A DAG that waits for the night's recommendations and acts on them: a template to copy into Airflow's DAGs folder.
+"""A DAG that waits for a published night and acts on it: a template to copy into Airflow's DAGs folder.
 
-It starts when the nightly DAG has published gold.recommendations, whatever started that: the schedule, a backfill or a
-person. The event says which night and how many rows; the table is read by path, without Spark. Its environment needs
-duckdb and NIGHTSHELF_LAKE, where the lake of the deployment is.
+It starts when the nightly DAG has written ops.publications, its last word, whatever started that: the schedule, a
+backfill or a person. The event says which night; ops.publications says at which version each table holds it, so that
+all that is read is of one night, also while a later run of it is at work. Its environment needs duckdb, deltalake and
+NIGHTSHELF_LAKE, where the lake of the deployment is; no Spark.
 """
 
 from __future__ import annotations
@@ -12,20 +13,38 @@ from typing import Any
 
 from airflow.sdk import DAG, Asset, task
 
-RECOMMENDATIONS = Asset("gold.recommendations")
+PUBLISHED = Asset("ops.publications")
 
 
-@task
-def most_recommended(triggering_asset_events: Any = None) -> list[tuple[str, int]]:
-    """The ten items that stand in most lists of the night that was published, each with its number of lists."""
+def published(table: str, night: str) -> Any:
+    """A gold table at the version that the night's current publication names, as an Arrow dataset."""
+    import duckdb
+    from deltalake import DeltaTable
+
+    lake = os.environ["NIGHTSHELF_LAKE"]
+    told = DeltaTable(f"{lake}/ops/publications").to_pyarrow_dataset()
+    wanted = "SELECT version FROM told WHERE current AND run_date = ? AND table_name = ?"
+    row = duckdb.connect().register("told", told).execute(wanted, [night, table]).fetchone()
+    if row is None:
+        raise LookupError(f"ops.publications has no current publication of {table} of the night of {night}")
+    return DeltaTable(f"{lake}/{table.replace('.', '/')}", version=row[0]).to_pyarrow_dataset()
+
+
+def most_recommended(night: str) -> list[tuple[str, int]]:
+    """The ten items that stand in most lists of a night, each with its number of lists."""
     import duckdb
 
-    night = triggering_asset_events[RECOMMENDATIONS][-1].extra["run_date"]
-    path = f"{os.environ['NIGHTSHELF_LAKE']}/gold/recommendations"
-    lists = "SELECT item_id, count(*) AS lists FROM delta_scan(?) WHERE run_date = ? GROUP BY item_id"
-    found = duckdb.execute(f"{lists} ORDER BY lists DESC, item_id LIMIT 10", [path, night])
+    ranked = "SELECT item_id, count(*) AS lists FROM lists WHERE run_date = ? GROUP BY item_id"
+    reader = duckdb.connect().register("lists", published("gold.recommendations", night))
+    found = reader.execute(f"{ranked} ORDER BY lists DESC, item_id LIMIT 10", [night])
     return [(item_id, lists) for item_id, lists in found.fetchall()]
 
 
-with DAG("shop_window", schedule=[RECOMMENDATIONS], catchup=False, doc_md=__doc__):
-    most_recommended()
+@task
+def fill_the_window(triggering_asset_events: Any = None) -> list[tuple[str, int]]:
+    """What the shop window is to show."""
+    return most_recommended(triggering_asset_events[PUBLISHED][-1].extra["run_date"])
+
+
+with DAG("shop_window", schedule=[PUBLISHED], catchup=False, doc_md=__doc__):
+    fill_the_window()

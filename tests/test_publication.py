@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import datetime as dt
+import importlib
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 
 import polars as pl
 import pytest
@@ -22,7 +26,7 @@ from schemas import TABLES, gold
 from schemas.derive import example_rows, plain_ddl
 from tests import tiny_shop
 
-GOLD = ("gold.default_recommendations", "gold.recommendations", "gold.similar_items")
+GOLD = ("gold.default_recommendations", "gold.demand_forecast", "gold.recommendations", "gold.similar_items")
 NIGHT = tiny_shop.day(13)
 
 
@@ -43,7 +47,19 @@ def current(conf: Path, date: dt.date = NIGHT) -> dict[str, dict]:
     return {row["table_name"]: row for row in rows}
 
 
-def test_a_reader_gets_all_tables_of_one_night_while_it_runs_again(shop, spark):
+def consumer(conf: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """examples/airflow_consumer.py as Airflow's environment has it, of whose SDK the jobs' one has nothing."""
+    sdk = ModuleType("airflow.sdk")
+    sdk.DAG = lambda *_, **__: nullcontext()  # type: ignore[attr-defined]
+    sdk.Asset, sdk.task = str, lambda _: lambda: None  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "airflow", ModuleType("airflow"))
+    monkeypatch.setitem(sys.modules, "airflow.sdk", sdk)
+    monkeypatch.setenv("NIGHTSHELF_LAKE", str(conf.parent / "lake"))
+    monkeypatch.delitem(sys.modules, "examples.airflow_consumer", raising=False)
+    return importlib.import_module("examples.airflow_consumer")
+
+
+def test_a_reader_gets_all_tables_of_one_night_while_it_runs_again(shop, spark, monkeypatch):
     lake = runtime.Lake(spark, load(shop))
     before = {table: night(shop, table) for table in GOLD}
     first = current(shop)
@@ -57,6 +73,9 @@ def test_a_reader_gets_all_tables_of_one_night_while_it_runs_again(shop, spark):
     for table, row in first.items():
         assert night(shop, table, version=row["version"]) == before[table]
         assert row["row_count"] == len(before[table])
+    lists = read(shop, "gold.recommendations", first["gold.recommendations"]["version"])["item_id"].to_list()
+    shown = consumer(shop, monkeypatch).most_recommended(str(NIGHT))
+    assert shown == sorted(Counter(lists).items(), key=lambda pair: (-pair[1], pair[0]))[:10], "not the half of a night"
 
     launch.run("publish_night", lake, NIGHT)
     second = current(shop)
