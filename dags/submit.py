@@ -38,12 +38,18 @@ from airflow.sdk import (
     Param,
     SyncCallback,
     TaskGroup,
+    TriggerRule,
 )
-from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowNotFoundException
+from airflow.sdk.exceptions import (
+    AirflowException,
+    AirflowFailException,
+    AirflowNotFoundException,
+    AirflowSkipException,
+)
 
 from dags import notify
 from dags.run_date import TIMEZONE, date_of_run
-from jobs.flow import Job, edges
+from jobs.flow import JOBS, Job, edges, lacking
 
 REPO = Path(__file__).resolve().parents[1]
 JOBS_BIN = REPO / ".venv" / "bin"  # not Airflow's: the provider's pyspark-client clashes with pyspark
@@ -74,11 +80,14 @@ class SparkJob(SparkSubmitOperator):
     error: list[str]
 
     def execute(self, context: Context) -> None:
-        """Submit, and wait for the end.
+        """Submit, and wait for the end; skip a job whose raw files the deployment has none of.
 
         The environment is set on the task's own process. The operator's env_vars would travel to the driver's
         machine on YARN and Kubernetes, where these paths mean nothing, and a standalone cluster refuses them.
         """
+        deployment = tomllib.loads(Path(conf_path(context["params"])).read_text(encoding="utf-8"))
+        if missing := lacking(JOBS[self.task_id], deployment["sources"]):
+            raise AirflowSkipException(f"{deployment['name']} has no [sources.{missing[0]}]")
         self.outcome, self.error = {}, []
         self.application_args = [*(self.application_args or ()), *flags(context.get("params") or {})]
         os.environ.update(environment())
@@ -293,6 +302,7 @@ def submit(job: Job) -> SparkJob:
         archives=os.environ.get("NIGHTSHELF_ARCHIVES"),
         conn_id=CONNECTION,
         spark_binary="spark-submit",
+        trigger_rule=TriggerRule.NONE_FAILED,  # a job that is skipped holds none up
         name=f"nightshelf.{job.name}",
         doc_md=told_by(job),
         inlets=[Asset(read.table) for read in job.reads],

@@ -1,4 +1,4 @@
-"""The week's training: a new model from every day up to Saturday, and what the night of four weeks ago was worth.
+"""The week's training: a new model from every day up to Saturday, and what the nights of earlier weeks were worth.
 
 It starts on Sunday at 06:00, four hours after the night that brings Saturday in.
 """
@@ -14,7 +14,7 @@ from airflow.sdk import DAG
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from dags.submit import DAG_SETTINGS, every, submit_all
-from jobs.flow import EVALUATION, TRAINING
+from jobs.flow import BACKTEST, EVALUATION, TRAINING
 
 with DAG("nightshelf_training", schedule=every("0 6 * * 0"), doc_md=__doc__, **DAG_SETTINGS):
-    submit_all(TRAINING + EVALUATION)
+    submit_all(TRAINING + EVALUATION + BACKTEST)

@@ -21,14 +21,18 @@ from pydantic import (
 )
 
 from schemas import TABLES
+from schemas.silver import RECORDS_OF, REQUIRED_KINDS
 
 # What the clean jobs fill in themselves; a mapping gives the rest.
-DERIVED = {
-    "events": {"run_date", "event_date", "source_file", "source_row"},
-    "items": {"run_date", "described_on", "record_count"},
-}
+DERIVED = {"run_date", "event_date", "source_file", "source_row", "described_on", "record_count"}
 # Columns a mapping may leave out although the table requires them: they have a default.
-DEFAULTED = {"events": {"event_id"}, "items": {"title"}}
+DEFAULTED = {
+    "events": {"event_id"},
+    "items": {"title"},
+    "stock": {"on_order", "snapshot_date"},
+    "campaigns": {"items"},
+    "ad_events": {"event_id"},
+}
 
 
 class ConfError(Exception):
@@ -106,6 +110,7 @@ class Source(_Strict):
     columns: Columns
     delimiter: Delimiter = ","
     encoding: Encoding = "utf-8"
+    simulated: bool = False  # the files are made up, which is then said wherever something made from them is shown
     map: dict[str, str]
     reject: dict[str, str] = {}
     changes: list[Change] = []
@@ -176,6 +181,14 @@ class Drift(Limits):
         return self.tables.get(table, self)
 
 
+class Holiday(_Strict):
+    """[[holidays]]: a day that does not sell like its weekday; those of one `name` are alike from year to year."""
+
+    date: dt.date
+    name: str = Field(min_length=1)
+    closed: bool = False  # nothing is sold
+
+
 class Deployment(_Strict):
     """One TOML file of conf/. Relative paths are relative to that file's folder."""
 
@@ -187,27 +200,30 @@ class Deployment(_Strict):
     users: str = "users"  # what the shop calls them in its reports
     max_silent_days: int = Field(default=7, ge=0)  # how long after its newest raw file a night may still be run
     sources: dict[str, Source]
+    holidays: list[Holiday] = []
     drift: Drift = Drift()
     jobs: dict[str, dict[str, Any]] = {}
     file: str = ""  # where it was read from; load() fills it in, for messages
 
     @model_validator(mode="after")
     def _sources_fit_their_tables(self) -> Deployment:
-        for kind in DERIVED:
+        for kind in REQUIRED_KINDS:
             if kind not in self.sources:
                 raise ValueError(f"[sources.{kind}] is missing")
+        if "campaign_items" in self.sources and "campaigns" not in self.sources:
+            raise ValueError("[sources.campaign_items]: there must be [sources.campaigns] too")
         for kind, source in self.sources.items():
-            if kind not in DERIVED:
-                raise ValueError(f"[sources.{kind}]: unknown source; known are {', '.join(DERIVED)}")
-            table = TABLES[f"silver.{kind}"]
-            allowed = [name for name in table.column_names if name not in DERIVED[kind]]
+            if kind not in RECORDS_OF:
+                raise ValueError(f"[sources.{kind}]: unknown source; known are {', '.join(RECORDS_OF)}")
+            table = RECORDS_OF[kind]
+            allowed = [name for name in table.column_names if name not in DERIVED]
             for since, version in source.versions():
                 where = section(kind, "map", since)
                 for name in version.map:
                     if name not in allowed:
                         raise ValueError(f"{where} {name}: no such column; {table.name} has {', '.join(allowed)}")
                 for name in allowed:
-                    required = not table.column(name).nullable and name not in DEFAULTED[kind]
+                    required = not table.column(name).nullable and name not in DEFAULTED.get(kind, ())
                     if required and name not in version.map:
                         raise ValueError(f"{where} {name}: missing, and {table.name} requires it")
         return self

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
-from jobs.flow import EVALUATION, MAINTENANCE, NIGHT, TRAINING, Job
+from jobs.flow import BACKTEST, EVALUATION, MAINTENANCE, NIGHT, TRAINING, Job
 from schemas import TABLES
 from schemas.derive import reference_page
 
@@ -28,7 +28,7 @@ def as_text(jobs: Sequence[Job]) -> str:
     """Two lines a job: what it reads, with the window of dates, and what it writes."""
     lines = []
     for number, job in enumerate(jobs, start=1):
-        reads = ", ".join(f"{read.table} ({read.window})" for read in job.reads)
+        reads = ", ".join(f"{read.table}{f' of {read.kind}' * bool(read.kind)} ({read.window})" for read in job.reads)
         lines += [f"{number:>2}. {job.name}", f"      <- {reads or 'nothing'}", f"      -> {', '.join(job.writes)}"]
     return "\n".join(lines)
 
@@ -39,7 +39,7 @@ def arrows(jobs: Sequence[Job]) -> list[tuple[str, str]]:
     for job in jobs:
         found += [(read.table, job.name) for read in job.reads if read.table not in job.writes]
         found += [(job.name, table) for table in job.writes]
-    return found
+    return list(dict.fromkeys(found))
 
 
 def levels(pairs: Sequence[tuple[str, str]]) -> dict[str, int]:
@@ -106,10 +106,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--svg", type=Path, help="write the picture here")
     parser.add_argument("--tables", type=Path, help="write the tables' reference here")
     given = parser.parse_args(arguments)
-    parts = {"night": NIGHT, "weekly training": TRAINING + EVALUATION, "weekly upkeep": MAINTENANCE}
+    parts = {"night": NIGHT, "weekly training": TRAINING + EVALUATION + BACKTEST, "weekly upkeep": MAINTENANCE}
     print("\n\n".join(f"{name}\n{as_text(jobs)}" for name, jobs in parts.items()))
     for path, text in (
-        (given.svg, as_svg(NIGHT + TRAINING + EVALUATION)),
+        (given.svg, as_svg(NIGHT + TRAINING + EVALUATION + BACKTEST)),
         (given.tables, reference_page(TABLES.values())),
     ):
         if path:

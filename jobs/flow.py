@@ -5,10 +5,12 @@ Everything that needs the order of things derives from here: the DAGs, the linea
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
 from schemas import TABLES
+from schemas.silver import REQUIRED_KINDS
 
 # What of a table a job sees. None of them ever reaches beyond run_date.
 #   files     raw files of the days that are still to be read
@@ -23,24 +25,30 @@ Window = Literal["files", "pending", "today", "latest", "history", "promoted", "
 
 @dataclass(frozen=True)
 class Read:
-    """One input of a job. A source of raw files is named `landing.<source>`."""
+    """One input of a job. A source of raw files is named `landing.<source>`; `landing.records` is all but two of them.
+
+    `kind`: of bronze.records, the rows of this kind alone.
+    """
 
     table: str
     window: Window
+    kind: str = ""
 
     @property
     def parameter(self) -> str:
         """What the job calls it: a table by its parameter name, raw files `<source>_files`, the model `model`."""
         if self.window == "files":
             return f"{self.table.split('.')[1]}_files"
+        if self.kind:
+            return f"bronze_{self.kind}"
         return "model" if self.window in ("promoted", "judged") else TABLES[self.table].parameter
 
 
 @dataclass(frozen=True)
 class Balance:
-    """Rows of `rows_in` = rows of `kept` (or the sum of its `counted_by`) + rows of `rejected`."""
+    """Rows of all inputs `rows_in` = rows of `kept` (or the sum of its `counted_by`) + rows of `rejected`."""
 
-    rows_in: str
+    rows_in: tuple[str, ...]
     kept: str
     rejected: str
     counted_by: str | None = None
@@ -52,6 +60,7 @@ class Job:
 
     `ledger` is the one of its tables whose rows say which days are done. What it says of a day is taken back before
     anything of that day is written and said again when all else has been: a run that is killed between has not done it.
+    `needs` are kinds of raw files: where the deployment has none of one of them, the job is skipped.
     """
 
     name: str
@@ -59,6 +68,7 @@ class Job:
     writes: tuple[str, ...]
     balance: Balance | None = None
     ledger: str | None = None
+    needs: tuple[str, ...] = ()
 
     @property
     def layer(self) -> str:
@@ -91,20 +101,25 @@ def history(table: str) -> Read:
     return Read(table, "history")
 
 
+def records(kind: str, window: Window) -> Read:
+    """What of bronze.records is of one kind."""
+    return Read("bronze.records", window, kind)
+
+
 MODEL = Read("ops.models", "promoted")
 
 INTAKE = (
     Job(
         "ingest_logs",
-        reads=(files("events"), files("items"), history("bronze.files")),
-        writes=("bronze.events", "bronze.items", "bronze.files"),
+        reads=(files("events"), files("items"), files("records"), history("bronze.files")),
+        writes=("bronze.events", "bronze.items", "bronze.records", "bronze.files"),
         ledger="bronze.files",
     ),
     Job(
         "clean_items",
         reads=(history("bronze.items"),),
         writes=("silver.items", "silver.rejected_items"),
-        balance=Balance("bronze.items", "silver.items", "silver.rejected_items", counted_by="record_count"),
+        balance=Balance(("bronze_items",), "silver.items", "silver.rejected_items", counted_by="record_count"),
     ),
     Job(
         "clean_events",
@@ -116,8 +131,61 @@ INTAKE = (
             history("silver.events"),
         ),
         writes=("silver.events", "silver.rejected_events", "silver.cleaned_days"),
-        balance=Balance("bronze.events", "silver.events", "silver.rejected_events"),
+        balance=Balance(("bronze_events",), "silver.events", "silver.rejected_events"),
         ledger="silver.cleaned_days",
+    ),
+    Job(
+        "clean_stock",
+        reads=(records("stock", "latest"), today("silver.items"), latest("silver.rejected_items")),
+        writes=("silver.stock", "silver.rejected_stock"),
+        balance=Balance(("bronze_stock",), "silver.stock", "silver.rejected_stock"),
+        needs=("stock",),
+    ),
+    Job(
+        "clean_campaigns",
+        reads=(
+            records("campaigns", "history"),
+            records("campaign_items", "history"),
+            today("silver.items"),
+            latest("silver.rejected_items"),
+        ),
+        writes=("silver.campaigns", "silver.rejected_campaigns"),
+        balance=Balance(
+            ("bronze_campaigns", "bronze_campaign_items"),
+            "silver.campaigns",
+            "silver.rejected_campaigns",
+            counted_by="record_count",
+        ),
+        needs=("campaigns",),
+    ),
+    Job(
+        "clean_ad_events",
+        reads=(records("ad_events", "pending"), pending("bronze.files"), history("silver.ad_events")),
+        writes=("silver.ad_events", "silver.rejected_ad_events", "silver.cleaned_ad_days"),
+        balance=Balance(("bronze_ad_events",), "silver.ad_events", "silver.rejected_ad_events"),
+        ledger="silver.cleaned_ad_days",
+        needs=("ad_events",),
+    ),
+    Job(
+        "clean_promotions",
+        reads=(
+            records("promotions", "pending"),
+            pending("bronze.files"),
+            today("silver.items"),
+            latest("silver.rejected_items"),
+            history("silver.promotions"),
+        ),
+        writes=("silver.promotions", "silver.rejected_promotions", "silver.cleaned_promotion_days"),
+        balance=Balance(("bronze_promotions",), "silver.promotions", "silver.rejected_promotions"),
+        ledger="silver.cleaned_promotion_days",
+        needs=("promotions",),
+    ),
+    Job(
+        "clean_users",
+        reads=(records("users", "history"),),
+        writes=("silver.users", "silver.rejected_users"),
+        balance=Balance(("bronze_users",), "silver.users", "silver.rejected_users", counted_by="record_count"),
+        needs=("users",),
     ),
 )
 
@@ -148,6 +216,35 @@ SCORING = (
         writes=("gold.default_recommendations",),
     ),
 )
+PLANNING = (
+    Job(
+        "forecast_demand",
+        reads=(
+            history("silver.events"),
+            today("silver.items"),
+            history("silver.promotions"),
+        ),
+        writes=("gold.demand_forecast",),
+    ),
+    Job(
+        "plan_stock",
+        reads=(today("gold.demand_forecast"), today("silver.stock"), history("silver.events")),
+        writes=("gold.inventory_actions",),
+        needs=("stock",),
+    ),
+    Job(
+        "build_audiences",
+        reads=(
+            history("silver.events"),
+            today("silver.items"),
+            today("features.item_vectors"),
+            today("silver.campaigns"),
+            history("silver.ad_events"),
+        ),
+        writes=("gold.ad_audiences", "ops.allocations"),
+        needs=("campaigns",),
+    ),
+)
 PUBLISHING = (
     Job(
         "publish_night",
@@ -155,6 +252,9 @@ PUBLISHING = (
             today("gold.recommendations"),
             today("gold.similar_items"),
             today("gold.default_recommendations"),
+            today("gold.demand_forecast"),
+            today("gold.inventory_actions"),
+            today("gold.ad_audiences"),
             latest("silver.cleaned_days"),
             history("ops.runs"),
             history("ops.checks"),
@@ -165,7 +265,7 @@ PUBLISHING = (
     ),
 )
 
-NIGHT = INTAKE + SCORING + PUBLISHING
+NIGHT = INTAKE + SCORING + PLANNING + PUBLISHING
 TRAINING = (
     Job(
         "train_model",
@@ -187,8 +287,23 @@ EVALUATION = (
         writes=("ops.metrics", "ops.evaluation_lists"),
     ),
 )
+BACKTEST = (
+    Job(
+        "backtest_plans",
+        reads=(
+            history("silver.events"),
+            latest("silver.items"),
+            latest("features.item_vectors"),
+            history("silver.promotions"),
+            latest("silver.stock"),
+            latest("silver.campaigns"),
+            history("silver.ad_events"),
+        ),
+        writes=("ops.backtests",),
+    ),
+)
 MAINTENANCE = (Job("maintain_tables", reads=(), writes=("ops.maintenance",)),)
-JOBS: dict[str, Job] = {job.name: job for job in NIGHT + TRAINING + EVALUATION + MAINTENANCE}
+JOBS: dict[str, Job] = {job.name: job for job in NIGHT + TRAINING + EVALUATION + BACKTEST + MAINTENANCE}
 
 
 def edges(jobs: tuple[Job, ...]) -> list[tuple[str, str]]:
@@ -199,3 +314,15 @@ def edges(jobs: tuple[Job, ...]) -> list[tuple[str, str]]:
     writer = {table: job.name for job in jobs for table in job.writes}
     pairs = {(writer[read.table], job.name) for job in jobs for read in job.reads if read.table in writer}
     return sorted(pair for pair in pairs if pair[0] != pair[1])
+
+
+def lacking(job: Job, kinds: Iterable[str]) -> tuple[str, ...]:
+    """The kinds of raw files that a job needs and a deployment with these `kinds` does not have."""
+    return tuple(kind for kind in job.needs if kind not in kinds)
+
+
+def stands(table: str, kinds: Iterable[str]) -> bool:
+    """Whether a deployment with these kinds of raw files has a table at all; one that it has not reads as empty."""
+    if table == "bronze.records":
+        return any(kind not in REQUIRED_KINDS for kind in kinds)
+    return not any(lacking(job, kinds) for job in JOBS.values() if table in job.writes)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import pyarrow as pa
 from pyspark.sql import DataFrame
@@ -11,6 +11,7 @@ from pyspark.sql import functions as F
 
 from jobs import launch
 from jobs.conf import Deployment, Source
+from jobs.ledger import LOGS
 from schemas import bronze
 from udfs.records import FileReport, read_records
 
@@ -19,6 +20,7 @@ PARSED = (
     "source_row BIGINT, raw STRING, fields ARRAY<STRING>, problem STRING, "
     "record_count BIGINT, unreadable_count BIGINT, extra_columns ARRAY<STRING>"
 )
+LOG_KINDS = {log.kind for log in LOGS.values()}
 ROWS_PER_BATCH = 20_000
 PLACE = "struct(run_date, source_file)"  # the order of files
 Layout = tuple[list[str], str, str]  # columns, delimiter, encoding
@@ -26,57 +28,66 @@ CHARACTERS_PER_BATCH = 16_000_000  # an Arrow column holds 2 GB of text, and a d
 
 
 def ingest_logs(
-    events_files: DataFrame, items_files: DataFrame, bronze_files: DataFrame, *, deployment: Deployment
+    events_files: DataFrame,
+    items_files: DataFrame,
+    records_files: DataFrame,
+    bronze_files: DataFrame,
+    *,
+    deployment: Deployment,
 ) -> dict[str, DataFrame]:
-    """Bronze rows of the raw files that are still to be read: bronze.events, bronze.items, bronze.files.
+    """Bronze rows of the raw files that are still to be read: bronze.events, .items, .records (all else), .files.
 
-    An event file with the bytes of another is listed with that file's name and its records are left out: it has come
-    twice. (A catalogue may well be the same on two days; the later one says that it still holds.) A file with a wrong
-    header or cut short shows as a problem in bronze.files, whose contract then stops the night; a line that cannot be
-    split into fields is kept with its problem and rejected when it is cleaned.
+    A file of a log (events, ad_events, promotions) with the bytes of another is listed with that file's name and its
+    records are left out: it has come twice. (A catalogue may well be the same on two days; the later one says that it
+    still holds.) A file with a wrong header or cut short shows as a problem in bronze.files, whose contract then stops
+    the night; a line that cannot be split into fields is kept with its problem and rejected when it is cleaned.
     """
-    events = parse(events_files, deployment.sources["events"]).persist()
-    items = parse(items_files, deployment.sources["items"]).persist()
-    listed = reports(events)
-    copies = F.broadcast(copies_among(listed, bronze_files))  # at most a row a file
+    events, items, others = (
+        parse(files, deployment.sources).persist() for files in (events_files, items_files, records_files)
+    )
+    parsed = reports(events).unionByName(reports(items)).unionByName(reports(others))
+    copies = F.broadcast(copies_among(parsed.where(F.col("source").isin(LOG_KINDS)), bronze_files))  # a row a copy
     return {
-        "bronze.events": records(events.join(copies, "source_file", "left_anti")),
-        "bronze.items": records(items),
-        "bronze.files": listed.drop("duplicate_of")
-        .join(copies, "source_file", "left")
-        .select(*bronze.FILES.column_names)
-        .unionByName(reports(items)),
+        "bronze.events": records(events, copies).select(*bronze.EVENTS.column_names),
+        "bronze.items": records(items).select(*bronze.ITEMS.column_names),
+        "bronze.records": records(others, copies).select(*bronze.RECORDS.column_names),
+        "bronze.files": parsed.drop("duplicate_of")
+        .join(copies, ["source", "source_file"], "left")
+        .select(*bronze.FILES.column_names),
     }
 
 
 def copies_among(listed: DataFrame, bronze_files: DataFrame) -> DataFrame:
-    """source_file, duplicate_of: event files with the bytes of one of another day in bronze, or of an earlier one here.
+    """source, source_file, duplicate_of: files with the bytes of one of their kind, in bronze or earlier here.
 
     Of the files that are read now the first by day and name is no copy of another; nor is any of an empty file.
     """
-    own_days = listed.select("run_date").distinct()
-    elsewhere = bronze_files.where("source = 'events' AND duplicate_of IS NULL").join(own_days, "run_date", "left_anti")
-    first_elsewhere = elsewhere.groupBy("sha256").agg(F.min_by("source_file", F.expr(PLACE)).alias("before"))
-    first_here = listed.groupBy("sha256").agg(F.min_by("source_file", F.expr(PLACE)).alias("here"))
+    own_days, same = listed.select("run_date").distinct(), ["source", "sha256"]
+    elsewhere = bronze_files.where("duplicate_of IS NULL").join(own_days, "run_date", "left_anti")
+    first_elsewhere = elsewhere.groupBy(*same).agg(F.min_by("source_file", F.expr(PLACE)).alias("before"))
+    first_here = listed.groupBy(*same).agg(F.min_by("source_file", F.expr(PLACE)).alias("here"))
     original = F.coalesce("before", "here")
-    known = listed.where("bytes > 0").join(first_elsewhere, "sha256", "left").join(first_here, "sha256", "inner")
-    return known.where(original != F.col("source_file")).select("source_file", original.alias("duplicate_of"))
+    known = listed.where("bytes > 0").join(first_elsewhere, same, "left").join(first_here, same, "inner")
+    copies = known.where(original != F.col("source_file"))
+    return copies.select("source", "source_file", original.alias("duplicate_of"))
 
 
-def parse(files: DataFrame, source: Source) -> DataFrame:
+def parse(files: DataFrame, sources: Mapping[str, Source]) -> DataFrame:
     """The records of each file and, after them, one row (source_row null) that reports on the file.
 
-    A file is read by the version of the source that holds on its day.
+    A file is read by the version of its source that holds on its day.
     """
-    layouts = [(since, (as_of.columns, as_of.delimiter, as_of.encoding)) for since, as_of in source.versions()]
+    layouts = {
+        kind: [(since, (as_of.columns, as_of.delimiter, as_of.encoding)) for since, as_of in source.versions()]
+        for kind, source in sources.items()
+    }
     return files.mapInArrow(_parser(layouts), PARSED)
 
 
-def records(parsed: DataFrame) -> DataFrame:
-    """Bronze rows: the records alone."""
-    return parsed.where("source_row IS NOT NULL").select(
-        "run_date", "source_file", "source_row", "raw", "fields", "problem"
-    )
+def records(parsed: DataFrame, copies: DataFrame | None = None) -> DataFrame:
+    """Bronze rows: the records alone, without those of files that are copies."""
+    of_files = parsed.where("source_row IS NOT NULL")
+    return of_files if copies is None else of_files.join(copies, ["source", "source_file"], "left_anti")
 
 
 def reports(parsed: DataFrame) -> DataFrame:
@@ -97,12 +108,13 @@ def reports(parsed: DataFrame) -> DataFrame:
 
 
 def _parser(
-    layouts: Sequence[tuple[dt.date, Layout]],
+    layouts: Mapping[str, Sequence[tuple[dt.date, Layout]]],
 ) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
     def parse_batches(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
             for file in batch.to_pylist():
-                yield from _file_batches(file, [layout for since, layout in layouts if since <= file["run_date"]][-1])
+                versions = layouts[file["source"]]
+                yield from _file_batches(file, [layout for since, layout in versions if since <= file["run_date"]][-1])
 
     return parse_batches
 

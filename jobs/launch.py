@@ -14,7 +14,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from importlib.metadata import version
 from pathlib import Path
@@ -25,7 +25,7 @@ from pyspark.sql import DataFrame, SparkSession
 from jobs import drift, mapping, quality, runtime, trouble
 from jobs.cli import common_flags, exit_code
 from jobs.conf import ConfError, Deployment, load
-from jobs.flow import JOBS, Job, Read
+from jobs.flow import JOBS, Job, Read, lacking, stands
 from schemas import TABLES
 from schemas.contract import Check, Table
 from udfs.horizon import HORIZON_DAYS
@@ -41,7 +41,10 @@ RESERVED = (
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one run of a job did: rows written per table, seconds, the model it used or made, the days it replaced."""
+    """What one run of a job did: rows written per table, seconds, the model it used or made, the days it replaced.
+
+    `skipped` says why there was nothing to do at all.
+    """
 
     run_id: str
     job: str
@@ -49,6 +52,7 @@ class Outcome:
     seconds: float
     model_version: str | None
     days: tuple[dt.date, ...]
+    skipped: str = ""
 
 
 @cache
@@ -122,10 +126,14 @@ def run(
 
     `since` makes a job that works day by day process every day from then on again, `reingest` the days whose raw files
     are no longer as they were read. `dry_run`: everything is computed and checked, nothing is written; Outcome.rows is
-    what would have been. Raises ConfError or runtime.DataError, and trouble.TroubleError where a disk or the cluster is
-    at fault; whatever happens, one row of ops.runs tells, but for a dry run.
+    what would have been. A job whose raw files the deployment has none of is skipped. Raises ConfError or
+    runtime.DataError, and trouble.TroubleError where a disk or the cluster is at fault; whatever happens, one row of
+    ops.runs tells, but for a dry run or a job that is skipped.
     """
-    job, function = JOBS[name], function_of(name)
+    job, function, kinds = JOBS[name], function_of(name), lake.deployment.sources
+    if missing := lacking(job, kinds):
+        return Outcome("", name, {}, 0.0, None, (), f"{lake.deployment.name} has no [sources.{missing[0]}]")
+    job = replace(job, writes=tuple(table for table in job.writes if stands(table, kinds)))
     with recorded(lake, name, run_date, dry_run) as record:
         knobs = settings(job, function, lake.deployment, flags or {})
         for table in (*job.writes, *RECORDS):  # before anything is written, so that a torn one stops the job as a whole
@@ -198,7 +206,9 @@ def _publish(
     days = work.days
     inputs: dict[str, Any] = {}
     for read in job.reads:
-        if read.window == "files":
+        if read.window != "files" and not stands(read.table, lake.deployment.sources):
+            inputs[read.parameter] = lake.empty(read.table)
+        elif read.window == "files":
             inputs[read.parameter] = lake.read_files(read.table.split(".")[1], days)
         elif read.window in ("promoted", "judged"):
             seen = run_date if read.window == "promoted" else run_date - dt.timedelta(days=HORIZON_DAYS)
@@ -226,8 +236,8 @@ def _publish(
     asked = inspect.signature(function).parameters
     made = function(**inputs, **knobs, **{key: value for key, value in reserved.items() if key in asked})
     frames = made if isinstance(made, dict) else {job.writes[0]: made}
-    if set(frames) != set(job.writes):
-        raise TypeError(f"{job.name} made {sorted(frames)}, but jobs/flow.py says {sorted(job.writes)}")
+    if set(frames) != set(JOBS[job.name].writes):
+        raise TypeError(f"{job.name} made {sorted(frames)}, but jobs/flow.py says {sorted(JOBS[job.name].writes)}")
     staged = [table for table in job.writes if TABLES[table].layer == "gold" and not dry_run]
     try:
         ready = {
@@ -322,16 +332,19 @@ def _unsaid(*_: Any) -> None:
 
 
 def _at_the_door(table: str, frame: DataFrame, stage: Callable[[DataFrame], DataFrame] | None) -> DataFrame:
-    """A job's output, held in memory or on disk, once its columns are what the contract says; of gold, as staged."""
+    """A job's output, held in memory or on disk, once its columns are what the contract says; of gold, as staged.
+
+    What is staged is read from there again and again: that is cheaper than to hold ten million rows in memory.
+    """
     runtime.check_schema(TABLES[table], frame, "as the job made it")
-    return (stage(frame) if stage else frame).persist()
+    return stage(frame) if stage else frame.persist()
 
 
 def _audit(job: Job, ready: dict[str, DataFrame], inputs: Mapping[str, Any]) -> dict[str, quality.Audit]:
     """Every output's audit: its contract's checks and, where the job has a balance, that."""
     more: dict[str, list[Any]] = {table: [] for table in ready}
     if job.balance:
-        rows_in = inputs[TABLES[job.balance.rows_in].parameter].count()
+        rows_in = sum(inputs[name].count() for name in job.balance.rows_in)
         accounted = rows_in - ready[job.balance.rejected].count()
         more[job.balance.kept].append(quality.balance_check(accounted, job.balance.counted_by))
     return {table: quality.audit(TABLES[table], frame, more[table]) for table, frame in ready.items()}
@@ -384,7 +397,10 @@ def main(name: str, arguments: Sequence[str] | None = None) -> None:
         outcome = run(name, lake, given.run_date, flags, given.since, given.dry_run, given.reingest)
         written = ", ".join(f"{table} {count:,} rows" for table, count in outcome.rows.items())
         would = " would be written (dry run)" if given.dry_run and written else ""
-        print(f"{name} {given.run_date}: {written or 'nothing to do'}{would} in {outcome.seconds:.1f} s")
+        if outcome.skipped:
+            print(f"{name} {given.run_date}: skipped, for {outcome.skipped}")
+        else:
+            print(f"{name} {given.run_date}: {written or 'nothing to do'}{would} in {outcome.seconds:.1f} s")
         told = {"job": name, "run_date": given.run_date, "rows": outcome.rows, "model_version": outcome.model_version}
         print(f"{OUTCOME}{json.dumps(told, default=str)}")  # for whoever started it: a scheduler reads this line
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
@@ -10,21 +12,40 @@ from schemas.contract import PARTITION
 REPEATED = "duplicate of a record of an earlier day"
 
 
-def fingerprints(files: DataFrame) -> DataFrame:
-    """One row a day of bronze.files that has event files: run_date, fingerprint (of names, bytes, copies)."""
+@dataclass(frozen=True)
+class Log:
+    """One kind of log that is cleaned day by day: `identity` tells its records apart, `dated` is what day one is about.
+
+    A record is late where that day is before the day of its file. `ledger` lists the days that are done.
+    """
+
+    kind: str
+    identity: tuple[str, ...]
+    dated: str
+    ledger: str
+
+
+EVENTS = Log("events", ("event_id", "event_date"), "event_date", "silver.cleaned_days")
+AD_EVENTS = Log("ad_events", ("event_id", "event_date"), "event_date", "silver.cleaned_ad_days")
+PROMOTIONS = Log("promotions", ("location_id", "item_id", "starts_on"), "starts_on", "silver.cleaned_promotion_days")
+LOGS = {log.ledger: log for log in (EVENTS, AD_EVENTS, PROMOTIONS)}
+
+
+def fingerprints(files: DataFrame, kind: str) -> DataFrame:
+    """One row a day of bronze.files that has files of this kind: run_date, fingerprint (of names, bytes, copies)."""
     named = F.concat_ws(" ", "sha256", "source_file", "duplicate_of")  # which files count is part of it
     whole: Column = F.sha2(F.concat_ws("\n", F.sort_array(F.collect_list(named))), 256)
-    return files.where("source = 'events'").groupBy(PARTITION).agg(whole.alias("fingerprint"))
+    return files.where(F.col("source") == kind).groupBy(PARTITION).agg(whole.alias("fingerprint"))
 
 
-def uncleaned(files: DataFrame, cleaned_days: DataFrame) -> DataFrame:
-    """run_date of each day whose files are not those that silver.cleaned_days says were cleaned."""
+def uncleaned(files: DataFrame, cleaned_days: DataFrame, kind: str) -> DataFrame:
+    """run_date of each day whose files of this kind are not those that its ledger says were cleaned."""
     done = cleaned_days.select(PARTITION, "fingerprint")
-    return fingerprints(files).join(done, [PARTITION, "fingerprint"], "left_anti").select(PARTITION)
+    return fingerprints(files, kind).join(done, [PARTITION, "fingerprint"], "left_anti").select(PARTITION)
 
 
-def touched(events: DataFrame, rejected_events: DataFrame) -> DataFrame:
+def touched(kept: DataFrame, rejected: DataFrame, dated: str) -> DataFrame:
     """run_date of each day whose split may depend on earlier days: it has late records, or rejected repeats."""
-    late = events.where(F.col("event_date") < F.col(PARTITION)).select(PARTITION)
-    repeated = rejected_events.where(F.array_contains("reasons", REPEATED)).select(PARTITION)
+    late = kept.where(F.col(dated) < F.col(PARTITION)).select(PARTITION)
+    repeated = rejected.where(F.array_contains("reasons", REPEATED)).select(PARTITION)
     return late.union(repeated).distinct()

@@ -18,7 +18,7 @@ VECTORS = ("features.item_vectors",)
 CANDIDATES = ("features.candidates",)
 RECORDS = (
     *("ops.runs", "ops.checks", "ops.encodes", "ops.figures", "ops.maintenance"),
-    *("ops.metrics", "ops.evaluation_lists"),
+    *("ops.metrics", "ops.evaluation_lists", "ops.backtests", "ops.allocations"),
 )
 SHORTEST_HISTORY = 7  # days: a reader or a writer that began earlier than that is no longer at work
 

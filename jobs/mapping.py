@@ -19,6 +19,7 @@ from jobs.conf import ConfError, Deployment, Source, section
 from schemas import TABLES
 from schemas.contract import Check, Table
 from schemas.derive import plain_ddl
+from schemas.silver import RECORDS_OF
 
 # What fields are trimmed of: Unicode's white space and, of what shows as nothing, what files joined or copied leave.
 WHITE_SPACE = "\t\n\v\f\r \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(map(chr, range(0x2000, 0x200B)))
@@ -119,7 +120,7 @@ def check_mappings(spark: SparkSession, deployment: Deployment) -> None:
 
 def _check_mapping(spark: SparkSession, file: str, kind: str, since: dt.date, source: Source) -> None:
     """One version of a source: its SQL over its raw columns, its rules over what that gives."""
-    table = TABLES[f"silver.{kind}"]
+    table = RECORDS_OF[kind]
     raw = spark.createDataFrame([], ", ".join(f"`{column}` STRING" for column in source.columns))
     with nulls_for_errors(spark):
         casts = {name: f"try_cast(({sql}) AS {table.column(name).type})" for name, sql in source.map.items()}
@@ -173,7 +174,7 @@ def _given_but_unfit(source: Source, table: Table, name: str) -> Column:
     wanted, sql = table.column(name).type, source.map[name]
     named = [column for column in source.columns if re.search(rf"(?<!\w){re.escape(column)}(?!\w)", sql, re.IGNORECASE)]
     raw = [F.col("log").getField(column) for column in named]
-    if wanted == "STRING" or not raw:
+    if wanted == "STRING" or wanted.startswith(("ARRAY", "MAP")) or not raw:
         return F.lit(False)
     given = reduce(Column.__and__, (value.isNotNull() for value in raw))
     if wanted in ("DATE", "TIMESTAMP"):

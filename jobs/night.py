@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from jobs import progress, runtime
 from jobs.cli import common_flags, exit_code
 from jobs.conf import ConfError, Deployment, load
-from jobs.flow import EVALUATION, INTAKE, NIGHT, PUBLISHING, SCORING, TRAINING, Job
+from jobs.flow import BACKTEST, EVALUATION, INTAKE, NIGHT, PLANNING, PUBLISHING, SCORING, TRAINING, Job
 from udfs.horizon import HORIZON_DAYS
 
 if TYPE_CHECKING:
@@ -34,9 +34,8 @@ def run_jobs(
         with progress.watching(lake.spark, job.name):
             outcome = launch.run(job.name, lake, run_date, since=since, reingest=reingest)
         rows = ", ".join(f"{table} {count:,}" for table, count in outcome.rows.items())
-        progress.console.print(
-            f"  {job.name:<30} {outcome.seconds:6.1f} s  {rows or 'nothing new'}", markup=False, soft_wrap=True
-        )
+        said = f"skipped: {outcome.skipped}" if outcome.skipped else rows or "nothing new"
+        progress.console.print(f"  {job.name:<30} {outcome.seconds:6.1f} s  {said}", markup=False, soft_wrap=True)
         outcomes.append(outcome)
     return outcomes
 
@@ -53,7 +52,8 @@ def run_night(
     """The night of one date, or after its intake only `training`; prints what a person wants to know of it.
 
     `train`: 'missing' trains first when no promoted model has seen data up to run_date only, 'always' trains anyway.
-    `only` = 'evaluation' judges the night instead, by the 28 days after it, whose logs it takes in first.
+    `only` = 'evaluation' judges the night instead, by the 28 days after it, whose logs it takes in first; 'backtest'
+    judges how demand, stock and audiences would have been planned on earlier dates by what followed up to run_date.
     """
     if only == "evaluation":
         run_date += dt.timedelta(days=HORIZON_DAYS)
@@ -73,12 +73,16 @@ def run_night(
         run_jobs(lake, EVALUATION, run_date)
         summary.show_evaluation(lake, run_date)
         return
+    if only == "backtest":
+        run_jobs(lake, BACKTEST, run_date)
+        summary.show_backtest(lake, run_date)
+        return
     if train == "always" or (train == "missing" and not _has_model(lake, run_date)):
         outcomes += run_jobs(lake, TRAINING, run_date)
     if only == "night":
         if train == "never":
             lake.promoted_model(run_date)  # says at once what is missing, instead of after the histories
-        outcomes += run_jobs(lake, SCORING + PUBLISHING, run_date)
+        outcomes += run_jobs(lake, SCORING + PLANNING + PUBLISHING, run_date)
         summary.show(lake, run_date, outcomes)
 
 
@@ -97,7 +101,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     common_flags(parser)
     parser.add_argument("--train", choices=("never", "missing", "always"), default="never", help="train a model first")
-    parser.add_argument("--only", choices=("night", "training", "evaluation"), default="night")
+    parser.add_argument("--only", choices=("night", "training", "evaluation", "backtest"), default="night")
     given = parser.parse_args(arguments)
 
     def act() -> None:

@@ -9,6 +9,8 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from jobs import launch, night_page
+from jobs.conf import Deployment
+from jobs.flow import stands
 from jobs.runtime import Written
 from jobs.top_n import top_n
 from schemas import ops
@@ -20,6 +22,9 @@ def publish_night(
     recommendations: DataFrame,
     similar_items: DataFrame,
     default_recommendations: DataFrame,
+    demand_forecast: DataFrame,
+    inventory_actions: DataFrame,
+    ad_audiences: DataFrame,
     cleaned_days: DataFrame,
     runs: DataFrame,
     checks: DataFrame,
@@ -29,22 +34,27 @@ def publish_night(
     run_date: dt.date,
     run_id: str,
     started_at: dt.datetime,
+    deployment: Deployment,
     written: Callable[[str], Written],
     publish_page: Callable[[str, str], object],
 ) -> DataFrame:
     """ops.publications of run_date: this publication, a row a gold table, and the earlier ones, no longer current.
 
     It runs when every gold table has been checked and replaced. Whoever reads each table at the version that stands
-    here has all tables of one night, also while a later run of it replaces them one by one. Tables of two models are
-    refused. `data_docs/<run_date>/index.html` gets the night's checks, figures and rejected records, without values.
+    here has all tables of one night, also while a later run of it replaces them one by one. A table that this
+    deployment has no raw files for is left out. Tables of two models are refused. `data_docs/<run_date>/index.html`
+    gets the night's checks, figures and rejected records, without values.
     """
     tables = {
         "gold.recommendations": recommendations,
         "gold.similar_items": similar_items,
         "gold.default_recommendations": default_recommendations,
+        "gold.demand_forecast": demand_forecast,
+        "gold.inventory_actions": inventory_actions,
+        "gold.ad_audiences": ad_audiences,
     }
     rows = []
-    for name, frame in tables.items():
+    for name, frame in ((name, frame) for name, frame in tables.items() if stands(name, deployment.sources)):
         found = written(name)
         rows.append(
             (run_date, run_id, started_at, True, name, found.version, frame.count(), found.model_version, run_date)

@@ -31,6 +31,7 @@ from jobs.flow import JOBS, Job, Read
 from schemas import TABLES
 from schemas.contract import PARTITION, Column, Table
 from schemas.derive import create_table, plain_ddl, plain_type, quote
+from schemas.silver import REQUIRED_KINDS
 
 COMMIT = "[0-9]" * 20 + ".json"  # of a Delta log; not its checksums, nor its checkpoints
 ASIDE = "set_aside"  # the folder of the lake where a person puts what is torn
@@ -272,14 +273,20 @@ class Lake:
         """Every partition of a table up to run_date, after its schema was checked; empty where no table stands."""
         contract = TABLES[table]
         if not self.exists(table):
-            return self.spark.createDataFrame([], plain_ddl(contract))
+            return self.empty(table)
         frame = _with_new_columns(contract, self.spark.read.format("delta").load(self.path(table)))
         check_schema(contract, frame, "as it stands in the lake")
         return frame.where(F.col(PARTITION) <= F.lit(run_date))
 
+    def empty(self, table: str) -> DataFrame:
+        """A frame of a table without a row."""
+        return self.spark.createDataFrame([], plain_ddl(TABLES[table]))
+
     def read(self, read: Read, run_date: dt.date, days: Sequence[dt.date]) -> DataFrame:
         """What one declared input of a job sees (`files` and `promoted` have methods of their own)."""
         frame = self.up_to(read.table, run_date)
+        if read.kind:
+            frame = frame.where(F.col("source") == read.kind)
         if read.window == "history":
             return frame
         if read.window == "pending":
@@ -426,19 +433,20 @@ class Lake:
         ones whose records may repeat theirs. Any other job: run_date alone.
         """
         if any(read.window == "files" for read in job.reads):
-            return self._new_files(job, run_date, since or run_date, reingest)
+            return self._new_files(run_date, since or run_date, reingest)
         if job.ledger is None or job.balance is None:
             return Work([run_date])
         files, cleaned = (self.up_to(table, run_date) for table in ("bronze.files", job.ledger))
-        days = {row[0] for row in ledger.uncleaned(files, cleaned).collect()} | {run_date}
+        log = ledger.LOGS[job.ledger]
+        days = {row[0] for row in ledger.uncleaned(files, cleaned, log.kind).collect()} | {run_date}
         if since:
             days |= {
                 row[0] for row in files.where(F.col(PARTITION) >= F.lit(since)).select(PARTITION).distinct().collect()
             }
         if (first := min(days)) < run_date:
             split = (job.balance.kept, job.balance.rejected)
-            after = (self.up_to(table, run_date).where(F.col(PARTITION) > F.lit(first)) for table in split)
-            days |= {row[0] for row in ledger.touched(*after).collect()}
+            kept, rejected = (self.up_to(table, run_date).where(F.col(PARTITION) > F.lit(first)) for table in split)
+            days |= {row[0] for row in ledger.touched(kept, rejected, log.dated).collect()}
         return Work(sorted(days))
 
     def raw_files(self, kind: str) -> list[RawFile]:
@@ -465,18 +473,24 @@ class Lake:
             found.append(RawFile(kind, day, name, uri, int(status.getLen()), written))
         return sorted(found, key=lambda file: (file.day, file.name))
 
-    def _new_files(self, job: Job, run_date: dt.date, since: dt.date, reingest: bool) -> Work:
-        kinds = [read.table.split(".")[1] for read in job.reads if read.window == "files"]
-        landed = {(file.source, file.name): file for kind in kinds for file in self.raw_files(kind)}
+    def _new_files(self, run_date: dt.date, since: dt.date, reingest: bool) -> Work:
+        landed = {(file.source, file.name): file for kind in self.deployment.sources for file in self.raw_files(kind)}
         columns = ("source", "source_file", PARTITION, "bytes", "sha256", "modified_at", "duplicate_of")
         known_rows = self.up_to("bronze.files", run_date).select(*columns).collect()
         known = {(row.source, row.source_file): row for row in known_rows}
-        days_seen = sorted({file.day for file in landed.values()} | {row[PARTITION] for row in known_rows})
+        days_seen = sorted(
+            {file.day for file in landed.values() if file.source in REQUIRED_KINDS}
+            | {row[PARTITION] for row in known_rows if row.source in REQUIRED_KINDS}
+        )
         self._refuse_dates_without_data(run_date, days_seen)
         changed = self._changed({landed[key]: row for key, row in known.items() if key in landed})
         again = {file.day for file in changed} if reingest else set()
         new = {file.day for key, file in landed.items() if key not in known or file.day >= since or file.day in again}
-        gone: dict[dt.date, str] = {row[PARTITION]: key[1] for key, row in known.items() if key not in landed}
+        gone: dict[dt.date, str] = {
+            row[PARTITION]: key[1]
+            for key, row in known.items()
+            if key not in landed and key[0] in self.deployment.sources
+        }
         new_days = {day for day in new if day <= run_date}
         # A file that was not read because another has its bytes: that one is read anew, and may be another now.
         read_anew = {key[1] for key, row in known.items() if row[PARTITION] in new_days}
@@ -516,9 +530,14 @@ class Lake:
                 f"max_silent_days allows {self.deployment.max_silent_days}"
             )
 
-    def read_files(self, kind: str, days: Sequence[dt.date]) -> DataFrame:
-        """One row a raw file of these days: run_date, source, source_file, bytes, modified_at, sha256, content."""
-        return self._contents([file for file in self.raw_files(kind) if file.day in set(days)])
+    def read_files(self, name: str, days: Sequence[dt.date]) -> DataFrame:
+        """One row a raw file of these days: run_date, source, source_file, bytes, modified_at, sha256, content.
+
+        `name` is a kind of file, or `records`: every kind but those that each deployment has.
+        """
+        others = [kind for kind in self.deployment.sources if kind not in REQUIRED_KINDS]
+        kinds = others if name == "records" else [name]
+        return self._contents([file for kind in kinds for file in self.raw_files(kind) if file.day in set(days)])
 
     def _contents(self, files: Sequence[RawFile]) -> DataFrame:
         names = self.spark.createDataFrame(

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import groupby
 
 from pyspark.sql import DataFrame, Row
 from pyspark.sql import functions as F
 from rich.console import Console
 from rich.table import Table
 
+from jobs.flow import stands
 from jobs.launch import Outcome
 from jobs.runtime import Lake
 from jobs.top_n import top_n
+from schemas import gold
+from schemas.silver import RECORDS_OF
 from udfs.horizon import HORIZON_DAYS
 
 SHOWN_USERS = 3
@@ -31,24 +35,10 @@ def show(lake: Lake, run_date: dt.date, outcomes: Sequence[Outcome]) -> None:
 
     console.rule(f"{lake.deployment.name}, night of {run_date}")
     days = {table: outcome.days for outcome in outcomes for table in outcome.rows}
-    for kind in ("events", "items"):
-        replaced = days.get(f"silver.{kind}", ())
-        written = F.col("run_date").isin(list(replaced))
-        kept = lake.up_to(f"silver.{kind}", run_date).where(written)
-        rejected = lake.up_to(f"silver.rejected_{kind}", run_date).where(written)
-        rows_kept = kept.count() if kind == "events" else kept.agg(F.sum("record_count")).collect()[0][0] or 0
-        reasons = rejected.select(F.explode("reasons").alias("reason")).groupBy("reason").count().collect()
-        rows_lost = rejected.count()
-        note = (
-            "the catalogue"
-            if kind == "items"
-            else f"{len(replaced)} day{'s' * (len(replaced) != 1)}, the last {run_date}"
-        )
-        console.print(
-            f"{kind}: {rows_kept + rows_lost:,} rows in = {rows_kept:,} kept + {rows_lost:,} rejected  ({note})"
-        )
-        for row in sorted(reasons, key=lambda row: (-row["count"], row["reason"]))[:SHOWN_REASONS]:
-            console.print(f"    {row['count']:>9,}  {row['reason']}", markup=False)
+    for kind in (kind for kind in RECORDS_OF if f"silver.{kind}" in days):
+        _show_split(console, lake, run_date, kind, days[f"silver.{kind}"])
+    for outcome in (outcome for outcome in outcomes if outcome.skipped):
+        console.print(f"skipped: {outcome.job}, for {outcome.skipped}", markup=False)
 
     for line in new_columns(lake.up_to("bronze.files", run_date), days.get("bronze.files", ())):
         console.print(line, markup=False)
@@ -62,12 +52,14 @@ def show(lake: Lake, run_date: dt.date, outcomes: Sequence[Outcome]) -> None:
     for row in night("ops.encodes").collect():
         console.print(_encoded(row))
     seconds = Table("job", "seconds", "rows written", title="seconds per job", title_justify="left")
-    for outcome in outcomes:
+    for outcome in (outcome for outcome in outcomes if not outcome.skipped):
         rows = ", ".join(f"{table} {count:,}" for table, count in outcome.rows.items())
         seconds.add_row(outcome.job, f"{outcome.seconds:.1f}", rows)
     seconds.add_row("all", f"{sum(outcome.seconds for outcome in outcomes):.1f}", "")
     console.print(seconds)
     _show_users(console, lake, run_date, night, lists)
+
+    _show_plans(console, lake, night)
 
     compared = night("ops.figures").where("usual IS NOT NULL").count()
     published = night("ops.publications").where("current").orderBy("table_name").collect()
@@ -81,6 +73,60 @@ def show(lake: Lake, run_date: dt.date, outcomes: Sequence[Outcome]) -> None:
     rest = f"WHERE run_date = '{run_date}' AND user_id = '{_first_user(lists)}' ORDER BY rank;"
     console.print(f"DuckDB:    SELECT * FROM delta_scan('{path}') {rest}", markup=False, soft_wrap=True)
     console.print(f"Spark SQL: SELECT * FROM delta.`{path}` {rest}", markup=False, soft_wrap=True)
+
+
+def _show_split(console: Console, lake: Lake, run_date: dt.date, kind: str, days: Sequence[dt.date]) -> None:
+    """Rows in = kept + rejected of one kind of log, and the reasons that were most frequent."""
+    written = F.col("run_date").isin(list(days))
+    kept = lake.up_to(f"silver.{kind}", run_date).where(written)
+    rejected = lake.up_to(f"silver.rejected_{kind}", run_date).where(written)
+    described = "record_count" in RECORDS_OF[kind].column_names
+    rows_kept = kept.agg(F.sum("record_count")).collect()[0][0] or 0 if described else kept.count()
+    reasons = rejected.select(F.explode("reasons").alias("reason")).groupBy("reason").count().collect()
+    rows_lost = rejected.count()
+    note = f"{len(days)} day{'s' * (len(days) != 1)}, the last {run_date}"
+    if described:
+        note = "the catalogue" if kind == "items" else "all up to now"
+    elif kind == "stock":
+        newest = kept.agg(F.max("snapshot_date")).collect()[0][0]
+        note = f"the newest snapshot, {newest}"
+    console.print(f"{kind}: {rows_kept + rows_lost:,} rows in = {rows_kept:,} kept + {rows_lost:,} rejected  ({note})")
+    for row in sorted(reasons, key=lambda row: (-row["count"], row["reason"]))[:SHOWN_REASONS]:
+        console.print(f"    {row['count']:>9,}  {row['reason']}", markup=False)
+
+
+def _show_plans(console: Console, lake: Lake, night: Callable[[str], DataFrame]) -> None:
+    """What is forecast, to be done about stock, and to be shown to whom; a line for each that there is."""
+    kinds = lake.deployment.sources
+    days = night("gold.demand_forecast").groupBy("target_date").agg(F.sum("expected_units").alias("units"))
+    ahead = days.agg(F.sum("units").alias("units"), F.min("target_date"), F.max("target_date")).collect()[0]
+    if ahead["units"] is not None:
+        console.print(f"demand: {ahead['units']:,.0f} units expected from {ahead[1]} to {ahead[2]}")
+    if stands("gold.inventory_actions", kinds):
+        found = (
+            night("gold.inventory_actions").groupBy("action").agg(F.count("*").alias("n"), F.sum("quantity").alias("q"))
+        )
+        told = {row["action"]: row for row in found.collect()}
+        said = [f"{told[a]['n']:,} {a} ({told[a]['q']:,} units)" for a in gold.ACTIONS[1:] if a in told]
+        said += [f"{told['ok']['n']:,} ok"] if "ok" in told else []
+        note = " (SIMULATED stock levels)" if kinds["stock"].simulated else ""
+        console.print(f"stock{note}: {', '.join(said) or 'no actions: the newest snapshot is too old'}")
+    if stands("gold.ad_audiences", kinds):
+        chosen = night("gold.ad_audiences").groupBy("campaign_id")
+        shown, left_out = F.count_if(~F.col("is_control")), F.count_if("is_control")
+        found = chosen.agg(shown.alias("shown"), left_out.alias("controls"))
+        for row in found.orderBy("campaign_id").collect():
+            console.print(
+                f"campaign {row['campaign_id']}: {row['shown']:,} {lake.deployment.users} to show it to, "
+                f"{row['controls']:,} left out as controls",
+                markup=False,
+            )
+        for row in night("ops.allocations").collect():
+            exact = "the optimum" if row["is_exact"] else "by prices"
+            console.print(
+                f"audiences: {row['chosen']:,} of {row['pairs']:,} pairs, worth {row['value']:,.2f} of at most "
+                f"{row['upper_bound']:,.2f}: a gap of {row['gap']:.2%} ({exact})"
+            )
 
 
 def new_columns(files: DataFrame, days: Sequence[dt.date]) -> list[str]:
@@ -168,3 +214,18 @@ def show_evaluation(lake: Lake, run_date: dt.date) -> None:
         console.print(table)
     cut = run_date - dt.timedelta(days=HORIZON_DAYS - 1)
     console.print(f"page: {lake.deployment.lake}/evaluation/{cut}.html", markup=False, soft_wrap=True)
+
+
+def show_backtest(lake: Lake, run_date: dt.date) -> None:
+    """Print what the backtest found: a table a plan, a row a slice, contender and metric; and where the page is."""
+    console = Console(highlight=False, width=None if Console().is_terminal else 120)
+    rows = lake.up_to("ops.backtests", run_date).where(F.col("run_date") == F.lit(run_date))
+    order = ("plan", "slice", "metric", "contender")
+    for plan, found in groupby(rows.orderBy(*order).collect(), key=lambda row: row["plan"]):
+        table = Table("slice", "metric", "contender", "value", "95 %", title=plan, title_justify="left")
+        for row in found:
+            between = "" if row["low"] is None else f"{row['low']:.4f} to {row['high']:.4f}"
+            value = "n/a" if row["value"] is None else f"{row['value']:.4f}"
+            table.add_row(row["slice"], row["metric"], row["contender"], value, between)
+        console.print(table)
+    console.print(f"page: {lake.deployment.lake}/backtest/{run_date}.html", markup=False, soft_wrap=True)

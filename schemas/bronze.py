@@ -58,4 +58,11 @@ ITEMS = Table(
     key=("source_file", "source_row"),
 )
 
-TABLES = (FILES, EVENTS, ITEMS)
+RECORDS = Table(
+    "bronze.records",
+    "one record of any other kind of raw file that a retailer may have: stock, campaigns, promotions and so on",
+    (*RECORD, Column("source", "STRING", "Which source of the deployment it belongs to, such as stock")),
+    key=("source", "source_file", "source_row"),
+)
+
+TABLES = (FILES, EVENTS, ITEMS, RECORDS)

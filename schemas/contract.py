@@ -209,11 +209,11 @@ def table_check(name: str, query: str, reason: str, severity: Severity = "critic
     return Check(name, reason, "UnexpectedRowsExpectation", {}, None, None, query, severity)
 
 
-def dense_rank_check(*group: str) -> Check:
-    """Ranks run 1, 2, 3, ... without gap or repeat within each group."""
+def dense_rank_check(*group: str, where: str = "true") -> Check:
+    """Ranks run 1, 2, 3, ... without gap or repeat within each group, of the rows for which `where` (SQL) is true."""
     columns = ", ".join((PARTITION, *group))
     query = (
-        f"SELECT {columns} FROM {{batch}} GROUP BY {columns} "
+        f"SELECT {columns} FROM {{batch}} WHERE {where} GROUP BY {columns} "
         "HAVING min(rank) <> 1 OR max(rank) <> count(*) OR size(collect_set(rank)) <> count(*)"
     )
     return table_check("ranks_dense", query, f"ranks must run 1, 2, 3, ... within ({columns})")

@@ -82,6 +82,7 @@ EXAMPLES: dict[str, Any] = {
     "ARRAY<STRING>": ["text"],
     "MAP<STRING, BIGINT>": {},
     "MAP<STRING, DOUBLE>": {},
+    "MAP<STRING, STRING>": {},
 }
 
 

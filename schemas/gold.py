@@ -1,8 +1,9 @@
 """Gold: the public tables. Column names are part of the product: columns are only ever added."""
 
 from schemas.bronze import RUN_DATE
-from schemas.contract import Column, Table, between, dense_rank_check, not_blank, unique_check
+from schemas.contract import Column, Table, between, dense_rank_check, not_blank, one_of, row_check, unique_check
 from schemas.features import ITEM_ID, MODEL_VERSION, USER_ID
+from schemas.silver import CAMPAIGN_ID, LOCATION_ID
 
 RANK = Column("rank", "INT", "Place in the list, from 1, without gaps", rules=(between(1, 1000),))
 PROBABILITY = between(0, 1)
@@ -70,4 +71,100 @@ DEFAULT_RECOMMENDATIONS = Table(
     public=True,
 )
 
-TABLES = (RECOMMENDATIONS, SIMILAR_ITEMS, DEFAULT_RECOMMENDATIONS)
+UNITS = between(0, None)
+DEMAND_FORECAST = Table(
+    "gold.demand_forecast",
+    "what one location will sell of one item on one of the 28 days after run_date; every pair sold in 26 weeks has all",
+    (
+        RUN_DATE,
+        LOCATION_ID,
+        ITEM_ID,
+        Column("target_date", "DATE", "The day that is forecast"),
+        Column("expected_units", "DOUBLE", "Units expected, on average", rules=(UNITS,)),
+        Column("p10", "DOUBLE", "Units that demand stays at or below with probability .1", rules=(UNITS,)),
+        Column("p50", "DOUBLE", "The same with probability .5", rules=(UNITS,)),
+        Column("p90", "DOUBLE", "The same with probability .9", rules=(UNITS,)),
+        Column(
+            "dispersion",
+            "DOUBLE",
+            "Variance over mean of the pair's demand. Over any run of days it is negative binomial with the sum of "
+            "expected_units as its mean and this dispersion",
+            rules=(between(1, None),),
+        ),
+    ),
+    key=("location_id", "item_id", "target_date"),
+    extra_checks=(
+        row_check("quantiles_ordered", "p10 <= p50 AND p50 <= p90", "p10 <= p50 <= p90"),
+        row_check(
+            "in_horizon",
+            "target_date > run_date AND target_date <= date_add(run_date, 28)",
+            "target_date must be one of the 28 days after run_date",
+        ),
+    ),
+    public=True,
+)
+ACTIONS = ("ok", "alert", "replenish", "transfer")
+INVENTORY_ACTIONS = Table(
+    "gold.inventory_actions",
+    "one thing to do tonight about one item at one location, or that nothing is (ok); every pair of the stock "
+    "snapshot has a row",
+    (
+        RUN_DATE,
+        Column("location_id", "STRING", "Where; of a transfer, where to", rules=(not_blank(200),)),
+        ITEM_ID,
+        Column("action", "STRING", "What to do", rules=(one_of(*ACTIONS),)),
+        Column("quantity", "INT", "Units to order or to move; of an alert, units missing; else 0", rules=(UNITS,)),
+        Column("from_location_id", "STRING", "Of a transfer, the location that gives", True, (not_blank(200),)),
+        Column(
+            "stockout_probability",
+            "DOUBLE",
+            "Probability that demand before an order placed now arrives is more than what is there and on order; null "
+            "where the forecast does not know the pair",
+            True,
+            (PROBABILITY,),
+        ),
+        Column("reason", "STRING", "Why, in a sentence whose numbers can be checked", rules=(not_blank(500),)),
+    ),
+    key=("location_id", "item_id", "action", "from_location_id"),
+    extra_checks=(
+        row_check(
+            "transfer_complete",
+            "(action = 'transfer') = (from_location_id IS NOT NULL)",
+            "a transfer, and nothing else, comes from a location",
+        ),
+        row_check("not_to_itself", "from_location_id <> location_id", "a location must not give to itself"),
+        row_check(
+            "something_moves",
+            "CASE action WHEN 'ok' THEN quantity = 0 WHEN 'alert' THEN true ELSE quantity > 0 END",
+            "an order or a transfer is of at least one unit, ok of none",
+        ),
+    ),
+    public=True,
+)
+AD_AUDIENCES = Table(
+    "gold.ad_audiences",
+    "one user to whom one campaign of the next day is to be shown, or who is left out of it as a control",
+    (
+        RUN_DATE,
+        CAMPAIGN_ID,
+        USER_ID,
+        Column("rank", "INT", "Place by expected value, from 1; null for a control", True, (between(1, None),)),
+        Column("p_click", "DOUBLE", "Probability of a click; null where there are no click logs", True, (PROBABILITY,)),
+        Column(
+            "p_conversion", "DOUBLE", "Probability that the user does what the campaign is for", rules=(PROBABILITY,)
+        ),
+        Column("expected_value", "DOUBLE", "What showing it is worth on average, in the shop's currency"),
+        Column("is_control", "BOOLEAN", "Whether the user is left out, so that lift can be measured"),
+    ),
+    key=("campaign_id", "user_id"),
+    extra_checks=(
+        row_check("controls_unranked", "is_control = (rank IS NULL)", "a control, and nobody else, has no rank"),
+        dense_rank_check("campaign_id", where="rank IS NOT NULL"),
+    ),
+    public=True,
+)
+
+TABLES = (
+    *(RECOMMENDATIONS, SIMILAR_ITEMS, DEFAULT_RECOMMENDATIONS),
+    *(DEMAND_FORECAST, INVENTORY_ACTIONS, AD_AUDIENCES),
+)

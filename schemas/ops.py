@@ -200,4 +200,37 @@ PUBLICATIONS = Table(
     ),
 )
 
-TABLES = (RUNS, CHECKS, MODELS, METRICS, EVALUATION_LISTS, ENCODES, MAINTENANCE, FIGURES, PUBLICATIONS)
+BACKTESTS = Table(
+    "ops.backtests",
+    "one figure of one contender, had it planned on earlier dates what followed up to run_date",
+    (
+        RUN_DATE,
+        Column("plan", "STRING", "What was planned", rules=(one_of("demand", "stock", "audiences"),)),
+        Column("contender", "STRING", "Who planned: nightshelf or a peer", rules=(not_blank(200),)),
+        Column("slice", "STRING", "Of what, such as a level and a cut date", rules=(not_blank(200),)),
+        Column("metric", "STRING", "The figure's name", rules=(not_blank(100),)),
+        Column("value", "DOUBLE", "The figure; null where it cannot be had", True),
+        Column("low", "DOUBLE", "Lower end of its 95 % bootstrap interval", True),
+        Column("high", "DOUBLE", "Upper end of it", True),
+    ),
+    key=("plan", "contender", "slice", "metric"),
+)
+ALLOCATIONS = Table(
+    "ops.allocations",
+    "how good the night's choice of users for campaigns is",
+    (
+        RUN_DATE,
+        Column("pairs", "BIGINT", "Pairs of a user and a running campaign", rules=COUNT),
+        Column("chosen", "BIGINT", "Of these, chosen", rules=COUNT),
+        Column("value", "DOUBLE", "What the chosen ones are expected to bring", rules=COUNT),
+        Column("upper_bound", "DOUBLE", "What no choice within the limits can exceed", rules=COUNT),
+        Column("gap", "DOUBLE", "How far value may be from the best, as a share of the bound", rules=(between(0, 1),)),
+        Column("is_exact", "BOOLEAN", "Whether it was solved to the optimum"),
+    ),
+    key=(PARTITION,),
+)
+
+TABLES = (
+    *(RUNS, CHECKS, MODELS, METRICS, EVALUATION_LISTS, BACKTESTS, ALLOCATIONS),
+    *(ENCODES, MAINTENANCE, FIGURES, PUBLICATIONS),
+)

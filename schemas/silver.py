@@ -1,4 +1,4 @@
-"""Silver: clean events and items, and for each the rows that were rejected, with the reasons."""
+"""Silver: clean rows of each kind of log, and for each the records that were rejected, with the reasons."""
 
 from schemas.bronze import RAW, RUN_DATE, SOURCE_FILE, SOURCE_ROW
 from schemas.contract import PARTITION, Column, Table, between, not_blank, one_of, row_check
@@ -81,36 +81,46 @@ REJECTED = (
 )
 HAS_REASON = row_check("has_reason", "size(reasons) > 0", "a rejected record must say why")
 
-REJECTED_EVENTS = Table(
-    "silver.rejected_events",
-    "one event record that was rejected, on the day of its file",
-    REJECTED,
-    key=("source_file", "source_row"),
-    extra_checks=(HAS_REASON,),
-)
-CLEANED_DAYS = Table(
-    "silver.cleaned_days",
-    "one day of event files as it was cleaned: what became of its records. A day without a row is still to be cleaned",
-    (
-        RUN_DATE,
-        Column("fingerprint", "STRING", "Hash of the names and hashes of the day's files", rules=(not_blank(64),)),
-        Column("rows_in", "BIGINT", "Records in bronze.events", rules=(between(0, None),)),
-        Column("rows_kept", "BIGINT", "Of these, those in silver.events", rules=(between(0, None),)),
-        Column("rows_rejected", "BIGINT", "Of these, those in silver.rejected_events", rules=(between(0, None),)),
-        Column("reasons", "MAP<STRING, BIGINT>", "Rejected records by reason; a record may have several"),
-        Column("max_rejected_share", "DOUBLE", "The most that the deployment lets pass", rules=(between(0, 1),)),
-    ),
-    key=(PARTITION,),
-    extra_checks=(
-        row_check("day_balances", "rows_in = rows_kept + rows_rejected", "rows in = rows kept + rows rejected, by day"),
-        row_check(
-            "few_rejected",
-            "rows_rejected <= max_rejected_share * rows_in",
-            "of a day's records no more than max_rejected_share may be rejected",
-            shown=("reasons",),
+
+def _cleaned_days(name: str, kind: str) -> Table:
+    """The ledger of a log that is cleaned day by day."""
+    return Table(
+        f"silver.{name}",
+        f"one day of {kind} files as it was cleaned: what became of its records. A day without a row is still to be "
+        "cleaned",
+        (
+            RUN_DATE,
+            Column("fingerprint", "STRING", "Hash of the names and hashes of the day's files", rules=(not_blank(64),)),
+            Column("rows_in", "BIGINT", f"Records in bronze.{kind}", rules=(between(0, None),)),
+            Column("rows_kept", "BIGINT", f"Of these, those in silver.{kind}", rules=(between(0, None),)),
+            Column("rows_rejected", "BIGINT", f"Of these, those in silver.rejected_{kind}", rules=(between(0, None),)),
+            Column("reasons", "MAP<STRING, BIGINT>", "Rejected records by reason; a record may have several"),
+            Column("max_rejected_share", "DOUBLE", "The most that the deployment lets pass", rules=(between(0, 1),)),
         ),
-    ),
-)
+        key=(PARTITION,),
+        extra_checks=(
+            row_check(
+                "day_balances", "rows_in = rows_kept + rows_rejected", "rows in = rows kept + rows rejected, by day"
+            ),
+            row_check(
+                "few_rejected",
+                "rows_rejected <= max_rejected_share * rows_in",
+                "of a day's records no more than max_rejected_share may be rejected",
+                shown=("reasons",),
+            ),
+        ),
+    )
+
+
+def _rejected(kind: str, row: str) -> Table:
+    """What a kind of log has that is not sound."""
+    return Table(
+        f"silver.rejected_{kind}", row, REJECTED, key=("source_file", "source_row"), extra_checks=(HAS_REASON,)
+    )
+
+
+REJECTED_EVENTS = _rejected("events", "one event record that was rejected, on the day of its file")
+CLEANED_DAYS = _cleaned_days("cleaned_days", "events")
 REJECTED_ITEMS = Table(
     "silver.rejected_items",
     "one item record, of all up to run_date, that describes no item",
@@ -119,4 +129,131 @@ REJECTED_ITEMS = Table(
     extra_checks=(HAS_REASON,),
 )
 
-TABLES = (EVENTS, ITEMS, REJECTED_EVENTS, REJECTED_ITEMS, CLEANED_DAYS)
+# What a retailer may also have. A kind that a deployment does not name has no tables.
+LOCATION_ID = Column("location_id", "STRING", "Store, site or warehouse", rules=(not_blank(200),))
+ITEM_ID = ITEMS.column("item_id")
+CAMPAIGN_ID = Column("campaign_id", "STRING", "Identifies the campaign", rules=(not_blank(200),))
+DESCRIBED = (
+    Column("described_on", "DATE", "Day of the newest record that describes it"),
+    Column("record_count", "BIGINT", "Raw records that describe it up to run_date", rules=(between(1, None),)),
+)
+
+STOCK = Table(
+    "silver.stock",
+    "what one location has of one item, by the newest snapshot up to run_date",
+    (
+        RUN_DATE,
+        LOCATION_ID,
+        ITEM_ID,
+        Column("on_hand", "INT", "Units there", rules=(between(0, 10_000_000),)),
+        Column("on_order", "INT", "Units ordered that have not arrived", rules=(between(0, 10_000_000),)),
+        Column("lead_time_days", "INT", "Days from an order to its arrival", rules=(between(0, 365),)),
+        Column("pack_size", "INT", "Units that can only be ordered together", True, (between(1, 1_000_000),)),
+        Column("snapshot_date", "DATE", "The evening of which this is the stock"),
+        SOURCE_FILE,
+        SOURCE_ROW,
+    ),
+    key=("location_id", "item_id"),
+    extra_checks=(
+        row_check("not_after_file", "snapshot_date <= run_date", "a snapshot must not be dated after its file"),
+    ),
+)
+REJECTED_STOCK = _rejected("stock", "one record of the newest snapshot that was rejected")
+
+CAMPAIGNS = Table(
+    "silver.campaigns",
+    "one campaign as it was known on run_date",
+    (
+        RUN_DATE,
+        CAMPAIGN_ID,
+        Column("kind", "STRING", "What sort of campaign it is", True, (not_blank(200),)),
+        Column("starts_on", "DATE", "Its first day"),
+        Column("ends_on", "DATE", "Its last day"),
+        Column("items", "ARRAY<STRING>", "What it is for, in order; empty for none in particular"),
+        Column("budget", "DOUBLE", "The most that showing it may cost", True, (between(0, None),)),
+        Column("max_audience", "INT", "The most users that it may be shown to", True, (between(0, None),)),
+        *DESCRIBED,
+    ),
+    key=("campaign_id",),
+    extra_checks=(row_check("ends_after_start", "ends_on >= starts_on", "a campaign must not end before it starts"),),
+)
+REJECTED_CAMPAIGNS = _rejected(
+    "campaigns", "one record of a campaign or of an item of one, of all up to run_date, that was rejected"
+)
+# Not a table: what a record of the source campaign_items says. Its items stand in silver.campaigns.
+CAMPAIGN_ITEMS = Table("silver.campaign_items", "one item of one campaign", (RUN_DATE, CAMPAIGN_ID, ITEM_ID), key=())
+
+AD_EVENT_TYPES = ("impression", "click", "conversion")
+AD_EVENTS = Table(
+    "silver.ad_events",
+    "one thing that came of a campaign: somebody was shown it, clicked on it, or did what it is for",
+    (
+        RUN_DATE,
+        Column("event_date", "DATE", "The day it happened; earlier than run_date when the log was late"),
+        Column("occurred_at", "TIMESTAMP", "The moment it happened, UTC"),
+        EVENTS.column("event_id"),
+        Column("user_id", "STRING", "Who", rules=(not_blank(200),)),
+        CAMPAIGN_ID,
+        Column("event_type", "STRING", "What happened", rules=(one_of(*AD_EVENT_TYPES),)),
+        Column("item_id", "STRING", "With which item", True, (not_blank(200),)),
+        SOURCE_FILE,
+        SOURCE_ROW,
+    ),
+    key=("event_id",),
+    extra_checks=EVENTS.extra_checks[:3],
+)
+REJECTED_AD_EVENTS = _rejected("ad_events", "one ad event record that was rejected, on the day of its file")
+CLEANED_AD_DAYS = _cleaned_days("cleaned_ad_days", "ad_events")
+
+PROMOTIONS = Table(
+    "silver.promotions",
+    "one item promoted for some days, at one location or, without one, at all",
+    (
+        RUN_DATE,
+        Column("location_id", "STRING", "Where; null for everywhere", True, (not_blank(200),)),
+        ITEM_ID,
+        Column("starts_on", "DATE", "Its first day"),
+        Column("ends_on", "DATE", "Its last day"),
+        Column("display", "STRING", "Where in the store it is displayed; null for nowhere in particular", True),
+        Column("mailer", "STRING", "Where in the mailer it stands; null for nowhere", True),
+        SOURCE_FILE,
+        SOURCE_ROW,
+    ),
+    key=("location_id", "item_id", "starts_on"),
+    extra_checks=(row_check("ends_after_start", "ends_on >= starts_on", "a promotion must not end before it starts"),),
+)
+REJECTED_PROMOTIONS = _rejected("promotions", "one promotion record that was rejected, on the day of its file")
+CLEANED_PROMOTION_DAYS = _cleaned_days("cleaned_promotion_days", "promotions")
+
+USERS = Table(
+    "silver.users",
+    "what is known of one user beside the events, as it was known on run_date",
+    (
+        RUN_DATE,
+        Column("user_id", "STRING", "Identifies the user", rules=(not_blank(200),)),
+        Column("attributes", "MAP<STRING, STRING>", "Attributes by name, such as age or household size"),
+        *DESCRIBED,
+    ),
+    key=("user_id",),
+)
+REJECTED_USERS = _rejected("users", "one user record, of all up to run_date, that was rejected")
+
+TABLES = (
+    *(EVENTS, REJECTED_EVENTS, CLEANED_DAYS, ITEMS, REJECTED_ITEMS),
+    *(STOCK, REJECTED_STOCK, CAMPAIGNS, REJECTED_CAMPAIGNS),
+    *(AD_EVENTS, REJECTED_AD_EVENTS, CLEANED_AD_DAYS, PROMOTIONS, REJECTED_PROMOTIONS, CLEANED_PROMOTION_DAYS),
+    *(USERS, REJECTED_USERS),
+)
+
+# Kind of raw file -> what a record of it says. The first two every deployment has.
+RECORDS_OF = {
+    "events": EVENTS,
+    "items": ITEMS,
+    "stock": STOCK,
+    "campaigns": CAMPAIGNS,
+    "campaign_items": CAMPAIGN_ITEMS,
+    "ad_events": AD_EVENTS,
+    "promotions": PROMOTIONS,
+    "users": USERS,
+}
+REQUIRED_KINDS = ("events", "items")

@@ -14,16 +14,32 @@ TO_DRIVER = frozenset(
     {"collect", "collectAsList", "first", "foreach", "head", "show", "tail", "take", "toArrow", "toLocalIterator"}
     | {"toPandas", "pandas_api", "broadcast"}
 )
-# Not of the night: training and evaluation hold a shop of at most max_users users in memory, on purpose.
-BOUNDED_BY_MAX_USERS = {"contenders.py", "evaluate_recommendations.py", "report.py", "shop.py", "train_model.py"}
+# Not of the night: training, evaluation and backtest hold a shop of so many users or pairs in memory, on purpose.
+BOUNDED_BY_MAX_USERS = {
+    "backtest_plans.py",
+    "contenders.py",
+    "evaluate_recommendations.py",
+    "report.py",
+    "shop.py",
+    "train_model.py",
+}
 # (file, function, call): how many of them, and what bounds it.
 ALLOWED = {
     ("build_default_recommendations.py", "build_default_recommendations", "broadcast"): (1, "twice top_k items"),
     ("build_default_recommendations.py", "build_default_recommendations", "take"): (1, "one row: is there any"),
-    ("clean_events.py", "_without_repeats", "collect"): (1, "one row: the day of the oldest late record"),
+    ("backtest_stock.py", "backtest_stock", "first"): (1, "no frame: pandas', in a backtest"),
+    ("build_audiences.py", "__init__", "first"): (2, "no frame: pandas', on an executor"),
+    ("build_audiences.py", "_allocated", "broadcast"): (3, "a row a running campaign"),
+    ("build_audiences.py", "build_audiences", "collect"): (1, "one row: two models of some forty numbers"),
+    ("build_audiences.py", "choose", "first"): (1, "no frame: pandas', on an executor"),
+    ("build_audiences.py", "read_book", "toArrow"): (1, "one row, for a backtest: the catalogue and the campaigns"),
+    ("clean_campaigns.py", "_campaign_items", "broadcast"): (1, "a row a campaign"),
     ("drift.py", "measure", "collect"): (2, "one row of figures each"),
     ("drift.py", "past_nights", "collect"): (1, "a dozen figures of some nights"),
+    ("forecast_demand.py", "forecast_demand", "collect"): (1, "one row: the model's text"),
+    ("forecast_demand.py", "shop_of", "toPandas"): (1, "a row a day and category, or location, of two years"),
     ("ingest_logs.py", "ingest_logs", "broadcast"): (1, "a row a raw file that came twice"),
+    ("log_days.py", "_without_repeats", "collect"): (1, "one row: the day of the oldest late record"),
     ("mapping.py", "canonical", "collect"): (1, "a row a day, where the mapping changes by date"),
     ("night.py", "run_night", "show"): (1, "no frame: jobs.summary, below"),
     ("quality.py", "explain", "take"): (2, "a few failing rows to show"),
@@ -40,10 +56,13 @@ ALLOWED = {
     ("runtime.py", "written", "first"): (2, "one commit"),
     ("sql.py", "act", "show"): (1, "what a person asks to see, cut at a hundred rows"),
     ("summary.py", "_first_user", "first"): (1, "one row"),
+    ("summary.py", "_show_plans", "collect"): (4, "one row; a row an action; a row a running campaign; one row"),
+    ("summary.py", "_show_split", "collect"): (3, "a sum; a row a reason of rejection; one row"),
     ("summary.py", "_show_users", "collect"): (3, "three users, their last purchases and first recommendations"),
     ("summary.py", "_version", "first"): (1, "one row"),
     ("summary.py", "new_columns", "collect"): (1, "a row a source with new columns"),
-    ("summary.py", "show", "collect"): (4, "a sum; a row a reason of rejection; the row of ops.encodes; a row a table"),
+    ("summary.py", "show", "collect"): (2, "the row of ops.encodes; a row a table"),
+    ("summary.py", "show_backtest", "collect"): (1, "a row a contender and metric"),
     ("summary.py", "show_evaluation", "collect"): (1, "a row a contender and metric"),
     ("vectors.py", "encode", "collect"): (1, "one row: how many tokens are to be read"),
     ("vectors.py", "score", "take"): (2, "no frame: pyarrow's, on an executor"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import re
 import subprocess
 import sys
 from typing import Literal, get_origin
@@ -11,7 +12,7 @@ from typing import Literal, get_origin
 import pytest
 
 from jobs import draw_flow, flow, launch
-from jobs.flow import EVALUATION, INTAKE, JOBS, NIGHT, PUBLISHING, SCORING, TRAINING
+from jobs.flow import BACKTEST, EVALUATION, INTAKE, JOBS, NIGHT, PLANNING, PUBLISHING, SCORING, TRAINING
 from schemas import TABLES
 from tests.tiny_shop import REPO
 
@@ -41,7 +42,7 @@ def test_the_declared_order_respects_every_edge():
     names = [job.name for job in NIGHT]
     for earlier, later in flow.edges(NIGHT):
         assert names.index(earlier) < names.index(later), (earlier, later)
-    assert INTAKE + SCORING + PUBLISHING == NIGHT
+    assert INTAKE + SCORING + PLANNING + PUBLISHING == NIGHT
 
 
 def test_edges_are_what_tables_say():
@@ -56,7 +57,7 @@ def test_edges_are_what_tables_say():
 
 def test_golden_picture_and_page_are_current():
     hint = "run `make golden` and review the diff"
-    assert (REPO / "docs" / "flow.svg").read_text() == draw_flow.as_svg(NIGHT + TRAINING + EVALUATION), hint
+    assert (REPO / "docs" / "flow.svg").read_text() == draw_flow.as_svg(NIGHT + TRAINING + EVALUATION + BACKTEST), hint
     assert (REPO / "docs" / "tables.md").read_text() == draw_flow.reference_page(TABLES.values()), hint
 
 
@@ -64,7 +65,7 @@ def test_the_text_names_every_job_read_and_write():
     text = draw_flow.as_text(NIGHT)
     for job in NIGHT:
         assert job.name in text
-        assert all(f"{read.table} ({read.window})" in text for read in job.reads)
+        assert all(re.search(rf"{read.table}( of {read.kind})? \({read.window}\)", text) for read in job.reads)
 
 
 def imports(path):

@@ -26,6 +26,9 @@ HEADER = "line_id,customer,sku,units,amount,till,at"
 PROPERTIES = """
 spark.master                                   local[2,3]
 spark.driver.memory                            4g
+# Compiling Java and plans well takes longer than a few hundred rows do.
+spark.driver.extraJavaOptions                  -XX:TieredStopAtLevel=1 -XX:+UseSerialGC
+spark.sql.codegen.wholeStage                   false
 spark.ui.retainedJobs                          20
 spark.ui.retainedStages                        20
 spark.ui.retainedTasks                         1000
@@ -104,6 +107,80 @@ segment = "location_id"
 top_k = 8
 """
 
+# What else a retailer may have: stock, campaigns and what came of them, promotions, customers.
+PLANS_CONF = """
+[sources.stock]
+files = "stock/*.csv"
+columns = ["till", "sku", "there", "ordered", "lead"]
+
+[sources.stock.map]
+location_id = "till"
+item_id = "sku"
+on_hand = "there"
+on_order = "ordered"
+lead_time_days = "lead"
+
+[sources.campaigns]
+files = "campaigns/campaigns_*.csv"
+columns = ["campaign", "kind", "begins", "ends", "items", "most"]
+
+[sources.campaigns.map]
+campaign_id = "campaign"
+kind = "kind"
+starts_on = "begins"
+ends_on = "ends"
+items = "split(items, ';')"
+max_audience = "most"
+
+[sources.campaign_items]
+files = "campaigns/items_*.csv"
+columns = ["campaign", "sku"]
+
+[sources.campaign_items.map]
+campaign_id = "campaign"
+item_id = "sku"
+
+[sources.ad_events]
+files = "ads/*.csv"
+columns = ["id", "what", "customer", "campaign", "at"]
+
+[sources.ad_events.map]
+event_id = "id"
+event_type = "what"
+user_id = "customer"
+campaign_id = "campaign"
+occurred_at = "at"
+
+[sources.promotions]
+files = "promotions/*.csv"
+columns = ["sku", "till", "begins", "ends", "shelf"]
+
+[sources.promotions.map]
+item_id = "sku"
+location_id = "till"
+starts_on = "begins"
+ends_on = "ends"
+display = "shelf"
+
+[sources.users]
+files = "customers/*.csv"
+columns = ["customer", "age", "town"]
+
+[sources.users.map]
+user_id = "customer"
+attributes = "map('age', age, 'town', town)"
+"""
+# Campaign -> its first and last day and the kind of item that it is for.
+CAMPAIGNS = {
+    "C1": (-100, -85, "tea"),
+    "C2": (-76, -61, "soap"),
+    "C3": (-52, -37, "cheese"),
+    "C4": (-28, -13, "bread"),
+    "C5": (8, 24, "tea"),
+    "C6": (10, 15, "fruit"),
+    "C7": (40, 50, "soap"),
+}
+
 
 def day(number: int) -> dt.date:
     """The shop's n-th day, from 0."""
@@ -163,3 +240,56 @@ def make(root: Path, days: int = DAYS, dirt: Mapping[int, list[str]] | None = No
     conf = root / "tiny_shop.toml"
     conf.write_text(CONF.format(lake=root / "lake", landing=landing, spark=root / "spark.conf"))
     return conf
+
+
+def _write(landing: Path, name: str, header: str, lines: list[str]) -> Path:
+    file = landing / name
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text("\n".join([header, *lines]) + "\n")
+    return file
+
+
+def add_plans(conf: Path, stock_days: tuple[int, ...] = (6, 13), dirt: Mapping[str, list[str]] | None = None) -> None:
+    """Give a tiny shop everything else that a retailer may have; `dirt` are more lines of the newest file of a kind."""
+    landing, more = conf.parent / "landing", dirt or {}
+    listed = skus()
+    for number in stock_days:
+        rng = random.Random(f"stock {number}")
+        lines = [
+            f"T{till},{sku},{rng.choice([0, 1, 3, 8, 40])},{rng.choice([0, 0, 5])},{3 + till * 2}"
+            for till in range(2)
+            for sku in listed
+        ]
+        last = more.get("stock", []) if number == stock_days[-1] else []
+        _write(landing, f"stock/stock_{day(number)}.csv", "till,sku,there,ordered,lead", lines + last)
+    for place, (name, (first, last, kind)) in enumerate(CAMPAIGNS.items()):
+        skus_of = [sku for sku, (_, of) in listed.items() if of == kind]
+        known = day(first - 8 + (first - 8) % 4 if first < 0 else max(0, first - 30))
+        line = f"{name},{'big' if place % 2 else 'small'},{day(first)},{day(last)},{';'.join(skus_of[:3])},{4 + place}"
+        extra = more.get("campaigns", []) if name == "C7" else []
+        _write(
+            landing, f"campaigns/campaigns_{known}_{name}.csv", "campaign,kind,begins,ends,items,most", [line, *extra]
+        )
+        extra = more.get("campaign_items", []) if name == "C7" else []
+        _write(
+            landing,
+            f"campaigns/items_{known}_{name}.csv",
+            "campaign,sku",
+            [f"{name},{sku}" for sku in skus_of[3:]] + extra,
+        )
+        if first > 0:
+            continue
+        log = []
+        for user in range(1, 25):
+            favourites = {sorted(KINDS)[user % 5], sorted(KINDS)[(user + 2) % 5]}
+            rng = random.Random(f"ad {name} {user}")
+            log.append(f"{name}-{user}-seen,impression,U{user:02d},{name},{day(first)} 09:00:00")
+            if rng.random() < (0.8 if kind in favourites else 0.1):
+                log.append(f"{name}-{user}-did,conversion,U{user:02d},{name},{day(first + 5)} 10:00:00")
+        extra = more.get("ad_events", []) if name == "C4" else []
+        _write(landing, f"ads/ads_{day(last)}.csv", "id,what,customer,campaign,at", log + extra)
+    promoted = [f"{sku},T0,{day(7)},{day(13)},end" for sku in list(listed)[:6]] + more.get("promotions", [])
+    _write(landing, f"promotions/promotions_{day(6)}.csv", "sku,till,begins,ends,shelf", promoted)
+    people = [f"U{user:02d},{20 + user},{'north' if user % 2 else ''}" for user in range(1, 25)]
+    _write(landing, f"customers/customers_{day(EARLIER[0])}.csv", "customer,age,town", people + more.get("users", []))
+    conf.write_text(conf.read_text().replace("[jobs.train_model]", PLANS_CONF + "\n[jobs.train_model]", 1))

@@ -1,0 +1,30 @@
+"""Whether the item that a record names is one: it stands in the catalogue, or why it was refused there."""
+
+from __future__ import annotations
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+
+def with_item_verdict(records: DataFrame, items: DataFrame, rejected_items: DataFrame) -> DataFrame:
+    """`_item_reasons`: empty where the item is sound, else why it is not one."""
+    refused = (
+        rejected_items.where("item_id IS NOT NULL")
+        .join(items, "item_id", "left_anti")
+        .groupBy("item_id")
+        .agg(F.min(F.array_join("reasons", ", ")).alias("_why"))
+    )
+    verdicts = (
+        items.select("item_id", F.lit(None).cast("string").alias("_why"))
+        .unionByName(refused)
+        .withColumn("_listed", F.lit(True))
+    )
+    reason = (
+        F.when(F.col("item_id").isNull(), F.array())
+        .when(F.col("_listed").isNull(), F.array(F.lit("item_id is not in the catalogue")))
+        .when(F.col("_why").isNotNull(), F.array(F.concat(F.lit("item: "), "_why")))
+        .otherwise(F.array())
+        .cast("array<string>")
+    )
+    joined = records.join(verdicts, "item_id", "left")
+    return joined.withColumn("_item_reasons", reason).drop("_why", "_listed")

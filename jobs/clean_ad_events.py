@@ -1,0 +1,28 @@
+"""Records of advertising logs into clean ad events and rejected ones, with the reasons."""
+
+from __future__ import annotations
+
+from pyspark.sql import DataFrame
+
+from jobs import launch, ledger, log_days
+from jobs.conf import Deployment
+
+
+def clean_ad_events(
+    bronze_ad_events: DataFrame,
+    bronze_files: DataFrame,
+    ad_events: DataFrame,
+    *,
+    deployment: Deployment,
+    max_rejected_share: float = 0.5,
+) -> dict[str, DataFrame]:
+    """silver.ad_events and silver.rejected_ad_events, each record in the partition of its file; silver.cleaned_ad_days.
+
+    As clean_events does it; a campaign or an item need not be known, for an advertising log may be the first to tell.
+    """
+    source = deployment.sources["ad_events"]
+    return log_days.split(ledger.AD_EVENTS, bronze_ad_events, bronze_files, ad_events, source, max_rejected_share)
+
+
+if __name__ == "__main__":
+    launch.main("clean_ad_events")

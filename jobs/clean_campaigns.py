@@ -1,0 +1,96 @@
+"""Campaign records and the items of campaigns into one row per campaign, and the rejected ones, with the reasons."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from jobs import launch
+from jobs.catalogue import with_item_verdict
+from jobs.conf import Deployment
+from jobs.mapping import all_reasons, canonical
+from jobs.top_n import top_n
+from schemas import silver
+
+TOLD = ("kind", "starts_on", "ends_on", "items", "budget", "max_audience")
+PLACE = ("reasons", "raw", "source_file", "source_row")
+UNKNOWN = "campaign_id is not among the campaigns"
+
+
+def clean_campaigns(
+    bronze_campaigns: DataFrame,
+    bronze_campaign_items: DataFrame,
+    items: DataFrame,
+    rejected_items: DataFrame,
+    *,
+    run_date: dt.date,
+    deployment: Deployment,
+) -> dict[str, DataFrame]:
+    """silver.campaigns, one row per campaign known up to run_date, with its items; silver.rejected_campaigns.
+
+    Of several records of a campaign the newest day's counts, of that day's the first by file and line. Its items are
+    those that its own record lists and those of the source campaign_items. Rejected are records that cannot be read or
+    break the contract (a campaign that ends before it starts) or a rule of the deployment, and items that are not in
+    silver.items or belong to no sound campaign.
+    """
+    mapped = canonical(bronze_campaigns, deployment.sources["campaigns"], silver.CAMPAIGNS)
+    for name in TOLD:
+        if name not in mapped.columns:
+            mapped = mapped.withColumn(name, F.lit(None).cast(silver.CAMPAIGNS.column(name).type))
+    mapped = mapped.withColumn("items", F.coalesce("items", F.array().cast("array<string>")))
+    judged = mapped.withColumn("reasons", all_reasons(silver.CAMPAIGNS, ("campaign_id", *TOLD))).persist()
+    sound = judged.where("size(reasons) = 0")
+    newest = top_n(sound, ["campaign_id"], [F.desc("run_date"), "source_file", "source_row"], 1)
+    told = sound.groupBy("campaign_id").agg(F.count("*").alias("own_records"))
+
+    parts = _campaign_items(bronze_campaign_items, items, rejected_items, sound, deployment).persist()
+    named = parts.where("size(reasons) = 0").groupBy("campaign_id")
+    listed = named.agg(F.collect_set("item_id").alias("more"), F.count("*").alias("item_records"))
+    campaigns = (
+        newest.join(told, "campaign_id", "inner")
+        .join(listed, "campaign_id", "left")
+        .select(
+            F.lit(run_date).alias("run_date"),
+            "campaign_id",
+            "kind",
+            "starts_on",
+            "ends_on",
+            F.array_sort(
+                F.array_union(F.array_compact("items"), F.coalesce("more", F.array().cast("array<string>")))
+            ).alias("items"),
+            "budget",
+            "max_audience",
+            F.col("run_date").alias("described_on"),
+            (F.col("own_records") + F.coalesce("item_records", F.lit(0))).alias("record_count"),
+        )
+    )
+    rejected = judged.where("size(reasons) > 0").select(*PLACE)
+    rejected = rejected.unionByName(parts.where("size(reasons) > 0").select(*PLACE))
+    return {
+        "silver.campaigns": campaigns,
+        "silver.rejected_campaigns": rejected.select(F.lit(run_date).alias("run_date"), *PLACE),
+    }
+
+
+def _campaign_items(
+    records: DataFrame, items: DataFrame, rejected_items: DataFrame, campaigns: DataFrame, deployment: Deployment
+) -> DataFrame:
+    """campaign_id, item_id and `reasons`, a row a record of the source campaign_items; none without that source."""
+    table = silver.CAMPAIGN_ITEMS
+    if "campaign_items" not in deployment.sources:
+        kept = ["raw STRING", "source_file STRING", "source_row BIGINT", "reasons ARRAY<STRING>"]
+        return records.sparkSession.createDataFrame([], ", ".join(["campaign_id STRING", "item_id STRING", *kept]))
+    mapped = canonical(records, deployment.sources["campaign_items"], table)
+    known = campaigns.select("campaign_id", F.lit(True).alias("_known")).distinct()
+    joined = with_item_verdict(mapped, items, rejected_items).join(F.broadcast(known), "campaign_id", "left")
+    of_none = F.col("_known").isNull() & F.col("campaign_id").isNotNull()
+    unknown = F.when(of_none, F.array(F.lit(UNKNOWN))).otherwise(F.array())
+    return joined.withColumn(
+        "reasons", F.concat(all_reasons(table, ("campaign_id", "item_id")), "_item_reasons", unknown)
+    )
+
+
+if __name__ == "__main__":
+    launch.main("clean_campaigns")

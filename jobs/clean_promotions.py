@@ -1,0 +1,33 @@
+"""Records of promotion plans into clean promotions and rejected ones, with the reasons."""
+
+from __future__ import annotations
+
+from pyspark.sql import DataFrame
+
+from jobs import launch, ledger, log_days
+from jobs.conf import Deployment
+
+
+def clean_promotions(
+    bronze_promotions: DataFrame,
+    bronze_files: DataFrame,
+    items: DataFrame,
+    rejected_items: DataFrame,
+    promotions: DataFrame,
+    *,
+    deployment: Deployment,
+    max_rejected_share: float = 0.5,
+) -> dict[str, DataFrame]:
+    """silver.promotions, silver.rejected_promotions, silver.cleaned_promotion_days, by the day of their file.
+
+    As clean_events does it. Of records of one day about the same item, location and first day the first counts; a
+    promotion may be announced long before it starts.
+    """
+    source, catalogue = deployment.sources["promotions"], (items, rejected_items)
+    return log_days.split(
+        ledger.PROMOTIONS, bronze_promotions, bronze_files, promotions, source, max_rejected_share, catalogue
+    )
+
+
+if __name__ == "__main__":
+    launch.main("clean_promotions")

@@ -1,0 +1,63 @@
+"""The newest stock snapshot into one row per location and item, and its rejected records, with the reasons."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+from pyspark.sql import DataFrame, Window
+from pyspark.sql import functions as F
+
+from jobs import launch
+from jobs.catalogue import with_item_verdict
+from jobs.conf import Deployment
+from jobs.mapping import all_reasons, canonical
+from schemas import silver
+
+OVERLAPPING = "another record of the snapshot is about this location and item"
+GIVEN = tuple(name for name in silver.STOCK.column_names if name != "run_date")
+
+
+def clean_stock(
+    bronze_stock: DataFrame,
+    items: DataFrame,
+    rejected_items: DataFrame,
+    *,
+    run_date: dt.date,
+    deployment: Deployment,
+) -> dict[str, DataFrame]:
+    """silver.stock: what each location has of each item, by the newest day of stock files; silver.rejected_stock.
+
+    A record is rejected when it cannot be read, breaks the contract (no negative stock) or a rule of the deployment,
+    names an item that is not in silver.items, or when snapshots overlap: of several sound records about one location
+    and item the one with the newest snapshot_date counts, then the first by file and line. Without a snapshot_date, a
+    file tells of the evening of its own day; without on_order, nothing is on order.
+    """
+    mapped = canonical(bronze_stock, deployment.sources["stock"], silver.STOCK)
+    for name in GIVEN:
+        if name not in mapped.columns:
+            mapped = mapped.withColumn(name, F.lit(None).cast(silver.STOCK.column(name).type))
+    unread = F.exists("broken", lambda no: no.startswith("on_order"))
+    defaults = {
+        "snapshot_date": F.coalesce("snapshot_date", "run_date"),
+        "on_order": F.when(unread, F.col("on_order")).otherwise(F.coalesce("on_order", F.lit(0))),
+    }
+    judged = with_item_verdict(mapped.withColumns(defaults), items, rejected_items).withColumn(
+        "reasons", F.concat(all_reasons(silver.STOCK, silver.STOCK.column_names), "_item_reasons")
+    )
+    order = Window.partitionBy("location_id", "item_id").orderBy(
+        (F.size("reasons") > 0).cast("int"), F.desc("snapshot_date"), "source_file", "source_row"
+    )
+    second = (F.row_number().over(order) > 1) & (F.size("reasons") == 0)
+    final = (
+        judged.withColumn("reasons", F.when(second, F.array(F.lit(OVERLAPPING))).otherwise(F.col("reasons")))
+        .withColumn("run_date", F.lit(run_date))
+        .persist()
+    )
+    return {
+        "silver.stock": final.where("size(reasons) = 0").select(*silver.STOCK.column_names),
+        "silver.rejected_stock": final.where("size(reasons) > 0").select(*silver.REJECTED_STOCK.column_names),
+    }
+
+
+if __name__ == "__main__":
+    launch.main("clean_stock")

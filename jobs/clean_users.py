@@ -1,0 +1,41 @@
+"""User records into one row per user with attributes, and the rejected ones, with the reasons."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from jobs import launch
+from jobs.conf import Deployment
+from jobs.mapping import all_reasons, canonical
+from jobs.top_n import top_n
+from schemas import silver
+
+
+def clean_users(bronze_users: DataFrame, *, run_date: dt.date, deployment: Deployment) -> dict[str, DataFrame]:
+    """silver.users, one row per user described up to run_date, by the newest day's first record; silver.rejected_users.
+
+    Attributes without a value are left out.
+    """
+    mapped = canonical(bronze_users, deployment.sources["users"], silver.USERS)
+    judged = mapped.withColumn("reasons", all_reasons(silver.USERS, ("user_id", "attributes"))).persist()
+    sound = judged.where("size(reasons) = 0")
+    newest = top_n(sound, ["user_id"], [F.desc("run_date"), "source_file", "source_row"], 1)
+    counts = sound.groupBy("user_id").agg(F.count("*").alias("record_count"))
+    users = newest.join(counts, "user_id", "inner").select(
+        F.lit(run_date).alias("run_date"),
+        "user_id",
+        F.map_filter("attributes", lambda _, value: value.isNotNull()).alias("attributes"),
+        F.col("run_date").alias("described_on"),
+        "record_count",
+    )
+    rejected = judged.where("size(reasons) > 0").select(
+        F.lit(run_date).alias("run_date"), "reasons", "raw", "source_file", "source_row"
+    )
+    return {"silver.users": users, "silver.rejected_users": rejected}
+
+
+if __name__ == "__main__":
+    launch.main("clean_users")

@@ -1,0 +1,160 @@
+"""What each location will sell of each item in the next 28 days: one model for all pairs, fitted anew every night."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable
+from functools import partial
+
+import pandas as pd
+import pyarrow as pa
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from jobs import launch
+from jobs.conf import ConfError, Deployment
+from jobs.shop import day_number
+from schemas import gold
+from schemas.contract import PARTITION
+from schemas.derive import plain_ddl
+from udfs import demand
+from udfs.demand_block import HISTORY_DAYS, LISTED_DAYS, Block, Shop
+from udfs.demand_days import Holiday
+from udfs.demand_features import FEATURES
+
+PAIRS_PER_BLOCK = 20_000  # 28 rows each: some 60 MB in an executor's Python worker, with features 100
+EVERYWHERE = "all"
+SALES = ("location_id", "item_id", "day", "units")
+
+
+def forecast_demand(
+    events: DataFrame,
+    items: DataFrame,
+    promotions: DataFrame,
+    *,
+    run_date: dt.date,
+    deployment: Deployment,
+    by_location: bool = True,
+    training_pairs: int = 800_000,
+    trees: int = 200,
+) -> DataFrame:
+    """gold.demand_forecast: 28 days of every pair of a location and an item that was sold in the last 26 weeks.
+
+    Demand is what was bought, returns not taken off. One global model for all pairs (udfs/demand.py) learns from the
+    pairs' own past, at three earlier dates and from at most `training_pairs` rows, in one executor's memory (some 150
+    bytes a row); then it is applied to blocks of whole items. Days follow weekdays and the deployment's [[holidays]].
+    `by_location` = false: the shop's locations are where customers live, not where stock is; all count as one, 'all'.
+    """
+    if training_pairs < 1 or trees < 1:
+        raise ConfError("[jobs.forecast_demand] training_pairs and trees must be at least 1")
+    today, holidays = day_number(run_date), [Holiday(day_number(h.date), h.name, h.closed) for h in deployment.holidays]
+    sales = daily_sales(events, items, run_date, by_location).persist()
+    promoted = promoted_weeks(promotions, run_date)
+    shop = shop_of(sales)
+    listed = sales.where(F.col("day") > today - LISTED_DAYS)
+    pairs = listed.select("location_id", "item_id").distinct().count()
+    settings = demand.Settings(max_pairs=training_pairs, trees=trees)
+    block = F.pmod(F.xxhash64("item_id"), F.lit(max(1, pairs // PAIRS_PER_BLOCK)))
+    blocks = sales.groupBy(block).cogroup(promoted.groupBy(block))
+    share = demand.sample_share(pairs, settings)
+    learn = partial(demand.training_rows, shop=shop, run_day=today, share=share, settings=settings)
+    rows = blocks.applyInArrow(_learner(learn), _training_ddl())
+    fitted = rows.groupBy(F.lit(0).alias("all")).applyInArrow(_fitter(today, settings), "model STRING").collect()
+    model = demand.from_json(fitted[0]["model"]) if fitted else demand.fit(pd.DataFrame(), today, settings)
+    ahead = partial(demand.forecast, shop=shop, model=model, run_day=today, holidays=holidays)
+    return blocks.applyInArrow(_forecaster(ahead, run_date), plain_ddl(gold.DEMAND_FORECAST)).select(
+        *gold.DEMAND_FORECAST.column_names
+    )
+
+
+def daily_sales(events: DataFrame, items: DataFrame, run_date: dt.date, by_location: bool = True) -> DataFrame:
+    """location_id, item_id, category, day (since 1970), units: what was bought of items still in the catalogue."""
+    since = run_date - dt.timedelta(days=2 * HISTORY_DAYS)
+    bought = events.where(
+        (F.col("event_type") == "purchase") & F.col("event_date").between(F.lit(since), F.lit(run_date))
+    )
+    location = F.coalesce("location_id", F.lit(EVERYWHERE)) if by_location else F.lit(EVERYWHERE)
+    day = F.unix_date("event_date").alias("day")
+    daily = bought.groupBy(location.alias("location_id"), "item_id", day).agg(F.sum("quantity").alias("units"))
+    return daily.join(items.select("item_id", "category"), "item_id", "inner").select(
+        "location_id", "item_id", "category", "day", F.col("units").cast("double").alias("units")
+    )
+
+
+def promoted_weeks(promotions: DataFrame, run_date: dt.date) -> DataFrame:
+    """location_id (null: everywhere), item_id, day (the promotion's first), mailer, display: those that have begun."""
+    return promotions.where(F.col("starts_on") <= F.lit(run_date)).select(
+        "location_id",
+        "item_id",
+        F.unix_date("starts_on").alias("day"),
+        F.col("mailer").isNotNull().alias("mailer"),
+        F.col("display").isNotNull().alias("display"),
+    )
+
+
+def shop_of(sales: DataFrame) -> Shop:
+    """What a block cannot see of the whole shop: a row a category and day, a row a location and day."""
+    totals = [
+        sales.groupBy(F.coalesce(name, F.lit("")).alias(name), "day").agg(F.sum("units").alias("units")).toPandas()
+        for name in ("category", "location_id")
+    ]
+    return Shop.of(*totals)
+
+
+def _block(sales: pa.Table, promoted: pa.Table) -> Block:
+    """The block of one group's sales and promotions; one without a location holds wherever the item is sold."""
+    lines = sales.to_pandas()
+    of_items = lines[["item_id", "category"]].drop_duplicates("item_id")
+    told = promoted.to_pandas()
+    if not len(told):
+        return Block.of(lines[list(SALES)], of_items)
+    everywhere = told[told["location_id"].isna()].drop(columns="location_id")
+    sold_in = lines[["item_id", "location_id"]].drop_duplicates()
+    told = pd.concat([told[told["location_id"].notna()], everywhere.merge(sold_in, "inner", "item_id")])
+    return Block.of(lines[list(SALES)], of_items, promotions=told)
+
+
+def _learner(learn: Callable[[Block], pd.DataFrame]) -> Callable[[pa.Table, pa.Table], pa.Table]:
+    def rows_of(sales: pa.Table, promoted: pa.Table) -> pa.Table:
+        rows = learn(_block(sales, promoted))
+        return pa.Table.from_pandas(rows, _training_schema(), preserve_index=False)
+
+    return rows_of
+
+
+def _training_schema() -> pa.Schema:
+    numbers = (*FEATURES, *demand.TARGETS)
+    keys = [("level", pa.int8()), ("origin", pa.int32()), ("item_id", pa.string()), ("location_id", pa.string())]
+    return pa.schema([*keys, *((name, pa.float32()) for name in numbers)])
+
+
+def _training_ddl() -> str:
+    types = {pa.int8(): "TINYINT", pa.int32(): "INT", pa.string(): "STRING", pa.float32(): "FLOAT"}
+    return ", ".join(f"`{field.name}` {types[field.type]}" for field in _training_schema())
+
+
+def _fitter(today: int, settings: demand.Settings) -> Callable[[pa.Table], pa.Table]:
+    def fit(rows: pa.Table) -> pa.Table:
+        return pa.table({"model": [demand.fit(rows.to_pandas(), today, settings).to_json()]})
+
+    return fit
+
+
+def _forecaster(
+    ahead: Callable[[Block], demand.Forecast], run_date: dt.date
+) -> Callable[[pa.Table, pa.Table], pa.Table]:
+    def rows_of(sales: pa.Table, promoted: pa.Table) -> pa.Table:
+        found = ahead(_block(sales, promoted)).to_frame()
+        days = pa.array(found["target_day"].to_numpy("int32"), pa.int32()).cast(pa.date32())
+        columns: dict[str, pa.Array] = {PARTITION: pa.array([run_date] * len(found), pa.date32()), "target_date": days}
+        for column in gold.DEMAND_FORECAST.columns:
+            if column.name not in columns:
+                kind = pa.string() if column.type == "STRING" else pa.float64()
+                columns[column.name] = pa.array(found[column.name], kind)
+        return pa.table(columns).select(gold.DEMAND_FORECAST.column_names)
+
+    return rows_of
+
+
+if __name__ == "__main__":
+    launch.main("forecast_demand")

@@ -1,0 +1,106 @@
+"""Tonight's stock and the demand ahead into what to do: order, move between locations, or look after."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable
+
+import pyarrow as pa
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from jobs import launch
+from jobs.conf import ConfError, Deployment
+from schemas import gold
+from schemas.contract import PARTITION
+from schemas.derive import plain_ddl
+from udfs import stock as stock_plan
+
+PAIRS_PER_BLOCK = 20_000  # with their forecasts some 50 MB in an executor's Python worker
+KEY = ("location_id", "item_id")
+SIMULATED = " [simulated stock]"
+
+
+def plan_stock(
+    demand_forecast: DataFrame,
+    stock: DataFrame,
+    events: DataFrame,
+    *,
+    run_date: dt.date,
+    deployment: Deployment,
+    service_level: float = 0.95,
+    alert_above: float = 0.2,
+    review_days: int = 1,
+    transfer_days: int = 1,
+    max_age_days: int = 7,
+) -> DataFrame:
+    """gold.inventory_actions: what to do about each pair of the stock snapshot (udfs/stock.py has the rules).
+
+    What was sold since the evening of the snapshot is taken off what was there then. `service_level`: the probability
+    with which an order placed tonight, with what is there and on order, must last until the next but one can arrive;
+    `alert_above`: the probability of running out before it arrives from which on somebody should look. Orders are made
+    every `review_days`; a transfer takes `transfer_days`. A snapshot that is more than `max_age_days` old says too
+    little: its pairs get no row. Reasons say so where the deployment calls its stock simulated.
+    """
+    if not 0 < service_level < 1:
+        raise ConfError(f"[jobs.plan_stock] service_level must be between 0 and 1; it is {service_level}")
+    if not 0 <= alert_above <= 1:
+        raise ConfError(f"[jobs.plan_stock] alert_above must be in [0, 1]; it is {alert_above}")
+    for name, days in (("review_days", review_days), ("transfer_days", transfer_days)):
+        if days < 1:
+            raise ConfError(f"[jobs.plan_stock] {name} must be at least 1; it is {days}")
+    fresh = stock.where(F.col("snapshot_date") >= F.lit(run_date - dt.timedelta(days=max_age_days)))
+    now = left_tonight(fresh, events, run_date, max_age_days).persist()
+    known = demand_forecast.select(*KEY, "target_date", "expected_units", "dispersion").join(
+        now.select(*KEY), list(KEY), "left_semi"
+    )
+    block = F.pmod(F.xxhash64("item_id"), F.lit(max(1, now.count() // PAIRS_PER_BLOCK)))
+    plan = _planner(run_date, service_level, alert_above, review_days, transfer_days)
+    actions = now.groupBy(block).cogroup(known.groupBy(block)).applyInArrow(plan, plain_ddl(gold.INVENTORY_ACTIONS))
+    if deployment.sources["stock"].simulated:
+        actions = actions.withColumn("reason", F.concat("reason", F.lit(SIMULATED)))
+    return actions.select(*gold.INVENTORY_ACTIONS.column_names)
+
+
+def left_tonight(stock: DataFrame, events: DataFrame, run_date: dt.date, max_age_days: int) -> DataFrame:
+    """The snapshot's pairs with on_hand as it is on run_date's evening: less what was sold since, never below 0."""
+    lately = events.where(
+        (F.col("event_type") == "purchase")
+        & F.col("event_date").between(F.lit(run_date - dt.timedelta(days=max_age_days)), F.lit(run_date))
+        & (F.col("run_date") > F.lit(run_date - dt.timedelta(days=max_age_days)))
+    ).select(*KEY, "event_date", "quantity")
+    since = stock.select(*KEY, "snapshot_date").join(lately, list(KEY), "inner")
+    sold = since.where("event_date > snapshot_date").groupBy(*KEY).agg(F.sum("quantity").alias("sold"))
+    left = F.greatest(F.col("on_hand") - F.coalesce("sold", F.lit(0)), F.lit(0)).cast("int")
+    given = ("on_order", "lead_time_days", "pack_size")
+    return stock.join(sold, list(KEY), "left").select(*KEY, left.alias("on_hand"), *given)
+
+
+def _planner(
+    run_date: dt.date, service_level: float, alert_above: float, review_days: int, transfer_days: int
+) -> Callable[[pa.Table, pa.Table], pa.Table]:
+    def plan(stock: pa.Table, forecast: pa.Table) -> pa.Table:
+        actions = stock_plan.plan(
+            stock.to_pandas(),
+            forecast.to_pandas(),
+            run_date=run_date,
+            service_level=service_level,
+            alert_above=alert_above,
+            review_days=review_days,
+            transfer_days=transfer_days,
+        )
+        texts = ("location_id", "item_id", "action", "from_location_id", "reason")
+        return pa.table(
+            {
+                PARTITION: pa.array([run_date] * len(actions), pa.date32()),
+                **{name: pa.array(actions[name], pa.string(), from_pandas=True) for name in texts},
+                "quantity": pa.array(actions["quantity"], pa.int32()),
+                "stockout_probability": pa.array(actions["stockout_probability"], pa.float64(), from_pandas=True),
+            }
+        ).select(gold.INVENTORY_ACTIONS.column_names)
+
+    return plan
+
+
+if __name__ == "__main__":
+    launch.main("plan_stock")

@@ -1,0 +1,164 @@
+"""What a retailer has beside events and items: rows in = kept + rejected, each with its reason; what is absent."""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from jobs import launch, runtime
+from jobs.conf import load
+from jobs.flow import INTAKE, JOBS, NIGHT, lacking, stands
+from schemas import TABLES
+from schemas.silver import RECORDS_OF
+from tests import tiny_shop
+
+NIGHT_OF = tiny_shop.day(13)
+DIRT = {
+    "stock": [
+        "T0,S01,7,0,3",  # overlaps the line of the same pair above
+        "T0,S02,-4,0,3",  # negative stock
+        "T9,S03,many,0,3",
+        "T9,X99,3,0,3",  # not in the catalogue
+        "T9,V01,3,0,3",  # no product
+        "T9,S04,3,,3",  # nothing said of orders: none
+        "T9,S05,3,lots,3",
+    ],
+    "campaigns": ["C8,big,2024-03-20,2024-03-10,S01,5", "C9,big,,2024-03-30,S01,5", ",big,2024-03-01,2024-03-02,,"],
+    "campaign_items": ["C1,X99", "C77,S01", "C8,S02"],
+    "ad_events": [
+        f"x1,impression,U01,,{tiny_shop.day(-14)} 09:00:00",
+        f"x2,viewed,U01,C4,{tiny_shop.day(-14)} 09:00:00",
+        f"C4-1-seen,impression,U01,C4,{tiny_shop.day(-28)} 09:00:00",
+        f"x4,click,U01,C4,{tiny_shop.day(2)} 09:00:00",
+    ],
+    "promotions": [
+        f"S01,T0,{tiny_shop.day(7)},{tiny_shop.day(8)},wall",
+        f"S02,T1,{tiny_shop.day(7)},{tiny_shop.day(1)},wall",
+        f"X99,T1,{tiny_shop.day(7)},{tiny_shop.day(9)},wall",
+        f"S03,,{tiny_shop.day(30)},{tiny_shop.day(35)},wall",  # everywhere, and not yet
+    ],
+    "users": ["U01,99,south", ",33,south"],
+}
+
+
+@pytest.fixture(scope="module")
+def taken_in(tmp_path_factory: pytest.TempPathFactory, spark) -> Path:
+    conf = tiny_shop.make(tmp_path_factory.mktemp("plans"), days=14)
+    tiny_shop.add_plans(conf, dirt=DIRT)
+    lake = runtime.Lake(spark, load(conf))
+    for job in INTAKE:
+        launch.run(job.name, lake, NIGHT_OF)
+    return conf
+
+
+def reasons(lake: runtime.Lake, kind: str) -> Counter[str]:
+    rejected = lake.up_to(f"silver.rejected_{kind}", NIGHT_OF).collect()
+    return Counter(reason for row in rejected for reason in row.reasons)
+
+
+def test_rows_in_are_rows_kept_and_rejected(taken_in, spark):
+    lake = runtime.Lake(spark, load(taken_in))
+    kept_by = {
+        "stock": "count(*)",
+        "campaigns": "sum(record_count)",
+        "ad_events": "count(*)",
+        "promotions": "count(*)",
+        "users": "sum(record_count)",
+    }
+    for kind, counted in kept_by.items():
+        rows_in = sum(
+            len(file.read_text().splitlines()) - 1
+            for source in ((kind, "campaign_items") if kind == "campaigns" else (kind,))
+            for file in taken_in.parent.glob(f"landing/{load(taken_in).sources[source].files}")
+            if kind != "stock" or str(NIGHT_OF) in file.name
+        )
+        kept = lake.up_to(f"silver.{kind}", NIGHT_OF).selectExpr(counted).collect()[0][0]
+        rejected = lake.up_to(f"silver.rejected_{kind}", NIGHT_OF).count()
+        assert rows_in == kept + rejected, kind
+        assert rejected, kind
+
+
+def test_each_rejected_record_says_why(taken_in, spark):
+    lake = runtime.Lake(spark, load(taken_in))
+    assert reasons(lake, "stock") == {
+        "another record of the snapshot is about this location and item": 1,
+        "on_hand must be at least 0 and at most 10000000": 1,
+        "on_hand is no INT": 1,
+        "on_order is no INT": 1,
+        "item_id is not in the catalogue": 1,
+        "item: no product": 1,
+    }
+    assert reasons(lake, "campaigns") == {
+        "a campaign must not end before it starts": 1,
+        "starts_on is missing": 1,
+        "campaign_id is missing": 1,
+        "item_id is not in the catalogue": 1,
+        "campaign_id is not among the campaigns": 2,
+    }
+    assert reasons(lake, "ad_events") == {
+        "campaign_id is missing": 1,
+        "event_type must be one of impression, click, conversion": 1,
+        "duplicate of an earlier record": 1,
+        "an event must not be dated after its file": 1,
+    }
+    assert reasons(lake, "promotions") == {
+        "duplicate of an earlier record": 1,
+        "a promotion must not end before it starts": 1,
+        "item_id is not in the catalogue": 1,
+    }
+    assert reasons(lake, "users") == {"user_id is missing": 1}
+
+
+def test_what_is_kept(taken_in, spark):
+    lake = runtime.Lake(spark, load(taken_in))
+    stock = {(row.location_id, row.item_id): row for row in lake.up_to("silver.stock", NIGHT_OF).collect()}
+    assert len(stock) == 61
+    assert {row.snapshot_date for row in stock.values()} == {NIGHT_OF}, "the newest snapshot alone"
+    assert stock["T9", "S04"].on_order == 0
+    campaigns = {row.campaign_id: row for row in lake.up_to("silver.campaigns", NIGHT_OF).collect()}
+    assert set(campaigns) == set(tiny_shop.CAMPAIGNS)
+    for name, (first, last, kind) in tiny_shop.CAMPAIGNS.items():
+        row = campaigns[name]
+        assert (row.starts_on, row.ends_on) == (tiny_shop.day(first), tiny_shop.day(last))
+        assert row["items"] == [sku for sku, (_, of) in tiny_shop.skus().items() if of == kind]
+    users = {row.user_id: row.attributes for row in lake.up_to("silver.users", NIGHT_OF).collect()}
+    assert users["U01"] == {"age": "21", "town": "north"}, "of one day's records the first"
+    assert users["U02"] == {"age": "22"}, "an attribute without a value is none"
+    promotions = lake.up_to("silver.promotions", NIGHT_OF).collect()
+    assert [row.item_id for row in promotions if row.location_id is None] == ["S03"]
+
+
+def test_a_log_is_cleaned_day_by_day(taken_in, spark, tmp_path):
+    root = tmp_path / "shop"
+    shutil.copytree(taken_in.parent, root)
+    conf = root / "tiny_shop.toml"
+    conf.write_text(conf.read_text().replace(str(taken_in.parent), str(root)))
+    lake = runtime.Lake(spark, load(conf))
+    assert lake.work(JOBS["clean_ad_events"], NIGHT_OF).days == [NIGHT_OF]
+    log = root / "landing" / "ads" / f"ads_{tiny_shop.day(12)}.csv"
+    log.write_text(
+        "id,what,customer,campaign,at\n"
+        f"C4-1-seen,impression,U01,C4,{tiny_shop.day(-28)} 09:00:00\n"  # sent twice, on two days
+        f"y1,click,U02,C5,{tiny_shop.day(12)} 09:00:00\n"
+    )
+    launch.run("ingest_logs", lake, NIGHT_OF)
+    assert lake.work(JOBS["clean_ad_events"], NIGHT_OF).days == [tiny_shop.day(12), NIGHT_OF]
+    assert lake.work(JOBS["clean_events"], NIGHT_OF).days == [NIGHT_OF], "no till line has changed"
+    launch.run("clean_ad_events", lake, NIGHT_OF)
+    assert reasons(lake, "ad_events")["duplicate of a record of an earlier day"] == 1
+    assert lake.up_to("silver.ad_events", NIGHT_OF).where("event_id = 'y1'").count() == 1
+
+
+def test_what_a_deployment_lacks_is_skipped():
+    kinds = ("events", "items", "campaigns")
+    skipped = {job.name for job in NIGHT if lacking(job, kinds)}
+    assert skipped == {"clean_stock", "clean_ad_events", "clean_promotions", "clean_users", "plan_stock"}
+    absent = {table for table in TABLES if not stands(table, kinds)}
+    assert {"silver.stock", "silver.rejected_users", "gold.inventory_actions"} <= absent
+    assert not {"gold.ad_audiences", "bronze.events", "silver.campaigns", "gold.demand_forecast"} & absent
+    assert stands("bronze.records", kinds)
+    assert not stands("bronze.records", ("events", "items"))
+    assert all(stands(table, RECORDS_OF) for table in TABLES)

@@ -1,0 +1,139 @@
+"""A night that ends in a forecast, stock actions and ad audiences: each table as its readers need it."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+import polars as pl
+import pytest
+
+from jobs import launch, runtime
+from jobs.conf import load
+from jobs.flow import INTAKE, PLANNING, PUBLISHING
+from tests import tiny_shop
+
+NIGHT = tiny_shop.day(13)
+
+
+@pytest.fixture(scope="module")
+def planned(tmp_path_factory, trained_shop, spark):
+    import shutil
+
+    root = tmp_path_factory.mktemp("planned") / "shop"
+    shutil.copytree(trained_shop, root)
+    conf = root / "tiny_shop.toml"
+    conf.write_text(conf.read_text().replace(str(trained_shop), str(root)))
+    tiny_shop.add_plans(conf)
+    lake = runtime.Lake(spark, load(conf))
+    for job in (*INTAKE, *PLANNING, *PUBLISHING):
+        launch.run(job.name, lake, NIGHT)
+    return conf
+
+
+def table(conf, name: str) -> pl.DataFrame:
+    frame = pl.read_delta(str(conf.parent / "lake" / name.replace(".", "/")))
+    return frame.filter(pl.col("run_date") == NIGHT)
+
+
+def test_every_pair_sold_in_26_weeks_has_28_days(planned):
+    found = table(planned, "gold.demand_forecast")
+    sold = pl.read_delta(str(planned.parent / "lake" / "silver" / "events")).filter(pl.col("run_date") <= NIGHT)
+    pairs = set(sold.filter(pl.col("event_type") == "purchase").select("location_id", "item_id").rows())
+    days = found.group_by("location_id", "item_id").agg(pl.col("target_date").n_unique().alias("days"))
+    assert set(days.select("location_id", "item_id").rows()) == pairs
+    assert set(days["days"]) == {28}
+    assert found.filter((pl.col("p10") > pl.col("p50")) | (pl.col("p50") > pl.col("p90"))).is_empty()
+    lately = sold.filter(pl.col("event_date") > tiny_shop.day(-1))["quantity"].sum()
+    assert 0.5 * lately < found["expected_units"].sum() / 2 < 1.5 * lately, "about as much a fortnight as in the last"
+
+
+def test_stock_actions_can_be_checked_by_hand(planned):
+    actions = table(planned, "gold.inventory_actions")
+    stock = table(planned, "silver.stock")
+    assert set(actions.select("location_id", "item_id").rows()) == set(stock.select("location_id", "item_id").rows())
+    assert set(actions["action"]) >= {"ok", "replenish"}
+    on_hand = {(row["location_id"], row["item_id"]): row["on_hand"] for row in stock.to_dicts()}
+    given: dict[tuple[str, str], int] = defaultdict(int)
+    for row in actions.filter(pl.col("action") == "transfer").to_dicts():
+        given[row["from_location_id"], row["item_id"]] += row["quantity"]
+    assert all(units <= on_hand[pair] for pair, units in given.items())
+    forecast = table(planned, "gold.demand_forecast")
+    for row in actions.filter(pl.col("action") == "replenish").head(3).to_dicts():
+        assert str(row["quantity"]) in row["reason"], row
+    assert actions["stockout_probability"].drop_nulls().is_between(0, 1).all()
+    known = set(forecast.select("location_id", "item_id").rows())
+    unknown = actions.filter(pl.col("stockout_probability").is_null()).select("location_id", "item_id").rows()
+    assert not set(unknown) & known
+
+
+def test_simulated_stock_is_called_so(planned, spark):
+    lake = runtime.Lake(spark, load(planned))
+    stock = load(planned).sources["stock"].model_copy(update={"simulated": True})
+    lake.deployment = lake.deployment.model_copy(update={"sources": {**lake.deployment.sources, "stock": stock}})
+    launch.run("plan_stock", lake, tiny_shop.day(13))
+    assert table(planned, "gold.inventory_actions")["reason"].str.ends_with(" [simulated stock]").all()
+
+
+def test_stock_is_less_what_was_sold_since(planned, spark):
+    from jobs.plan_stock import left_tonight
+
+    lake = runtime.Lake(spark, load(planned))
+    later = tiny_shop.day(13)
+    events = lake.up_to("silver.events", later)
+    stock = lake.up_to("silver.stock", later).withColumn("snapshot_date", runtime.F.lit(tiny_shop.day(10)))
+    left = {(row.location_id, row.item_id): row.on_hand for row in left_tonight(stock, events, later, 7).collect()}
+    sold: dict[tuple[str, str], int] = defaultdict(int)
+    for row in events.where("event_type = 'purchase'").collect():
+        if tiny_shop.day(10) < row.event_date <= later:
+            sold[row.location_id, row.item_id] += row.quantity
+    for row in stock.collect():
+        pair = row.location_id, row.item_id
+        assert left[pair] == max(row.on_hand - sold[pair], 0)
+
+
+def test_audiences_keep_their_limits(planned):
+    found = table(planned, "gold.ad_audiences")
+    campaigns = {row["campaign_id"]: row for row in table(planned, "silver.campaigns").to_dicts()}
+    running = {name for name, (first, last, _) in tiny_shop.CAMPAIGNS.items() if first <= 14 <= last}
+    assert set(found["campaign_id"]) == running == {"C5", "C6"}
+    shown = found.filter(~pl.col("is_control"))
+    for name, rows in shown.group_by("campaign_id"):
+        assert len(rows) <= campaigns[name[0]]["max_audience"]
+        ranked = rows.sort("rank")
+        assert ranked["rank"].to_list() == list(range(1, len(rows) + 1))
+        assert ranked["expected_value"].is_sorted(descending=True)
+    assert shown.group_by("user_id").len()["len"].max() <= 2
+    assert found["p_conversion"].is_between(0, 1).all()
+    assert found["p_click"].is_null().all(), "nobody has clicked"
+    kinds = sorted(tiny_shop.KINDS)
+    tea = {f"U{user:02d}" for user in range(1, 25) if "tea" in (kinds[user % 5], kinds[(user + 2) % 5])}
+    assert set(shown.filter(pl.col("campaign_id") == "C5")["user_id"]) <= tea, "those who like tea"
+    (judged,) = table(planned, "ops.allocations").to_dicts()
+    assert judged["is_exact"]
+    assert judged["gap"] < 1e-6
+    assert judged["value"] == pytest.approx(shown["expected_value"].sum())
+    assert judged["chosen"] == len(shown)
+
+
+def test_the_night_publishes_them(planned):
+    told = table(planned, "ops.publications").filter(pl.col("current"))
+    assert {"gold.demand_forecast", "gold.inventory_actions", "gold.ad_audiences"} <= set(told["table_name"])
+
+
+def test_a_snapshot_that_is_too_old_gives_no_orders(planned, spark):
+    lake = runtime.Lake(spark, load(planned))
+    outcome = launch.run("plan_stock", lake, NIGHT, {"max_age_days": -1}, dry_run=True)
+    assert outcome.rows == {"gold.inventory_actions": 0}
+
+
+def test_by_prices_limits_hold_and_the_bound_holds(planned, spark):
+    lake = runtime.Lake(spark, load(planned))
+    exact = launch.run("build_audiences", lake, NIGHT, {"control_share": 0.0}, dry_run=True)
+    by_prices = launch.run("build_audiences", lake, NIGHT, {"max_pairs": 20, "control_share": 0.0})
+    assert by_prices.rows["gold.ad_audiences"] <= exact.rows["gold.ad_audiences"]
+    found = table(planned, "gold.ad_audiences")
+    for name, rows in found.group_by("campaign_id"):
+        assert len(rows) <= 4 + list(tiny_shop.CAMPAIGNS).index(name[0])
+    (judged,) = table(planned, "ops.allocations").to_dicts()
+    assert not judged["is_exact"]
+    assert 0 < judged["value"] <= judged["upper_bound"]
