@@ -57,6 +57,10 @@ train: setup example  ## Train and register a model on what was known on RUN_DAT
 evaluate: setup example  ## Judge the night of RUN_DATE by the 28 days after it, against every peer; writes a page
 	@python -m jobs.night --run-date $(RUN_DATE) --conf $(CONF) $(if $(RAW),--landing $(RAW)) --only evaluation
 
+.PHONY: backtest
+backtest: setup example  ## Judge forecasts, stock actions and audiences of dates before RUN_DATE by what followed; writes a page
+	@python -m jobs.night --run-date $(RUN_DATE) --conf $(CONF) $(if $(RAW),--landing $(RAW)) --only backtest
+
 .PHONY: rollback
 rollback: setup  ## Take the night of RUN_DATE back to its last good publication, or to that of the night ROWS_OF
 	@python -m jobs.rollback --run-date $(RUN_DATE) --conf $(CONF) $(if $(ROWS_OF),--rows-of $(ROWS_OF))
