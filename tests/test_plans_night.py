@@ -126,6 +126,21 @@ def test_a_snapshot_that_is_too_old_gives_no_orders(planned, spark):
     assert outcome.rows == {"gold.inventory_actions": 0}
 
 
+def test_the_backtest_judges_all_three_and_makes_a_page(planned, spark):
+    lake = runtime.Lake(spark, load(planned))
+    launch.run("backtest_plans", lake, NIGHT)
+    found = table(planned, "ops.backtests")
+    assert set(found["plan"]) == {"demand", "stock", "audiences"}
+    wape = found.filter((pl.col("metric") == "wape") & (pl.col("slice") == "pair_week, all dates"))
+    said = dict(wape.select("contender", "value").rows())
+    assert {"nightshelf", "croston_sba", "mean_28_days", "seasonal_naive", "auto_ets", "zero"} <= set(said)
+    assert said["zero"] == pytest.approx(1), "who says nothing misses everything"
+    assert 0 < said["nightshelf"] < 1.2
+    assert found.filter(pl.col("metric") == "auc")["value"].drop_nulls().is_between(0, 1).all()
+    page = (planned.parent / "lake" / "backtest" / f"{NIGHT}.html").read_text()
+    assert all(title in page for title in ("Demand", "Stock at the same fill rate", "Audiences"))
+
+
 def test_by_prices_limits_hold_and_the_bound_holds(planned, spark):
     lake = runtime.Lake(spark, load(planned))
     exact = launch.run("build_audiences", lake, NIGHT, {"control_share": 0.0}, dry_run=True)

@@ -173,7 +173,8 @@ def _judge(part: _Series, items: int, peers: Peers, slow_series: int) -> dict[st
     for name, peer in peers.items():
         rows = np.arange(len(part.item))
         if name in SLOW and len(rows) > slow_series:
-            rows = np.flatnonzero([in_sample(series, slow_series / len(rows)) for series in part.names])
+            drawn = np.flatnonzero([in_sample(series, slow_series / len(rows)) for series in part.names])
+            rows = drawn if len(drawn) else rows[:1]
             told[f"{OURS} ({name})"] = errors(part.units[rows], ours.rows(rows), part.item[rows], items)
         blocks = [peer(part.history[rows[at : at + SERIES_BLOCK]]) for at in range(0, len(rows), SERIES_BLOCK)]
         columns = [np.concatenate(column) for column in zip(*(block.columns() for block in blocks), strict=True)]
