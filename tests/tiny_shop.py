@@ -26,9 +26,6 @@ HEADER = "line_id,customer,sku,units,amount,till,at"
 PROPERTIES = """
 spark.master                                   local[2,3]
 spark.driver.memory                            4g
-# Compiling Java and plans well takes longer than a few hundred rows do.
-spark.driver.extraJavaOptions                  -XX:TieredStopAtLevel=1 -XX:+UseSerialGC
-spark.sql.codegen.wholeStage                   false
 spark.ui.retainedJobs                          20
 spark.ui.retainedStages                        20
 spark.ui.retainedTasks                         1000
