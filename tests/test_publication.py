@@ -158,7 +158,8 @@ def test_a_night_without_an_earlier_run_gets_the_rows_of_the_night_before(shop, 
     assert "no publication of" in capsys.readouterr().err
 
     for table in GOLD:  # as if the night had run
-        bad = lake.up_to(table, NIGHT).withColumn("run_date", runtime.F.lit(next_night)).where("rank <= 3")
+        all_rows = lake.up_to(table, NIGHT).withColumn("run_date", runtime.F.lit(next_night))
+        bad = all_rows.where("rank <= 3" if "rank" in all_rows.columns else "target_date > run_date")
         lake.replace(table, bad, [next_night], {"run_date": next_night})
     launch.run("publish_night", lake, next_night)
     assert rollback.main(["--run-date", str(next_night), "--conf", str(shop)]) == 0
