@@ -23,7 +23,8 @@ from rich.console import Console
 from rich.table import Table
 
 from jobs.cli import parse_date
-from jobs.shop import Shop, collect, day_number
+from jobs.days import day_number
+from jobs.shop import Shop, collect
 from jobs.train_model import MAX_TEXTS
 from udfs import encoder, scoring, tower
 from udfs.horizon import HORIZON_DAYS

@@ -32,7 +32,8 @@ from bench.encoder_methods import shop_of_file, shop_of_lake
 from bench.harness import Contenders, Row, alternate, compare, console, on_cpu, report
 from bench.texts import real_texts
 from jobs.cli import parse_date
-from jobs.shop import Shop, day_number
+from jobs.days import day_number
+from jobs.shop import Shop
 from jobs.train_model import MAX_TEXTS
 from udfs import distil, encoder, int8, tower
 from udfs.horizon import HORIZON_DAYS

@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 import pandas as pd
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from jobs import build_audiences, launch, progress
-from jobs.backtest_stock import StockBacktest, StockRow, backtest_stock
+from jobs import launch, progress
+from jobs.backtest_stock import StockRow, backtest_stock
+from jobs.build_audiences import Learned, learned, read_book
 from jobs.conf import Deployment
-from jobs.forecast_demand import SALES, daily_sales, promoted_weeks, shop_of
+from jobs.days import date_of, day_number
+from jobs.forecast_demand import block_of, daily_sales, holidays_of, promoted_weeks, shop_of
 from jobs.plans_page import Plans, plans_page
-from jobs.shop import date_of, day_number
+from jobs.sample import drawn
 from schemas import ops
 from schemas.derive import plain_ddl
 from udfs import audience_backtest, demand_backtest
 from udfs.audience_backtest import Backtest as AudienceBacktest
+from udfs.audience_backtest import Measure
 from udfs.demand_backtest import Backtest as DemandBacktest
-from udfs.demand_block import Block
-from udfs.demand_days import Holiday
 from udfs.horizon import HORIZON_DAYS
 
 CUTS = 3  # of the demand, 28 days apart; the newest has just been followed by 28 known days
@@ -57,12 +58,17 @@ def backtest_plans(
     there are none. All of it is held in the driver's memory, some 2 GB at these sizes. The page for people is
     `backtest/<run_date>.html` in the lake.
     """
-    holidays = [Holiday(day_number(h.date), h.name, h.closed) for h in deployment.holidays]
-    today, sales = day_number(run_date), daily_sales(events, items, run_date, by_location).persist()
+    today, holidays = day_number(run_date), holidays_of(deployment)
+    sales = daily_sales(events, items, run_date, by_location).persist()
     shop, pairs = shop_of(sales), sales.select("location_id", "item_id").distinct().count()
-    lines = _drawn(sales, max_pairs / max(pairs, 1)).toPandas()
-    told = _drawn(promoted_weeks(promotions, run_date), max_pairs / max(pairs, 1)).toPandas()
-    block = Block.of(lines[list(SALES)], lines[["item_id", "category"]], promotions=told if len(told) else None)
+
+    def some(frame: DataFrame, most: int) -> pd.DataFrame:
+        """The rows of so many items that they have about `most` pairs, the same items every time."""
+        rows: pd.DataFrame = drawn(frame, F.col("item_id"), most, pairs, "backtest").toPandas()
+        return rows
+
+    lines = some(sales, max_pairs)
+    block = block_of(lines, some(promoted_weeks(promotions, run_date), max_pairs))
     cuts = [today - HORIZON_DAYS * number for number in range(1, CUTS + 1)]
     progress.say(
         f"demand: {len(block.pair_item):,} of {pairs:,} pairs, from {', '.join(str(date_of(c)) for c in cuts)}"
@@ -70,40 +76,28 @@ def backtest_plans(
     demand = demand_backtest.backtest(block, shop, cuts, holidays=holidays, slow_series=slow_series)
     simulated = None
     if not stock.isEmpty():
-        leads = _drawn(stock.select("location_id", "item_id", "lead_time_days"), stock_pairs / max(pairs, 1)).toPandas()
+        leads = some(stock.select("location_id", "item_id", "lead_time_days"), stock_pairs)
         kept = lines[lines["item_id"].isin(set(leads["item_id"]))]
         simulated = backtest_stock(kept, shop, leads, today, holidays, progress.say)
     answered = None
     if not campaigns.isEmpty() and not ad_events.isEmpty():
-        answered = _audiences(events, items, item_vectors, campaigns, ad_events, today + 1, training_contacts)
+        told = (events, items, item_vectors, campaigns, ad_events)
+        answered = _audiences(learned(*told, today + 1, training_contacts, everything=True), today + 1)
     made_up = "stock" in deployment.sources and deployment.sources["stock"].simulated
     page = Plans(deployment.name, run_date, demand, simulated, answered, made_up)
     publish_page(f"backtest/{run_date}.html", plans_page(page))
-    rows = [(run_date, *row) for row in (*_demand(demand), *_stock(simulated), *_answers(answered))]
+    figures = [
+        *_demand(demand),
+        *_figures("stock", simulated.rows if simulated else ()),
+        *_figures("audiences", answered.measures if answered else ()),
+    ]
+    rows = [(run_date, *figure) for figure in figures]
     return SparkSession.active().createDataFrame(rows, plain_ddl(ops.BACKTESTS))
 
 
-def _drawn(frame: DataFrame, share: float) -> DataFrame:
-    """The rows of about that share of the items, the same ones every time."""
-    draw = F.pmod(F.xxhash64("item_id", F.lit("backtest")), F.lit(1_000_000))
-    return frame if share >= 1 else frame.where(draw < int(1_000_000 * share))
-
-
-def _audiences(
-    events: DataFrame,
-    items: DataFrame,
-    item_vectors: DataFrame,
-    campaigns: DataFrame,
-    ad_events: DataFrame,
-    day: int,
-    training_contacts: int,
-) -> AudienceBacktest | None:
+def _audiences(made: Learned, day: int) -> AudienceBacktest | None:
     """The contest over the newest third of the campaigns that have begun; None where none had one before it."""
-    made = build_audiences.learned(
-        events, items, item_vectors, campaigns, ad_events, day, training_contacts, everything=True
-    )
-    book = build_audiences.read_book(made.book)
-    rows = made.rows.toPandas()
+    book, rows = read_book(made.book), made.rows.toPandas()
     contacted = set(rows["campaign_id"])
     begun = [number for number in np.argsort(book.starts, kind="stable") if str(book.ids[number]) in contacted]
     tested = [int(number) for number in begun[len(begun) - len(begun) // TESTED :]]
@@ -117,18 +111,9 @@ def _demand(found: DemandBacktest) -> Figures:
         yield "demand", row.contender, f"{row.level}, {cut}", row.metric, *_plain(row.value, row.low, row.high)
 
 
-def _stock(found: StockBacktest | None) -> Figures:
-    for row in found.rows if found else ():
-        yield _of_stock(row)
-
-
-def _of_stock(row: StockRow) -> tuple[str, str, str, str, float | None, float | None, float | None]:
-    return "stock", row.contender, row.slice, row.metric, *_plain(row.value, row.low, row.high)
-
-
-def _answers(found: AudienceBacktest | None) -> Figures:
-    for row in found.measures if found else ():
-        yield "audiences", row.contender, row.slice, row.metric, *_plain(row.value, row.low, row.high)
+def _figures(plan: str, found: Iterable[StockRow | Measure]) -> Figures:
+    for row in found:
+        yield plan, row.contender, row.slice, row.metric, *_plain(row.value, row.low, row.high)
 
 
 def _plain(*numbers: float) -> tuple[float | None, float | None, float | None]:

@@ -14,12 +14,15 @@ import pyarrow as pa
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
-from jobs import launch
+from jobs import arrow, launch
 from jobs.conf import ConfError
-from jobs.shop import day_number
+from jobs.days import day_number
+from jobs.sample import drawn
+from jobs.shop import described
 from schemas import gold, ops
 from schemas.contract import PARTITION
 from udfs import allocation, audience, audience_model, audience_rows, scoring
+from udfs.allocation import HASH_DIGITS
 from udfs.audience_users import Block, block_of
 from udfs.campaigns import IMPRESSION, Book, book_of, from_bytes
 
@@ -32,7 +35,6 @@ VALUED = "campaign_id STRING, user_id STRING, p_click DOUBLE, p_conversion DOUBL
 # A pair that is worth a place: `taken`, or a control's; `net` is its value less the campaign's price. One row of each
 # task has no pair, but the task's part of the upper bound.
 CHOSEN = "campaign_id STRING, user_id STRING, taken BOOLEAN, net DOUBLE, upper_bound DOUBLE, exact BOOLEAN"
-HASH_DIGITS = 13  # of udfs.allocation.is_control
 
 
 def build_audiences(
@@ -75,9 +77,7 @@ def build_audiences(
     value = _values(tomorrow, models, contact_cost)
     pairs = _by_block(made.known, made.book, made.blocks, value, VALUED).persist()
     limits = room(campaigns, ad_events, run_date, contact_cost)
-    digest = F.substring(F.sha2(F.concat_ws("|", F.lit(control_seed), "campaign_id", "user_id"), 256), 1, HASH_DIGITS)
-    drawn_out = F.conv(digest, 16, 10).cast("double") / 16.0**HASH_DIGITS < control_share
-    marked = pairs.withColumn("is_control", drawn_out)
+    marked = pairs.withColumn("is_control", is_control(control_share, control_seed))
     taken = _allocated(marked, limits, max_per_week, max_pairs).persist()
     return {"gold.ad_audiences": _ranked(marked, taken, run_date), "ops.allocations": _judged(marked, taken, run_date)}
 
@@ -111,10 +111,16 @@ def learned(
     both = book.groupBy(F.lit(0).alias("all")).cogroup(summed.groupBy(F.lit(0).alias("all")))
     whole = both.applyInArrow(_with_usual, "book BINARY").persist()
     contacts = ad_events.where("event_type = 'impression'").select("user_id", "campaign_id").distinct().count()
-    draw = F.pmod(F.xxhash64("user_id", F.lit("train")), F.lit(1_000_000))
-    drawn = known.where(draw < int(1_000_000 * min(1.0, training_contacts / max(contacts, 1))))
-    rows = _by_block(drawn, whole, blocks, _training_rows(day, everything), _ddl(audience_rows.TRAINED))
+    some = drawn(known, F.col("user_id"), training_contacts, contacts, "train")
+    rows = _by_block(some, whole, blocks, _training_rows(day, everything), _ddl(audience_rows.TRAINED))
     return Learned(known, whole, rows, blocks)
+
+
+def is_control(share: float, seed: int) -> Column:
+    """Whether a pair (campaign_id, user_id) is left out: udfs.allocation.is_control, as Spark says it."""
+    digest = F.substring(F.sha2(F.concat_ws("|", F.lit(seed), "campaign_id", "user_id"), 256), 1, HASH_DIGITS)
+    drawn_out: Column = F.conv(digest, 16, 10).cast("double") / 16.0**HASH_DIGITS < share
+    return drawn_out
 
 
 def read_book(book: DataFrame) -> Book:
@@ -137,16 +143,19 @@ def of_users(events: DataFrame, items: DataFrame, ad_events: DataFrame) -> DataF
 
 
 def room(campaigns: DataFrame, ad_events: DataFrame, run_date: dt.date, contact_cost: float) -> DataFrame:
-    """campaign_id, capacity: of each campaign of the next day, how many users it may be shown to; null: any number."""
+    """campaign_id, capacity: of each campaign of the next day, how many users it may be shown to tomorrow.
+
+    What contacts so far have cost is off its budget; max_audience is of one night's list.
+    """
     tomorrow = F.lit(run_date + dt.timedelta(days=1))
     running = campaigns.where((F.col("starts_on") <= tomorrow) & (F.col("ends_on") >= tomorrow))
-    capacity: Column = F.col("max_audience").cast("bigint")
-    if contact_cost:
-        shown = ad_events.where("event_type = 'impression'").groupBy("campaign_id").agg(F.count("*").alias("shown"))
-        running = running.join(shown, "campaign_id", "left")
-        left = F.floor(F.col("budget") / contact_cost + 1e-9) - F.coalesce("shown", F.lit(0))
-        capacity = F.least(capacity, F.greatest(left, F.lit(0)))
-    return running.select("campaign_id", capacity.alias("capacity"))
+    shown = ad_events.where("event_type = 'impression'").groupBy("campaign_id").agg(F.count("*").alias("shown"))
+    limits = running.select("campaign_id", "max_audience", "budget").join(shown, "campaign_id", "left").toPandas()
+    names = ("max_audience", "budget", "shown")
+    most, budget, contacts = (np.asarray(limits[name].astype(float), np.float64) for name in names)
+    places = allocation.capacities(most, budget - contact_cost * np.nan_to_num(contacts), contact_cost)
+    rows = list(zip(limits["campaign_id"].tolist(), places.tolist(), strict=True))
+    return campaigns.sparkSession.createDataFrame(rows, "campaign_id STRING, capacity BIGINT")
 
 
 # ---- the book of campaigns, and blocks of users beside it
@@ -168,17 +177,11 @@ def _book(
     listed = told.join(tally, "campaign_id", "left").select(
         "campaign_id", "kind", "starts_on", "ends_on", "items", "tally", since.alias("since")
     )
-    described = items.select("item_id", *scoring.ATTRIBUTES, "described_on").join(
-        item_vectors.select("item_id", "vector"), "item_id", "left"
-    )
-    return (
-        listed.groupBy(F.lit(0).alias("all"))
-        .cogroup(described.groupBy(F.lit(0).alias("all")))
-        .applyInArrow(_bind, "book BINARY")
-    )
+    known = described(items, item_vectors).groupBy(F.lit(0).alias("all"))
+    return listed.groupBy(F.lit(0).alias("all")).cogroup(known).applyInArrow(_bind, "book BINARY")
 
 
-def _bind(listed: pa.Table, described: pa.Table) -> pa.Table:
+def _bind(listed: pa.Table, known: pa.Table) -> pa.Table:
     told = listed.to_pandas()
     tally = [
         {"campaign_id": campaign, **day}
@@ -186,9 +189,9 @@ def _bind(listed: pa.Table, described: pa.Table) -> pa.Table:
         for day in days or ()
     ]
     columns = ["campaign_id", "event_date", "contacted", "converted"]
-    catalogue = scoring.catalogue(described.to_pandas())
+    catalogue = scoring.catalogue(known.to_pandas())
     since = told["since"].dropna()
-    first = (since.iloc[0] - dt.date(1970, 1, 1)).days if len(since) else 0
+    first = day_number(since.iloc[0]) if len(since) else 0
     book = book_of(told, pd.DataFrame(tally, columns=columns), catalogue, first)
     return pa.table({"book": pa.array([book.to_bytes()], pa.binary())})
 
@@ -210,13 +213,12 @@ def _by_block(
     """The rows of `act` for each block of users, who stand together with the book."""
 
     def rows_of(lines: pa.Table, books: pa.Table) -> pa.Table:
-        names = [column.split()[0].strip("`") for column in ddl.split(", ")]
         if not (lines.num_rows and books.num_rows):
-            return _arrow(pd.DataFrame(columns=names), ddl)
+            return arrow.schema(ddl).empty_table()
         both, read = lines.drop_columns(["block"]).to_pandas(), _read(books)
         is_ad = both["campaign_id"].notna()
         block = block_of(both.loc[~is_ad, list(LINES)], both.loc[is_ad, list(AD_LINES)], read)
-        return _arrow(act(block, read)[names], ddl)
+        return arrow.table(act(block, read), ddl)
 
     place = F.pmod(F.xxhash64("user_id"), F.lit(blocks)).cast("int")
     copies = book.crossJoin(book.sparkSession.range(blocks).select(F.col("id").cast("int").alias("block")))
@@ -270,9 +272,7 @@ def _fit_models(rows: pd.DataFrame) -> tuple[str, str | None]:
 
 
 def _no_rows() -> pd.DataFrame:
-    empty: pd.DataFrame = _arrow(
-        pd.DataFrame(columns=list(audience_rows.TRAINED)), _ddl(audience_rows.TRAINED)
-    ).to_pandas()
+    empty: pd.DataFrame = arrow.schema(_ddl(audience_rows.TRAINED)).empty_table().to_pandas()
     return empty
 
 
@@ -286,17 +286,16 @@ def _allocated(pairs: DataFrame, limits: DataFrame, max_per_week: int, max_pairs
     if count <= max_pairs:
         together: DataFrame = asked.groupBy(F.lit(0).alias("all")).applyInArrow(_allocate(max_per_week), CHOSEN)
         return together
-    share = max_pairs / count
-    draw = F.pmod(F.xxhash64("user_id", F.lit("prices")), F.lit(1_000_000)) < int(1_000_000 * share)
-    found = asked.where(draw).groupBy(F.lit(0).alias("all"))
-    priced = found.applyInArrow(_prices(max_per_week, share), "campaign_id STRING, price DOUBLE").persist()
+    some = drawn(asked, F.col("user_id"), max_pairs, count, "prices").groupBy(F.lit(0).alias("all"))
+    price = _prices(max_per_week, max_pairs / count)
+    priced = some.applyInArrow(price, "campaign_id STRING, price DOUBLE").persist()
     block = F.pmod(F.xxhash64("user_id"), F.lit(4 * math.ceil(count / max_pairs)))
     with_price = asked.join(F.broadcast(priced), "campaign_id", "left").groupBy(block)
     wanted = with_price.applyInArrow(_choose(max_per_week), CHOSEN)
     place = F.row_number().over(Window.partitionBy("campaign_id", "taken").orderBy(F.desc("net"), "user_id"))
     placed = wanted.withColumn("place", place).join(F.broadcast(limits), "campaign_id", "left")
-    kept = placed.where("NOT coalesce(taken, false) OR capacity IS NULL OR place <= capacity")
-    places = limits.join(priced, "campaign_id", "inner").where("capacity IS NOT NULL")
+    kept = placed.where("NOT coalesce(taken, false) OR place <= capacity")
+    places = limits.join(priced, "campaign_id", "inner")
     worth = places.agg(F.sum(F.col("capacity") * F.col("price")).alias("upper_bound"), F.lit(False).alias("exact"))
     return kept.drop("place", "capacity").unionByName(worth, allowMissingColumns=True)
 
@@ -347,7 +346,7 @@ class _Pairs:
         self.control = table["is_control"].to_numpy(bool)
         recent = table.groupby("user_id")["recent"].first().reindex(users)
         self.left = np.maximum(max_per_week - recent.to_numpy(np.int64), 0)
-        self.capacity = _whole(table.groupby("campaign_id")["capacity"].first().reindex(self.campaigns))
+        self.capacity = table.groupby("campaign_id")["capacity"].first().reindex(self.campaigns).to_numpy(np.int64)
 
     def of(self, rows: Any) -> tuple[Any, Any, Any]:
         """User, campaign and value of some of the pairs."""
@@ -370,11 +369,6 @@ class _Pairs:
                 "exact": pa.array([None] * size + [exact], pa.bool_()),
             }
         )
-
-
-def _whole(capacity: pd.Series) -> Any:
-    """Capacities as whole numbers; none is no limit."""
-    return np.clip(capacity.fillna(allocation.UNLIMITED).to_numpy(np.float64), 0, allocation.UNLIMITED).astype(np.int64)
 
 
 def _ranked(pairs: DataFrame, taken: DataFrame, run_date: dt.date) -> DataFrame:
@@ -412,23 +406,6 @@ def _judged(pairs: DataFrame, taken: DataFrame, run_date: dt.date) -> DataFrame:
 
 def _ddl(columns: tuple[str, ...]) -> str:
     return ", ".join(f"`{name}` {audience_rows.TYPES[name]}" for name in columns)
-
-
-ARROW = {
-    "STRING": pa.string(),
-    "DOUBLE": pa.float64(),
-    "FLOAT": pa.float32(),
-    "BOOLEAN": pa.bool_(),
-    "INT": pa.int32(),
-    "BIGINT": pa.int64(),
-}
-
-
-def _arrow(rows: pd.DataFrame, ddl: str) -> pa.Table:
-    """The rows as Arrow with the columns and types of a DDL."""
-    fields = [column.split() for column in ddl.split(", ")]
-    schema = pa.schema([(name.strip("`"), ARROW[kind]) for name, kind in fields])
-    return pa.Table.from_pandas(rows, schema, preserve_index=False)
 
 
 if __name__ == "__main__":

@@ -10,8 +10,8 @@ from pyspark.sql import functions as F
 from jobs import launch
 from jobs.catalogue import with_item_verdict
 from jobs.conf import Deployment
-from jobs.mapping import all_reasons, canonical
-from jobs.top_n import top_n
+from jobs.described import newest
+from jobs.mapping import all_reasons, canonical, completed
 from schemas import silver
 
 TOLD = ("kind", "starts_on", "ends_on", "items", "budget", "max_audience")
@@ -35,21 +35,16 @@ def clean_campaigns(
     break the contract (a campaign that ends before it starts) or a rule of the deployment, and items that are not in
     silver.items or belong to no sound campaign.
     """
+    none = F.array().cast("array<string>")
     mapped = canonical(bronze_campaigns, deployment.sources["campaigns"], silver.CAMPAIGNS)
-    for name in TOLD:
-        if name not in mapped.columns:
-            mapped = mapped.withColumn(name, F.lit(None).cast(silver.CAMPAIGNS.column(name).type))
-    mapped = mapped.withColumn("items", F.coalesce("items", F.array().cast("array<string>")))
+    mapped = completed(mapped, silver.CAMPAIGNS, TOLD).withColumn("items", F.coalesce("items", none))
     judged = mapped.withColumn("reasons", all_reasons(silver.CAMPAIGNS, ("campaign_id", *TOLD))).persist()
     sound = judged.where("size(reasons) = 0")
-    newest = top_n(sound, ["campaign_id"], [F.desc("run_date"), "source_file", "source_row"], 1)
-    told = sound.groupBy("campaign_id").agg(F.count("*").alias("own_records"))
-
     parts = _campaign_items(bronze_campaign_items, items, rejected_items, sound, deployment).persist()
     named = parts.where("size(reasons) = 0").groupBy("campaign_id")
     listed = named.agg(F.collect_set("item_id").alias("more"), F.count("*").alias("item_records"))
     campaigns = (
-        newest.join(told, "campaign_id", "inner")
+        newest(sound, "campaign_id")
         .join(listed, "campaign_id", "left")
         .select(
             F.lit(run_date).alias("run_date"),
@@ -57,13 +52,11 @@ def clean_campaigns(
             "kind",
             "starts_on",
             "ends_on",
-            F.array_sort(
-                F.array_union(F.array_compact("items"), F.coalesce("more", F.array().cast("array<string>")))
-            ).alias("items"),
+            F.array_sort(F.array_union(F.array_compact("items"), F.coalesce("more", none))).alias("items"),
             "budget",
             "max_audience",
             F.col("run_date").alias("described_on"),
-            (F.col("own_records") + F.coalesce("item_records", F.lit(0))).alias("record_count"),
+            (F.col("record_count") + F.coalesce("item_records", F.lit(0))).alias("record_count"),
         )
     )
     rejected = judged.where("size(reasons) > 0").select(*PLACE)

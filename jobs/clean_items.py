@@ -9,7 +9,7 @@ from pyspark.sql import functions as F
 
 from jobs import launch
 from jobs.conf import Deployment
-from jobs.mapping import all_reasons, canonical
+from jobs.mapping import all_reasons, canonical, completed
 from jobs.top_n import top_n
 from schemas import silver
 
@@ -23,10 +23,7 @@ def clean_items(bronze_items: DataFrame, *, run_date: dt.date, deployment: Deplo
     of these the first in the alphabet.
     """
     source = deployment.sources["items"]
-    mapped = canonical(bronze_items, source, silver.ITEMS)
-    for name in ("title", "category", "brand"):
-        if name not in mapped.columns:
-            mapped = mapped.withColumn(name, F.col("text") if name == "title" else F.lit(None).cast("string"))
+    mapped = completed(canonical(bronze_items, source, silver.ITEMS), silver.ITEMS, DESCRIBED_BY)
     mapped = mapped.withColumn("title", F.coalesce("title", "text"))
     judged = mapped.withColumn("reasons", all_reasons(silver.ITEMS, ("item_id", *DESCRIBED_BY))).persist()
 

@@ -10,11 +10,10 @@ from pyspark.sql import functions as F
 from jobs import launch
 from jobs.catalogue import with_item_verdict
 from jobs.conf import Deployment
-from jobs.mapping import all_reasons, canonical
+from jobs.mapping import all_reasons, canonical, completed
 from schemas import silver
 
 OVERLAPPING = "another record of the snapshot is about this location and item"
-GIVEN = tuple(name for name in silver.STOCK.column_names if name != "run_date")
 
 
 def clean_stock(
@@ -32,17 +31,15 @@ def clean_stock(
     and item the one with the newest snapshot_date counts, then the first by file and line. Without a snapshot_date, a
     file tells of the evening of its own day; without on_order, nothing is on order.
     """
-    mapped = canonical(bronze_stock, deployment.sources["stock"], silver.STOCK)
-    for name in GIVEN:
-        if name not in mapped.columns:
-            mapped = mapped.withColumn(name, F.lit(None).cast(silver.STOCK.column(name).type))
+    table = silver.STOCK
+    mapped = completed(canonical(bronze_stock, deployment.sources["stock"], table), table, table.column_names)
     unread = F.exists("broken", lambda no: no.startswith("on_order"))
     defaults = {
         "snapshot_date": F.coalesce("snapshot_date", "run_date"),
         "on_order": F.when(unread, F.col("on_order")).otherwise(F.coalesce("on_order", F.lit(0))),
     }
     judged = with_item_verdict(mapped.withColumns(defaults), items, rejected_items).withColumn(
-        "reasons", F.concat(all_reasons(silver.STOCK, silver.STOCK.column_names), "_item_reasons")
+        "reasons", F.concat(all_reasons(table, table.column_names), "_item_reasons")
     )
     order = Window.partitionBy("location_id", "item_id").orderBy(
         (F.size("reasons") > 0).cast("int"), F.desc("snapshot_date"), "source_file", "source_row"
@@ -54,7 +51,7 @@ def clean_stock(
         .persist()
     )
     return {
-        "silver.stock": final.where("size(reasons) = 0").select(*silver.STOCK.column_names),
+        "silver.stock": final.where("size(reasons) = 0").select(*table.column_names),
         "silver.rejected_stock": final.where("size(reasons) > 0").select(*silver.REJECTED_STOCK.column_names),
     }
 

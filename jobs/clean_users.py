@@ -9,8 +9,8 @@ from pyspark.sql import functions as F
 
 from jobs import launch
 from jobs.conf import Deployment
+from jobs.described import newest
 from jobs.mapping import all_reasons, canonical
-from jobs.top_n import top_n
 from schemas import silver
 
 
@@ -22,9 +22,7 @@ def clean_users(bronze_users: DataFrame, *, run_date: dt.date, deployment: Deplo
     mapped = canonical(bronze_users, deployment.sources["users"], silver.USERS)
     judged = mapped.withColumn("reasons", all_reasons(silver.USERS, ("user_id", "attributes"))).persist()
     sound = judged.where("size(reasons) = 0")
-    newest = top_n(sound, ["user_id"], [F.desc("run_date"), "source_file", "source_row"], 1)
-    counts = sound.groupBy("user_id").agg(F.count("*").alias("record_count"))
-    users = newest.join(counts, "user_id", "inner").select(
+    users = newest(sound, "user_id").select(
         F.lit(run_date).alias("run_date"),
         "user_id",
         F.map_filter("attributes", lambda _, value: value.isNotNull()).alias("attributes"),

@@ -16,8 +16,9 @@ import pandas as pd
 import scipy.sparse as sp
 from pyspark.sql import DataFrame
 
+from jobs.days import day_number
 from jobs.report import MeasureRow, ReliabilityRow
-from jobs.shop import PastNight, Shop, day_number
+from jobs.shop import PastNight, Shop
 from udfs import candidates, encoder, metrics, ranker, scoring
 from udfs.copurchase import recent_buyers, user_vectors
 from udfs.horizon import HORIZON_DAYS

@@ -30,6 +30,7 @@ from jobs.contenders import (
     peers,
     published_lists,
 )
+from jobs.days import date_of, day_number
 from jobs.purchases import purchases
 from jobs.rank_recommendations import FALLBACK, rank_recommendations
 from jobs.report import (
@@ -44,7 +45,7 @@ from jobs.report import (
     evaluation_page,
 )
 from jobs.runtime import Model
-from jobs.shop import collect, date_of, day_number
+from jobs.shop import collect
 from jobs.top_n import top_n
 from schemas import ops
 from schemas.derive import plain_ddl

@@ -11,13 +11,15 @@ import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from jobs import launch
+from jobs import arrow, launch
 from jobs.conf import ConfError, Deployment
-from jobs.shop import day_number
+from jobs.days import day_number
+from jobs.purchases import purchases, within
 from schemas import gold
 from schemas.contract import PARTITION
 from schemas.derive import plain_ddl
 from udfs import demand
+from udfs.demand import TARGETS
 from udfs.demand_block import HISTORY_DAYS, LISTED_DAYS, Block, Shop
 from udfs.demand_days import Holiday
 from udfs.demand_features import FEATURES
@@ -25,6 +27,9 @@ from udfs.demand_features import FEATURES
 PAIRS_PER_BLOCK = 20_000  # 28 rows each: some 60 MB in an executor's Python worker, with features 100
 EVERYWHERE = "all"
 SALES = ("location_id", "item_id", "day", "units")
+TRAINING = ", ".join(  # the rows that the model learns from
+    ("level TINYINT, origin INT, item_id STRING, location_id STRING", *(f"{n} FLOAT" for n in (*FEATURES, *TARGETS)))
+)
 
 
 def forecast_demand(
@@ -47,7 +52,7 @@ def forecast_demand(
     """
     if training_pairs < 1 or trees < 1:
         raise ConfError("[jobs.forecast_demand] training_pairs and trees must be at least 1")
-    today, holidays = day_number(run_date), [Holiday(day_number(h.date), h.name, h.closed) for h in deployment.holidays]
+    today, holidays = day_number(run_date), holidays_of(deployment)
     sales = daily_sales(events, items, run_date, by_location).persist()
     promoted = promoted_weeks(promotions, run_date)
     shop = shop_of(sales)
@@ -58,21 +63,23 @@ def forecast_demand(
     blocks = sales.groupBy(block).cogroup(promoted.groupBy(block))
     share = demand.sample_share(pairs, settings)
     learn = partial(demand.training_rows, shop=shop, run_day=today, share=share, settings=settings)
-    rows = blocks.applyInArrow(_learner(learn), _training_ddl())
+    rows = blocks.applyInArrow(_learner(learn), TRAINING)
     fitted = rows.groupBy(F.lit(0).alias("all")).applyInArrow(_fitter(today, settings), "model STRING").collect()
-    model = demand.from_json(fitted[0]["model"]) if fitted else demand.fit(pd.DataFrame(), today, settings)
+    model = demand.from_json(fitted[0]["model"]) if fitted else demand.fit(_no_rows(), today, settings)
     ahead = partial(demand.forecast, shop=shop, model=model, run_day=today, holidays=holidays)
     return blocks.applyInArrow(_forecaster(ahead, run_date), plain_ddl(gold.DEMAND_FORECAST)).select(
         *gold.DEMAND_FORECAST.column_names
     )
 
 
+def holidays_of(deployment: Deployment) -> list[Holiday]:
+    """The deployment's holidays as udfs/demand_days.py has them."""
+    return [Holiday(day_number(holiday.date), holiday.name, holiday.closed) for holiday in deployment.holidays]
+
+
 def daily_sales(events: DataFrame, items: DataFrame, run_date: dt.date, by_location: bool = True) -> DataFrame:
     """location_id, item_id, category, day (since 1970), units: what was bought of items still in the catalogue."""
-    since = run_date - dt.timedelta(days=2 * HISTORY_DAYS)
-    bought = events.where(
-        (F.col("event_type") == "purchase") & F.col("event_date").between(F.lit(since), F.lit(run_date))
-    )
+    bought = within(purchases(events), run_date, 2 * HISTORY_DAYS + 1)
     location = F.coalesce("location_id", F.lit(EVERYWHERE)) if by_location else F.lit(EVERYWHERE)
     day = F.unix_date("event_date").alias("day")
     daily = bought.groupBy(location.alias("location_id"), "item_id", day).agg(F.sum("quantity").alias("units"))
@@ -101,11 +108,9 @@ def shop_of(sales: DataFrame) -> Shop:
     return Shop.of(*totals)
 
 
-def _block(sales: pa.Table, promoted: pa.Table) -> Block:
-    """The block of one group's sales and promotions; one without a location holds wherever the item is sold."""
-    lines = sales.to_pandas()
+def block_of(lines: pd.DataFrame, told: pd.DataFrame) -> Block:
+    """The block of rows of `daily_sales` and `promoted_weeks`; a promotion everywhere holds where the item is sold."""
     of_items = lines[["item_id", "category"]].drop_duplicates("item_id")
-    told = promoted.to_pandas()
     if not len(told):
         return Block.of(lines[list(SALES)], of_items)
     everywhere = told[told["location_id"].isna()].drop(columns="location_id")
@@ -116,21 +121,14 @@ def _block(sales: pa.Table, promoted: pa.Table) -> Block:
 
 def _learner(learn: Callable[[Block], pd.DataFrame]) -> Callable[[pa.Table, pa.Table], pa.Table]:
     def rows_of(sales: pa.Table, promoted: pa.Table) -> pa.Table:
-        rows = learn(_block(sales, promoted))
-        return pa.Table.from_pandas(rows, _training_schema(), preserve_index=False)
+        return arrow.table(learn(block_of(sales.to_pandas(), promoted.to_pandas())), TRAINING)
 
     return rows_of
 
 
-def _training_schema() -> pa.Schema:
-    numbers = (*FEATURES, *demand.TARGETS)
-    keys = [("level", pa.int8()), ("origin", pa.int32()), ("item_id", pa.string()), ("location_id", pa.string())]
-    return pa.schema([*keys, *((name, pa.float32()) for name in numbers)])
-
-
-def _training_ddl() -> str:
-    types = {pa.int8(): "TINYINT", pa.int32(): "INT", pa.string(): "STRING", pa.float32(): "FLOAT"}
-    return ", ".join(f"`{field.name}` {types[field.type]}" for field in _training_schema())
+def _no_rows() -> pd.DataFrame:
+    empty: pd.DataFrame = arrow.schema(TRAINING).empty_table().to_pandas()
+    return empty
 
 
 def _fitter(today: int, settings: demand.Settings) -> Callable[[pa.Table], pa.Table]:
@@ -144,7 +142,7 @@ def _forecaster(
     ahead: Callable[[Block], demand.Forecast], run_date: dt.date
 ) -> Callable[[pa.Table, pa.Table], pa.Table]:
     def rows_of(sales: pa.Table, promoted: pa.Table) -> pa.Table:
-        found = ahead(_block(sales, promoted)).to_frame()
+        found = ahead(block_of(sales.to_pandas(), promoted.to_pandas())).to_frame()
         days = pa.array(found["target_day"].to_numpy("int32"), pa.int32()).cast(pa.date32())
         columns: dict[str, pa.Array] = {PARTITION: pa.array([run_date] * len(found), pa.date32()), "target_date": days}
         for column in gold.DEMAND_FORECAST.columns:

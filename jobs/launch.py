@@ -206,7 +206,7 @@ def _publish(
     days = work.days
     inputs: dict[str, Any] = {}
     for read in job.reads:
-        if read.window != "files" and not stands(read.table, lake.deployment.sources):
+        if not stands(read.table, lake.deployment.sources):
             inputs[read.parameter] = lake.empty(read.table)
         elif read.window == "files":
             inputs[read.parameter] = lake.read_files(read.table.split(".")[1], days)

@@ -9,7 +9,7 @@ from jobs import ledger
 from jobs.catalogue import with_item_verdict
 from jobs.conf import Source
 from jobs.ledger import REPEATED, Log
-from jobs.mapping import all_reasons, canonical
+from jobs.mapping import all_reasons, canonical, completed
 from schemas import silver
 
 DUPLICATE = "duplicate of an earlier record"
@@ -38,8 +38,7 @@ def split(
         mapped = mapped.withColumn("event_id", F.coalesce(own_id, F.md5("raw")))
     if "event_date" in table.column_names:
         mapped = mapped.withColumn("event_date", F.to_date("occurred_at"))
-    absent = [name for name in table.column_names if name not in mapped.columns]
-    complete = mapped.select("*", *(F.lit(None).cast(table.column(name).type).alias(name) for name in absent))
+    complete = completed(mapped, table, table.column_names)
     known = complete if catalogue is None else with_item_verdict(complete, *catalogue)
     # Without a moment there is no date either: that is one fault, not two.
     if "event_date" in table.column_names:

@@ -93,6 +93,12 @@ def _as_of(bronze: DataFrame, source: Source, table: Table) -> DataFrame:
         )
 
 
+def completed(mapped: DataFrame, table: Table, names: Sequence[str]) -> DataFrame:
+    """canonical()'s records with those of these columns that the deployment does not map, null."""
+    absent = [name for name in names if name not in mapped.columns]
+    return mapped.select("*", *(_typed(table, name) for name in absent))
+
+
 def all_reasons(table: Table, columns: Sequence[str]) -> Column:
     """`broken` and, for a record that could be read, every row check of the contract about these columns."""
     about = [

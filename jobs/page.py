@@ -38,6 +38,17 @@ def number(value: float | None, *, as_share: bool = False) -> str:
     return f"{value:.1e}"
 
 
+def interval(
+    value: float | None, low: float | None, high: float | None, *, as_share: bool = False, before: str = "<br>"
+) -> str:
+    """A figure and, where there is one, its interval in small type; `before` parts the two."""
+    told = number(value, as_share=as_share)
+    if low is None or high is None or math.isnan(low):
+        return told
+    ends = " to ".join(number(end, as_share=as_share) for end in (low, high))
+    return f"{told}{before}<small>{ends}</small>"
+
+
 def table(
     head: Sequence[str],
     rows: Sequence[Sequence[str]],
@@ -90,7 +101,7 @@ def reliability_figure(title: str, bins: Sequence[Bin], told: str = "mean probab
     cells = [
         [
             number(row.predicted),
-            f"{number(row.observed)}<br><small>{number(row.low)} to {number(row.high)}</small>",
+            interval(row.observed, row.low, row.high),
             f"{row.count:,}",
         ]
         for row in bins

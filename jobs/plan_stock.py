@@ -11,6 +11,7 @@ from pyspark.sql import functions as F
 
 from jobs import launch
 from jobs.conf import ConfError, Deployment
+from jobs.purchases import purchases, within
 from schemas import gold
 from schemas.contract import PARTITION
 from schemas.derive import plain_ddl
@@ -64,11 +65,7 @@ def plan_stock(
 
 def left_tonight(stock: DataFrame, events: DataFrame, run_date: dt.date, max_age_days: int) -> DataFrame:
     """The snapshot's pairs with on_hand as it is on run_date's evening: less what was sold since, never below 0."""
-    lately = events.where(
-        (F.col("event_type") == "purchase")
-        & F.col("event_date").between(F.lit(run_date - dt.timedelta(days=max_age_days)), F.lit(run_date))
-        & (F.col("run_date") > F.lit(run_date - dt.timedelta(days=max_age_days)))
-    ).select(*KEY, "event_date", "quantity")
+    lately = within(purchases(events), run_date, max_age_days).select(*KEY, "event_date", "quantity")
     since = stock.select(*KEY, "snapshot_date").join(lately, list(KEY), "inner")
     sold = since.where("event_date > snapshot_date").groupBy(*KEY).agg(F.sum("quantity").alias("sold"))
     left = F.greatest(F.col("on_hand") - F.coalesce("sold", F.lit(0)), F.lit(0)).cast("int")

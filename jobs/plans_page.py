@@ -10,8 +10,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from jobs.backtest_stock import PROTOCOL, StockBacktest
-from jobs.page import ACCENT, QUIET, number, page, reliability_figure, svg, table, text
-from jobs.shop import date_of
+from jobs.days import date_of
+from jobs.page import ACCENT, QUIET, interval, page, reliability_figure, svg, table, text
 from jobs.stock_page import stock_section
 from udfs import audience_backtest, demand_backtest
 from udfs.audience_backtest import Backtest as AudienceBacktest
@@ -67,7 +67,7 @@ def _demand(found: DemandBacktest) -> str:
             if any(row.metric == m for row in rows)
         ]
         contenders = list(dict.fromkeys(row.contender for row in rows))
-        cells = [[text(name), *(_interval(told.get((name, metric))) for metric in metrics)] for name in contenders]
+        cells = [[text(name), *(_cell(told.get((name, metric))) for metric in metrics)] for name in contenders]
         marks = ["leader" if name == demand_backtest.OURS else "" for name in contenders]
         parts.append(f"<h3>{text(words)}</h3>{table(['contender', *metrics], cells, marks)}")
         if level in found.units:
@@ -81,12 +81,9 @@ def _demand(found: DemandBacktest) -> str:
     return "".join(parts)
 
 
-def _interval(row: demand_backtest.Row | None) -> str:
-    if row is None or np.isnan(row.value):
-        return ""
-    if np.isnan(row.low):
-        return number(row.value)
-    return f"{number(row.value)}<br><small>{number(row.low)} to {number(row.high)}</small>"
+def _cell(row: demand_backtest.Row | audience_backtest.Measure | None) -> str:
+    """The figure with its interval; nothing where there is none."""
+    return "" if row is None or np.isnan(row.value) else interval(row.value, row.low, row.high)
 
 
 def _weeks(units: np.ndarray, expected: np.ndarray, cuts: Sequence[int]) -> Figure:
@@ -118,7 +115,7 @@ def _audiences(found: AudienceBacktest) -> str:
         rows = {(row.contender, row.metric): row for row in found.measures if row.slice == name}
         contenders = list(dict.fromkeys(contender for contender, _ in rows))
         metrics = [metric for metric in audience_backtest.METRICS if any(of == metric for _, of in rows)]
-        cells = [[text(one), *(_measure(rows.get((one, metric))) for metric in metrics)] for one in contenders]
+        cells = [[text(one), *(_cell(rows.get((one, metric))) for metric in metrics)] for one in contenders]
         marks = ["leader" if one == audience_backtest.OURS else "" for one in contenders]
         first = next(iter(rows.values()))
         parts.append(f"<h3>{text(name)}: {first.rows:,} contacts, {first.conversions:,} conversions</h3>")
@@ -126,15 +123,7 @@ def _audiences(found: AudienceBacktest) -> str:
     lead = {(row.contender, row.metric): row for row in found.measures if row.slice == audience_backtest.ALL}
     names = [one for one in dict.fromkeys(c for c, _ in lead) if (one, f"{audience_backtest.LEAD}auc") in lead]
     metrics = [f"{audience_backtest.LEAD}{metric}" for metric in audience_backtest.METRICS]
-    cells = [[text(one), *(_measure(lead.get((one, metric))) for metric in metrics)] for one in names]
+    cells = [[text(one), *(_cell(lead.get((one, metric))) for metric in metrics)] for one in names]
     parts.append(f"<h3>Our lead, user by user; more is better</h3>{table(['over', *metrics], cells)}")
     parts.append(reliability_figure("our probabilities beside what came of them", found.reliability))
     return "".join([*parts, "</section>"])
-
-
-def _measure(row: audience_backtest.Measure | None) -> str:
-    if row is None or np.isnan(row.value):
-        return ""
-    if np.isnan(row.low):
-        return number(row.value)
-    return f"{number(row.value)}<br><small>{number(row.low)} to {number(row.high)}</small>"

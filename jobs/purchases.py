@@ -7,6 +7,8 @@ import datetime as dt
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from jobs.sample import drawn
+
 LINES = ("user_id", "item_id", "event_date", "basket_id", "quantity")
 
 
@@ -49,7 +51,4 @@ def known_purchases(events: DataFrame, items: DataFrame) -> DataFrame:
 
 def sampled(lines: DataFrame, users: int, max_users: int) -> DataFrame:
     """Lines of at most about `max_users` of the `users`, the same ones every time, and as large a share of guests."""
-    if users <= max_users:
-        return lines
-    draw = F.pmod(F.xxhash64(F.coalesce("user_id", "basket_id"), F.lit("sample")), F.lit(1_000_000))
-    return lines.where(draw < int(1_000_000 * max_users / users))
+    return drawn(lines, F.coalesce("user_id", "basket_id"), max_users, users, "sample")

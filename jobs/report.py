@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from jobs.page import ACCENT, QUIET, number, page, reliability_figure, svg, table, text
+from jobs.page import ACCENT, QUIET, interval, number, page, reliability_figure, svg, table, text
 
 # Names that the page looks for in the rows. Every row is shown, whatever its names: see `_rest`.
 ALL = "all"  # the slice that leaves nobody out
@@ -294,11 +294,7 @@ def _cell(row: MeasureRow | None, before: str = "<br>") -> str:
     if row is None:
         return ""
     share = row.metric in SHARES
-    value = number(row.value, as_share=share)
-    if row.low is None or row.high is None or math.isnan(row.low):
-        return value
-    low, high = (number(end, as_share=share) for end in (row.low, row.high))
-    return f"{value}{before or ' '}<small>{low} to {high}</small>"
+    return interval(row.value, row.low, row.high, as_share=share, before=before or " ")
 
 
 def _axes(lines: int) -> tuple[Figure, Axes]:

@@ -440,9 +440,8 @@ class Lake:
         log = ledger.LOGS[job.ledger]
         days = {row[0] for row in ledger.uncleaned(files, cleaned, log.kind).collect()} | {run_date}
         if since:
-            days |= {
-                row[0] for row in files.where(F.col(PARTITION) >= F.lit(since)).select(PARTITION).distinct().collect()
-            }
+            again = files.where((F.col("source") == log.kind) & (F.col(PARTITION) >= F.lit(since)))
+            days |= {row[0] for row in again.select(PARTITION).distinct().collect()}
         if (first := min(days)) < run_date:
             split = (job.balance.kept, job.balance.rejected)
             kept, rejected = (self.up_to(table, run_date).where(F.col(PARTITION) > F.lit(first)) for table in split)

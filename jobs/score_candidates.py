@@ -12,9 +12,10 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from jobs import launch
+from jobs.days import day_number
 from jobs.purchases import known_purchases, sampled
 from jobs.runtime import Model
-from jobs.shop import day_number
+from jobs.shop import described
 from schemas import features
 from udfs import scoring
 from udfs.interactions import from_frame
@@ -46,13 +47,10 @@ def score_candidates(
     users = lines.select("user_id").where("user_id IS NOT NULL").distinct().count()
     slots = lines.sparkSession.sparkContext.defaultParallelism
     blocks = max(math.ceil(users / users_per_block), slots)
-    described = items.select("item_id", *scoring.ATTRIBUTES, "described_on").join(
-        item_vectors.select("item_id", "vector"), "item_id", "left"
-    )
     fitted = (
         sampled(lines, users, max_users)
         .groupBy(F.lit(0).alias("all"))
-        .cogroup(described.groupBy(F.lit(0).alias("all")))
+        .cogroup(described(items, item_vectors).groupBy(F.lit(0).alias("all")))
         .applyInArrow(_fitter(run_date), "state BINARY")
     )
     states = fitted.crossJoin(lines.sparkSession.range(blocks).select(F.col("id").cast("int").alias("block")))

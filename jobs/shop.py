@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,17 +15,11 @@ from udfs import candidates, encoder, ranker, scoring
 from udfs.horizon import HORIZON_DAYS
 from udfs.interactions import Codes, Floats, Interactions, from_frame
 
-EPOCH = dt.date(1970, 1, 1)
 
-
-def day_number(date: dt.date) -> int:
-    """Days since 1970-01-01."""
-    return (date - EPOCH).days
-
-
-def date_of(day: int) -> dt.date:
-    """The date of a day_number."""
-    return EPOCH + dt.timedelta(days=day)
+def described(items: DataFrame, item_vectors: DataFrame) -> DataFrame:
+    """item_id, ATTRIBUTES, described_on, vector (null without one): what udfs.scoring.catalogue reads."""
+    told = items.select("item_id", *scoring.ATTRIBUTES, "described_on")
+    return told.join(item_vectors.select("item_id", "vector"), "item_id", "left")
 
 
 @dataclass(frozen=True)
@@ -108,8 +101,8 @@ def collect(events: DataFrame, items: DataFrame, max_users: int) -> Shop:
     """Purchases of at most about `max_users` users, and all items."""
     lines = known_purchases(events, items).persist()
     users = lines.select("user_id").where("user_id IS NOT NULL").distinct().count()
-    described = items.select("item_id", *scoring.ATTRIBUTES, "described_on", "text").toPandas()
-    described = described.sort_values("item_id", ignore_index=True)
-    known = scoring.catalogue(described)
+    told = items.select("item_id", *scoring.ATTRIBUTES, "described_on", "text").toPandas()
+    told = told.sort_values("item_id", ignore_index=True)
+    known = scoring.catalogue(told)
     table: pd.DataFrame = sampled(lines, users, max_users).toPandas()
-    return Shop(from_frame(table, known.items), known, described["text"].tolist())
+    return Shop(from_frame(table, known.items), known, told["text"].tolist())

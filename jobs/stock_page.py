@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from matplotlib.figure import Figure
 
-from jobs.page import ACCENT, QUIET, number, svg, table, text
+from jobs.page import ACCENT, QUIET, interval, number, svg, table, text
 from udfs.stock_simulation import Comparison, Doubles
 
 
@@ -64,7 +64,7 @@ def stock_section(
             text(peer),
             _units(row.ours),
             _units(row.peer),
-            f"{_share(row.change)}<br><small>{_share(row.low)} to {_share(row.high)}</small>",
+            interval(row.change, row.low, row.high, as_share=True),
         ]
         for peer, row in comparisons
     ]
@@ -80,7 +80,3 @@ def stock_section(
 
 def _units(value: float) -> str:
     return f"{value:,.0f}" if value == value else number(value)  # NaN differs from itself
-
-
-def _share(value: float) -> str:
-    return f"{value:+.1%}".replace("%", " %") if value == value else number(value)

@@ -98,10 +98,10 @@ def _show_split(console: Console, lake: Lake, run_date: dt.date, kind: str, days
 def _show_plans(console: Console, lake: Lake, night: Callable[[str], DataFrame]) -> None:
     """What is forecast, to be done about stock, and to be shown to whom; a line for each that there is."""
     kinds = lake.deployment.sources
-    days = night("gold.demand_forecast").groupBy("target_date").agg(F.sum("expected_units").alias("units"))
-    ahead = days.agg(F.sum("units").alias("units"), F.min("target_date"), F.max("target_date")).collect()[0]
-    if ahead["units"] is not None:
-        console.print(f"demand: {ahead['units']:,.0f} units expected from {ahead[1]} to {ahead[2]}")
+    ahead = night("gold.demand_forecast").agg(F.sum("expected_units"), F.min("target_date"), F.max("target_date"))
+    units, first, last = ahead.collect()[0]
+    if units is not None:
+        console.print(f"demand: {units:,.0f} units expected from {first} to {last}")
     if stands("gold.inventory_actions", kinds):
         found = (
             night("gold.inventory_actions").groupBy("action").agg(F.count("*").alias("n"), F.sum("quantity").alias("q"))

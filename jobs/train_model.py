@@ -17,8 +17,9 @@ from pyspark.sql import functions as F
 
 from jobs import launch, progress, resume, runtime
 from jobs.conf import ConfError
+from jobs.days import date_of, day_number
 from jobs.served_encoder import Figures, Format, check_layers, served_encoder
-from jobs.shop import PastNight, Shop, collect, date_of, day_number
+from jobs.shop import PastNight, Shop, collect
 from schemas import ops
 from schemas.derive import plain_ddl
 from udfs import candidates, encoder, metrics, ranker, scoring, tower

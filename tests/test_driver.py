@@ -33,6 +33,7 @@ ALLOWED = {
     ("build_audiences.py", "build_audiences", "collect"): (1, "one row: two models of some forty numbers"),
     ("build_audiences.py", "choose", "first"): (1, "no frame: pandas', on an executor"),
     ("build_audiences.py", "read_book", "toArrow"): (1, "one row, for a backtest: the catalogue and the campaigns"),
+    ("build_audiences.py", "room", "toPandas"): (1, "a row a running campaign"),
     ("clean_campaigns.py", "_campaign_items", "broadcast"): (1, "a row a campaign"),
     ("drift.py", "measure", "collect"): (2, "one row of figures each"),
     ("drift.py", "past_nights", "collect"): (1, "a dozen figures of some nights"),

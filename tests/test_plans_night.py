@@ -8,9 +8,12 @@ import polars as pl
 import pytest
 
 from jobs import launch, runtime
+from jobs.build_audiences import is_control, room
 from jobs.conf import load
 from jobs.flow import INTAKE, PLANNING, PUBLISHING
+from schemas import silver
 from tests import tiny_shop
+from udfs import allocation
 
 NIGHT = tiny_shop.day(13)
 
@@ -113,6 +116,31 @@ def test_audiences_keep_their_limits(planned):
     assert judged["gap"] < 1e-6
     assert judged["value"] == pytest.approx(shown["expected_value"].sum())
     assert judged["chosen"] == len(shown)
+
+
+def test_controls_are_the_hash_that_others_can_compute(spark):
+    pairs = [(f"u{number}", f"c{number % 3}") for number in range(200)]
+    frame = spark.createDataFrame(pairs, "user_id STRING, campaign_id STRING")
+    marked = {(row.user_id, row.campaign_id): row[2] for row in frame.select("*", is_control(0.2, 7)).collect()}
+    assert [marked[pair] for pair in pairs] == allocation.is_control(*zip(*pairs, strict=True), 0.2, 7).tolist()
+
+
+def test_a_budget_and_an_audience_are_both_limits(rows):
+    told = {"starts_on": tiny_shop.day(0), "ends_on": tiny_shop.day(20)}
+    limits = {"a": (10, None), "b": (None, 0.3), "c": (10, 0.3), "d": (None, None), "spent": (10, 0.3)}
+    campaigns = rows(
+        silver.CAMPAIGNS,
+        *(told | {"campaign_id": name, "max_audience": m, "budget": b} for name, (m, b) in limits.items()),
+        told | {"campaign_id": "over", "ends_on": tiny_shop.day(13)},
+    )
+    shown = {"campaign_id": "spent", "event_type": "impression"}
+    found = {row[0]: row[1] for row in room(campaigns, rows(silver.AD_EVENTS, shown, shown), NIGHT, 0.1).collect()}
+    assert {name: found[name] for name in "abc"} == {"a": 10, "b": 3, "c": 3}
+    assert found["d"] > 1e9, "no limit"
+    assert found["spent"] == 1, "two contacts have cost two thirds of its budget"
+    assert "over" not in found
+    free = {row[0]: row[1] for row in room(campaigns, rows(silver.AD_EVENTS), NIGHT, 0.0).collect()}
+    assert (free["b"], free["c"], free["spent"]) == (found["d"], 10, 10), "contacts that cost nothing use up no budget"
 
 
 def test_the_night_publishes_them(planned):

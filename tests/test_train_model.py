@@ -11,7 +11,8 @@ import pytest
 from pyspark.sql import SparkSession
 
 from jobs.conf import ConfError
-from jobs.shop import PastNight, Shop, date_of
+from jobs.days import date_of
+from jobs.shop import PastNight, Shop
 from jobs.train_model import compare, incumbent, others_of_date, train_model
 from schemas import ops, silver
 from tests.conftest import Rows

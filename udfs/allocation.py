@@ -30,7 +30,7 @@ EXACT_PAIRS = 100_000
 ROUNDS = 60  # of prices, each campaign once
 UNLIMITED = np.iinfo(np.int32).max
 TOLERANCE = 1e-9  # of the bound: sums of floats are not exact
-_HASH_DIGITS = 13  # hex digits of a hash that a float holds exactly: 52 bits
+HASH_DIGITS = 13  # hex digits of a hash that a float holds exactly: 52 bits
 
 
 @dataclass(frozen=True)
@@ -60,9 +60,9 @@ def is_control(user_ids: Sequence[str], campaign_ids: Sequence[str], share: floa
     """
     pairs = zip(user_ids, campaign_ids, strict=True)
     hashes = (
-        hashlib.sha256(f"{seed}|{campaign}|{user}".encode()).hexdigest()[:_HASH_DIGITS] for user, campaign in pairs
+        hashlib.sha256(f"{seed}|{campaign}|{user}".encode()).hexdigest()[:HASH_DIGITS] for user, campaign in pairs
     )
-    return np.array([int(digits, 16) for digits in hashes], np.float64) / 16.0**_HASH_DIGITS < share
+    return np.array([int(digits, 16) for digits in hashes], np.float64) / 16.0**HASH_DIGITS < share
 
 
 def capacities(max_audience: Doubles, budget: Doubles, contact_cost: float, contacted: Longs | None = None) -> Longs:

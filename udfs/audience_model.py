@@ -14,13 +14,14 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from scipy.optimize import minimize
 
+from udfs import json_model
 from udfs.audience import CAMPAIGN, FEATURES, SPENT, VECTORS
 from udfs.campaigns import PRIOR_RATE
 
@@ -91,12 +92,7 @@ class AudienceModel:
 
 def from_json(text: str) -> AudienceModel:
     """What `AudienceModel.to_json` wrote. Raises ValueError on anything else."""
-    values: dict[str, Any] = json.loads(text)
-    expected = set(AudienceModel.__dataclass_fields__)
-    if set(values) != expected:
-        raise ValueError(f"an audience model has {sorted(expected)}; found {sorted(values)}: train it again")
-    values |= {key: tuple(values[key]) for key in ("names", "mean", "scale", "weights", "answered", "again")}
-    return AudienceModel(**values)
+    return json_model.from_json(AudienceModel, text, "an audience model", "train it again")
 
 
 def fit(rows: pd.DataFrame, event: str = "converted", settings: Settings | None = None) -> AudienceModel | None:

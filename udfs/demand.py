@@ -20,16 +20,16 @@ import lightgbm as lgb
 import numpy as np
 import pandas as pd
 
+from udfs import json_model
 from udfs.count_demand import quantiles
-from udfs.demand_block import LISTED_DAYS, WEEK, WEEKS_AHEAD, Block, Doubles, Ids, Shop, added
+from udfs.demand_block import LEVELS, LISTED_DAYS, WEEK, WEEKS_AHEAD, Block, Doubles, Ids, Shop, added
 from udfs.demand_days import Holiday, day_weights
 from udfs.demand_dispersion import LEAST_DISPERSION, dispersion_of, fit_dispersion
 from udfs.demand_features import FEATURES, ITEM_FEATURES, ITEM_INPUTS, Floats, base, item_features, pair_features
+from udfs.horizon import HORIZON_DAYS
 
 Level = Literal["pair", "item"]
 
-HORIZON_DAYS: Final = WEEK * WEEKS_AHEAD
-LEVELS: Final = (0.1, 0.5, 0.9)
 TARGETS: Final = ("week_1", "week_2", "week_3", "week_4")
 KEYS: Final = ("level", "origin", "item_id", "location_id")
 FIXED: Final[dict[str, Any]] = {
@@ -75,15 +75,10 @@ class Model:
 
 def from_json(text: str) -> Model:
     """What `Model.to_json` wrote. Raises ValueError on anything else, and on a model of other features."""
-    values: dict[str, Any] = json.loads(text)
-    if set(values) != set(Model.__dataclass_fields__):
-        raise ValueError(
-            f"a demand model has {sorted(Model.__dataclass_fields__)}; found {sorted(values)}: fit it again"
-        )
-    values |= {key: tuple(values[key]) for key in ("names", "pair_dispersion", "item_dispersion")}
-    if values["names"] != FEATURES:
+    model = json_model.from_json(Model, text, "a demand model", "fit it again")
+    if model.names != FEATURES:
         raise ValueError("this demand model reads other features than this version computes: fit it again")
-    return Model(**values)
+    return model
 
 
 @dataclass(frozen=True)

@@ -15,11 +15,12 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from udfs.count_demand import quantiles
-from udfs.demand import HORIZON_DAYS, Settings, fit, forecast, forecast_items, sample_share, training_rows
-from udfs.demand_block import WEEK, WEEKS_AHEAD, Block, Codes, Doubles, Mask, Shop, added, in_sample
+from udfs.demand import Settings, fit, forecast, forecast_items, sample_share, training_rows
+from udfs.demand_block import LEVELS, WEEK, WEEKS_AHEAD, Block, Codes, Doubles, Mask, Shop, added, in_sample
 from udfs.demand_days import Holiday
-from udfs.demand_metrics import LEVELS, Judged, errors, figures
+from udfs.demand_metrics import Judged, errors, figures
 from udfs.demand_peers import PEERS, PeerForecast
+from udfs.horizon import HORIZON_DAYS
 from udfs.metrics import KEPT_VALUES, Bootstrap, Interval
 
 PAIR, ITEM, ITEM_LISTED = "pair_week", "item_week", "item_week_listed"

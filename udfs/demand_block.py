@@ -14,13 +14,16 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from udfs.horizon import HORIZON_DAYS
+
 Codes: TypeAlias = npt.NDArray[np.int64]
 Doubles: TypeAlias = npt.NDArray[np.float64]
 Ids: TypeAlias = npt.NDArray[np.object_]
 Mask: TypeAlias = npt.NDArray[np.bool_]
 
 WEEK: Final = 7
-WEEKS_AHEAD: Final = 4
+WEEKS_AHEAD: Final = HORIZON_DAYS // WEEK
+LEVELS: Final = (0.1, 0.5, 0.9)  # p10, p50, p90
 LISTED_DAYS: Final = 182  # a pair is forecast that was sold in so many days up to the origin
 HISTORY_DAYS: Final = 364  # nothing older is read, but for a holiday's last occurrence
 

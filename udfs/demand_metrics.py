@@ -6,15 +6,12 @@ Everything is an error summed per item first: weeks of one item, and its pairs, 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
 from scipy.stats import nbinom
 
-from udfs.demand_block import Codes, Doubles, added
+from udfs.demand_block import LEVELS, Codes, Doubles, added
 from udfs.metrics import Bootstrap, Interval
-
-LEVELS: Final = (0.1, 0.5, 0.9)
 
 
 @dataclass(frozen=True)

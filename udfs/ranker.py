@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import minimize
 
+from udfs import json_model
 from udfs.interactions import Floats
 
 Doubles = npt.NDArray[np.float64]
@@ -76,12 +77,7 @@ class Ranker:
 
 def from_json(text: str) -> Ranker:
     """What `Ranker.to_json` wrote. Raises ValueError on anything else."""
-    values: dict[str, Any] = json.loads(text)
-    expected = set(Ranker.__dataclass_fields__)
-    if set(values) != expected:
-        raise ValueError(f"a ranker has {sorted(expected)}; found {sorted(values)}: train it again")
-    values |= {key: tuple(values[key]) for key in ("names", "mean", "scale", "weights", "generators")}
-    return Ranker(**values)
+    return json_model.from_json(Ranker, text, "a ranker", "train it again")
 
 
 class _Lists(NamedTuple):

@@ -1,0 +1,18 @@
+"""Rows of a share of what a column names, whole and the same ones every time: what a bounded task is given."""
+
+from __future__ import annotations
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+PARTS = 1_000_000
+
+
+def drawn(frame: DataFrame, of: Column | str, most: int, count: int, purpose: str) -> DataFrame:
+    """The rows of about `most` of the `count` different values of `of`; all where there are no more.
+
+    Samples for different purposes are independent of each other.
+    """
+    if count <= most:
+        return frame
+    return frame.where(F.pmod(F.xxhash64(of, F.lit(purpose)), F.lit(PARTS)) < int(PARTS * most / count))

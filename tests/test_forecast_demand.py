@@ -1,0 +1,71 @@
+"""The job beside udfs/demand.py: what it reads as sales, promotions everywhere, shops that have no past yet."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+import pandas as pd
+import pytest
+
+from jobs.days import day_number
+from jobs.forecast_demand import block_of, daily_sales, forecast_demand
+from schemas import silver
+
+RUN_DATE = dt.date(2024, 3, 1)
+
+
+@pytest.fixture
+def few_days(rows):
+    """Three purchases on two days, one of them a guest's without a location, and what is no sale of the catalogue."""
+    sale = {"event_type": "purchase", "quantity": 2, "unit_price": 1.0, "location_id": "T0", "item_id": "i1"}
+    day = {"run_date": RUN_DATE, "event_date": RUN_DATE}
+    before = {"run_date": dt.date(2024, 2, 28), "event_date": dt.date(2024, 2, 28)}
+    events = rows(
+        silver.EVENTS,
+        sale | day,
+        sale | day | {"quantity": 3},
+        sale | before | {"item_id": "i2", "location_id": None},
+        sale | day | {"event_type": "return"},
+        sale | day | {"item_id": "gone"},
+        sale | {"run_date": dt.date(2020, 1, 1), "event_date": dt.date(2020, 1, 1)},  # years before what is read
+    )
+    return events, rows(silver.ITEMS, {"item_id": "i1", "category": "tea"}, {"item_id": "i2"})
+
+
+def test_sales_are_purchases_of_the_catalogue_added_by_day(few_days):
+    found = daily_sales(*few_days, RUN_DATE).select("location_id", "item_id", "category", "day", "units").collect()
+    today = day_number(RUN_DATE)
+    assert sorted(map(tuple, found), key=str) == sorted(
+        [("T0", "i1", "tea", today, 5.0), ("all", "i2", None, today - 2, 2.0)], key=str
+    )
+    anywhere = daily_sales(*few_days, RUN_DATE, by_location=False)
+    assert {row.location_id for row in anywhere.collect()} == {"all"}
+
+
+def test_a_shop_with_no_past_to_learn_from_has_a_forecast(few_days, rows, deployment):
+    """Its first weeks have no four weeks that followed an earlier date: the forecast is the pairs' own mean."""
+    none = rows(silver.PROMOTIONS)
+    found = forecast_demand(*few_days, none, run_date=RUN_DATE, deployment=deployment).collect()
+    assert {(row.location_id, row.item_id) for row in found} == {("T0", "i1"), ("all", "i2")}
+    assert len(found) == 2 * 28
+    assert all(row.expected_units >= 0 and row.p10 <= row.p50 <= row.p90 for row in found)
+    for pair in (("T0", "i1"), ("all", "i2")):
+        assert sum(row.expected_units for row in found if (row.location_id, row.item_id) == pair) > 0
+
+
+def test_a_promotion_everywhere_holds_in_each_location_that_sells_the_item():
+    lines = pd.DataFrame(
+        {"location_id": ["T0", "T1", "T0"], "item_id": ["a", "a", "b"], "category": "tea", "day": 9, "units": 1.0}
+    )
+    told = pd.DataFrame(
+        {"location_id": [None, "T0"], "item_id": ["a", "b"], "day": [7, 7], "mailer": True, "display": [False, True]}
+    )
+    promotions = block_of(lines, told).promotions
+    assert promotions is not None
+    block = block_of(lines, told)
+    of = [(block.items[block.pair_item[pair]], block.locations[block.pair_location[pair]]) for pair in promotions.pair]
+    assert sorted(zip(of, promotions.display.tolist(), strict=True)) == [
+        (("a", "T0"), False),
+        (("a", "T1"), False),
+        (("b", "T0"), True),
+    ]

@@ -1,0 +1,18 @@
+"""A fitted model that is a dataclass of numbers, texts and tuples, from the JSON object that it was written as."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import fields
+from typing import Any, TypeVar
+
+Model = TypeVar("Model")
+
+
+def from_json(kind: type[Model], text: str, name: str, remedy: str) -> Model:
+    """What `json.dumps(asdict(model))` wrote; lists are tuples again. ValueError on other fields than its own."""
+    values: dict[str, Any] = json.loads(text)
+    expected = sorted(field.name for field in fields(kind))  # type: ignore[arg-type]
+    if sorted(values) != expected:
+        raise ValueError(f"{name} has {expected}; found {sorted(values)}: {remedy}")
+    return kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
