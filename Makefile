@@ -85,7 +85,7 @@ docs: setup  ## Write docs/tables.md from schemas/
 
 .PHONY: test
 test: setup airflow-env  ## Run every test
-	@python -m pytest
+	@python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 .PHONY: test-airflow
 test-airflow: setup airflow-env  ## Run nights of a tiny shop under Airflow's own scheduler (most of an hour)

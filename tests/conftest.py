@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
 from pyspark.sql import DataFrame, SparkSession
 
 from jobs import quality, runtime
@@ -20,6 +21,12 @@ from tests import tiny_shop
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
 Rows = Callable[..., DataFrame]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with whole nights first: they are the longest, and xdist's workers should end together."""
+    nights = {item.path for item in items if "trained_shop" in getattr(item, "fixturenames", ())}
+    items.sort(key=lambda item: item.path not in nights)
 
 
 @pytest.fixture(scope="session")
@@ -85,12 +92,21 @@ def tiny_shop_conf(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def trained_shop(tmp_path_factory: pytest.TempPathFactory, spark: SparkSession) -> Path:
-    """The root of a tiny shop whose night of day 13 has been run, model and all. Copy it before you change it."""
+    """The root of a tiny shop whose night of day 13 has been run, model and all. Copy it before you change it.
+
+    One for all of xdist's workers: the first that asks makes it, others wait.
+    """
     from jobs import night
 
-    root = tmp_path_factory.mktemp("trained")
-    conf = tiny_shop.make(root)
-    assert night.main(["--run-date", str(tiny_shop.day(13)), "--conf", str(conf), "--train", "missing"]) == 0
+    own = tmp_path_factory.getbasetemp()
+    root = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "trained"
+    with FileLock(f"{root}.lock"):
+        if not (root / "done").exists():
+            assert not root.exists(), "the night of the tiny shop has failed in another worker"
+            root.mkdir()
+            conf = tiny_shop.make(root)
+            assert night.main(["--run-date", str(tiny_shop.day(13)), "--conf", str(conf), "--train", "missing"]) == 0
+            (root / "done").touch()
     return root
 
 

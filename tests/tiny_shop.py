@@ -41,6 +41,9 @@ spark.databricks.delta.snapshotPartitions      1
 spark.ui.enabled                               false
 spark.ui.showConsoleProgress                   false
 spark.log.level                                ERROR
+spark.sql.codegen.wholeStage                   false
+spark.sql.codegen.factoryMode                  NO_CODEGEN
+spark.driver.extraJavaOptions                  -XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=256m
 """
 
 CONF = """
