@@ -59,7 +59,7 @@ def show(lake: Lake, run_date: dt.date, outcomes: Sequence[Outcome]) -> None:
     console.print(seconds)
     _show_users(console, lake, run_date, night, lists)
 
-    _show_plans(console, lake, night)
+    _show_plans(console, lake, night, outcomes)
 
     compared = night("ops.figures").where("usual IS NOT NULL").count()
     published = night("ops.publications").where("current").orderBy("table_name").collect()
@@ -95,13 +95,18 @@ def _show_split(console: Console, lake: Lake, run_date: dt.date, kind: str, days
         console.print(f"    {row['count']:>9,}  {row['reason']}", markup=False)
 
 
-def _show_plans(console: Console, lake: Lake, night: Callable[[str], DataFrame]) -> None:
+def _show_plans(
+    console: Console, lake: Lake, night: Callable[[str], DataFrame], outcomes: Sequence[Outcome]
+) -> None:
     """What is forecast, to be done about stock, and to be shown to whom; a line for each that there is."""
     kinds = lake.deployment.sources
     ahead = night("gold.demand_forecast").agg(F.sum("expected_units"), F.min("target_date"), F.max("target_date"))
     units, first, last = ahead.collect()[0]
     if units is not None:
-        console.print(f"demand: {units:,.0f} units expected from {first} to {last}")
+        forecast = next(outcome for outcome in outcomes if outcome.job == "forecast_demand")
+        pairs = forecast.rows["gold.demand_forecast"] // HORIZON_DAYS
+        each = f"{100_000 * forecast.seconds / pairs:,.0f} s per 100,000 pairs"
+        console.print(f"demand: {units:,.0f} units expected from {first} to {last}; {pairs:,} pairs, {each}")
     if stands("gold.inventory_actions", kinds):
         found = (
             night("gold.inventory_actions").groupBy("action").agg(F.count("*").alias("n"), F.sum("quantity").alias("q"))
