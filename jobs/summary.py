@@ -95,9 +95,7 @@ def _show_split(console: Console, lake: Lake, run_date: dt.date, kind: str, days
         console.print(f"    {row['count']:>9,}  {row['reason']}", markup=False)
 
 
-def _show_plans(
-    console: Console, lake: Lake, night: Callable[[str], DataFrame], outcomes: Sequence[Outcome]
-) -> None:
+def _show_plans(console: Console, lake: Lake, night: Callable[[str], DataFrame], outcomes: Sequence[Outcome]) -> None:
     """What is forecast, to be done about stock, and to be shown to whom; a line for each that there is."""
     kinds = lake.deployment.sources
     ahead = night("gold.demand_forecast").agg(F.sum("expected_units"), F.min("target_date"), F.max("target_date"))
