@@ -22,11 +22,13 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
 Rows = Callable[..., DataFrame]
 
+LONGEST = ("night", "intake", "publication", "evaluation", "trouble", "plans_night", "kills", "resume", "plans_intake")
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files with whole nights first: they are the longest, and xdist's workers should end together."""
-    nights = {item.path for item in items if "trained_shop" in getattr(item, "fixturenames", ())}
-    items.sort(key=lambda item: item.path not in nights)
+    """The longest files first, so that xdist's workers end together, and one that shares no shop beside one that does."""
+    place = {f"test_{name}.py": number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: place.get(item.path.name, len(place)))
 
 
 @pytest.fixture(scope="session")
