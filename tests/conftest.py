@@ -26,7 +26,7 @@ LONGEST = ("night", "intake", "publication", "evaluation", "trouble", "plans_nig
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest files first, so that xdist's workers end together, and one that shares no shop beside one that does."""
+    """The longest files first, so that two workers end together; the second needs no trained shop to begin with."""
     place = {f"test_{name}.py": number for number, name in enumerate(LONGEST)}
     items.sort(key=lambda item: place.get(item.path.name, len(place)))
 
