@@ -299,7 +299,7 @@ def test_jobs_at_once_in_processes_of_their_own(shop):
 
     def job(name: str, date: dt.date) -> Callable[[], None]:
         line = [sys.executable, "-m", f"jobs.{name}", "--run-date", str(date), "--conf", str(shop)]
-        return lambda: subprocess.run(line, cwd=tiny_shop.REPO, check=True, timeout=600)
+        return lambda: subprocess.run(line, cwd=tiny_shop.REPO, check=True, timeout=1800)
 
     expected = {table: night(shop, table) for table in (*GOLD, "silver.events", "silver.rejected_events")}
     together(job("rank_recommendations", NIGHT), job("rank_recommendations", NIGHT), job("maintain_tables", NIGHT))

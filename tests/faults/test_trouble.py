@@ -228,7 +228,7 @@ def ingest(conf: Path, number: int) -> int:
 
 def in_a_process(module: str, *flags: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", module, *flags]
-    return subprocess.run(command, cwd=tiny_shop.REPO, capture_output=True, text=True, timeout=240)
+    return subprocess.run(command, cwd=tiny_shop.REPO, capture_output=True, text=True, timeout=900)
 
 
 def folder_of(conf: Path, table: str) -> Path:
