@@ -97,6 +97,13 @@ def test_expectations_count_what_the_row_rules_split(dirty):
     assert counts == by_rows | {"(run_date, name) must be unique": 1}
 
 
+def test_an_audit_asks_for_counts_and_for_no_row(dirty, monkeypatch):
+    frame = dirty.persist()
+    monkeypatch.delattr(type(frame), "limit")  # examples of a check would be fetched with it, in a query each
+    monkeypatch.delattr(type(frame), "take")
+    assert len([finding for finding in quality.audit(PETS, frame).findings if not finding.passed]) > 3
+
+
 def test_delta_refuses_what_the_rules_refuse(spark, dirty, tmp_path):
     path = str(tmp_path / "pets")
     spark.sql(create_table(PETS, path))
