@@ -98,10 +98,11 @@ def test_expectations_count_what_the_row_rules_split(dirty):
 
 
 def test_an_audit_asks_for_counts_and_for_no_row(dirty, monkeypatch):
-    frame = dirty.persist()
-    monkeypatch.delattr(type(frame), "limit")  # examples of a check would be fetched with it, in a query each
-    monkeypatch.delattr(type(frame), "take")
-    assert len([finding for finding in quality.audit(PETS, frame).findings if not finding.passed]) > 3
+    fetched = []
+    monkeypatch.setattr(type(dirty), "limit", lambda frame, count: fetched.append(count) or frame)
+    audit = quality.audit(PETS, dirty.persist())
+    assert len([finding for finding in audit.findings if not finding.passed]) > 3
+    assert fetched == [], "examples of what breaks a check: a query each"
 
 
 def test_delta_refuses_what_the_rules_refuse(spark, dirty, tmp_path):
