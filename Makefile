@@ -87,6 +87,10 @@ docs: setup  ## Write docs/tables.md from schemas/
 test: setup airflow-env  ## Run every test
 	@python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
+.PHONY: test-nights
+test-nights: setup  ## Run what takes several nights of a tiny shop: old dates, gaps, changes of format (half an hour)
+	@python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m nights
+
 .PHONY: test-airflow
 test-airflow: setup airflow-env  ## Run nights of a tiny shop under Airflow's own scheduler (most of an hour)
 	@python -m pytest tests/test_dags.py tests/test_scheduler.py -m airflow

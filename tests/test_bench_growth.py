@@ -13,7 +13,7 @@ from jobs.conf import load
 from tests import tiny_shop
 
 
-@pytest.mark.slow
+@pytest.mark.nights
 def test_tiny_growth_has_a_row_for_each_step(spark: SparkSession, shop: Path, tmp_path: Path) -> None:
     lake = runtime.Lake(spark, load(shop))
     nights = growth.Nights(lake, tiny_shop.day(13), tmp_path)

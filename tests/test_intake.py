@@ -124,7 +124,7 @@ def test_a_changed_file_is_noticed_and_read_again_when_told(conf, intake, spark,
     assert runtime.Lake(spark, load(conf)).work(JOBS["ingest_logs"], tiny_shop.day(2)).changed == ()
 
 
-@pytest.mark.slow
+@pytest.mark.nights
 def test_a_day_with_too_many_rejected_records_stops_the_night(conf, intake, spark):
     put(conf, 0, sale(0, "a"))
     intake(0)

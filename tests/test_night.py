@@ -74,14 +74,18 @@ def test_two_nights_twice_give_the_same_tables(shop, capsys):
     events = read(shop, "bronze.events")
     assert set(events["run_date"]) == {tiny_shop.day(number) for number in (*tiny_shop.EARLIER, *range(15))}
 
-    # A night for an old date reads only what was known then: with day 14 in the lake, night 13 comes out as it did.
-    assert run(shop, 13) == 0
-    assert {table: partition(shop, table, 13) for table in GOLD} == earlier
-
     printed = capsys.readouterr().out
     assert "rows in" in printed
     assert "seconds per job" in printed
     assert "last bought" in printed
+
+
+@pytest.mark.nights
+def test_a_night_for_an_old_date_reads_only_what_was_known_then(shop):
+    earlier = {table: partition(shop, table, 13) for table in GOLD}
+    assert run(shop, 14) == 0
+    assert run(shop, 13) == 0
+    assert {table: partition(shop, table, 13) for table in GOLD} == earlier
 
 
 @pytest.mark.slow
@@ -111,7 +115,7 @@ def test_gold_keeps_its_promises_for_every_reader(shop):
         assert pl.read_delta(path).height == arrow.num_rows
 
 
-@pytest.mark.slow
+@pytest.mark.nights
 def test_a_day_without_a_file_is_a_night_without_events(shop):
     (shop.parent / "landing" / "sales" / f"sales_{tiny_shop.day(14)}.csv").unlink()
     assert run(shop, 14) == 0
@@ -131,7 +135,7 @@ def test_a_dry_run_computes_the_same_and_writes_nothing(shop, spark):
     assert sorted(lake_of(shop).glob("data_docs/**/*")) == pages
 
 
-@pytest.mark.slow
+@pytest.mark.nights
 def test_a_night_before_its_predecessor_reads_the_days_between(shop, spark):
     intake(shop, spark, 15)  # night 14 was never run
     assert len(partition(shop, "silver.events", 14)) == len(tiny_shop.sales(tiny_shop.day(14)))
@@ -232,8 +236,8 @@ def write_as_utf_16(file: Path) -> None:
     ("spoil", "words"),
     [
         (spoil_header, ["wrong header: lacks customer; it has line_id, client, sku"]),
-        (truncate_gzip, ["damaged gzip after"]),
-        (write_as_utf_16, ["wrong header: lacks line_id", "it has \\xff\\xfe"]),
+        pytest.param(truncate_gzip, ["damaged gzip after"], marks=pytest.mark.nights),
+        pytest.param(write_as_utf_16, ["wrong header: lacks line_id", "it has \\xff\\xfe"], marks=pytest.mark.nights),
     ],
 )
 def test_a_file_that_cannot_be_read_stops_the_night_and_changes_nothing(shop, capsys, spoil, words):
@@ -253,7 +257,7 @@ def test_a_file_that_cannot_be_read_stops_the_night_and_changes_nothing(shop, ca
     assert name in record["error"]
 
 
-@pytest.mark.slow
+@pytest.mark.nights
 def test_an_empty_file_is_no_events_and_is_listed(shop, spark):
     (shop.parent / "landing" / "sales" / f"sales_{tiny_shop.day(14)}.csv").write_text("")
     intake(shop, spark, 14)
@@ -295,7 +299,7 @@ def test_a_job_without_its_input_says_which_job_makes_it(shop, spark):
     assert last_run(shop, "encode_items")["status"] == "refused"
 
 
-@pytest.mark.slow
+@pytest.mark.nights
 def test_a_raw_file_that_vanished_keeps_its_rows(shop, spark):
     before = partition(shop, "bronze.events", 13)
     (shop.parent / "landing" / "sales" / f"sales_{tiny_shop.day(13)}.csv").unlink()

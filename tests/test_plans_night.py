@@ -169,6 +169,7 @@ def test_the_backtest_judges_all_three_and_makes_a_page(planned, spark):
     assert all(title in page for title in ("Demand", "Stock at the same fill rate", "Audiences"))
 
 
+@pytest.mark.nights
 def test_by_prices_limits_hold_and_the_bound_holds(planned, spark):
     lake = runtime.Lake(spark, load(planned))
     exact = launch.run("build_audiences", lake, NIGHT, {"control_share": 0.0}, dry_run=True)

@@ -150,6 +150,7 @@ def test_a_night_is_taken_back_to_what_it_was(shop, spark, capsys):
     assert night(shop, "gold.recommendations") == bad, "taken back twice"
 
 
+@pytest.mark.nights
 def test_a_night_without_an_earlier_run_gets_the_rows_of_the_night_before(shop, spark, capsys):
     lake, next_night = runtime.Lake(spark, load(shop)), tiny_shop.day(14)
     assert rollback.main(["--run-date", str(next_night), "--conf", str(shop)]) == 2
@@ -293,6 +294,7 @@ def test_a_table_of_an_older_contract_gets_its_new_columns_in_their_places(deplo
     assert stored.sort("run_date")["reason_item_id"].to_list() == [None, "i1"]
 
 
+@pytest.mark.nights
 @pytest.mark.faults
 def test_jobs_at_once_in_processes_of_their_own(shop):
     """Two runs of one job and date, two dates, and the upkeep beside a night, each as spark-submit would start it."""
