@@ -83,13 +83,15 @@ docs: setup  ## Write docs/tables.md from schemas/
 
 ## What a developer does
 
+TWO_WORKERS = python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
 .PHONY: test
-test: setup airflow-env  ## Run every test
-	@python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+test: setup airflow-env  ## Run the tests; what takes longer has a target of its own
+	@$(TWO_WORKERS)
 
 .PHONY: test-nights
-test-nights: setup  ## Run what takes several nights of a tiny shop: old dates, gaps, changes of format (half an hour)
-	@python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m nights
+test-nights: setup  ## Run what takes several nights of a tiny shop: old dates, gaps, prices
+	@$(TWO_WORKERS) -m nights
 
 .PHONY: test-airflow
 test-airflow: setup airflow-env  ## Run nights of a tiny shop under Airflow's own scheduler (most of an hour)

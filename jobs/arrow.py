@@ -22,6 +22,12 @@ def schema(ddl: str) -> pa.Schema:
     return pa.schema([(name.strip("`"), TYPES[kind]) for name, kind in fields])
 
 
+def no_rows(ddl: str) -> pd.DataFrame:
+    """A frame of these columns and types without a row."""
+    empty: pd.DataFrame = schema(ddl).empty_table().to_pandas()
+    return empty
+
+
 def table(rows: pd.DataFrame, ddl: str) -> pa.Table:
     """The rows' columns that the DDL names, in its order and of its types. KeyError where one is missing."""
     return pa.Table.from_pandas(rows, schema(ddl), preserve_index=False)

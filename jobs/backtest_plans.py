@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Iterator
 import numpy as np
 import pandas as pd
 from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql import functions as F
 
 from jobs import launch, progress
 from jobs.backtest_stock import StockRow, backtest_stock
@@ -64,7 +63,7 @@ def backtest_plans(
 
     def some(frame: DataFrame, most: int) -> pd.DataFrame:
         """The rows of so many items that they have about `most` pairs, the same items every time."""
-        rows: pd.DataFrame = drawn(frame, F.col("item_id"), most, pairs, "backtest").toPandas()
+        rows: pd.DataFrame = drawn(frame, "item_id", most, pairs, "backtest").toPandas()
         return rows
 
     lines = some(sales, max_pairs)

@@ -73,7 +73,7 @@ def build_audiences(
     tomorrow = day_number(run_date) + 1
     made = learned(events, items, item_vectors, campaigns, ad_events, tomorrow, training_contacts)
     fitted = made.rows.groupBy(F.lit(0).alias("all")).applyInArrow(_fit, "conversion STRING, click STRING").collect()
-    models = tuple(fitted[0]) if fitted else _fit_models(_no_rows())
+    models = tuple(fitted[0]) if fitted else _fit_models(arrow.no_rows(_ddl(audience_rows.TRAINED)))
     value = _values(tomorrow, models, contact_cost)
     pairs = _by_block(made.known, made.book, made.blocks, value, VALUED).persist()
     limits = room(campaigns, ad_events, run_date, contact_cost)
@@ -111,7 +111,7 @@ def learned(
     both = book.groupBy(F.lit(0).alias("all")).cogroup(summed.groupBy(F.lit(0).alias("all")))
     whole = both.applyInArrow(_with_usual, "book BINARY").persist()
     contacts = ad_events.where("event_type = 'impression'").select("user_id", "campaign_id").distinct().count()
-    some = drawn(known, F.col("user_id"), training_contacts, contacts, "train")
+    some = drawn(known, "user_id", training_contacts, contacts, "train")
     rows = _by_block(some, whole, blocks, _training_rows(day, everything), _ddl(audience_rows.TRAINED))
     return Learned(known, whole, rows, blocks)
 
@@ -271,11 +271,6 @@ def _fit_models(rows: pd.DataFrame) -> tuple[str, str | None]:
     return conversion.to_json(), click.to_json() if click else None
 
 
-def _no_rows() -> pd.DataFrame:
-    empty: pd.DataFrame = arrow.schema(_ddl(audience_rows.TRAINED)).empty_table().to_pandas()
-    return empty
-
-
 # ---- the allocation
 
 
@@ -286,7 +281,7 @@ def _allocated(pairs: DataFrame, limits: DataFrame, max_per_week: int, max_pairs
     if count <= max_pairs:
         together: DataFrame = asked.groupBy(F.lit(0).alias("all")).applyInArrow(_allocate(max_per_week), CHOSEN)
         return together
-    some = drawn(asked, F.col("user_id"), max_pairs, count, "prices").groupBy(F.lit(0).alias("all"))
+    some = drawn(asked, "user_id", max_pairs, count, "prices").groupBy(F.lit(0).alias("all"))
     price = _prices(max_per_week, max_pairs / count)
     priced = some.applyInArrow(price, "campaign_id STRING, price DOUBLE").persist()
     block = F.pmod(F.xxhash64("user_id"), F.lit(4 * math.ceil(count / max_pairs)))

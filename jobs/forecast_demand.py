@@ -65,7 +65,7 @@ def forecast_demand(
     learn = partial(demand.training_rows, shop=shop, run_day=today, share=share, settings=settings)
     rows = blocks.applyInArrow(_learner(learn), TRAINING)
     fitted = rows.groupBy(F.lit(0).alias("all")).applyInArrow(_fitter(today, settings), "model STRING").collect()
-    model = demand.from_json(fitted[0]["model"]) if fitted else demand.fit(_no_rows(), today, settings)
+    model = demand.from_json(fitted[0]["model"]) if fitted else demand.fit(arrow.no_rows(TRAINING), today, settings)
     ahead = partial(demand.forecast, shop=shop, model=model, run_day=today, holidays=holidays)
     return blocks.applyInArrow(_forecaster(ahead, run_date), plain_ddl(gold.DEMAND_FORECAST)).select(
         *gold.DEMAND_FORECAST.column_names
@@ -124,11 +124,6 @@ def _learner(learn: Callable[[Block], pd.DataFrame]) -> Callable[[pa.Table, pa.T
         return arrow.table(learn(block_of(sales.to_pandas(), promoted.to_pandas())), TRAINING)
 
     return rows_of
-
-
-def _no_rows() -> pd.DataFrame:
-    empty: pd.DataFrame = arrow.schema(TRAINING).empty_table().to_pandas()
-    return empty
 
 
 def _fitter(today: int, settings: demand.Settings) -> Callable[[pa.Table], pa.Table]:

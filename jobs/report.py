@@ -157,7 +157,7 @@ def _task(found: Evaluation, task: str, shown: set[MeasureRow]) -> Iterable[str]
         lead = plain[best, LEAD]
         yield (
             f'<p class="lead">{text(found.leader)} over {text(best)}, the best peer: '
-            f"<b>{_cell(lead, '')}</b> NDCG@10{_verdict(lead)}.</p>"
+            f"<b>{_cell(lead, ' ')}</b> NDCG@10{_verdict(lead)}.</p>"
         )
     yield _contenders(peers, metrics, plain, found.leader, best)
     yield _dots(
@@ -178,7 +178,7 @@ def _task(found: Evaluation, task: str, shown: set[MeasureRow]) -> Iterable[str]
     if tuning:
         yield "<h3>What fine-tuning is worth</h3>"
         yield from (
-            f"<p>Over {text(row.contender)}: <b>{_cell(row, '')}</b> NDCG@10{_verdict(row)}.</p>" for row in tuning
+            f"<p>Over {text(row.contender)}: <b>{_cell(row, ' ')}</b> NDCG@10{_verdict(row)}.</p>" for row in tuning
         )
         shown |= set(tuning)
     generators = sorted((row for row in plain.values() if row.metric == GENERATORS), key=lambda row: -row.value)
@@ -196,7 +196,7 @@ def _task(found: Evaluation, task: str, shown: set[MeasureRow]) -> Iterable[str]
     errors = [row for row in plain.values() if row.metric == CALIBRATION]
     if bins or errors:
         yield "<h3>Is the score a probability?</h3>"
-        told = "; ".join(f"{text(row.contender)} {_cell(row, '')}" for row in errors)
+        told = "; ".join(f"{text(row.contender)} {_cell(row, ' ')}" for row in errors)
         yield f"<p>Expected calibration error: {told or 'not measured'}.</p>" + reliability_figure(
             f"reliability, task {task}", bins
         )
@@ -242,7 +242,7 @@ def _countries(rows: Sequence[MeasureRow], plain: dict[tuple[str, str], MeasureR
             worst = next((row for row in here if row.user_count >= FEWEST_USERS), here[0])
             gap = f"{worst.value / mean.value - 1:+.0%} against the mean" if mean.value else "the mean is 0"
             place = f"{text(worst.slice.removeprefix(COUNTRY))}, {worst.user_count:,} users"
-            yield f"<p>Worst of at least {FEWEST_USERS} users: {place}, {_cell(worst, '')}; {gap}.</p>"
+            yield f"<p>Worst of at least {FEWEST_USERS} users: {place}, {_cell(worst, ' ')}; {gap}.</p>"
         cells = [["mean of all", f"{mean.user_count:,}", _cell(mean)]] if mean else []
         cells += [[text(row.slice.removeprefix(COUNTRY)), f"{row.user_count:,}", _cell(row)] for row in here]
         yield table(["country", "users", metric], cells, ["leader"] if mean else [])
@@ -294,7 +294,7 @@ def _cell(row: MeasureRow | None, before: str = "<br>") -> str:
     if row is None:
         return ""
     share = row.metric in SHARES
-    return interval(row.value, row.low, row.high, as_share=share, before=before or " ")
+    return interval(row.value, row.low, row.high, as_share=share, before=before)
 
 
 def _axes(lines: int) -> tuple[Figure, Axes]:

@@ -9,7 +9,7 @@ PARTS = 1_000_000
 
 
 def drawn(frame: DataFrame, of: Column | str, most: int, count: int, purpose: str) -> DataFrame:
-    """The rows of about `most` of the `count` different values of `of`; all where there are no more.
+    """The rows of a share of the values of `of`: most / count, of whatever these two count; all where count <= most.
 
     Samples for different purposes are independent of each other.
     """

@@ -22,7 +22,7 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
 Rows = Callable[..., DataFrame]
 
-LONGEST = ("night", "intake", "publication", "evaluation", "trouble", "plans_night", "kills", "resume", "plans_intake")
+LONGEST = ("night", "intake", "publication", "evaluation", "trouble", "plans_night", "resume", "plans_intake")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -212,7 +212,6 @@ def test_what_the_sql_of_the_conf_makes_null_on_purpose_is_kept(conf, rows):
     assert kept["position"] is None
 
 
-@pytest.mark.nights
 @pytest.mark.faults
 def test_nights_before_and_after_a_change_and_across_it_again(tiny_shop_conf, spark):
     conf = tiny_shop_conf

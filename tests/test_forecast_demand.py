@@ -60,9 +60,9 @@ def test_a_promotion_everywhere_holds_in_each_location_that_sells_the_item():
     told = pd.DataFrame(
         {"location_id": [None, "T0"], "item_id": ["a", "b"], "day": [7, 7], "mailer": True, "display": [False, True]}
     )
-    promotions = block_of(lines, told).promotions
-    assert promotions is not None
     block = block_of(lines, told)
+    promotions = block.promotions
+    assert promotions is not None
     of = [(block.items[block.pair_item[pair]], block.locations[block.pair_location[pair]]) for pair in promotions.pair]
     assert sorted(zip(of, promotions.display.tolist(), strict=True)) == [
         (("a", "T0"), False),

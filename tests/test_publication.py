@@ -294,14 +294,13 @@ def test_a_table_of_an_older_contract_gets_its_new_columns_in_their_places(deplo
     assert stored.sort("run_date")["reason_item_id"].to_list() == [None, "i1"]
 
 
-@pytest.mark.nights
 @pytest.mark.faults
 def test_jobs_at_once_in_processes_of_their_own(shop):
     """Two runs of one job and date, two dates, and the upkeep beside a night, each as spark-submit would start it."""
 
     def job(name: str, date: dt.date) -> Callable[[], None]:
         line = [sys.executable, "-m", f"jobs.{name}", "--run-date", str(date), "--conf", str(shop)]
-        return lambda: subprocess.run(line, cwd=tiny_shop.REPO, check=True, timeout=1800)
+        return lambda: subprocess.run(line, cwd=tiny_shop.REPO, check=True, timeout=600)
 
     expected = {table: night(shop, table) for table in (*GOLD, "silver.events", "silver.rejected_events")}
     together(job("rank_recommendations", NIGHT), job("rank_recommendations", NIGHT), job("maintain_tables", NIGHT))
