@@ -129,4 +129,4 @@ def test_the_page_shows_the_curves_and_every_figure() -> None:
     assert "<svg" in page
     assert "8 &lt; 9 weeks" in page
     assert "-25.0 %<br><small>-30.0 % to -20.0 %" in page
-    assert page.count("n/a") == 6
+    assert page.count("n/a") == 4  # no stock of either, no change (and no interval then), and the note below
