@@ -111,12 +111,12 @@ def test_blocks_of_users_choose_by_themselves() -> None:
     assert value[kept].sum() > 0.9 * bound
 
 
-def test_a_budget_and_an_audience_are_both_limits_and_past_contacts_count() -> None:
+def test_a_budget_and_an_audience_are_both_limits() -> None:
     most, budget = np.array([10.0, np.nan, 10.0, np.nan]), np.array([np.nan, 0.3, 0.3, np.nan])
     found = capacities(most, budget, contact_cost=0.1)
     assert found[:3].tolist() == [10, 3, 3]
     assert found[3] > 1e9  # no limit
-    assert capacities(most, budget, 0.1, np.array([4, 1, 5, 7]))[:3].tolist() == [6, 2, 0]
+    assert capacities(most, budget - 0.5, 0.1)[:3].tolist() == [10, 0, 0]  # more has been spent than there was
     assert capacities(most, budget, 0.0)[:3].tolist() == [10, found[3], 10]
 
 

@@ -16,8 +16,8 @@ from udfs.audience import FEATURES, features, usual_of, with_usual
 from udfs.audience_backtest import ALL, CONTENDERS, OURS, backtest, figures_of
 from udfs.audience_model import AudienceModel, Settings, expected_value, fit, from_json, predict, probability
 from udfs.audience_rows import SCORED, TRAINED, scoring_rows, training_rows
-from udfs.audience_users import HALF_LIFE_DAYS, Block, block_of, past_of, usual_prices
-from udfs.campaigns import Book, book_of, tally_of
+from udfs.audience_users import HALF_LIFE_DAYS, Block, block_of, past_of
+from udfs.campaigns import Book, book_of
 
 DAY = dt.date(2024, 1, 1)
 FIRST = (DAY - dt.date(1970, 1, 1)).days
@@ -64,6 +64,28 @@ def shop(seed: int = 1) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, scori
     ad_events = pd.DataFrame(ads, columns=["event_date", "user_id", "campaign_id", "event_type"])
     told = pd.DataFrame(table, columns=["campaign_id", "kind", "starts_on", "ends_on", "items"])
     return lines, ad_events, told, scoring.catalogue(described)
+
+
+def usual_prices(lines: pd.DataFrame) -> pd.Series:
+    """Per line the item's median unit price in the last earlier month in which it sold; NaN where there was none.
+
+    A line's usual price is then the same whenever one asks, and no cut has to compute it anew.
+    """
+    month = pd.to_datetime(lines["event_date"]).dt.to_period("M")
+    by_month = lines.groupby([lines["item_id"], month.rename("month")])["unit_price"].median()
+    earlier = by_month.groupby(level=0).shift(1)
+    found = earlier.reindex(pd.MultiIndex.from_arrays([lines["item_id"], month]))
+    return pd.Series(found.to_numpy(), index=lines.index, name="usual_price")
+
+
+def tally_of(ad_events: pd.DataFrame) -> pd.DataFrame:
+    """Per campaign_id and event_date: how many users were first contacted on it, and how many first converted."""
+    found = []
+    for name, kind in (("contacted", "impression"), ("converted", "conversion")):
+        rows = ad_events[ad_events["event_type"] == kind]
+        first = rows.groupby(["campaign_id", "user_id"], as_index=False)["event_date"].min()
+        found.append(first.groupby(["campaign_id", "event_date"]).size().rename(name))
+    return pd.concat(found, axis=1).fillna(0).astype("int64").reset_index()
 
 
 def opened(

@@ -202,6 +202,17 @@ def test_a_sample_is_of_whole_items_whatever_the_block() -> None:
     assert demand.sample_share(10_000_000, QUICK) * 10_000_000 * QUICK.origins == pytest.approx(QUICK.max_pairs)
 
 
+def test_a_weekday_that_the_log_has_not_seen_sells_like_the_others() -> None:
+    categories = np.array(["kind 0", "never seen"], object)
+    few = shop_of(SALES[(SALES["day"] > RUN_DAY - 3) & (SALES["day"] <= RUN_DAY)])
+    weights = day_weights(few, categories, RUN_DAY)
+    seen = np.isin(np.arange(RUN_DAY + 1, RUN_DAY + 29) % 7, np.arange(RUN_DAY - 2, RUN_DAY + 1) % 7)
+    np.testing.assert_allclose(weights[:, ~seen], 1)
+    np.testing.assert_allclose(weights.mean(axis=1), 1)
+    closed = shop_of(SALES[(SALES["day"] <= RUN_DAY) & (SALES["day"] % 7 != RUN_DAY % 7)])
+    assert not day_weights(closed, categories, RUN_DAY)[:, 6::7].any()  # seen, and nothing was sold
+
+
 def test_holidays_are_as_their_like_were() -> None:
     sales = known(SALES).copy()
     past = RUN_DAY - 100

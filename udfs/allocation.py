@@ -65,19 +65,15 @@ def is_control(user_ids: Sequence[str], campaign_ids: Sequence[str], share: floa
     return np.array([int(digits, 16) for digits in hashes], np.float64) / 16.0**HASH_DIGITS < share
 
 
-def capacities(max_audience: Doubles, budget: Doubles, contact_cost: float, contacted: Longs | None = None) -> Longs:
-    """[campaigns] how many more users each may contact; NaN: no limit.
-
-    max_audience counts users, budget money; contacted: users contacted so far, who count against both.
-    """
-    done = np.zeros(len(max_audience)) if contacted is None else np.asarray(contacted, np.float64)
+def capacities(max_audience: Doubles, budget: Doubles, contact_cost: float) -> Longs:
+    """[campaigns] how many users each may contact; max_audience counts users, budget money; NaN: no limit."""
     most = np.where(np.isnan(max_audience), np.inf, max_audience)
     if contact_cost > 0:
         paid = np.where(np.isnan(budget), np.inf, budget) / contact_cost
         most = np.minimum(most, np.floor(paid + 1e-9))  # 0.3 / 0.1 is three contacts
     elif np.any(budget < 0):
         raise ValueError(f"a budget is {np.nanmin(budget)}; at least 0 expected")
-    room: Longs = np.clip(np.floor(most - done), 0, UNLIMITED).astype(np.int64)
+    room: Longs = np.clip(np.floor(most), 0, UNLIMITED).astype(np.int64)
     return room
 
 

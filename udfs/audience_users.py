@@ -87,18 +87,6 @@ def block_of(lines: pd.DataFrame, ad_events: pd.DataFrame, book: Book) -> Block:
     )
 
 
-def usual_prices(lines: pd.DataFrame) -> pd.Series:
-    """Per line the item's median unit price in the last earlier month in which it sold; NaN where there was none.
-
-    A line's usual price is then the same whenever one asks, and no cut has to compute it anew.
-    """
-    month = pd.to_datetime(lines["event_date"]).dt.to_period("M")
-    by_month = lines.groupby([lines["item_id"], month.rename("month")])["unit_price"].median()
-    earlier = by_month.groupby(level=0).shift(1)
-    found = earlier.reindex(pd.MultiIndex.from_arrays([lines["item_id"], month]))
-    return pd.Series(found.to_numpy(), index=lines.index, name="usual_price")
-
-
 class Past(NamedTuple):
     """A block as seen on the day before `day`: lines before it, their weight by age, and the weeks that weights cover.
 

@@ -96,8 +96,9 @@ def from_bytes(data: bytes) -> Book:
 
 
 def book_of(campaigns: pd.DataFrame, tally: pd.DataFrame, catalogue: Catalogue, first_day: int) -> Book:
-    """From campaigns (campaign_id, unique; kind; starts_on; ends_on; items, a list or missing) and `tally_of`.
+    """From campaigns (campaign_id, unique; kind; starts_on; ends_on; items, a list or missing) and their tally.
 
+    tally: per campaign_id and event_date, how many users were first contacted on it and how many first converted.
     Items that the catalogue lacks are left out. first_day: the first with logs of sales and of ads.
     """
     campaigns = campaigns.sort_values("campaign_id", ignore_index=True)
@@ -121,16 +122,6 @@ def book_of(campaigns: pd.DataFrame, tally: pd.DataFrame, catalogue: Catalogue, 
         usual=np.zeros((len(ids), 0), np.float32),
         catalogue=catalogue,
     )
-
-
-def tally_of(ad_events: pd.DataFrame) -> pd.DataFrame:
-    """Per campaign_id and event_date: how many users were first contacted on it, and how many first converted."""
-    found = []
-    for name, kind in (("contacted", "impression"), ("converted", "conversion")):
-        rows = ad_events[ad_events["event_type"] == kind]
-        first = rows.groupby(["campaign_id", "user_id"], as_index=False)["event_date"].min()
-        found.append(first.groupby(["campaign_id", "event_date"]).size().rename(name))
-    return pd.concat(found, axis=1).fillna(0).astype("int64").reset_index()
 
 
 def days(dates: pd.Series) -> Codes:

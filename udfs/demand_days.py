@@ -38,6 +38,7 @@ def day_weights(shop: Shop, categories: Ids, run_day: int, holidays: Sequence[Ho
     per_day = np.zeros((len(table.keys), WEEK))
     for weekday in range(WEEK):
         per_day[:, weekday] = units[:, ordinary % WEEK == weekday].sum(axis=1) / max(count[weekday], 1)
+    per_day[:, count == 0] = units.sum(axis=1, keepdims=True) / max(len(ordinary), 1)  # of a log not a week long yet
     overall = _profile(per_day.sum(axis=0))
     sold = units.sum(axis=1, keepdims=True)
     own = np.stack([_profile(row) for row in per_day]) if len(per_day) else np.zeros((0, WEEK))
