@@ -10,6 +10,7 @@ ROWS_OF ?=
 DB ?=
 PORT ?= 8080
 PARALLEL ?= 1
+A ?=
 Q ?=
 export Q
 PYTHON ?= python3
@@ -43,8 +44,13 @@ airflow: setup airflow-env  ## Start Airflow and its UI at localhost:PORT, in th
 	  python -c 'import json, secrets; print(json.dumps({"admin": secrets.token_urlsafe(12)}))' > .airflow/passwords.json)
 	@echo "Airflow: http://localhost:$(PORT)  $$(python -c 'import json; print("login admin, password", json.load(open(".airflow/passwords.json"))["admin"])')"
 	@echo "Its log is .airflow/standalone.log; Ctrl-C ends it. DAGs start paused; a night needs a model (make run)."
-	@$(if $(DB),$(AIRFLOW) db migrate > .airflow/migrate.log 2>&1 || { cat .airflow/migrate.log >&2; exit 1; })
+	@{ $(AIRFLOW) db migrate && $(AIRFLOW) pools set default_pool $(PARALLEL) "jobs at once"; } \
+	  > .airflow/migrate.log 2>&1 || { cat .airflow/migrate.log >&2; exit 1; }
 	@$(SERVED) $(AIRFLOW) standalone > .airflow/standalone.log 2>&1
+
+.PHONY: airflow-cli
+airflow-cli: setup airflow-env  ## Airflow's own command on that Airflow: make airflow-cli A="dags list-runs nightshelf_nightly"
+	@env PATH=$(CURDIR)/.venv-airflow/bin:$(PATH) $(AIRFLOW) $(A)
 
 .PHONY: package
 package: build/nightshelf.zip  ## Pack the code for a cluster's executors (NIGHTSHELF_PY_FILES)
@@ -166,13 +172,16 @@ build/nightshelf.zip: $(wildcard jobs/*.py udfs/*.py schemas/*.py)
 	@echo "Fetching Spark's jars and checking the BERT weights ..."
 	@python -m jobs.doctor --conf $(DEFAULT_CONF) && touch $@
 
-AIRFLOW = env AIRFLOW_HOME=$(CURDIR)/.airflow AIRFLOW__CORE__DAGS_FOLDER=$(CURDIR)/dags \
-  AIRFLOW__CORE__LOAD_EXAMPLES=False NIGHTSHELF_CONF=$(CONF) \
-  $(if $(DB),AIRFLOW__DATABASE__SQL_ALCHEMY_CONN=$(DB)) .venv-airflow/bin/airflow
-# What a running Airflow has beside that. One job at a time on one machine: each is a Spark application with all cores.
+# Without a driver's name SQLAlchemy takes one that is not in the environment.
+DATABASE = $(if $(DB),AIRFLOW__DATABASE__SQL_ALCHEMY_CONN='$(patsubst postgresql://%,postgresql+psycopg2://%,$(DB))')
+AIRFLOW_HERE = env AIRFLOW_HOME=$(CURDIR)/.airflow AIRFLOW__CORE__DAGS_FOLDER=$(CURDIR)/dags \
+  AIRFLOW__CORE__LOAD_EXAMPLES=False NIGHTSHELF_CONF=$(CONF)
+AIRFLOW = $(AIRFLOW_HERE) $(DATABASE) .venv-airflow/bin/airflow
+# What a running Airflow has beside that. One job at a time on one machine, each is a Spark application with all cores: the
+# pool sees to that. One process more may run than jobs, so that who is to be told of a late night is told while it runs.
 SERVED = env PATH=$(CURDIR)/.venv-airflow/bin:$(PATH) PYTHONPATH=$(CURDIR) AIRFLOW__API__PORT=$(PORT) \
   AIRFLOW__CORE__EXECUTION_API_SERVER_URL=http://localhost:$(PORT)/execution/ \
-  AIRFLOW__CORE__PARALLELISM=$(PARALLEL) NIGHTSHELF_PARALLEL=$(PARALLEL) \
+  AIRFLOW__CORE__PARALLELISM=$$(($(PARALLEL) + 1)) NIGHTSHELF_PARALLEL=$(PARALLEL) \
   AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS=admin:admin \
   AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE=$(CURDIR)/.airflow/passwords.json
 
@@ -186,8 +195,8 @@ airflow-env: .airflow/airflow.db  ## Set up Airflow in .venv-airflow and check t
 
 .airflow/airflow.db: .venv-airflow/.synced
 	@mkdir -p .airflow
-	@$(AIRFLOW) db migrate > .airflow/migrate.log 2>&1 || { cat .airflow/migrate.log >&2; exit 1; }
-	@$(AIRFLOW) dags list-import-errors --local > .airflow/import.log 2>&1 || { cat .airflow/import.log >&2; exit 1; }
+	@$(AIRFLOW_HERE) .venv-airflow/bin/airflow db migrate > .airflow/migrate.log 2>&1 || { cat .airflow/migrate.log >&2; exit 1; }
+	@$(AIRFLOW_HERE) .venv-airflow/bin/airflow dags list-import-errors --local > .airflow/import.log 2>&1 || { cat .airflow/import.log >&2; exit 1; }
 	@touch $@
 
 .PHONY: example

@@ -1,6 +1,7 @@
 """The week's upkeep of the tables: old vectors and records go, small files become large, orphans are removed.
 
-It starts on Sunday at 12:00, when the week's training is over, and touches nothing that a night may be writing.
+It starts on Sunday at 12:00, when the week's training is over, and touches nothing that a night of the last weeks may
+be reading or writing. No backfill of nights that are older than the vectors it keeps (70 days) should run beside it.
 """
 
 from __future__ import annotations

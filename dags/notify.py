@@ -8,9 +8,11 @@ The Airflow connection `nightshelf_alerts` says where to; without one, the log h
 
 from __future__ import annotations
 
+import datetime as dt
 import logging
 from collections.abc import Mapping
 from html import escape
+from types import SimpleNamespace
 from typing import Any
 
 from airflow.sdk import BaseHook, Context
@@ -50,10 +52,22 @@ def _run_date(run: Any) -> str:
 
 
 def late(context: Mapping[str, Any] | None = None, **_: Any) -> None:
-    """Tell of a night that is not done by its deadline."""
+    """Tell of a night that is not done by its deadline, if it is one of the schedule.
+
+    The nights of a backfill, each with a deadline from when all were made, are not late by waiting for each other. The
+    run comes as Airflow's API has it.
+    """
     run = dict((context or {}).get("dag_run") or {})
-    told = {"what": "late", "dag": str(run.get("dag_id", "nightshelf_nightly")), "run": str(run.get("run_id", ""))}
-    tell(f"Nightshelf: {told['dag']} is late: {told['run']} is not done yet", told)
+    if run.get("run_type") != "scheduled":
+        return
+    moments = ("run_after", "logical_date", "data_interval_end")
+    when = SimpleNamespace(conf=run.get("conf"), **{name: _moment(run.get(name)) for name in moments})
+    told = {"what": "late", "dag": run["dag_id"], "run": run["dag_run_id"], "run_date": _run_date(when)}
+    tell(f"Nightshelf: {told['dag']} of {told['run_date']} is late: {told['run']} is not done yet", told)
+
+
+def _moment(told: Any) -> dt.datetime | None:
+    return dt.datetime.fromisoformat(told) if isinstance(told, str) else told
 
 
 def tell(text: str, told: Mapping[str, Any]) -> None:
@@ -74,8 +88,9 @@ def tell(text: str, told: Mapping[str, Any]) -> None:
 
 def webhook(connection: Any) -> str:
     """The URL of an http connection; its password, if it has one, is the path."""
-    host = f"{connection.host}:{connection.port}" if connection.port else str(connection.host)
-    scheme = connection.schema or "https"
+    named, _, bare = str(connection.host).rpartition("://")  # some write the scheme before the host
+    host = f"{bare}:{connection.port}" if connection.port else bare
+    scheme = named or connection.schema or "https"
     return f"{scheme}://{host}/{(connection.password or '').lstrip('/')}"
 
 

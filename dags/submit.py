@@ -67,6 +67,7 @@ FINAL = {
     "2": "wrong usage or configuration: mend what the lines above name, then clear this task",
     "3": "the data broke its contract, so no table was changed: the lines above and ops.checks say where",
 }
+TOO_EARLY = "4"  # nothing that the job could judge: the task is skipped
 
 
 class SparkJob(SparkSubmitOperator):
@@ -85,6 +86,10 @@ class SparkJob(SparkSubmitOperator):
         The environment is set on the task's own process. The operator's env_vars would travel to the driver's
         machine on YARN and Kubernetes, where these paths mean nothing, and a standalone cluster refuses them.
         """
+        if context["params"].get("run_date") and context["dag_run"].run_type == "backfill":
+            raise AirflowFailException("run_date is set, so every run of this backfill would be of that date: leave it")
+        if context["params"].get("dry_run"):
+            self.outlets = []  # nothing was written, so nobody who waits for a table is to start
         deployment = tomllib.loads(Path(conf_path(context["params"])).read_text(encoding="utf-8"))
         if missing := lacking(JOBS[self.task_id], deployment["sources"]):
             raise AirflowSkipException(f"{deployment['name']} has no [sources.{missing[0]}]")
@@ -97,6 +102,8 @@ class SparkJob(SparkSubmitOperator):
         except AirflowException as error:
             code = exit_code(error)
             said = " ".join(self.error)[:MOST_OF_AN_ERROR] or f"spark-submit ended with {code or 'no exit code'}"
+            if code == TOO_EARLY:
+                raise AirflowSkipException(said) from error
             if code in FINAL:
                 raise AirflowFailException(f"{self.task_id}: {said} ({FINAL[code]})") from error
             raise AirflowException(f"{self.task_id}: {said}") from error
@@ -134,8 +141,8 @@ class SparkJob(SparkSubmitOperator):
 
 
 def exit_code(error: AirflowException) -> str:
-    """The exit code in the first line of the provider's message; the job's own output follows below it."""
-    found = re.search(r"(?:Error|exit) code is: ([1-9]\d*)", str(error).partition("\n")[0])
+    """The exit code, or minus the signal, in the first line of the provider's message; the job's output follows."""
+    found = re.search(r"(?:Error|exit) code is: (-?[1-9]\d*)", str(error).partition("\n")[0])
     return found.group(1) if found else ""
 
 
@@ -217,6 +224,11 @@ DEPLOYMENTS = list(
         ]
     )
 )
+# The driver's Python is this repository's, wherever that lies; executors have the properties file's, or an archive's.
+ARCHIVES = os.environ.get("NIGHTSHELF_ARCHIVES")
+PYTHONS = {"spark.pyspark.driver.python": str(JOBS_BIN / "python")}
+if ARCHIVES:
+    PYTHONS["spark.pyspark.python"] = f"./{ARCHIVES.partition('#')[2] or Path(ARCHIVES).name}/bin/python"
 # What the DAGs have in common.
 DAG_SETTINGS: dict[str, Any] = {
     "catchup": False,
@@ -232,15 +244,15 @@ DAG_SETTINGS: dict[str, Any] = {
             type=["null", "string"],
             format="date",
             title="Run date",
-            description="The last full day of logs that the run sees. Empty: that of the last scheduled run.",
+            description="The last full day of logs that the run sees. Empty: yesterday; of a run with a logical date, "
+            "what the schedule would last have run by then.",
         ),
         "conf": Param(
             DEPLOYMENTS[0],
             type="string",
-            minLength=1,
-            examples=DEPLOYMENTS,
+            enum=DEPLOYMENTS,
             title="Deployment",
-            description="Its file, relative to the repository.",
+            description="Its file; those of conf/ and the one that NIGHTSHELF_CONF names.",
         ),
         "full_refresh": Param(
             False,
@@ -299,7 +311,8 @@ def submit(job: Job) -> SparkJob:
         ],
         properties_file="{{ nightshelf_spark_properties(params) }}",
         py_files=os.environ.get("NIGHTSHELF_PY_FILES"),
-        archives=os.environ.get("NIGHTSHELF_ARCHIVES"),
+        archives=ARCHIVES,
+        conf=PYTHONS,
         conn_id=CONNECTION,
         spark_binary="spark-submit",
         trigger_rule=TriggerRule.NONE_FAILED,  # a job that is skipped holds none up

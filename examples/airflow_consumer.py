@@ -43,7 +43,10 @@ def most_recommended(night: str) -> list[tuple[str, int]]:
 @task
 def fill_the_window(triggering_asset_events: Any = None) -> list[tuple[str, int]]:
     """What the shop window is to show."""
-    return most_recommended(triggering_asset_events[PUBLISHED][-1].extra["run_date"])
+    newest = max(
+        event.extra["run_date"] for event in triggering_asset_events[PUBLISHED]
+    )  # several may have been waiting
+    return most_recommended(newest)
 
 
 with DAG("shop_window", schedule=[PUBLISHED], catchup=False, doc_md=__doc__):

@@ -9,7 +9,7 @@ import traceback
 from collections.abc import Callable
 
 from jobs import trouble
-from jobs.conf import ConfError
+from jobs.conf import ConfError, TooEarlyError
 from jobs.runtime import DataError
 
 
@@ -37,7 +37,7 @@ def common_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def exit_code(action: Callable[[], object]) -> int:
-    """Run and translate: 0 done, 2 wrong usage or configuration, 3 the data broke its contract, 1 anything else.
+    """Run and translate: 0 done, 2 wrong usage or configuration, 3 broken data, 4 too early, 1 anything else.
 
     Where something under the run is broken, the last line says what and what to do, below the traceback.
     """
@@ -45,7 +45,7 @@ def exit_code(action: Callable[[], object]) -> int:
         action()
     except ConfError as error:
         print(f"error: {error}", file=sys.stderr)
-        return 2
+        return 4 if isinstance(error, TooEarlyError) else 2
     except DataError as error:
         print(f"refused: {error}", file=sys.stderr)
         return 3

@@ -39,6 +39,10 @@ class ConfError(Exception):
     """Wrong usage or configuration: exit code 2."""
 
 
+class TooEarlyError(ConfError):
+    """There is nothing yet that a job could judge: exit code 4; a scheduler skips it."""
+
+
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 

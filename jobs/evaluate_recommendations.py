@@ -16,7 +16,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from jobs import launch, progress
-from jobs.conf import ConfError, Deployment
+from jobs.conf import Deployment, TooEarlyError
 from jobs.contenders import (
     TUNED_OF,
     WHOLE,
@@ -141,10 +141,10 @@ def evaluate_recommendations(
 
 
 def _of_night(table: DataFrame, name: str, night: dt.date) -> DataFrame:
-    """What the night wrote; ConfError where it never ran."""
+    """What the night wrote; TooEarlyError where it never ran."""
     found = table.where(F.col("run_date") == F.lit(night))
     if not found.take(1):
-        raise ConfError(f"{name} has no partition run_date={night}, the night to judge; run that night first")
+        raise TooEarlyError(f"{name} has no partition run_date={night}, the night to judge; run that night first")
     return found
 
 

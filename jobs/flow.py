@@ -241,7 +241,7 @@ PLANNING = (
             today("silver.campaigns"),
             history("silver.ad_events"),
         ),
-        writes=("gold.ad_audiences", "ops.allocations"),
+        writes=("ops.allocations", "gold.ad_audiences"),
         needs=("campaigns",),
     ),
 )
@@ -309,10 +309,17 @@ JOBS: dict[str, Job] = {job.name: job for job in NIGHT + TRAINING + EVALUATION +
 def edges(jobs: tuple[Job, ...]) -> list[tuple[str, str]]:
     """(earlier, later) pairs of job names: the later reads a table that the earlier writes. Sorted.
 
+    A model that judges an earlier night is not one of tonight's: who reads it waits for nobody.
+
     The order in which the jobs are declared above respects every edge, and is the order they run in on a laptop.
     """
     writer = {table: job.name for job in jobs for table in job.writes}
-    pairs = {(writer[read.table], job.name) for job in jobs for read in job.reads if read.table in writer}
+    pairs = {
+        (writer[read.table], job.name)
+        for job in jobs
+        for read in job.reads
+        if read.table in writer and read.window != "judged"
+    }
     return sorted(pair for pair in pairs if pair[0] != pair[1])
 
 

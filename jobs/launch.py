@@ -24,7 +24,7 @@ from pyspark.sql import DataFrame, SparkSession
 
 from jobs import drift, mapping, quality, runtime, trouble
 from jobs.cli import common_flags, exit_code
-from jobs.conf import ConfError, Deployment, load
+from jobs.conf import ConfError, Deployment, TooEarlyError, load
 from jobs.flow import JOBS, Job, Read, lacking, stands
 from schemas import TABLES
 from schemas.contract import Check, Table
@@ -35,7 +35,7 @@ RECORDS = ("ops.runs", "ops.checks", "ops.figures")  # what a run writes beside 
 # Parameters that are not knobs: what a job may ask for beside its tables.
 RESERVED = (
     *("run_date", "run_id", "started_at", "deployment"),
-    *("publish_model", "publish_page", "checkpoints", "maintain", "written"),
+    *("publish_model", "publish_page", "checkpoints", "maintain", "clear", "written"),
 )
 
 
@@ -212,7 +212,12 @@ def _publish(
             inputs[read.parameter] = lake.read_files(read.table.split(".")[1], days)
         elif read.window in ("promoted", "judged"):
             seen = run_date if read.window == "promoted" else run_date - dt.timedelta(days=HORIZON_DAYS)
-            inputs[read.parameter] = lake.promoted_model(seen)
+            try:
+                inputs[read.parameter] = lake.promoted_model(seen)
+            except runtime.NoModelError as error:
+                if read.window == "promoted":
+                    raise
+                raise TooEarlyError(f"there is no night of {seen} to judge: {error}") from None
             record["model_version"] = inputs[read.parameter].version
         else:
             inputs[read.parameter] = lake.read(read, run_date, days)
@@ -231,6 +236,7 @@ def _publish(
         "publish_page": write_page,
         "checkpoints": None if dry_run else lake.checkpoint_folder(),
         "maintain": _unsaid if dry_run else partial(lake.maintain, run_date),
+        "clear": _unsaid if dry_run else lake.clear,
         "written": lambda table: lake.written(table, run_date),
     }
     asked = inspect.signature(function).parameters

@@ -27,9 +27,11 @@ def maintain_tables(
     *,
     run_date: dt.date,
     maintain: Callable[[str, int, int], dict[str, Any] | None],
+    clear: Callable[[str, int], int | None],
     keep_vectors_days: int = 70,
     keep_candidates_days: int = 70,
     keep_records_days: int = 400,
+    keep_models_days: int = 70,
     keep_versions_days: int = 30,
 ) -> DataFrame:
     """ops.maintenance: what became of each table that stands.
@@ -40,6 +42,10 @@ def maintain_tables(
     Small files are made into large ones in every partition but run_date's, which a night may be writing. Files that no
     version of the last `keep_versions_days` names are removed, those of killed writers among them: so far back can a
     table be read as it was, and so long stays what was deleted on disk.
+
+    Of models that were never promoted, or were taken back, the folders go after `keep_models_days` without a change,
+    and so do the checkpoints of trainings that were killed; the rows of ops.models stay. Pages in data_docs go as
+    records do. What that removes is counted beside ops.models and ops.checks.
     """
     for name, days in (("keep_vectors_days", keep_vectors_days), ("keep_candidates_days", keep_candidates_days)):
         if 0 < days <= HORIZON_DAYS:
@@ -54,6 +60,12 @@ def maintain_tables(
     kept = dict.fromkeys(VECTORS, keep_vectors_days)
     kept |= dict.fromkeys(CANDIDATES, keep_candidates_days) | dict.fromkeys(RECORDS, keep_records_days)
     told = [maintain(table, kept.get(table, 0), keep_versions_days) for table in TABLES]
+    beside = {
+        "ops.models": (clear("models", keep_models_days) or 0) + (clear("checkpoints", keep_models_days) or 0),
+        "ops.checks": clear("data_docs", keep_records_days) or 0,
+    }
+    for row in filter(None, told):
+        row["files_removed"] += beside.get(row["table_name"], 0)
     rows = [(run_date, *(row[name] for name in ops.MAINTENANCE.column_names[1:])) for row in told if row]
     return SparkSession.active().createDataFrame(rows, plain_ddl(ops.MAINTENANCE))
 

@@ -55,6 +55,10 @@ class DataError(Exception):
     """The data broke its contract: exit code 3; a retry will not help."""
 
 
+class NoModelError(ConfError):
+    """No model had been promoted by the date that was asked for."""
+
+
 @dataclass(frozen=True)
 class RawFile:
     """One raw file of a source: its day, its path below landing, its URI, its size in bytes, when it was written."""
@@ -423,6 +427,30 @@ class Lake:
             system.delete(path, True)
         return len(old)
 
+    def clear(self, folder: str, days: int) -> int:
+        """Remove what lies in `models`, `checkpoints` or `data_docs` and was last written to over `days` days ago.
+
+        How many files that were. A model that has been promoted stays, whatever its age: a night of its time needs it.
+        """
+        place, system = self._storage(folder)
+        if folder == "checkpoints" and (local := self.checkpoint_folder()):
+            place, system = self._storage_at(f"file://{local}")
+        if not days or not system.exists(place):
+            return 0
+        kept = set()
+        if folder == "models" and self.exists("ops.models"):
+            promoted = self.up_to("ops.models", dt.date.max).where("promoted").select("folder")
+            kept = {row["folder"].rpartition("/")[2] for row in promoted.collect()}
+        youngest, gone = (time.time() - days * 86_400) * 1000, 0
+        for status in system.listStatus(place):
+            written, below = [status.getModificationTime()], system.listFiles(status.getPath(), True)
+            while below.hasNext():
+                written.append(below.next().getModificationTime())
+            if status.getPath().getName() not in kept and max(written) < youngest:
+                system.delete(status.getPath(), True)
+                gone += max(len(written) - 1, 1)
+        return gone
+
     # -- days that are still to be processed ------------------------------------------------------------------------
 
     def work(self, job: Job, run_date: dt.date, since: dt.date | None = None, reingest: bool = False) -> Work:
@@ -572,7 +600,7 @@ class Lake:
         rows = self.up_to("ops.models", run_date).where("promoted").orderBy(F.desc(PARTITION), F.desc("model_version"))
         row = rows.first()
         if row is None:
-            raise ConfError(
+            raise NoModelError(
                 f"no promoted model in {self.path('ops.models')} has been trained on data up to {run_date} or earlier; "
                 f"make one: make train RUN_DATE={run_date}"
             )
@@ -617,9 +645,12 @@ class Lake:
 
     def _storage(self, name: str) -> tuple[Any, Any]:
         """A path below the lake and the file system it is on, as Hadoop's objects."""
+        return self._storage_at(f"{self.deployment.lake}/{name}")
+
+    def _storage_at(self, uri: str) -> tuple[Any, Any]:
         jvm = self.spark.sparkContext._jvm
         assert jvm is not None
-        path = jvm.org.apache.hadoop.fs.Path(f"{self.deployment.lake}/{name}")
+        path = jvm.org.apache.hadoop.fs.Path(uri)
         return path, path.getFileSystem(self.spark.sparkContext._jsc.hadoopConfiguration())
 
 

@@ -186,9 +186,24 @@ def train_model(
         "promoted": bool(verdict["promoted"]),
         "code_version": launch.code_version(),
     }
+    progress.say(said_of(version, verdict))
     told = [row, *others_of_date(models, row)]
     values = [tuple(each[name] for name in ops.MODELS.column_names) for each in told]
     return events.sparkSession.createDataFrame(values, plain_ddl(ops.MODELS))
+
+
+def said_of(version: str, verdict: Mapping[str, float]) -> str:
+    """Whether nights will use the new model, and by which figures; verdict is that of `compare`."""
+    tasks = {metrics.TASK_ALL: "all items", metrics.TASK_NEW: "new items"}
+    figures = []
+    for task, name in tasks.items():
+        figure = f"{verdict[f'ndcg_{task}']:.4f} on {name}"
+        if f"gain_{task}" in verdict:
+            gain, low, high = (verdict[f"gain_{task}{end}"] for end in ("", "_low", "_high"))
+            figure += f" ({gain:+.4f}, {low:+.4f} to {high:+.4f}, over the model in use)"
+        figures.append(figure)
+    decided = "promoted" if verdict["promoted"] else "NOT promoted, nights keep the model in use"
+    return f"model {version}: {decided}. NDCG@{K} of its ranker on a night that neither has seen: {', '.join(figures)}"
 
 
 def others_of_date(models: DataFrame, row: Mapping[str, Any]) -> list[dict[str, Any]]:

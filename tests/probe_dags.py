@@ -45,10 +45,11 @@ class SkippedError(Exception):
 
 
 def render_and_run(
-    task: Any, exit_code: int, folder: Path, says: str = "", asked: dict[str, Any] | None = None
+    task: Any, exit_code: int, folder: Path, says: str = "", asked: dict[str, Any] | None = None, kind: str = "manual"
 ) -> dict[str, Any]:
     """How the task called spark-submit, and how it took what that said and its exit code."""
-    run = SimpleNamespace(run_after=datetime(2026, 1, 1, tzinfo=UTC), logical_date=None, data_interval_end=None)
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    run = SimpleNamespace(run_after=at, logical_date=None, data_interval_end=None, run_type=kind)
     params = task.dag.params.dump() | {"run_date": RUN_DATE} | (asked or {})
     task.render_template_fields({"dag": task.dag, "task": task, "params": params, "dag_run": run})
     os.environ |= {"EXIT_CODE": str(exit_code), "SAYS": says}
@@ -56,7 +57,7 @@ def render_and_run(
     task._hook = None  # a task of its own, as in a process of its own
     outcome = "success"
     try:
-        task.execute({"params": params, "outlet_events": events})
+        task.execute({"params": params, "outlet_events": events, "dag_run": run})
     except AirflowSkipException as error:
         raise SkippedError(str(error)) from None
     except AirflowFailException as error:
@@ -133,6 +134,17 @@ def main(output: Path, asked: list[list[str]]) -> None:
             }
         task = bag.dags["nightshelf_nightly"].get_task("ingest_logs")
         ended = {0: DONE, 1: CRASH, 2: "error: conf/x.toml: no such file\\n", 3: REFUSED, 137: ""}
+        try:
+            render_and_run(copy(task), 4, folder, "error: nothing to judge yet\\n")
+        except SkippedError as error:
+            report["too_early"] = str(error)
+        (folder / "spark-submit").write_text("#!/bin/sh\nkill -9 $$\n")
+        report["killed"] = render_and_run(copy(task), 0, folder)["outcome"]
+        (folder / "spark-submit").write_text(SPARK_SUBMIT)
+        report["backfill_of_one_date"] = render_and_run(copy(task), 0, folder, DONE, None, "backfill")["outcome"]
+        quiet = copy(task)
+        render_and_run(quiet, 0, folder, DONE, {"dry_run": True})
+        report["told_by_a_dry_run"] = [asset.name for asset in quiet.outlets]
         told = {code: render_and_run(copy(task), code, folder, says) for code, says in ended.items()}
         report["outcomes"] = {code: one["outcome"] for code, one in told.items()}
         report["extras"] = told[0]["extras"]

@@ -9,6 +9,8 @@ from types import SimpleNamespace
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from airflow.api_fastapi.core_api.datamodels.dag_run import DAGRunResponse
+
 from dags import notify
 
 task = SimpleNamespace(dag_id="nightshelf_nightly", task_id="clean_events", run_id="manual__1", try_number=1)
@@ -16,4 +18,9 @@ due = datetime(2017, 12, 4, 2, tzinfo=UTC)
 run = SimpleNamespace(conf={}, data_interval_end=due, logical_date=None, run_after=due)
 error = ValueError("clean_events: refused: silver.events: 3 rows have no user_id")
 notify.failed({"task_instance": task, "dag_run": run, "exception": error})  # type: ignore[typeddict-item]
-notify.late(context={"dag_run": {"dag_id": "nightshelf_nightly", "run_id": "scheduled__2"}})
+due_text = due.isoformat().replace("+00:00", "Z")
+stated = {"dag_id": "nightshelf_nightly", "run_after": due_text, "data_interval_end": due_text, "conf": {}}
+for kind in ("scheduled", "backfill"):  # as the scheduler makes it, from what the API has of a run
+    run_of_api = dict.fromkeys(DAGRunResponse.model_fields) | stated | {"dag_run_id": f"{kind}__2", "run_type": kind}
+    assert set(run_of_api) == set(DAGRunResponse.model_fields)
+    notify.late(context={"dag_run": run_of_api})

@@ -273,6 +273,16 @@ def test_only_what_may_go_away_is_retried(report: dict[str, Any]) -> None:
     assert outcomes["137"] == "retry: ingest_logs: spark-submit ended with 137"
     assert outcomes["2"].startswith("failed: ingest_logs: error: conf/x.toml: no such file (wrong usage")
     assert outcomes["3"].startswith("failed: ingest_logs: refused: silver.events: 3 rows user_id is null ")
+    assert report["killed"] == "retry: ingest_logs: spark-submit ended with -9"
+    assert report["too_early"] == "error: nothing to judge yet", "skipped, so that the week's run is not red"
+
+
+def test_a_backfill_of_one_date_over_and_over_is_refused(report: dict[str, Any]) -> None:
+    assert report["backfill_of_one_date"].startswith("failed: run_date is set")
+
+
+def test_a_dry_run_starts_nobody_who_waits_for_its_tables(report: dict[str, Any]) -> None:
+    assert report["told_by_a_dry_run"] == []
 
 
 def test_a_job_whose_raw_files_there_are_none_of_is_skipped(report: dict[str, Any]) -> None:

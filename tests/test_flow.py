@@ -53,6 +53,7 @@ def test_edges_are_what_tables_say():
     assert ("encode_items", "encode_items") not in pairs  # yesterday's vectors are no edge of tonight
     assert not any("ops.models" in job.writes for job in NIGHT)
     assert flow.edges(TRAINING) == []
+    assert flow.edges(TRAINING + EVALUATION) == []  # what judges the night of four weeks ago waits for no training
 
 
 def test_golden_picture_and_page_are_current():

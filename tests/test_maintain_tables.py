@@ -105,3 +105,33 @@ def test_what_others_still_need_cannot_be_thrown_away(
     with pytest.raises(ConfError, match=message):
         launch.run("maintain_tables", lake, TONIGHT, knobs)
     assert nights(lake, VECTORS) == [ago(29), ago(0)]
+
+
+def test_folders_that_nothing_needs_go(lake: Lake, rows: Rows) -> None:
+    root, old = Path(lake.deployment.lake), time.time() - 71 * 86_400
+    models = [
+        {"model_version": name, "folder": f"models/{name}", "promoted": name == "in_use"}
+        for name in ("in_use", "worse")
+    ]
+    lake.replace(
+        "ops.models", rows(TABLES["ops.models"], *({"run_date": ago(80), **row} for row in models)), [ago(80)], {}
+    )
+    for name in (
+        "models/in_use",
+        "models/worse",
+        "models/no_row",
+        "models/young",
+        "checkpoints/killed",
+        "data_docs/day",
+    ):
+        (root / name / "below").mkdir(parents=True)
+        for path in (root / name / "below" / "file", root / name / "below", root / name):
+            path.touch()
+            os.utime(path, (old, old))
+    (root / "models" / "young" / "below" / "file").touch()
+    launch.run("maintain_tables", lake, TONIGHT)
+    assert sorted(path.name for path in (root / "models").iterdir()) == ["in_use", "young"]
+    assert not (root / "checkpoints" / "killed").exists()
+    assert (root / "data_docs" / "day").exists(), "as old as records may be"
+    assert told(lake)["ops.models"]["files_removed"] == 3
+    assert lake.up_to("ops.models", TONIGHT).count() == 2

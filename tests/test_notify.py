@@ -56,7 +56,7 @@ def test_a_webhook_gets_the_jobs_own_words(home: Path) -> None:
     failed, late = (message for _, message in heard)
     assert failed["text"] == f"Nightshelf: clean_events of nightshelf_nightly failed: {SAID}"
     assert (failed["run_date"], failed["error"], failed["try"]) == ("2017-12-03", SAID, 1)
-    assert late["text"] == "Nightshelf: nightshelf_nightly is late: scheduled__2 is not done yet"
+    assert late["text"] == "Nightshelf: nightshelf_nightly of 2017-12-03 is late: scheduled__2 is not done yet"
     assert SAID in log
     assert "secret/path" not in log
 

@@ -26,8 +26,8 @@ from tests.test_dags import AIRFLOW_BIN, REPO, airflow, airflow_environment
 
 pytestmark = pytest.mark.airflow
 DAG = "nightshelf_nightly"
-SECONDS = 3_000  # for five nights, a spark-submit each job
-GOLD = ("recommendations", "similar_items", "default_recommendations")
+SECONDS = 6_000  # for five nights, a spark-submit each job
+GOLD = ("recommendations", "similar_items", "default_recommendations", "demand_forecast")
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ FROM nightshelf-jobs
 COPY dags dags
 RUN uv venv -q --python 3.11 .venv-airflow \
     && uv pip sync --python .venv-airflow/bin/python dags/requirements.txt
-ENV AIRFLOW_HOME=/opt/airflow AIRFLOW__CORE__DAGS_FOLDER=/opt/nightshelf/dags AIRFLOW__CORE__LOAD_EXAMPLES=False
-ENTRYPOINT ["/opt/nightshelf/.venv-airflow/bin/airflow"]
+# standalone starts its parts by name.
+ENV PATH=/opt/nightshelf/.venv-airflow/bin:$PATH AIRFLOW_HOME=/opt/airflow AIRFLOW__CORE__DAGS_FOLDER=/opt/nightshelf/dags AIRFLOW__CORE__LOAD_EXAMPLES=False
+ENTRYPOINT ["airflow"]
 CMD ["standalone"]
