@@ -224,7 +224,7 @@ PLANNING = (
             today("silver.items"),
             history("silver.promotions"),
         ),
-        writes=("gold.demand_forecast",),
+        writes=("gold.demand_forecast", "gold.item_demand"),
     ),
     Job(
         "plan_stock",
@@ -253,6 +253,7 @@ PUBLISHING = (
             today("gold.similar_items"),
             today("gold.default_recommendations"),
             today("gold.demand_forecast"),
+            today("gold.item_demand"),
             today("gold.inventory_actions"),
             today("gold.ad_audiences"),
             latest("silver.cleaned_days"),

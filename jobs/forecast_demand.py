@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
@@ -16,7 +17,7 @@ from jobs.conf import ConfError, Deployment
 from jobs.days import day_number
 from jobs.purchases import purchases, within
 from schemas import gold
-from schemas.contract import PARTITION
+from schemas.contract import PARTITION, Table
 from schemas.derive import plain_ddl
 from udfs import demand
 from udfs.demand import TARGETS
@@ -42,8 +43,10 @@ def forecast_demand(
     by_location: bool = True,
     training_pairs: int = 800_000,
     trees: int = 200,
-) -> DataFrame:
+) -> dict[str, DataFrame]:
     """gold.demand_forecast: 28 days of every pair of a location and an item that was sold in the last 26 weeks.
+
+    And gold.item_demand: four weeks of each of these items, in all locations together.
 
     Demand is what was bought, returns not taken off. One global model for all pairs (udfs/demand.py) learns from the
     pairs' own past, at three earlier dates and from at most `training_pairs` rows, in one executor's memory (some 150
@@ -66,10 +69,16 @@ def forecast_demand(
     rows = blocks.applyInArrow(_learner(learn), TRAINING)
     fitted = rows.groupBy(F.lit(0).alias("all")).applyInArrow(_fitter(today, settings), "model STRING").collect()
     model = demand.from_json(fitted[0]["model"]) if fitted else demand.fit(arrow.no_rows(TRAINING), today, settings)
-    ahead = partial(demand.forecast, shop=shop, model=model, run_day=today, holidays=holidays)
-    return blocks.applyInArrow(_forecaster(ahead, run_date), plain_ddl(gold.DEMAND_FORECAST)).select(
-        *gold.DEMAND_FORECAST.column_names
-    )
+    known = {"shop": shop, "model": model, "run_day": today, "holidays": holidays}
+
+    def table(contract: Table, day: str, ahead: Callable[..., pd.DataFrame]) -> DataFrame:
+        rows_of = _forecaster(contract, day, partial(ahead, **known), run_date)
+        return blocks.applyInArrow(rows_of, plain_ddl(contract)).select(*contract.column_names)
+
+    return {
+        "gold.demand_forecast": table(gold.DEMAND_FORECAST, "target_date", _pair_days),
+        "gold.item_demand": table(gold.ITEM_DEMAND, "target_week", demand.item_weeks),
+    }
 
 
 def holidays_of(deployment: Deployment) -> list[Holiday]:
@@ -133,18 +142,24 @@ def _fitter(today: int, settings: demand.Settings) -> Callable[[pa.Table], pa.Ta
     return fit
 
 
+def _pair_days(block: Block, **known: Any) -> pd.DataFrame:
+    return demand.forecast(block, **known).to_frame()
+
+
 def _forecaster(
-    ahead: Callable[[Block], demand.Forecast], run_date: dt.date
+    contract: Table, day: str, ahead: Callable[[Block], pd.DataFrame], run_date: dt.date
 ) -> Callable[[pa.Table, pa.Table], pa.Table]:
+    """Rows of the contract for one block; `day` is its column for what `ahead` calls target_day."""
+
     def rows_of(sales: pa.Table, promoted: pa.Table) -> pa.Table:
-        found = ahead(block_of(sales.to_pandas(), promoted.to_pandas())).to_frame()
+        found = ahead(block_of(sales.to_pandas(), promoted.to_pandas()))
         days = pa.array(found["target_day"].to_numpy("int32"), pa.int32()).cast(pa.date32())
-        columns: dict[str, pa.Array] = {PARTITION: pa.array([run_date] * len(found), pa.date32()), "target_date": days}
-        for column in gold.DEMAND_FORECAST.columns:
+        columns: dict[str, pa.Array] = {PARTITION: pa.array([run_date] * len(found), pa.date32()), day: days}
+        for column in contract.columns:
             if column.name not in columns:
                 kind = pa.string() if column.type == "STRING" else pa.float64()
                 columns[column.name] = pa.array(found[column.name], kind)
-        return pa.table(columns).select(gold.DEMAND_FORECAST.column_names)
+        return pa.table(columns).select(contract.column_names)
 
     return rows_of
 

@@ -51,6 +51,9 @@ def plans_page(found: Plans) -> str:
 def _demand(found: DemandBacktest) -> str:
     """A table a level, all dates together; the shop's weeks as they were and as they were forecast."""
     cuts = sorted({row.cut for row in found.rows} - {demand_backtest.ALL_CUTS})
+    if not cuts:
+        least = f"{demand_backtest.LEAST_WEEKS} weeks of sales before a date and four after it"
+        return f"<section><h2>Demand</h2><p>The logs are too short: a backtest needs {least}.</p></section>"
     days = ", ".join(str(date_of(cut)) for cut in cuts)
     shares = ", ".join(f"{share:.1%}" for share in found.outside)
     parts = [

@@ -23,6 +23,7 @@ def publish_night(
     similar_items: DataFrame,
     default_recommendations: DataFrame,
     demand_forecast: DataFrame,
+    item_demand: DataFrame,
     inventory_actions: DataFrame,
     ad_audiences: DataFrame,
     cleaned_days: DataFrame,
@@ -50,6 +51,7 @@ def publish_night(
         "gold.similar_items": similar_items,
         "gold.default_recommendations": default_recommendations,
         "gold.demand_forecast": demand_forecast,
+        "gold.item_demand": item_demand,
         "gold.inventory_actions": inventory_actions,
         "gold.ad_audiences": ad_audiences,
     }

@@ -109,6 +109,37 @@ DEMAND_FORECAST = Table(
     ),
     public=True,
 )
+ITEM_DEMAND = Table(
+    "gold.item_demand",
+    "what the shop will sell of one item in one of the four weeks after run_date, in all its locations together; every "
+    "item sold in 26 weeks has all. More than its rows of gold.demand_forecast add up to: an item also sells where it "
+    "was not sold lately",
+    (
+        RUN_DATE,
+        ITEM_ID,
+        Column("target_week", "DATE", "The week's first day; the first week begins on the day after run_date"),
+        Column("expected_units", "DOUBLE", "Units expected, on average", rules=(UNITS,)),
+        Column("p10", "DOUBLE", "Units that the week's demand stays at or below with probability .1", rules=(UNITS,)),
+        Column("p50", "DOUBLE", "The same with probability .5", rules=(UNITS,)),
+        Column("p90", "DOUBLE", "The same with probability .9", rules=(UNITS,)),
+        Column(
+            "dispersion",
+            "DOUBLE",
+            "Variance over mean: the week's demand is negative binomial with mean expected_units and this dispersion",
+            rules=(between(1, None),),
+        ),
+    ),
+    key=("item_id", "target_week"),
+    extra_checks=(
+        row_check("quantiles_ordered", "p10 <= p50 AND p50 <= p90", "p10 <= p50 <= p90"),
+        row_check(
+            "in_horizon",
+            "target_week <= date_add(run_date, 22)",
+            "target_week must begin at most 22 days after run_date",
+        ),
+    ),
+    public=True,
+)
 ACTIONS = ("ok", "alert", "replenish", "transfer")
 INVENTORY_ACTIONS = Table(
     "gold.inventory_actions",
@@ -172,5 +203,5 @@ AD_AUDIENCES = Table(
 
 TABLES = (
     *(RECOMMENDATIONS, SIMILAR_ITEMS, DEFAULT_RECOMMENDATIONS),
-    *(DEMAND_FORECAST, INVENTORY_ACTIONS, AD_AUDIENCES),
+    *(DEMAND_FORECAST, ITEM_DEMAND, INVENTORY_ACTIONS, AD_AUDIENCES),
 )

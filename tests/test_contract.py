@@ -151,6 +151,7 @@ STATED = {
     "silver.events": {"item_id": "i1"},  # null only for a search
     **dict.fromkeys(("silver.cleaned_days", "silver.cleaned_ad_days", "silver.cleaned_promotion_days"), A_DAY),
     "gold.demand_forecast": {"target_date": dt.date(2024, 2, 1), "dispersion": 1.5},
+    "gold.item_demand": {"target_week": dt.date(2024, 2, 1), "dispersion": 1.5},
     "gold.inventory_actions": {"action": "transfer", "from_location_id": "elsewhere", "quantity": 1},
     "gold.ad_audiences": {"is_control": True},
 }

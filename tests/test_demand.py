@@ -12,7 +12,17 @@ from hypothesis import strategies as st
 from scipy.stats import nbinom
 
 from udfs import demand
-from udfs.demand import Forecast, Model, Settings, fit, forecast, forecast_items, from_json, training_rows
+from udfs.demand import (
+    Forecast,
+    Model,
+    Settings,
+    fit,
+    forecast,
+    forecast_items,
+    from_json,
+    item_weeks,
+    training_rows,
+)
 from udfs.demand_block import Block, Shop, in_sample
 from udfs.demand_days import Holiday, day_weights
 from udfs.demand_dispersion import dispersion_of, fit_dispersion
@@ -255,18 +265,18 @@ def test_promotions_are_known_from_their_first_day_on() -> None:
     assert len(PAIR_FEATURES) < len(FEATURES) == without.shape[1]
 
 
-def test_optional_inputs_reach_the_features() -> None:
-    near = pd.DataFrame({"item_id": ["item 000"] * 2, "day": [RUN_DAY, RUN_DAY + 1], "units": [6.0, 100.0]})
-    night = pd.DataFrame({"item_id": ["item 001"], "day": [RUN_DAY], "units": [8.0]})
-    block = Block.of(known(SALES), items_of(SALES), neighbours=near, purchases=night)
-    pairs, features = pair_features(block, SHOP, RUN_DAY)
-    item = block.items[block.pair_item[pairs]]
-    told = {name: features[:, FEATURES.index(name)] for name in ("neighbours_28", "expected_purchases")}
-    assert set(told["neighbours_28"][item == "item 000"]) == {1.5}
-    assert np.isnan(told["neighbours_28"][item == "item 002"]).all()
-    assert set(told["expected_purchases"][item == "item 001"]) == {2.0}
-    assert set(told["expected_purchases"][item == "item 002"]) == {0.0}  # the night did not propose it
-    assert np.isnan(pair_features(block, SHOP, RUN_DAY - 28)[1][:, FEATURES.index("expected_purchases")]).all()
+def test_the_weeks_of_the_listed_items_are_those_of_all_their_locations(model: Model) -> None:
+    found = item_weeks(BLOCK, SHOP, model, RUN_DAY)
+    listed = np.unique(BLOCK.pair_item[BLOCK.listed(RUN_DAY)])
+    weeks, _ = forecast_items(BLOCK, SHOP, model, RUN_DAY)
+    assert found.groupby("item_id").size().to_dict() == {BLOCK.items[item]: 4 for item in listed}
+    assert set(found["target_day"] - RUN_DAY) == {1, 8, 15, 22}
+    np.testing.assert_allclose(found["expected_units"].to_numpy().reshape(-1, 4), weeks[listed])
+    assert (found["p10"] <= found["p50"]).all()
+    assert (found["p50"] <= found["p90"]).all()
+    row = found.iloc[5]
+    mean, dispersion = row["expected_units"], row["dispersion"]
+    assert row["p90"] == nbinom(mean / (dispersion - 1), 1 / dispersion).ppf(0.9)
 
 
 def test_a_shop_without_sales_or_without_a_past_gives_what_it_can() -> None:

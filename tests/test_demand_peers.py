@@ -130,3 +130,31 @@ def test_a_backtest_has_every_contender_at_every_level() -> None:
     )
     first = [(row.contender, row.level, row.metric, row.value) for row in found.rows if row.cut == cuts[0]]
     assert first == [(row.contender, row.level, row.metric, row.value) for row in alone.rows if row.cut == cuts[0]]
+
+
+def test_a_slow_peer_meets_a_sample_also_where_only_the_newest_cut_has_that_many_series() -> None:
+    cuts, late = (RUN_DAY, RUN_DAY - 28), SALES["item_id"] >= "item 015"
+    some = SALES[~late | (SALES["day"] > RUN_DAY - 28)]
+    found = backtest(
+        Block.of(some, items_of(SALES)),
+        shop_of(some),
+        cuts,
+        settings=QUICK,
+        peers={"auto_ets": PEERS["croston_sba"]},
+        slow_series=20,
+        draws=100,
+    )
+    told = {row[:4]: row for row in found.rows}
+    assert told["auto_ets", ITEM, "gain_wape", ALL_CUTS].value < 1
+    all_of_them = told[f"{OURS} (auto_ets)", ITEM, "wape", cuts[1]]
+    assert all_of_them.value == told[OURS, ITEM, "wape", cuts[1]].value, "fewer than the sample would be"
+
+
+def test_a_cut_without_seven_weeks_before_it_is_left_out() -> None:
+    young = SALES[SALES["day"] > RUN_DAY - 7 * 7]
+    block, shop = Block.of(young, items_of(SALES)), shop_of(young)
+    assert {row.cut for row in backtest(block, shop, (RUN_DAY, RUN_DAY - 28), settings=QUICK, draws=100).rows} == {
+        RUN_DAY,
+        ALL_CUTS,
+    }
+    assert backtest(block, shop, (RUN_DAY - 28,), settings=QUICK).rows == []

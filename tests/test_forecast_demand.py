@@ -45,12 +45,17 @@ def test_sales_are_purchases_of_the_catalogue_added_by_day(few_days):
 def test_a_shop_with_no_past_to_learn_from_has_a_forecast(few_days, rows, deployment):
     """Its first weeks have no four weeks that followed an earlier date: the forecast is the pairs' own mean."""
     none = rows(silver.PROMOTIONS)
-    found = forecast_demand(*few_days, none, run_date=RUN_DATE, deployment=deployment).collect()
+    made = forecast_demand(*few_days, none, run_date=RUN_DATE, deployment=deployment)
+    found = made["gold.demand_forecast"].collect()
     assert {(row.location_id, row.item_id) for row in found} == {("T0", "i1"), ("all", "i2")}
     assert len(found) == 2 * 28
     assert all(row.expected_units >= 0 and row.p10 <= row.p50 <= row.p90 for row in found)
     for pair in (("T0", "i1"), ("all", "i2")):
         assert sum(row.expected_units for row in found if (row.location_id, row.item_id) == pair) > 0
+    weeks = made["gold.item_demand"].collect()
+    starts = [RUN_DATE + dt.timedelta(days=1 + 7 * week) for week in range(4)]
+    assert sorted((row.item_id, row.target_week) for row in weeks) == [(i, day) for i in ("i1", "i2") for day in starts]
+    assert all(row.expected_units > 0 and row.p10 <= row.p50 <= row.p90 for row in weeks)
 
 
 def test_a_promotion_everywhere_holds_in_each_location_that_sells_the_item():

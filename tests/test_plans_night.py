@@ -145,7 +145,8 @@ def test_a_budget_and_an_audience_are_both_limits(rows):
 
 def test_the_night_publishes_them(planned):
     told = table(planned, "ops.publications").filter(pl.col("current"))
-    assert {"gold.demand_forecast", "gold.inventory_actions", "gold.ad_audiences"} <= set(told["table_name"])
+    planned_tables = {"gold.demand_forecast", "gold.item_demand", "gold.inventory_actions", "gold.ad_audiences"}
+    assert planned_tables <= set(told["table_name"])
 
 
 def test_a_snapshot_that_is_too_old_gives_no_orders(planned, spark):

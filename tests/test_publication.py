@@ -26,7 +26,13 @@ from schemas import TABLES, gold
 from schemas.derive import example_rows, plain_ddl
 from tests import tiny_shop
 
-GOLD = ("gold.default_recommendations", "gold.demand_forecast", "gold.recommendations", "gold.similar_items")
+GOLD = (
+    "gold.default_recommendations",
+    "gold.demand_forecast",
+    "gold.item_demand",
+    "gold.recommendations",
+    "gold.similar_items",
+)
 NIGHT = tiny_shop.day(13)
 
 

@@ -172,6 +172,28 @@ def forecast(block: Block, shop: Shop, model: Model, run_day: int, holidays: Seq
     )
 
 
+def item_weeks(block: Block, shop: Shop, model: Model, run_day: int, holidays: Sequence[Holiday] = ()) -> pd.DataFrame:
+    """`forecast_items` of the items that were sold in the LISTED_DAYS up to run_day, one row an item and week.
+
+    item_id, target_day (the week's first), expected_units, p10, p50, p90, dispersion.
+    """
+    weeks, spread = forecast_items(block, shop, model, run_day, holidays)
+    listed = np.unique(block.pair_item[block.listed(run_day)])
+    weeks, spread = weeks[listed], spread[listed]
+    low, middle, high = quantiles(weeks, spread, LEVELS)
+    return pd.DataFrame(
+        {
+            "item_id": np.repeat(block.items[listed], WEEKS_AHEAD),
+            "target_day": np.tile(run_day + 1 + WEEK * np.arange(WEEKS_AHEAD), len(listed)),
+            "expected_units": weeks.ravel(),
+            "p10": low.ravel(),
+            "p50": middle.ravel(),
+            "p90": high.ravel(),
+            "dispersion": np.repeat(spread, WEEKS_AHEAD),
+        }
+    )
+
+
 def forecast_items(
     block: Block, shop: Shop, model: Model, run_day: int, holidays: Sequence[Holiday] = ()
 ) -> tuple[Doubles, Doubles]:

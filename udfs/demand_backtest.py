@@ -1,9 +1,10 @@
 """One row is how good one contender's forecasts were at one level, by one metric, on one past day or on all of them.
 
 On each cut all learn from what was known then; the 4 weeks after it are their truth. Levels: PAIR, weekly units of
-each pair sold in the 26 weeks before the cut; ITEM, of each item that has such a pair, in all locations, those
-included where it was not sold lately; ITEM_LISTED, of its listed pairs alone: what a reader has who sums the table. New
-items, whose first sale is at most 4 weeks old, are shown apart as well.
+each pair sold in the 26 weeks before the cut (gold.demand_forecast); ITEM, of each item that has such a pair, in all
+locations, those included where it was not sold lately (gold.item_demand); ITEM_LISTED, of its listed pairs alone, as
+who sums gold.demand_forecast has them and takes its pairs for independent. New items, whose first sale is at most 4
+weeks old, are shown apart as well.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ OURS: Final = "nightshelf"
 SLOW: Final = ("auto_ets",)  # milliseconds a series: a sample of them, on which ours is measured too
 ALL_CUTS: Final = 0
 HISTORY_WEEKS: Final = 52
+LEAST_WEEKS: Final = 7  # before a cut: AutoETS takes no shorter series
 SERIES_BLOCK: Final = 50_000
 DRAWS: Final = 1_000
 
@@ -90,8 +92,10 @@ def backtest(
     """Rows of every contender, level and metric, per cut and for all cuts together.
 
     block: all items, or a sample of whole items where they are too many for one process; its sales go 28 days past
-    the last cut. Peers named in SLOW are run on about `slow_series` series of a level, drawn by a hash.
+    the last cut. Peers named in SLOW are run on about `slow_series` series of a level, drawn by a hash. A cut with less
+    than LEAST_WEEKS of sales before it, or with no pair to forecast, is left out; without any there are no rows.
     """
+    cuts = [cut for cut in cuts if cut - shop.first_day >= LEAST_WEEKS * WEEK - 1 and len(block.listed(cut))]
     told: dict[tuple[str, str, int], Told] = {}
     new: dict[int, Mask] = {}
     outside: list[float] = []
@@ -157,10 +161,13 @@ def _series(
     known = items[np.minimum(place, len(items) - 1)] == block.pair_item
     of_any[known] = place[known]
     summed = np.stack([added(item, len(items), week) for week in of_pairs.T], axis=1)
+    mean, variance = (
+        added(item, len(items), per_pair) for per_pair in (of_pairs[:, 0], of_pairs[:, 0] * said.dispersion)
+    )
     found = [
         series(PAIR, of_pair, block.pair_item[listed], pair_names, of_pairs, said.dispersion),
         series(ITEM, of_any, items, names, of_items[items], dispersion[items]),
-        series(ITEM_LISTED, of_listed, items, names, summed, dispersion[items]),
+        series(ITEM_LISTED, of_listed, items, names, summed, np.maximum(variance / np.maximum(mean, 1e-12), 1)),
     ]
     sold = block.weeks_ahead(cut).sum()
     return found, 1 - float(found[0].units.sum() / max(sold, 1e-9))
@@ -173,7 +180,7 @@ def _judge(part: _Series, items: int, peers: Peers, slow_series: int) -> dict[st
     told = {OURS: errors(part.units, ours, part.item, items)}
     for name, peer in peers.items():
         rows = np.arange(len(part.item))
-        if name in SLOW and len(rows) > slow_series:
+        if name in SLOW:
             drawn = np.flatnonzero([in_sample(series, slow_series / len(rows)) for series in part.names])
             rows = drawn if len(drawn) else rows[:1]
             told[f"{OURS} ({name})"] = errors(part.units[rows], ours.rows(rows), part.item[rows], items)
@@ -187,8 +194,8 @@ def _ours(told: Mapping[tuple[str, str, int], Told], peer: str, level: str, cuts
     """Our errors on the series that the peer was run on, all cuts added; None where the contender is ours."""
     if peer.startswith(OURS):
         return None
-    sampled = (f"{OURS} ({peer})", level, cuts[0]) in told
-    return _added([told[f"{OURS} ({peer})" if sampled else OURS, level, cut] for cut in cuts])
+    beside = f"{OURS} ({peer})" if peer in SLOW else OURS
+    return _added([told[beside, level, cut] for cut in cuts])
 
 
 def _rows(contender: str, level: str, cut: int, told: Told, ours: Told | None, draws: Bootstrap) -> list[Row]:

@@ -107,8 +107,6 @@ class Block:
     day: Codes
     units: Doubles
     promotions: Promotions | None = None
-    neighbours: Daily | None = None  # mean units a day of the items nearest to each item
-    purchases: Daily | None = None  # on the day of a night: what that night's recommendations expect to be bought
 
     @classmethod
     def of(
@@ -117,16 +115,12 @@ class Block:
         items: pd.DataFrame,
         *,
         promotions: pd.DataFrame | None = None,
-        neighbours: pd.DataFrame | None = None,
-        purchases: pd.DataFrame | None = None,
     ) -> Block:
         """Of rows in any order, all of the items that the block holds.
 
         sales: location_id, item_id, day, units (units > 0; lines of one pair and day are added); items: item_id,
-        category (null where unknown), items without a sale too. The rest is optional. promotions: location_id,
-        item_id, day (the first of the promoted week), mailer, display (bool). neighbours: item_id, day, units: the
-        mean units of the nearest items on that day (or of a week, on its last day). purchases: item_id, day, units:
-        purchases within 28 days summed over users, as the night of `day` expected them.
+        category (null where unknown), items without a sale too. promotions: location_id, item_id, day (the first of
+        the promoted week), mailer, display (bool).
         """
         if not len(sales):
             none = np.empty(0, np.int64)
@@ -149,8 +143,6 @@ class Block:
             pair=pair.astype(np.int64),
             day=key % span + first,
             units=added(line, len(key), np.asarray(sales["units"], np.float64)),
-            neighbours=_daily(neighbours),
-            purchases=_daily(purchases),
         )
         return block if promotions is None else block.with_promotions(promotions)
 
@@ -230,7 +222,3 @@ def places(keys: Ids, ids: Ids) -> Codes:
 def _coded(ids: pd.Series) -> tuple[Ids, Codes]:
     code, keys = pd.factorize(np.asarray(ids, object), sort=True)
     return np.asarray(keys, object), code.astype(np.int64)
-
-
-def _daily(rows: pd.DataFrame | None) -> Daily | None:
-    return None if rows is None else Daily.of(rows["item_id"], rows["day"], rows["units"])

@@ -55,9 +55,6 @@ ITEM_FEATURES: Final = (
     "category_units_28",
     "category_trend",
     "category_trend_7",
-    "neighbours_28",
-    "neighbours_182",
-    "expected_purchases",
     "item_base",
     "item_a_location",
     "item_locations_trend",
@@ -105,19 +102,6 @@ def item_features(block: Block, shop: Shop, origin: int) -> Floats:
     told["category_units_28"] = category[28]
     told["category_trend"] = category[28] / np.maximum(category[LISTED_DAYS], LEAST)
     told["category_trend_7"] = category[7] / np.maximum(category[28], LEAST)
-    unknown = np.full(count, np.nan)
-    for days in (28, LISTED_DAYS):
-        near = block.neighbours
-        rate = unknown if near is None else _of_shop(near, near.places(block.items), days, origin, shop.first_day)
-        told[f"neighbours_{days}"] = rate
-    told["expected_purchases"] = unknown
-    if block.purchases is not None:
-        nights = block.purchases
-        known = 0 <= origin - nights.first_day < nights.values.shape[1]
-        if known and nights.values[:, origin - nights.first_day].any():
-            place = nights.places(block.items)
-            units = nights.values[:, origin - nights.first_day]
-            told["expected_purchases"] = np.where(place < 0, 0, units[np.maximum(place, 0)]) / 4
     told |= _relative(told, "item")
     told["item_base"] = _base(told, "item")
     told["item_a_location"] = told["item_base"] / np.maximum(told["item_locations_182"], 1)
@@ -171,12 +155,11 @@ def _sums(block: Block, shop: Shop, origin: int, key: Codes, count: int, level: 
     return told
 
 
-def _of_shop(table: Daily, place: Codes, days: int, origin: int, first_day: int | None = None) -> Doubles:
+def _of_shop(table: Daily, place: Codes, days: int, origin: int) -> Doubles:
     """Units a week of each place's row; NaN where it has none."""
-    start = table.first_day if first_day is None else first_day
     if not len(table.keys):
         return np.full(len(place), np.nan)
-    units = table.units(origin - days, origin) * WEEK / min(days, max(origin - start + 1, WEEK))
+    units = table.units(origin - days, origin) * WEEK / min(days, max(origin - table.first_day + 1, WEEK))
     return np.where(place < 0, np.nan, units[np.maximum(place, 0)])
 
 
