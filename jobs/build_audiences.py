@@ -118,6 +118,11 @@ def learned(
     return Learned(known, whole, rows, blocks)
 
 
+def logs_since(events: DataFrame, ad_events: DataFrame) -> Column:
+    """The first day with logs of sales and of ads: a campaign that began by then is not known whole."""
+    return F.greatest(*(frame.agg(F.min(PARTITION)).scalar() for frame in (events, ad_events)))
+
+
 def is_control(share: float, seed: int) -> Column:
     """Whether a pair (campaign_id, user_id) is left out: udfs.allocation.is_control, as Spark says it."""
     digest = F.substring(F.sha2(F.concat_ws("|", F.lit(seed), "campaign_id", "user_id"), 256), 1, HASH_DIGITS)
@@ -172,7 +177,7 @@ def _book(
         F.count_if(F.col("event_type") == "impression").alias("contacted"),
         F.count_if(F.col("event_type") == "conversion").alias("converted"),
     )
-    since = F.greatest(*(frame.agg(F.min(PARTITION)).scalar() for frame in (events, ad_events)))
+    since = logs_since(events, ad_events)
     tally = daily.groupBy("campaign_id").agg(
         F.collect_list(F.struct("event_date", "contacted", "converted")).alias("tally")
     )

@@ -351,6 +351,18 @@ def test_figures_do_not_depend_on_how_many_resamples_are_held_at_once(
             np.testing.assert_allclose(*numbers, rtol=1e-12, atol=1e-12)
 
 
+def test_without_any_vector_ours_is_the_model_that_reads_none() -> None:
+    lines, ads, told, items = shop()
+    block, book = opened(lines, ads, told, items.with_vectors(np.zeros((0, 0), np.float32), np.full(ITEMS, -1)))
+    found = training_rows(block, book, FIRST + 120)
+    assert found[list(audience.VECTORS)].isna().all(axis=None)
+    scored = scoring_rows(block, book, FIRST + 105)
+    read, unread = fit(found), fit(found, settings=Settings(features=audience_model.WITHOUT_VECTORS))
+    assert read is not None
+    assert unread is not None
+    np.testing.assert_allclose(predict(read, scored), predict(unread, scored), rtol=1e-4)
+
+
 def test_settings_choose_features(rows: pd.DataFrame) -> None:
     found = fit(rows, settings=Settings(features=audience.USER))
     assert found is not None
