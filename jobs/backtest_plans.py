@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 
-import numpy as np
 import pandas as pd
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
 
 from jobs import launch, progress
 from jobs.backtest_stock import StockRow, backtest_stock
-from jobs.build_audiences import Learned, learned, read_book
+from jobs.build_audiences import Learned, learned, logs_since, read_book
 from jobs.conf import Deployment
 from jobs.days import date_of, day_number
 from jobs.forecast_demand import block_of, daily_sales, holidays_of, promoted_weeks, shop_of
 from jobs.plans_page import Plans, plans_page
 from jobs.sample import drawn
 from schemas import ops
+from schemas.contract import PARTITION
 from schemas.derive import plain_ddl
 from udfs import audience_backtest, demand_backtest
+from udfs.audience_backtest import CONTENDERS, UNREAD, Measure
 from udfs.audience_backtest import Backtest as AudienceBacktest
-from udfs.audience_backtest import Measure
 from udfs.demand_backtest import Backtest as DemandBacktest
 from udfs.horizon import HORIZON_DAYS
 
@@ -54,8 +55,9 @@ def backtest_plans(
     `max_pairs` pairs (AutoETS on about `slow_series` series). Stock: the 56 days up to run_date with real sales as the
     demand, on about `stock_pairs` pairs with lead times as in the newest snapshot; left out where there is none.
     Audiences: the newest third of the campaigns, each told by the ones that were over before it began; left out where
-    there are none. All of it is held in the driver's memory, some 2 GB at these sizes. The page for people is
-    `backtest/<run_date>.html` in the lake.
+    there are none. Vectors are those of the newest night before the first of these began: an encoder of later nights
+    has learned from what they sold. Without such a night they are judged without vectors. All of it is held in the
+    driver's memory, some 2 GB at these sizes. The page for people is `backtest/<run_date>.html` in the lake.
     """
     today, holidays = day_number(run_date), holidays_of(deployment)
     sales = daily_sales(events, items, run_date, by_location).persist()
@@ -78,12 +80,15 @@ def backtest_plans(
         leads = some(stock.select("location_id", "item_id", "lead_time_days"), stock_pairs)
         kept = lines[lines["item_id"].isin(set(leads["item_id"]))]
         simulated = backtest_stock(kept, shop, leads, today, holidays, progress.say)
-    answered = None
-    if not campaigns.isEmpty() and not ad_events.isEmpty():
-        told = (events, items, item_vectors, campaigns, ad_events)
-        answered = _audiences(learned(*told, today + 1, training_contacts, everything=True), today + 1)
+    answered, read_on = None, None
+    if tested := tested_campaigns(events, campaigns, ad_events):
+        vectors, read_on = vectors_before(item_vectors, min(tested.values()))
+        told = (events, items, vectors, campaigns, ad_events)
+        progress.say(f"audiences: {len(tested)} campaigns, vectors {f'of {read_on}' if read_on else 'of no night'}")
+        made = learned(*told, today + 1, training_contacts, everything=True)
+        answered = _audiences(made, today + 1, tested, with_vectors=read_on is not None)
     made_up = "stock" in deployment.sources and deployment.sources["stock"].simulated
-    page = Plans(deployment.name, run_date, demand, simulated, answered, made_up)
+    page = Plans(deployment.name, run_date, demand, simulated, answered, read_on, made_up)
     publish_page(f"backtest/{run_date}.html", plans_page(page))
     figures = [
         *_demand(demand),
@@ -94,14 +99,37 @@ def backtest_plans(
     return SparkSession.active().createDataFrame(rows, plain_ddl(ops.BACKTESTS))
 
 
-def _audiences(made: Learned, day: int) -> AudienceBacktest | None:
-    """The contest over the newest third of the campaigns that have begun; None where none had one before it."""
+def tested_campaigns(events: DataFrame, campaigns: DataFrame, ad_events: DataFrame) -> dict[str, dt.date]:
+    """The first day of each of the newest third of the campaigns that began within the logs and were shown to anybody.
+
+    In the order of their beginning; empty where there are fewer than TESTED.
+    """
+    told = campaigns.select("campaign_id", "starts_on", "ends_on").where(
+        F.col("starts_on") > logs_since(events, ad_events)
+    )
+    shown = ad_events.where("event_type = 'impression'").join(told, "campaign_id", "inner")
+    within = shown.where("event_date BETWEEN starts_on AND ends_on").select("campaign_id", "starts_on").distinct()
+    begun = within.toPandas().sort_values(["starts_on", "campaign_id"])
+    newest = begun.tail(len(begun) // TESTED)
+    return dict(zip(newest["campaign_id"], newest["starts_on"], strict=True))
+
+
+def vectors_before(item_vectors: DataFrame, day: dt.date) -> tuple[DataFrame, dt.date | None]:
+    """The vectors of the newest night before `day`, and which night that is; none and None where there is none."""
+    earlier = item_vectors.where(F.col(PARTITION) < F.lit(day))
+    newest = earlier.agg(F.max(PARTITION)).collect()[0][0]
+    return (earlier.where(F.col(PARTITION) == F.lit(newest)) if newest else earlier.limit(0)), newest
+
+
+def _audiences(made: Learned, day: int, campaigns: Collection[str], *, with_vectors: bool) -> AudienceBacktest | None:
+    """The contest over these campaigns; None where the contacts that were drawn have none of them."""
     book, rows = read_book(made.book), made.rows.toPandas()
-    contacted = set(rows["campaign_id"])
-    begun = [number for number in np.argsort(book.starts, kind="stable") if str(book.ids[number]) in contacted]
-    tested = [int(number) for number in begun[len(begun) - len(begun) // TESTED :]]
-    progress.say(f"audiences: {len(tested)} campaigns, {len(rows):,} contacts")
-    return audience_backtest.backtest(rows, book, day, tested) if tested else None
+    place = {name: number for number, name in enumerate(book.ids.tolist())}
+    tested = [place[name] for name in campaigns if name in set(rows["campaign_id"])]
+    progress.say(f"audiences: {len(rows):,} contacts")
+    # Without vectors ours is the audience model without BERT.
+    some = {name: each for name, each in CONTENDERS.items() if with_vectors or name != UNREAD}
+    return audience_backtest.backtest(rows, book, day, tested, some) if tested else None
 
 
 def _demand(found: DemandBacktest) -> Figures:

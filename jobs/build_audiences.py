@@ -31,10 +31,12 @@ CONTACT_DAYS = 7  # max_per_week counts the campaigns of so many days, tomorrow'
 # Purchases and ad events of a user in one frame, since Spark groups two frames at most and the book is the other.
 LINES = ("user_id", "item_id", "event_date", "quantity", "unit_price", "basket_id", "usual_price")
 AD_LINES = ("user_id", "event_date", "campaign_id", "event_type")
-VALUED = "campaign_id STRING, user_id STRING, p_click DOUBLE, p_conversion DOUBLE, expected_value DOUBLE, recent INT"
+VALUED = "campaign_id STRING, user_id STRING, p_click DOUBLE, p_conversion DOUBLE, expected_value DOUBLE"
+VALUED += ", recent INT, counted BOOLEAN"  # campaigns the user was contacted for lately, and whether this is one
 # A pair that is worth a place: `taken`, or a control's; `net` is its value less the campaign's price. One row of each
 # task has no pair, but the task's part of the upper bound.
 CHOSEN = "campaign_id STRING, user_id STRING, taken BOOLEAN, net DOUBLE, upper_bound DOUBLE, exact BOOLEAN"
+BEFORE = (Window.unboundedPreceding, -1)  # rows of a window
 
 
 def build_audiences(
@@ -58,13 +60,13 @@ def build_audiences(
     `training_contacts` contacts; it is applied to every user with a purchase or an ad event and each campaign. One
     allocation (udfs/allocation.py) then takes the pairs with the most expected value, less `contact_cost` each: at most
     max_audience users of a campaign, what its budget still pays for, and `max_per_week` campaigns a user within seven
-    days, counting those that the user was contacted for. Up to `max_pairs` pairs of users and campaigns it is made in
-    one task (HiGHS' optimum up to 100,000), beyond that by prices found on a sample of users; its gap to an upper bound
-    is told either way.
+    days, counting those that the user was contacted for; being shown one of these again takes no place of another. Up
+    to `max_pairs` pairs of users and campaigns it is made in one task (HiGHS' optimum up to 100,000), beyond that by
+    prices found on a sample of users; its gap to an upper bound is told either way.
 
     Controls are `control_share` of all pairs, by a hash of user and campaign (udfs.allocation.is_control): they take no
-    place, and those that would have been worth one at the same prices are listed without a rank. p_click is null where
-    there are no clicks to learn from.
+    place, and those that would have got one at the same prices (udfs.allocation.choose_controls) are listed without a
+    rank. p_click is null where there are no clicks to learn from.
     """
     if not 0 <= control_share < 1:
         raise ConfError(f"[jobs.build_audiences] control_share must be in [0, 1); it is {control_share}")
@@ -114,6 +116,11 @@ def learned(
     some = drawn(known, "user_id", training_contacts, contacts, "train")
     rows = _by_block(some, whole, blocks, _training_rows(day, everything), _ddl(audience_rows.TRAINED))
     return Learned(known, whole, rows, blocks)
+
+
+def logs_since(events: DataFrame, ad_events: DataFrame) -> Column:
+    """The first day with logs of sales and of ads: a campaign that began by then is not known whole."""
+    return F.greatest(*(frame.agg(F.min(PARTITION)).scalar() for frame in (events, ad_events)))
 
 
 def is_control(share: float, seed: int) -> Column:
@@ -170,7 +177,7 @@ def _book(
         F.count_if(F.col("event_type") == "impression").alias("contacted"),
         F.count_if(F.col("event_type") == "conversion").alias("converted"),
     )
-    since = F.greatest(*(frame.agg(F.min(PARTITION)).scalar() for frame in (events, ad_events)))
+    since = logs_since(events, ad_events)
     tally = daily.groupBy("campaign_id").agg(
         F.collect_list(F.struct("event_date", "contacted", "converted")).alias("tally")
     )
@@ -250,11 +257,13 @@ def _values(
         lately &= block.ad_day < tomorrow
         contacts = np.unique(np.stack([block.ad_user[lately], block.ad_campaign[lately]]), axis=1)
         recent = pd.Series(np.bincount(contacts[0], minlength=len(block.users)), index=block.users)
+        pairs = pd.MultiIndex.from_arrays([book.ids[contacts[1]], block.users[contacts[0]]])
         return rows[["campaign_id", "user_id"]].assign(
             p_click=audience_model.predict(click, rows) if click else None,
             p_conversion=p,
             expected_value=audience_model.expected_value(conversion, rows, p, contact_cost),
             recent=rows["user_id"].map(recent),
+            counted=pd.MultiIndex.from_frame(rows[["campaign_id", "user_id"]]).isin(pairs),
         )
 
     return value
@@ -287,12 +296,13 @@ def _allocated(pairs: DataFrame, limits: DataFrame, max_per_week: int, max_pairs
     block = F.pmod(F.xxhash64("user_id"), F.lit(4 * math.ceil(count / max_pairs)))
     with_price = asked.join(F.broadcast(priced), "campaign_id", "left").groupBy(block)
     wanted = with_price.applyInArrow(_choose(max_per_week), CHOSEN)
-    place = F.row_number().over(Window.partitionBy("campaign_id", "taken").orderBy(F.desc("net"), "user_id"))
-    placed = wanted.withColumn("place", place).join(F.broadcast(limits), "campaign_id", "left")
-    kept = placed.where("NOT coalesce(taken, false) OR place <= capacity")
+    better = Window.partitionBy("campaign_id").orderBy(F.desc("net"), "user_id").rowsBetween(*BEFORE)
+    before = F.coalesce(F.sum(F.col("taken").cast("int")).over(better), F.lit(0))  # a control is held to the same
+    placed = wanted.withColumn("before", before).join(F.broadcast(limits), "campaign_id", "left")
+    kept = placed.where("campaign_id IS NULL OR before < capacity")
     places = limits.join(priced, "campaign_id", "inner")
     worth = places.agg(F.sum(F.col("capacity") * F.col("price")).alias("upper_bound"), F.lit(False).alias("exact"))
-    return kept.drop("place", "capacity").unionByName(worth, allowMissingColumns=True)
+    return kept.drop("before", "capacity").unionByName(worth, allowMissingColumns=True)
 
 
 def _allocate(max_per_week: int) -> Callable[[pa.Table], pa.Table]:
@@ -330,17 +340,24 @@ def _choose(max_per_week: int) -> Callable[[pa.Table], pa.Table]:
 
 
 class _Pairs:
-    """The pairs of one task as arrays: codes of users and campaigns, their value, what limits each."""
+    """The pairs of one task as arrays: codes of users and campaigns, their value, what limits each.
+
+    A pair whose campaign is counted among the user's already needs none of the places left: it stands as a user of its
+    own who has one.
+    """
 
     def __init__(self, asked: pa.Table, max_per_week: int) -> None:
         table = asked.to_pandas().sort_values(["user_id", "campaign_id"], ignore_index=True)
         self.table = table
         self.user, users = pd.factorize(table["user_id"])
+        counted = table["counted"].to_numpy(bool)
+        self.user[counted] = len(users) + np.arange(counted.sum())
         self.campaign, self.campaigns = pd.factorize(table["campaign_id"], sort=True)
         self.value = table["expected_value"].to_numpy(np.float64)
         self.control = table["is_control"].to_numpy(bool)
         recent = table.groupby("user_id")["recent"].first().reindex(users)
-        self.left = np.maximum(max_per_week - recent.to_numpy(np.int64), 0)
+        left = np.maximum(max_per_week - recent.to_numpy(np.int64), 0)
+        self.left = np.concatenate([left, np.ones(counted.sum(), np.int64)])
         self.capacity = table.groupby("campaign_id")["capacity"].first().reindex(self.campaigns).to_numpy(np.int64)
 
     def of(self, rows: Any) -> tuple[Any, Any, Any]:
@@ -349,9 +366,9 @@ class _Pairs:
 
     def chosen(self, taken: Any, prices: Any, upper_bound: float, exact: bool) -> pa.Table:
         """CHOSEN: of the pairs that are no controls the taken ones, and the controls that would be at these prices."""
-        controls = self.control & (self.capacity[self.campaign] > 0)
-        worth = allocation.choose(*self.of(controls), self.left, prices)
-        rows = np.concatenate([np.flatnonzero(~self.control)[taken], np.flatnonzero(controls)[worth]])
+        pairs = (self.user, self.campaign, self.value, self.control)
+        worth = allocation.choose_controls(*pairs, self.capacity, self.left, prices)
+        rows = np.concatenate([np.flatnonzero(~self.control)[taken], np.flatnonzero(worth)])
         net = self.value[rows] - prices[self.campaign[rows]]
         size, listed = len(rows), self.table.iloc[rows]
         return pa.table(

@@ -294,7 +294,7 @@ BACKTEST = (
         reads=(
             history("silver.events"),
             latest("silver.items"),
-            latest("features.item_vectors"),
+            history("features.item_vectors"),
             history("silver.promotions"),
             latest("silver.stock"),
             latest("silver.campaigns"),

@@ -26,13 +26,17 @@ LEVELS = {
 
 @dataclass(frozen=True)
 class Plans:
-    """All that the page shows; stock and audiences where the shop has them. Simulated: its stock levels are."""
+    """All that the page shows; stock and audiences where the shop has them.
+
+    vectors_of: the night whose vectors the audiences were told by, None for none; simulated: the stock levels are.
+    """
 
     shop: str
     run_date: dt.date
     demand: DemandBacktest
     stock: StockBacktest | None
     audiences: AudienceBacktest | None
+    vectors_of: dt.date | None = None
     simulated: bool = False
 
 
@@ -44,7 +48,7 @@ def plans_page(found: Plans) -> str:
         told = f"{PROTOCOL}{' SIMULATED: the snapshot, and so the lead times, are made up.' if found.simulated else ''}"
         parts.append(stock_section(found.stock.ours, found.stock.peers, found.stock.comparisons, told))
     if found.audiences:
-        parts.append(_audiences(found.audiences))
+        parts.append(_audiences(found.audiences, found.vectors_of))
     return page(f"Backtest of {found.shop}, {found.run_date}", parts)
 
 
@@ -106,12 +110,17 @@ def _weeks(units: np.ndarray, expected: np.ndarray, cuts: Sequence[int]) -> Figu
     return figure
 
 
-def _audiences(found: AudienceBacktest) -> str:
+def _audiences(found: AudienceBacktest, vectors_of: dt.date | None) -> str:
     """A table of figures a slice, a table of leads, and the reliability of our probabilities."""
+    vectors = (
+        f"Items' vectors are those of the night {vectors_of}, the newest before the first of them began."
+        if vectors_of
+        else "No night has vectors from before the first of them began, so ours was judged without vectors."
+    )
     parts = [
         "<section><h2>Audiences</h2><p>Of the users that each of the campaigns "
         f"{text(', '.join(found.campaigns))} was shown to, who would convert? Each was told by models of the campaigns "
-        "that were over before it began.</p>"
+        f"that were over before it began. {vectors} The campaigns' items are as they were listed last.</p>"
     ]
     slices = list(dict.fromkeys(row.slice for row in found.measures))
     for name in slices:

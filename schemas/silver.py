@@ -171,7 +171,7 @@ CAMPAIGNS = Table(
         Column("ends_on", "DATE", "Its last day"),
         Column("items", "ARRAY<STRING>", "What it is for, in order; empty for none in particular"),
         Column("budget", "DOUBLE", "The most that showing it may cost", True, (between(0, None),)),
-        Column("max_audience", "INT", "The most users that it may be shown to", True, (between(0, None),)),
+        Column("max_audience", "INT", "The most users of one night's list", True, (between(0, None),)),
         *DESCRIBED,
     ),
     key=("campaign_id",),

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from udfs.allocation import allocate, bound_terms, capacities, choose, find_prices, is_control, repair
+from udfs.allocation import allocate, bound_terms, capacities, choose, choose_controls, find_prices, is_control, repair
 
 Problem = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
@@ -109,6 +109,58 @@ def test_blocks_of_users_choose_by_themselves() -> None:
     bound = prices @ capacity + terms
     assert allocate(*shop()).value <= bound + 1e-6
     assert value[kept].sum() > 0.9 * bound
+
+
+def controls_one_by_one(problem: Problem, control: np.ndarray, prices: np.ndarray) -> list[bool]:
+    """The oracle: each control alone among the user's open pairs that are none."""
+    user, campaign, value, capacity, left = problem
+    found = []
+    for pair in range(len(user)):
+        others = [row for row in range(len(user)) if user[row] == user[pair] and not control[row]]
+        asked = [row for row in {pair, *others} if capacity[campaign[row]] > 0]
+        asked.sort(key=lambda row: (-(value[row] - prices[campaign[row]]), campaign[row]))
+        taken = [row for row in asked[: left[user[pair]]] if value[row] > prices[campaign[row]]]
+        found.append(bool(control[pair]) and pair in taken)
+    return found
+
+
+@given(problems(), st.lists(st.booleans(), min_size=24, max_size=24), st.lists(st.integers(0, 3), min_size=4))
+@settings(max_examples=200, deadline=None)
+def test_controls_are_chosen_as_if_each_alone_were_none(problem: Problem, drawn: list[bool], price: list[int]) -> None:
+    user, campaign, value, capacity, left = problem
+    control, prices = np.array(drawn[: len(user)], bool), np.array(price[: len(capacity)], float)
+    found = choose_controls(user, campaign, value, control, capacity, left, prices)
+    assert found.tolist() == controls_one_by_one(problem, control, prices)
+
+
+@pytest.mark.parametrize(("control", "listed"), [(1, []), (0, [0])], ids=["the worse one", "the better one"])
+def test_a_control_competes_with_the_users_other_pairs(control: int, listed: list[int]) -> None:
+    """One user with one place left; campaign 0 is worth 10, campaign 1 is worth 1."""
+    user, campaign, value = np.zeros(2, np.int64), np.arange(2), np.array([10.0, 1.0])
+    room = np.ones(2, np.int64)
+    found = choose_controls(user, campaign, value, campaign == control, room, np.array([1]), np.zeros(2))
+    assert np.flatnonzero(found).tolist() == listed
+
+
+@pytest.mark.parametrize("exact_pairs", [100_000, 0], ids=["exact", "by prices"])
+def test_controls_are_their_share_of_all_that_are_listed(exact_pairs: int) -> None:
+    share, users, campaigns = 0.3, 3_000, 4
+    draw = np.random.default_rng(11)
+    user, campaign = np.repeat(np.arange(users), campaigns), np.tile(np.arange(campaigns), users)
+    value = draw.gamma(1, 1, users)[user] * (0.5 + draw.random(len(user)))  # who is keen on one is keen on all
+    capacity, left = np.array([200, 500, 300, 400]), draw.integers(0, 3, users)
+    control = is_control([f"u{number}" for number in user], [f"c{number}" for number in campaign], share)
+    found = allocate(*(array[~control] for array in (user, campaign, value)), capacity, left, exact_pairs)
+    assert found.exact == (exact_pairs > 0)
+    assert (found.prices > 0).all()
+    controls = choose_controls(user, campaign, value, control, capacity, left, found.prices)
+    left_out = np.bincount(campaign[controls], minlength=campaigns)
+    listed = left_out + np.bincount(campaign[~control][found.chosen], minlength=campaigns)
+    assert (np.abs(left_out - share * listed) <= 4 * np.sqrt(listed * share * (1 - share))).all()
+    among_themselves = np.flatnonzero(control)[
+        choose(user[control], campaign[control], value[control], left, found.prices)
+    ]
+    assert len(among_themselves) > 1.1 * controls.sum(), "were they to compete with each other alone, too many"
 
 
 def test_a_budget_and_an_audience_are_both_limits() -> None:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from udfs import audience, audience_model, campaigns, scoring
+from udfs import audience, audience_backtest, audience_model, campaigns, scoring
 from udfs.audience import FEATURES, features, usual_of, with_usual
 from udfs.audience_backtest import ALL, CONTENDERS, OURS, backtest, figures_of
 from udfs.audience_model import AudienceModel, Settings, expected_value, fit, from_json, predict, probability
@@ -183,6 +183,17 @@ def test_a_row_does_not_depend_on_its_block() -> None:
     pd.testing.assert_frame_equal(scoring_rows(block, read, FIRST + 100), scoring_rows(block, book, FIRST + 100))
 
 
+def test_two_users_with_one_receipt_number_have_a_basket_each() -> None:
+    lines, ads, told, items = shop()
+    lines["basket_id"] = lines["event_date"].astype(str)  # numbered anew every day: all users of a day have the same
+    lines.loc[lines["user_id"] == "u03", "basket_id"] = None
+    block, book = opened(lines, ads, told, items)
+    whole = past_of(block, book, FIRST + 100).user
+    for place, user in enumerate(block.users.tolist()):
+        alone = block_of(lines[lines["user_id"] == user], ads[ads["user_id"] == user], book)
+        np.testing.assert_array_equal(past_of(alone, book, FIRST + 100).user[0], whole[place])
+
+
 def test_who_answers_is_found_and_the_model_survives_json(
     whole: tuple[Block, Book], rows: pd.DataFrame, model: AudienceModel
 ) -> None:
@@ -238,6 +249,28 @@ def test_no_clicks_no_click_model(rows: pd.DataFrame) -> None:
     clicks = fit(rows.assign(clicked=rows["converted"]), "clicked")
     assert clicks is not None
     assert clicks.event == "clicked"
+
+
+def test_clicks_have_times_of_their_own() -> None:
+    lines, ads, told, items = shop()
+    start = ads["campaign_id"].map(dict(zip(told["campaign_id"], told["starts_on"], strict=True)))
+    sure = ads[ads["event_type"] == "conversion"]
+    early = sure.assign(event_type="click", event_date=start[sure.index] + dt.timedelta(days=1))
+    again = early.assign(event_date=start[sure.index] + dt.timedelta(days=3))
+    late = sure.assign(event_date=start[sure.index] + dt.timedelta(days=LENGTH - 1))
+    ads = pd.concat([ads[ads["event_type"] == "impression"], early, again, late], ignore_index=True)
+    found = training_rows(*opened(lines, ads, told, items), FIRST + 120)
+    answered = found[found["converted"]]
+    assert (answered[["first_share", "last_share"]] == 1).all(axis=None)
+    assert np.allclose(answered[["first_click_share", "last_click_share"]], [2 / LENGTH, 4 / LENGTH])
+    assert found.loc[~found["clicked"], ["first_click_share", "last_click_share"]].isna().all(axis=None)
+    conversions, clicks = fit(found), fit(found, "clicked")
+    assert conversions is not None
+    assert clicks is not None
+    fifth = audience_model.GRID // 5 - 1
+    assert conversions.answered[fifth] < 0.05
+    assert clicks.answered[fifth] > 0.9
+    assert clicks.again[fifth] < 0.05, "nobody clicks after the fourth day"
 
 
 def test_users_and_campaigns_of_whom_nothing_is_known() -> None:
@@ -299,6 +332,35 @@ def test_the_backtest_tells_of_each_contender(whole: tuple[Block, Book]) -> None
     other.loc[tested & (other["campaign_id"] != "k5"), "converted"] = True
     first = backtest(everything, book, FIRST + 120, [5], {OURS: CONTENDERS[OURS]}, draws=2)
     assert first.measures == backtest(other, book, FIRST + 120, [5], {OURS: CONTENDERS[OURS]}, draws=2).measures
+
+
+def test_figures_do_not_depend_on_how_many_resamples_are_held_at_once(
+    whole: tuple[Block, Book], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    block, book = whole
+    everything = training_rows(block, book, FIRST + 120, range(CAMPAIGNS))
+    some = {OURS: CONTENDERS[OURS], "user's past rate": CONTENDERS["user's past rate"]}
+    found = []
+    for cells in (10**9, 7 * len(everything), 1):
+        monkeypatch.setattr(audience_backtest, "CELLS", cells)
+        found.append(backtest(everything, book, FIRST + 120, [6, 7], some, draws=25).measures)
+    for other in found[1:]:
+        for one, another in zip(found[0], other, strict=True):
+            assert (one.contender, one.metric, one.slice) == (another.contender, another.metric, another.slice)
+            numbers = [[row.value, row.low, row.high] for row in (one, another)]
+            np.testing.assert_allclose(*numbers, rtol=1e-12, atol=1e-12)
+
+
+def test_without_any_vector_ours_is_the_model_that_reads_none() -> None:
+    lines, ads, told, items = shop()
+    block, book = opened(lines, ads, told, items.with_vectors(np.zeros((0, 0), np.float32), np.full(ITEMS, -1)))
+    found = training_rows(block, book, FIRST + 120)
+    assert found[list(audience.VECTORS)].isna().all(axis=None)
+    scored = scoring_rows(block, book, FIRST + 105)
+    read, unread = fit(found), fit(found, settings=Settings(features=audience_model.WITHOUT_VECTORS))
+    assert read is not None
+    assert unread is not None
+    np.testing.assert_allclose(predict(read, scored), predict(unread, scored), rtol=1e-4)
 
 
 def test_settings_choose_features(rows: pd.DataFrame) -> None:

@@ -8,12 +8,15 @@ import polars as pl
 import pytest
 
 from jobs import launch, runtime
+from jobs.backtest_plans import tested_campaigns, vectors_before
 from jobs.build_audiences import is_control, room
 from jobs.conf import load
 from jobs.flow import INTAKE, PLANNING, PUBLISHING
 from schemas import silver
+from schemas.features import ITEM_VECTORS
 from tests import tiny_shop
 from udfs import allocation
+from udfs.audience_backtest import OURS, UNREAD
 
 NIGHT = tiny_shop.day(13)
 
@@ -168,6 +171,40 @@ def test_the_backtest_judges_all_three_and_makes_a_page(planned, spark):
     assert found.filter(pl.col("metric") == "auc")["value"].drop_nulls().is_between(0, 1).all()
     page = (planned.parent / "lake" / "backtest" / f"{NIGHT}.html").read_text()
     assert all(title in page for title in ("Demand", "Stock at the same fill rate", "Audiences"))
+    assert "judged without vectors" in page, "the shop's only night came after the campaigns"
+    judged = set(found.filter(pl.col("plan") == "audiences")["contender"])
+    assert OURS in judged
+    assert UNREAD not in judged, "it is ours where there are no vectors"
+
+
+def test_vectors_are_older_than_what_they_tell_of(rows):
+    day = tiny_shop.day
+    campaigns = rows(
+        silver.CAMPAIGNS,
+        *(
+            {"campaign_id": name, "starts_on": day(first), "ends_on": day(first + 2)}
+            for name, first in {"before": 0, "a": 2, "b": 4, "c": 6, "d": 8, "e": 8, "f": 10, "unseen": 11}.items()
+        ),
+    )
+    shown = {"event_type": "impression", "run_date": day(1)}
+    ad_events = rows(
+        silver.AD_EVENTS,
+        *(
+            shown | {"campaign_id": n, "event_date": day(d)}
+            for n, d in {"a": 3, "b": 4, "c": 8, "d": 9, "e": 9}.items()
+        ),
+        *(shown | {"campaign_id": "f", "event_date": day(10)} for _ in range(2)),
+        shown | {"campaign_id": "before", "event_date": day(1)},  # began before there were logs
+        shown | {"campaign_id": "unseen", "event_date": day(4)},  # not while it ran
+    )
+    events = rows(silver.EVENTS, {"run_date": day(0)})
+    tested = tested_campaigns(events, campaigns, ad_events)
+    assert list(tested.items()) == [("e", day(8)), ("f", day(10))]
+    nights = rows(ITEM_VECTORS, *({"run_date": day(night), "item_id": f"i{night}"} for night in (5, 7, 8, 9)))
+    vectors, night = vectors_before(nights, min(tested.values()))
+    assert (night, [row.item_id for row in vectors.collect()]) == (day(7), ["i7"])
+    none, never = vectors_before(nights, day(5))
+    assert (never, none.count()) == (None, 0)
 
 
 @pytest.mark.nights

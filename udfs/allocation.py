@@ -117,6 +117,26 @@ def choose(user: Longs, campaign: Longs, value: Doubles, left: Longs, prices: Do
     return chosen
 
 
+def choose_controls(
+    user: Longs, campaign: Longs, value: Doubles, control: Mask, capacity: Longs, left: Longs, prices: Doubles
+) -> Mask:
+    """[pairs] the controls that `choose` would take, each as if it alone were none, beside the user's other pairs.
+
+    Controls do not compete with each other: as a contact would, each needs room in its campaign, value above its price
+    and fewer than `left` of the user's open pairs that are no controls before it. So the controls are `share` of those
+    listed of any campaign, and whoever is listed is of the same sort, control or not.
+    """
+    net = value - prices[campaign]
+    is_open = capacity[campaign] > 0
+    order = np.lexsort((campaign, -net, user))
+    who, rivals = user[order], (is_open & ~control)[order].astype(np.int64)
+    ahead = np.cumsum(rivals) - rivals
+    own = ahead - ahead[np.arange(len(who)) - _place(who)]
+    chosen = np.zeros(len(user), bool)
+    chosen[order] = own < left[who]
+    return chosen & control & is_open & (net > 0)
+
+
 def bound_terms(user: Longs, campaign: Longs, value: Doubles, left: Longs, prices: Doubles) -> float:
     """What the users of these pairs gain at these prices; with the worth of all places it bounds every allocation.
 

@@ -9,7 +9,7 @@ Intervals are of the 95 % bootstrap over users, the same resamples for all: diff
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -38,6 +38,7 @@ LEAD = "lead_"  # + a metric: ours less the contender's, turned so that more is 
 WORTH = "worth_ratio"  # expected worth of the conversions there were, over what was spent on their day
 BINS = 10  # of like size
 DRAWS = 1_000
+CELLS = 10_000_000  # resamples x rows held at once: 80 MB a copy, of which there are several
 RFM_FEATURES: Final = ("recency", "baskets", "spend")
 STRENGTHS = np.geomspace(1, 300, 25)  # of the past rate's prior, in contacts
 
@@ -202,10 +203,14 @@ def _log_loss(label: Mask, told: Doubles) -> float:
 def _measures(name: str, rows: pd.DataFrame, found: Mapping[str, Doubles], draws: int, seed: int) -> list[Measure]:
     """The figures of one slice."""
     label, campaign = rows["converted"].to_numpy(bool), pd.factorize(rows["campaign_id"])[0]
-    user, users = pd.factorize(rows["user_id"], sort=True)
-    drawn = np.random.default_rng(seed).multinomial(len(users), np.full(len(users), 1 / len(users)), draws)
-    weight = np.concatenate([np.ones((1, len(users))), drawn])[:, user]  # the first: everybody once
-    figures = {key: figures_of(label, told, campaign, weight) for key, told in found.items()}
+    user = pd.factorize(rows["user_id"], sort=True)[0]
+    parts = [
+        {key: figures_of(label, told, campaign, weight) for key, told in found.items()}
+        for weight in _resamples(user, draws, seed)
+    ]
+    figures = {
+        key: {metric: np.concatenate([part[key][metric] for part in parts]) for metric in METRICS} for key in found
+    }
     counts = (len(rows), int(label.sum()))
     measures = []
     for contender, figure in figures.items():
@@ -215,6 +220,16 @@ def _measures(name: str, rows: pd.DataFrame, found: Mapping[str, Doubles], draws
                 lead = (figures[OURS][metric] - figure[metric]) * (-1 if metric in LOWER_IS_BETTER else 1)
                 measures.append(_measure(contender, LEAD + metric, name, lead, counts))
     return measures
+
+
+def _resamples(user: Longs, draws: int, seed: int) -> Iterator[Doubles]:
+    """[some, rows] at a time, how often each row counts: once in the first, then in each of `draws` resamples."""
+    size, step = int(user.max()) + 1, max(1, CELLS // len(user))
+    random = np.random.default_rng(seed)
+    yield np.ones((1, len(user)))
+    for start in range(0, draws, step):
+        drawn = random.multinomial(size, np.full(size, 1 / size), min(step, draws - start))
+        yield drawn[:, user].astype(np.float64)
 
 
 def _measure(contender: str, metric: str, name: str, values: Doubles, counts: tuple[int, int]) -> Measure:

@@ -36,6 +36,7 @@ PRIOR_VALUE, PRIOR_VALUES = 10.0, 5.0  # worth of an answer before there is any,
 UNUSED: Final = frozenset({"contacts", "trend", "breadth", "price_level", "item_share", *CAMPAIGN})
 LEARNED: Final = tuple(name for name in FEATURES if name not in UNUSED)
 WITHOUT_VECTORS: Final = tuple(name for name in LEARNED if name not in VECTORS)
+TIMES: Final = {"converted": ("first_share", "last_share"), "clicked": ("first_click_share", "last_click_share")}
 SMALLEST = 1e-5  # a probability is never 0 nor 1
 
 
@@ -122,7 +123,7 @@ def fit(rows: pd.DataFrame, event: str = "converted", settings: Settings | None 
     average = float((worth["value"].sum() + PRIOR_VALUE * PRIOR_VALUES) / (len(worth) + PRIOR_VALUES))
     baskets = _baskets(worth, average, settings.value_days)
     some = PRIOR_VALUES * average
-    answered, again = _times(rows)
+    answered, again = _times(rows, event)
     return AudienceModel(
         event=event,
         names=tuple(settings.features),
@@ -261,9 +262,9 @@ def _platt(odds: Doubles, label: Doubles, ridge: float) -> tuple[float, float]:
     return float(found.x[0]), float(found.x[1])
 
 
-def _times(rows: pd.DataFrame) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def _times(rows: pd.DataFrame, event: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Of each step of a campaign: the share of first answers in, and of those who answered, how many do so again."""
-    first, last = (rows[name].dropna().to_numpy(np.float64) for name in ("first_share", "last_share"))
+    first, last = (rows[name].dropna().to_numpy(np.float64) for name in TIMES[event])
     steps = np.linspace(0, 1, GRID + 1)[1:]
     come = np.array([(first <= step).sum() for step in steps])
     more = np.array([((first <= step) & (last > step)).sum() for step in steps])

@@ -14,7 +14,8 @@ from udfs.audience_users import Block, past_of
 from udfs.campaigns import CLICK, CONVERSION, IMPRESSION, Book
 
 PAIR: Final = ("campaign_id", "user_id", "kind")
-OUTCOME: Final = ("converted", "clicked", "first_share", "last_share", "value")
+SHARES: Final = ("first_share", "last_share", "first_click_share", "last_click_share")
+OUTCOME: Final = ("converted", "clicked", *SHARES, "value")
 STANDING: Final = ("elapsed_share", "has_converted", "has_clicked")
 WORTH: Final = (*SPENT, "usual_basket")
 TRAINED: Final = PAIR + OUTCOME + WORTH + FEATURES  # the columns of `training_rows`
@@ -22,7 +23,7 @@ SCORED: Final = PAIR + STANDING + WORTH + FEATURES  # the columns of `scoring_ro
 TYPES: Final = {
     **dict.fromkeys(PAIR, "STRING"),
     **dict.fromkeys(("converted", "clicked", "has_converted", "has_clicked"), "BOOLEAN"),
-    **dict.fromkeys(("first_share", "last_share", "value", "elapsed_share", *WORTH), "DOUBLE"),
+    **dict.fromkeys((*SHARES, "value", "elapsed_share", *WORTH), "DOUBLE"),
     **dict.fromkeys(FEATURES, "FLOAT"),
 }
 
@@ -33,8 +34,9 @@ def training_rows(block: Block, book: Book, day: int, campaigns: Collection[int]
     """TRAINED: one row per contacted user of each campaign that was over before `day`, as known at its start.
 
     converted, clicked: whether the user did so from the first to the last day; first_share, last_share: how much of the
-    campaign had gone by at the first and at the last conversion, in (0, 1], NaN without one; value: what the user spent
-    on the campaign's items on the day of the first, NaN without one. campaigns: these instead, cut off at `day`.
+    campaign had gone by at the first and at the last conversion, in (0, 1], NaN without one; first_click_share,
+    last_click_share: the same of clicks; value: what the user spent on the campaign's items on the day of the first
+    conversion, NaN without one. campaigns: these instead, cut off at `day`.
     """
     chosen = book.finished(day) if campaigns is None else campaigns
     return _together([_outcomes(block, book, day, int(campaign)) for campaign in chosen], TRAINED)
@@ -68,14 +70,15 @@ def _outcomes(block: Block, book: Book, day: int, campaign: int) -> pd.DataFrame
     users = np.unique(block.ad_user[within & (block.ad_type == IMPRESSION)]).astype(np.int64)
     table, spent = features(past_of(block, book, start), book, users, campaign)
     rows = _frame(block, book, campaign, users, table, spent)
-    first, last = (_edge(block, within & (block.ad_type == CONVERSION), edge) for edge in (np.minimum, np.maximum))
-    first, last = first[users], last[users]
-    there = first >= 0
-    rows["converted"] = there
-    rows["clicked"] = np.isin(users, block.ad_user[within & (block.ad_type == CLICK)])
-    rows["first_share"] = np.where(there, _share(book, campaign, first), np.nan)
-    rows["last_share"] = np.where(there, _share(book, campaign, last), np.nan)
-    rows["value"] = np.where(there, _spent_on(block, book, campaign, users, first), np.nan)
+    days = {
+        kind: [_edge(block, within & (block.ad_type == kind), edge)[users] for edge in (np.minimum, np.maximum)]
+        for kind in (CONVERSION, CLICK)
+    }
+    for name, day_of in zip(SHARES, (*days[CONVERSION], *days[CLICK]), strict=True):
+        rows[name] = np.where(day_of >= 0, _share(book, campaign, day_of), np.nan)
+    first = days[CONVERSION][0]
+    rows["converted"], rows["clicked"] = first >= 0, days[CLICK][0] >= 0
+    rows["value"] = np.where(first >= 0, _spent_on(block, book, campaign, users, first), np.nan)
     return rows
 
 

@@ -68,7 +68,9 @@ def block_of(lines: pd.DataFrame, ad_events: pd.DataFrame, book: Book) -> Block:
     with np.errstate(divide="ignore", invalid="ignore"):
         price = np.log(paid / usual)
     day = days(lines["event_date"])
-    basket = pd.factorize(lines["basket_id"])[0].astype(np.int64)  # lines without one: a user's day is a basket
+    owner, receipt = code[: len(lines)].astype(np.int64), pd.factorize(lines["basket_id"])[0].astype(np.int64)
+    basket = owner * (receipt.max(initial=-1) + 1) + receipt  # shops number receipts anew: two users', two baskets
+    no_receipt = -1 - (owner << 20) - day  # a user's day is a basket
     order = np.lexsort((paid, item, day, code[: len(lines)]))  # sums do not follow the order of the input
     ad_day, ad_user = days(ads["event_date"]), code[len(lines) :]
     ad_order = np.lexsort((kind[told], ad_day, campaign[told], ad_user))
@@ -77,7 +79,7 @@ def block_of(lines: pd.DataFrame, ad_events: pd.DataFrame, book: Book) -> Block:
         user=code[: len(lines)][order].astype(np.int32),
         item=item[order].astype(np.int32),
         day=day[order],
-        basket=np.where(basket >= 0, basket, -1 - (code[: len(lines)].astype(np.int64) << 20) - day)[order],
+        basket=np.where(receipt >= 0, basket, no_receipt)[order],
         spend=(paid * lines["quantity"].to_numpy(np.float64))[order],
         price=np.where(np.isfinite(price), price, np.nan)[order],
         ad_user=ad_user[ad_order].astype(np.int32),
@@ -127,7 +129,7 @@ def _user_columns(past: Block, book: Book, day: int, weight: Doubles, weeks: flo
     last = np.full(size, day - NEVER_DAYS)
     np.maximum.at(last, past.user, past.day)
     spend = np.bincount(past.user, weight * past.spend, size)
-    first = np.unique(past.basket, return_index=True)[1]
+    first = np.sort(np.unique(past.basket, return_index=True)[1])
     baskets = np.bincount(past.user[first], weight[first], size)
     recent = past.day >= day - TREND_DAYS
     lately = np.bincount(past.user[recent], past.spend[recent], size) / min(TREND_DAYS, max(day - book.first_day, 1))
