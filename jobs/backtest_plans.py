@@ -124,8 +124,9 @@ def vectors_before(item_vectors: DataFrame, day: dt.date) -> tuple[DataFrame, dt
 def _audiences(made: Learned, day: int, campaigns: Collection[str], *, with_vectors: bool) -> AudienceBacktest | None:
     """The contest over these campaigns; None where the contacts that were drawn have none of them."""
     book, rows = read_book(made.book), made.rows.toPandas()
-    place = {name: number for number, name in enumerate(book.ids.tolist())}
-    tested = [place[name] for name in campaigns if name in set(rows["campaign_id"])]
+    contacted = set(rows["campaign_id"])
+    place = {name: number for number, name in enumerate(book.ids.tolist()) if name in contacted}
+    tested = [place[name] for name in campaigns if name in place]
     progress.say(f"audiences: {len(rows):,} contacts")
     # Without vectors ours is the audience model without BERT.
     some = {name: each for name, each in CONTENDERS.items() if with_vectors or name != UNREAD}
