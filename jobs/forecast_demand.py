@@ -14,7 +14,7 @@ from pyspark.sql import functions as F
 from jobs import arrow, launch
 from jobs.conf import ConfError, Deployment
 from jobs.days import day_number
-from jobs.purchases import purchases, within
+from jobs.purchases import location, purchases, within
 from schemas import gold
 from schemas.contract import PARTITION
 from schemas.derive import plain_ddl
@@ -25,7 +25,6 @@ from udfs.demand_days import Holiday
 from udfs.demand_features import FEATURES
 
 PAIRS_PER_BLOCK = 20_000  # 28 rows each: some 60 MB in an executor's Python worker, with features 100
-EVERYWHERE = "all"
 SALES = ("location_id", "item_id", "day", "units")
 TRAINING = ", ".join(  # the rows that the model learns from
     ("level TINYINT, origin INT, item_id STRING, location_id STRING", *(f"{n} FLOAT" for n in (*FEATURES, *TARGETS)))
@@ -80,9 +79,8 @@ def holidays_of(deployment: Deployment) -> list[Holiday]:
 def daily_sales(events: DataFrame, items: DataFrame, run_date: dt.date, by_location: bool = True) -> DataFrame:
     """location_id, item_id, category, day (since 1970), units: what was bought of items still in the catalogue."""
     bought = within(purchases(events), run_date, 2 * HISTORY_DAYS + 1)
-    location = F.coalesce("location_id", F.lit(EVERYWHERE)) if by_location else F.lit(EVERYWHERE)
     day = F.unix_date("event_date").alias("day")
-    daily = bought.groupBy(location.alias("location_id"), "item_id", day).agg(F.sum("quantity").alias("units"))
+    daily = bought.groupBy(location(by_location), "item_id", day).agg(F.sum("quantity").alias("units"))
     return daily.join(items.select("item_id", "category"), "item_id", "inner").select(
         "location_id", "item_id", "category", "day", F.col("units").cast("double").alias("units")
     )
