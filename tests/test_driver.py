@@ -51,6 +51,7 @@ ALLOWED = {
     ("runtime.py", "_changed", "collect"): (1, "a row a raw file that was written again"),
     ("runtime.py", "_name_published", "collect"): (2, "one row: the newest night; a row a gold table"),
     ("runtime.py", "_new_files", "collect"): (1, "a row a raw file ever read"),
+    ("runtime.py", "clear", "collect"): (1, "a row a model that was ever promoted"),
     ("runtime.py", "maintain", "collect"): (3, "one row; a row a night; one row"),
     ("runtime.py", "promoted_model", "first"): (1, "one model"),
     ("runtime.py", "read", "first"): (1, "one row: the newest partition"),
