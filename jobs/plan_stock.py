@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable
 
+import pandas as pd
 import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
@@ -25,6 +26,7 @@ SIMULATED = " [simulated stock]"
 def plan_stock(
     demand_forecast: DataFrame,
     stock: DataFrame,
+    ways: DataFrame,
     events: DataFrame,
     *,
     run_date: dt.date,
@@ -43,8 +45,8 @@ def plan_stock(
     order placed tonight, with what is there and on order, must last until the next but one can arrive; `alert_above`:
     the probability of running out before it arrives from which on somebody should look. Orders are made every
     `review_days`; a transfer takes `transfer_days`. A snapshot that is more than `max_age_days` old says too little:
-    its pairs get no row. Reasons say so where the deployment calls its stock simulated. DataError where not one pair
-    has a forecast.
+    its pairs get no row. Where there are `ways`, stock moves on them alone, at the least cost. Reasons say so where the
+    deployment calls its stock simulated. DataError where not one pair has a forecast.
     """
     if not 0 < service_level < 1:
         raise ConfError(f"[jobs.plan_stock] service_level must be between 0 and 1; it is {service_level}")
@@ -60,7 +62,8 @@ def plan_stock(
         now.select(*KEY), list(KEY), "left_semi"
     )
     block = F.pmod(F.xxhash64("item_id"), F.lit(max(1, now.count() // PAIRS_PER_BLOCK)))
-    plan = _planner(run_date, service_level, alert_above, review_days, transfer_days)
+    costs = ways.select("from_location_id", "to_location_id", "cost").toPandas()  # every block needs them all
+    plan = _planner(run_date, service_level, alert_above, review_days, transfer_days, costs if len(costs) else None)
     actions = now.groupBy(block).cogroup(known.groupBy(block)).applyInArrow(plan, plain_ddl(gold.INVENTORY_ACTIONS))
     if deployment.sources["stock"].simulated:
         actions = actions.withColumn("reason", F.concat("reason", F.lit(SIMULATED)))
@@ -104,7 +107,12 @@ def _check_forecast(pairs: DataFrame, demand_forecast: DataFrame) -> None:
 
 
 def _planner(
-    run_date: dt.date, service_level: float, alert_above: float, review_days: int, transfer_days: int
+    run_date: dt.date,
+    service_level: float,
+    alert_above: float,
+    review_days: int,
+    transfer_days: int,
+    way_costs: pd.DataFrame | None,
 ) -> Callable[[pa.Table, pa.Table], pa.Table]:
     def plan(stock: pa.Table, forecast: pa.Table) -> pa.Table:
         actions = stock_plan.plan(
@@ -115,6 +123,7 @@ def _planner(
             alert_above=alert_above,
             review_days=review_days,
             transfer_days=transfer_days,
+            way_costs=way_costs,
         )
         texts = ("location_id", "item_id", "action", "from_location_id", "reason")
         return pa.table(

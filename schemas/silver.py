@@ -160,6 +160,21 @@ STOCK = Table(
 )
 REJECTED_STOCK = _rejected("stock", "one record of the newest snapshot that was rejected")
 
+WAYS = Table(
+    "silver.ways",
+    "what it costs to move units from one location to another, by the newest list up to run_date",
+    (
+        RUN_DATE,
+        Column("from_location_id", "STRING", "Location that gives", rules=(not_blank(200),)),
+        Column("to_location_id", "STRING", "Location that receives", rules=(not_blank(200),)),
+        Column("cost", "DOUBLE", "Cost, or distance, of moving one unit", rules=(between(0, 1_000_000),)),
+        SOURCE_FILE,
+        SOURCE_ROW,
+    ),
+    key=("from_location_id", "to_location_id"),
+)
+REJECTED_WAYS = _rejected("ways", "one record of the newest list of transfer costs that was rejected")
+
 CAMPAIGNS = Table(
     "silver.campaigns",
     "one campaign as it was known on run_date",
@@ -240,7 +255,7 @@ REJECTED_USERS = _rejected("users", "one user record, of all up to run_date, tha
 
 TABLES = (
     *(EVENTS, REJECTED_EVENTS, CLEANED_DAYS, ITEMS, REJECTED_ITEMS),
-    *(STOCK, REJECTED_STOCK, CAMPAIGNS, REJECTED_CAMPAIGNS),
+    *(STOCK, REJECTED_STOCK, WAYS, REJECTED_WAYS, CAMPAIGNS, REJECTED_CAMPAIGNS),
     *(AD_EVENTS, REJECTED_AD_EVENTS, CLEANED_AD_DAYS, PROMOTIONS, REJECTED_PROMOTIONS, CLEANED_PROMOTION_DAYS),
     *(USERS, REJECTED_USERS),
 )
@@ -250,6 +265,7 @@ RECORDS_OF = {
     "events": EVENTS,
     "items": ITEMS,
     "stock": STOCK,
+    "ways": WAYS,
     "campaigns": CAMPAIGNS,
     "campaign_items": CAMPAIGN_ITEMS,
     "ad_events": AD_EVENTS,

@@ -74,7 +74,22 @@ def test_stock_that_is_nowhere_in_the_forecast_is_refused(rows, stocked):
     stock, events = rows(silver.STOCK, have("depot", "i1", 9)), rows(silver.EVENTS)
     elsewhere = rows(gold.DEMAND_FORECAST, *ahead("T0", "i1", 0.5))
     with pytest.raises(runtime.DataError, match=r"silver\.stock.*'depot'.*gold\.demand_forecast.*'T0'.*by_location"):
-        plan_stock(elsewhere, stock, events, run_date=NIGHT, deployment=stocked)
+        plan_stock(elsewhere, stock, rows(silver.WAYS), events, run_date=NIGHT, deployment=stocked)
     nothing = rows(gold.DEMAND_FORECAST)  # a shop that has not sold anything yet
-    (told,) = plan_stock(nothing, stock, events, run_date=NIGHT, deployment=stocked).collect()
+    (told,) = plan_stock(nothing, stock, rows(silver.WAYS), events, run_date=NIGHT, deployment=stocked).collect()
     assert (told.action, told.stockout_probability) == ("ok", None)
+
+
+def test_stock_moves_on_the_ways_that_there_are_at_the_least_cost(rows, stocked):
+    stock = rows(silver.STOCK, have("T0", "i1", 0), *(have(f"T{till}", "i1", 90) for till in (1, 2, 3)))
+    forecast = rows(gold.DEMAND_FORECAST, *(line for till in range(4) for line in ahead(f"T{till}", "i1", 0.5)))
+
+    def givers(*ways):
+        told = [{"from_location_id": giver, "to_location_id": to, "cost": cost} for giver, to, cost in ways]
+        events = rows(silver.EVENTS)
+        found = plan_stock(forecast, stock, rows(silver.WAYS, *told), events, run_date=NIGHT, deployment=stocked)
+        return [row.from_location_id for row in found.where("action = 'transfer'").collect()]
+
+    assert givers() == ["T1"], "all ways cost the same"
+    assert givers(("T1", "T0", 3.0), ("T2", "T0", 1.0), ("T3", "T1", 0.0)) == ["T2"]
+    assert givers(("T0", "T1", 1.0)) == [], "no way leads there"

@@ -26,6 +26,7 @@ DIRT = {
         "T9,S04,3,,3",  # nothing said of orders: none
         "T9,S05,3,lots,3",
     ],
+    "ways": ["T0,T1,7", "T1,T9,-1", "T1,T9,far", "T1,,3", "T9,T1,0"],  # the first overlaps the line of the same way
     "campaigns": ["C8,big,2024-03-20,2024-03-10,S01,5", "C9,big,,2024-03-30,S01,5", ",big,2024-03-01,2024-03-02,,"],
     "campaign_items": ["C1,X99", "C77,S01", "C8,S02"],
     "ad_events": [
@@ -63,6 +64,7 @@ def test_rows_in_are_rows_kept_and_rejected(taken_in, spark):
     lake = runtime.Lake(spark, load(taken_in))
     kept_by = {
         "stock": "count(*)",
+        "ways": "count(*)",
         "campaigns": "sum(record_count)",
         "ad_events": "count(*)",
         "promotions": "count(*)",
@@ -73,7 +75,8 @@ def test_rows_in_are_rows_kept_and_rejected(taken_in, spark):
             len(file.read_text().splitlines()) - 1
             for source in ((kind, "campaign_items") if kind == "campaigns" else (kind,))
             for file in taken_in.parent.glob(f"landing/{load(taken_in).sources[source].files}")
-            if kind != "stock" or str(NIGHT_OF) in file.name
+            if (kind != "stock" or str(NIGHT_OF) in file.name)
+            and (kind != "ways" or str(tiny_shop.day(8)) in file.name)
         )
         kept = lake.up_to(f"silver.{kind}", NIGHT_OF).selectExpr(counted).collect()[0][0]
         rejected = lake.up_to(f"silver.rejected_{kind}", NIGHT_OF).count()
@@ -90,6 +93,12 @@ def test_each_rejected_record_says_why(taken_in, spark):
         "on_order is no INT": 1,
         "item_id is not in the catalogue": 1,
         "item: no product": 1,
+    }
+    assert reasons(lake, "ways") == {
+        "another record of the list is about this way": 1,
+        "cost must be at least 0 and at most 1000000": 1,
+        "cost is no DOUBLE": 1,
+        "to_location_id is missing": 1,
     }
     assert reasons(lake, "campaigns") == {
         "a campaign must not end before it starts": 1,
@@ -118,6 +127,10 @@ def test_what_is_kept(taken_in, spark):
     assert len(stock) == 61
     assert {row.snapshot_date for row in stock.values()} == {NIGHT_OF}, "the newest snapshot alone"
     assert stock["T9", "S04"].on_order == 0
+    ways = {
+        (row.from_location_id, row.to_location_id): row.cost for row in lake.up_to("silver.ways", NIGHT_OF).collect()
+    }
+    assert ways == {("T0", "T1"): 2.0, ("T1", "T0"): 1.5, ("T9", "T1"): 0.0}, "the newest list alone"
     campaigns = {row.campaign_id: row for row in lake.up_to("silver.campaigns", NIGHT_OF).collect()}
     assert set(campaigns) == set(tiny_shop.CAMPAIGNS)
     for name, (first, last, kind) in tiny_shop.CAMPAIGNS.items():
@@ -155,7 +168,7 @@ def test_a_log_is_cleaned_day_by_day(taken_in, spark, tmp_path):
 def test_what_a_deployment_lacks_is_skipped():
     kinds = ("events", "items", "campaigns")
     skipped = {job.name for job in NIGHT if lacking(job, kinds)}
-    assert skipped == {"clean_stock", "clean_ad_events", "clean_promotions", "clean_users", "plan_stock"}
+    assert skipped == {"clean_stock", "clean_ways", "clean_ad_events", "clean_promotions", "clean_users", "plan_stock"}
     absent = {table for table in TABLES if not stands(table, kinds)}
     assert {"silver.stock", "silver.rejected_users", "gold.inventory_actions"} <= absent
     assert not {"gold.ad_audiences", "bronze.events", "silver.campaigns", "gold.demand_forecast"} & absent
