@@ -185,12 +185,22 @@ CAMPAIGNS = Table(
         Column("starts_on", "DATE", "Its first day"),
         Column("ends_on", "DATE", "Its last day"),
         Column("items", "ARRAY<STRING>", "What it is for, in order; empty for none in particular"),
+        Column("unknown_items", "ARRAY<STRING>", "What its record lists beside, which is not in silver.items", True),
         Column("budget", "DOUBLE", "The most that showing it may cost", True, (between(0, None),)),
         Column("max_audience", "INT", "The most users that it may be shown to", True, (between(0, None),)),
         *DESCRIBED,
     ),
     key=("campaign_id",),
-    extra_checks=(row_check("ends_after_start", "ends_on >= starts_on", "a campaign must not end before it starts"),),
+    extra_checks=(
+        row_check("ends_after_start", "ends_on >= starts_on", "a campaign must not end before it starts"),
+        row_check(
+            "items_known",
+            "size(unknown_items) = 0",
+            "a campaign should list no items that are not in silver.items (they are left out of it)",
+            "warning",
+            shown=("unknown_items",),
+        ),
+    ),
 )
 REJECTED_CAMPAIGNS = _rejected(
     "campaigns", "one record of a campaign or of an item of one, of all up to run_date, that was rejected"

@@ -27,7 +27,12 @@ DIRT = {
         "T9,S05,3,lots,3",
     ],
     "ways": ["T0,T1,7", "T1,T9,-1", "T1,T9,far", "T1,,3", "T9,T1,0"],  # the first overlaps the line of the same way
-    "campaigns": ["C8,big,2024-03-20,2024-03-10,S01,5", "C9,big,,2024-03-30,S01,5", ",big,2024-03-01,2024-03-02,,"],
+    "campaigns": [
+        "C8,big,2024-03-20,2024-03-10,S01,5",
+        "C9,big,,2024-03-30,S01,5",
+        ",big,2024-03-01,2024-03-02,,",
+        "C0,big,2024-05-01,2024-05-09,X99;S01;V01,5",  # kept, without what the catalogue lacks or refused
+    ],
     "campaign_items": ["C1,X99", "C77,S01", "C8,S02"],
     "ad_events": [
         f"x1,impression,U01,,{tiny_shop.day(-14)} 09:00:00",
@@ -132,10 +137,12 @@ def test_what_is_kept(taken_in, spark):
     }
     assert ways == {("T0", "T1"): 2.0, ("T1", "T0"): 1.5, ("T9", "T1"): 0.0}, "the newest list alone"
     campaigns = {row.campaign_id: row for row in lake.up_to("silver.campaigns", NIGHT_OF).collect()}
-    assert set(campaigns) == set(tiny_shop.CAMPAIGNS)
+    assert set(campaigns) == {*tiny_shop.CAMPAIGNS, "C0"}
+    assert (campaigns["C0"]["items"], campaigns["C0"].unknown_items) == (["S01"], ["V01", "X99"])
     for name, (first, last, kind) in tiny_shop.CAMPAIGNS.items():
         row = campaigns[name]
         assert (row.starts_on, row.ends_on) == (tiny_shop.day(first), tiny_shop.day(last))
+        assert row.unknown_items == []
         assert row["items"] == [sku for sku, (_, of) in tiny_shop.skus().items() if of == kind]
     users = {row.user_id: row.attributes for row in lake.up_to("silver.users", NIGHT_OF).collect()}
     assert users["U01"] == {"age": "21", "town": "north"}, "of one day's records the first"
