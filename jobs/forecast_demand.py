@@ -15,6 +15,7 @@ from jobs import arrow, launch
 from jobs.conf import ConfError, Deployment
 from jobs.days import day_number
 from jobs.purchases import location, purchases, within
+from jobs.top_n import top_n
 from schemas import gold
 from schemas.contract import PARTITION
 from schemas.derive import plain_ddl
@@ -25,6 +26,7 @@ from udfs.demand_days import Holiday
 from udfs.demand_features import FEATURES
 
 PAIRS_PER_BLOCK = 20_000  # 28 rows each: some 60 MB in an executor's Python worker, with features 100
+WEEK_DAYS = 7
 SALES = ("location_id", "item_id", "day", "units")
 TRAINING = ", ".join(  # the rows that the model learns from
     ("level TINYINT, origin INT, item_id STRING, location_id STRING", *(f"{n} FLOAT" for n in (*FEATURES, *TARGETS)))
@@ -87,11 +89,18 @@ def daily_sales(events: DataFrame, items: DataFrame, run_date: dt.date, by_locat
 
 
 def promoted_weeks(promotions: DataFrame, run_date: dt.date) -> DataFrame:
-    """location_id (null: everywhere), item_id, day (the promotion's first), mailer, display: those that have begun."""
-    return promotions.where(F.col("starts_on") <= F.lit(run_date)).select(
+    """location_id (null: everywhere), item_id, day, mailer, display: a row a week of each promotion that has begun.
+
+    Weeks are counted from its first day; `day` is the first of each, up to run_date. A plan that was told several times
+    counts as it was told last.
+    """
+    begun = promotions.where(F.col("starts_on") <= F.lit(run_date))
+    newest_first = (F.desc("run_date"), "source_file", "source_row")
+    last = F.least("ends_on", F.lit(run_date))
+    return top_n(begun, ["location_id", "item_id", "starts_on"], newest_first, 1).select(
         "location_id",
         "item_id",
-        F.unix_date("starts_on").alias("day"),
+        F.explode(F.sequence(F.unix_date("starts_on"), F.unix_date(last), F.lit(WEEK_DAYS))).alias("day"),
         F.col("mailer").isNotNull().alias("mailer"),
         F.col("display").isNotNull().alias("display"),
     )
