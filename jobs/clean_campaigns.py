@@ -32,8 +32,10 @@ def clean_campaigns(
 
     Of several records of a campaign the newest day's counts, of that day's the first by file and line. Its items are
     those that its own record lists and those of the source campaign_items. Rejected are records that cannot be read or
-    break the contract (a campaign that ends before it starts) or a rule of the deployment, and items that are not in
-    silver.items or belong to no sound campaign.
+    break the contract (a campaign that ends before it starts) or a rule of the deployment, and records of
+    campaign_items about an item that is not in silver.items or a campaign that is not sound. A campaign whose own
+    record lists such an item is kept without it: one record cannot be both kept and rejected. It stands in
+    unknown_items, and a check warns of it.
     """
     none = F.array().cast("array<string>")
     mapped = canonical(bronze_campaigns, deployment.sources["campaigns"], silver.CAMPAIGNS)
@@ -43,16 +45,18 @@ def clean_campaigns(
     parts = _campaign_items(bronze_campaign_items, items, rejected_items, sound, deployment).persist()
     named = parts.where("size(reasons) = 0").groupBy("campaign_id")
     listed = named.agg(F.collect_set("item_id").alias("more"), F.count("*").alias("item_records"))
+    told = newest(sound, "campaign_id").persist()
     campaigns = (
-        newest(sound, "campaign_id")
-        .join(listed, "campaign_id", "left")
+        told.join(listed, "campaign_id", "left")
+        .join(_own_items(told, items), "campaign_id", "left")
         .select(
             F.lit(run_date).alias("run_date"),
             "campaign_id",
             "kind",
             "starts_on",
             "ends_on",
-            F.array_sort(F.array_union(F.array_compact("items"), F.coalesce("more", none))).alias("items"),
+            F.array_sort(F.array_union(F.coalesce("known", none), F.coalesce("more", none))).alias("items"),
+            F.coalesce("unknown", none).alias("unknown_items"),
             "budget",
             "max_audience",
             F.col("run_date").alias("described_on"),
@@ -65,6 +69,17 @@ def clean_campaigns(
         "silver.campaigns": campaigns,
         "silver.rejected_campaigns": rejected.select(F.lit(run_date).alias("run_date"), *PLACE),
     }
+
+
+def _own_items(campaigns: DataFrame, items: DataFrame) -> DataFrame:
+    """campaign_id, known, unknown: what its own record lists, by whether it stands in silver.items; none, no row."""
+    own = campaigns.select("campaign_id", F.explode(F.array_compact("items")).alias("item_id"))
+    judged = own.join(items.select("item_id", F.lit(True).alias("_known")), "item_id", "left")
+    item, known = F.col("item_id"), F.col("_known").isNotNull()
+    return judged.groupBy("campaign_id").agg(
+        F.collect_set(F.when(known, item)).alias("known"),
+        F.array_sort(F.collect_set(F.when(~known, item))).alias("unknown"),
+    )
 
 
 def _campaign_items(

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import datetime as dt
 
-from pyspark.sql import DataFrame, Window
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from jobs import launch
 from jobs.catalogue import with_item_verdict
 from jobs.conf import Deployment
+from jobs.described import without_overlaps
 from jobs.mapping import all_reasons, canonical, completed
 from schemas import silver
 
@@ -41,15 +42,9 @@ def clean_stock(
     judged = with_item_verdict(mapped.withColumns(defaults), items, rejected_items).withColumn(
         "reasons", F.concat(all_reasons(table, table.column_names), "_item_reasons")
     )
-    order = Window.partitionBy("location_id", "item_id").orderBy(
-        (F.size("reasons") > 0).cast("int"), F.desc("snapshot_date"), "source_file", "source_row"
-    )
-    second = (F.row_number().over(order) > 1) & (F.size("reasons") == 0)
-    final = (
-        judged.withColumn("reasons", F.when(second, F.array(F.lit(OVERLAPPING))).otherwise(F.col("reasons")))
-        .withColumn("run_date", F.lit(run_date))
-        .persist()
-    )
+    newest_first = (F.desc("snapshot_date"), "source_file", "source_row")
+    final = without_overlaps(judged, table.key, newest_first, OVERLAPPING)
+    final = final.withColumn("run_date", F.lit(run_date)).persist()
     return {
         "silver.stock": final.where("size(reasons) = 0").select(*table.column_names),
         "silver.rejected_stock": final.where("size(reasons) > 0").select(*silver.REJECTED_STOCK.column_names),

@@ -24,7 +24,7 @@ from schemas import TABLES
 from schemas.silver import RECORDS_OF, REQUIRED_KINDS
 
 # What the clean jobs fill in themselves; a mapping gives the rest.
-DERIVED = {"run_date", "event_date", "source_file", "source_row", "described_on", "record_count"}
+DERIVED = {"run_date", "event_date", "source_file", "source_row", "described_on", "record_count", "unknown_items"}
 # Columns a mapping may leave out although the table requires them: they have a default.
 DEFAULTED = {
     "events": {"event_id"},

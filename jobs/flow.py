@@ -142,6 +142,13 @@ INTAKE = (
         needs=("stock",),
     ),
     Job(
+        "clean_ways",
+        reads=(records("ways", "latest"),),
+        writes=("silver.ways", "silver.rejected_ways"),
+        balance=Balance(("bronze_ways",), "silver.ways", "silver.rejected_ways"),
+        needs=("ways",),
+    ),
+    Job(
         "clean_campaigns",
         reads=(
             records("campaigns", "history"),
@@ -228,7 +235,7 @@ PLANNING = (
     ),
     Job(
         "plan_stock",
-        reads=(today("gold.demand_forecast"), today("silver.stock"), history("silver.events")),
+        reads=(today("gold.demand_forecast"), today("silver.stock"), latest("silver.ways"), history("silver.events")),
         writes=("gold.inventory_actions",),
         needs=("stock",),
     ),

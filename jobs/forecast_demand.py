@@ -15,7 +15,8 @@ from pyspark.sql import functions as F
 from jobs import arrow, launch
 from jobs.conf import ConfError, Deployment
 from jobs.days import day_number
-from jobs.purchases import purchases, within
+from jobs.purchases import location, purchases, within
+from jobs.top_n import top_n
 from schemas import gold
 from schemas.contract import PARTITION, Table
 from schemas.derive import plain_ddl
@@ -26,7 +27,7 @@ from udfs.demand_days import Holiday
 from udfs.demand_features import FEATURES
 
 PAIRS_PER_BLOCK = 20_000  # 28 rows each: some 60 MB in an executor's Python worker, with features 100
-EVERYWHERE = "all"
+WEEK_DAYS = 7
 SALES = ("location_id", "item_id", "day", "units")
 TRAINING = ", ".join(  # the rows that the model learns from
     ("level TINYINT, origin INT, item_id STRING, location_id STRING", *(f"{n} FLOAT" for n in (*FEATURES, *TARGETS)))
@@ -89,20 +90,26 @@ def holidays_of(deployment: Deployment) -> list[Holiday]:
 def daily_sales(events: DataFrame, items: DataFrame, run_date: dt.date, by_location: bool = True) -> DataFrame:
     """location_id, item_id, category, day (since 1970), units: what was bought of items still in the catalogue."""
     bought = within(purchases(events), run_date, 2 * HISTORY_DAYS + 1)
-    location = F.coalesce("location_id", F.lit(EVERYWHERE)) if by_location else F.lit(EVERYWHERE)
     day = F.unix_date("event_date").alias("day")
-    daily = bought.groupBy(location.alias("location_id"), "item_id", day).agg(F.sum("quantity").alias("units"))
+    daily = bought.groupBy(location(by_location), "item_id", day).agg(F.sum("quantity").alias("units"))
     return daily.join(items.select("item_id", "category"), "item_id", "inner").select(
         "location_id", "item_id", "category", "day", F.col("units").cast("double").alias("units")
     )
 
 
 def promoted_weeks(promotions: DataFrame, run_date: dt.date) -> DataFrame:
-    """location_id (null: everywhere), item_id, day (the promotion's first), mailer, display: those that have begun."""
-    return promotions.where(F.col("starts_on") <= F.lit(run_date)).select(
+    """location_id (null: everywhere), item_id, day, mailer, display: a row a week of each promotion that has begun.
+
+    Weeks are counted from its first day; `day` is the first of each, up to run_date. A plan that was told several times
+    counts as it was told last.
+    """
+    begun = promotions.where(F.col("starts_on") <= F.lit(run_date))
+    newest_first = (F.desc("run_date"), "source_file", "source_row")
+    last = F.least("ends_on", F.lit(run_date))
+    return top_n(begun, ["location_id", "item_id", "starts_on"], newest_first, 1).select(
         "location_id",
         "item_id",
-        F.unix_date("starts_on").alias("day"),
+        F.explode(F.sequence(F.unix_date("starts_on"), F.unix_date(last), F.lit(WEEK_DAYS))).alias("day"),
         F.col("mailer").isNotNull().alias("mailer"),
         F.col("display").isNotNull().alias("display"),
     )

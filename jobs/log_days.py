@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import reduce
+
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
@@ -68,8 +70,9 @@ def _repeated_within_the_day(log: Log) -> Column:
 def _without_repeats(log: Log, judged: DataFrame, past: DataFrame) -> DataFrame:
     """The same; a sound late record that stands among the sound ones of an earlier day's files is no longer sound.
 
-    A record that is not late cannot repeat one of an earlier day, whose files hold nothing from later. So what is read
-    of `past` begins with the day of the oldest late record, and is nothing where there is none.
+    An event that is not late cannot repeat one of an earlier day, whose files hold nothing from later. So what is read
+    of `past` begins with the day of the oldest late record, and is nothing where there is none. Promotions can be told
+    before they start, several times: that is not looked for here, and who reads them takes what was told last.
     """
     identity = list(log.identity)
     sound = judged.where("size(reasons) = 0").select(*identity, "run_date")
@@ -79,14 +82,17 @@ def _without_repeats(log: Log, judged: DataFrame, past: DataFrame) -> DataFrame:
         return judged
     own_days = judged.select("run_date").distinct()
     elsewhere = past.where(F.col("run_date") >= F.lit(oldest)).join(own_days, "run_date", "left_anti")
-    wanted = late.select(*identity).distinct()
     everywhere = sound.unionByName(elsewhere.select(*identity, "run_date"))
-    first = everywhere.join(wanted, identity, "left_semi").groupBy(*identity).agg(F.min("run_date").alias("_first"))
+    wanted = late.select(*(F.col(name).alias(f"_{name}") for name in identity)).distinct()
+    # A promotion everywhere has no location: null is the same as null.
+    same = reduce(Column.__and__, (F.col(name).eqNullSafe(F.col(f"_{name}")) for name in identity))
+    found = everywhere.join(wanted, same, "inner").groupBy(*wanted.columns)
+    first = found.agg(F.min("run_date").alias("_first"))
     again = (F.size("reasons") == 0) & (F.col("_first") < F.col("run_date"))
     return (
-        judged.join(first, identity, "left")
+        judged.join(first, same, "left")
         .withColumn("reasons", F.when(again, F.array(F.lit(REPEATED))).otherwise(F.col("reasons")))
-        .drop("_first")
+        .drop("_first", *wanted.columns)
         .persist()
     )
 

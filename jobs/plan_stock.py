@@ -5,13 +5,14 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable
 
+import pandas as pd
 import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from jobs import launch
+from jobs import launch, runtime
 from jobs.conf import ConfError, Deployment
-from jobs.purchases import purchases, within
+from jobs.purchases import location, purchases, within
 from schemas import gold
 from schemas.contract import PARTITION
 from schemas.derive import plain_ddl
@@ -25,10 +26,12 @@ SIMULATED = " [simulated stock]"
 def plan_stock(
     demand_forecast: DataFrame,
     stock: DataFrame,
+    ways: DataFrame,
     events: DataFrame,
     *,
     run_date: dt.date,
     deployment: Deployment,
+    by_location: bool = True,
     service_level: float = 0.95,
     alert_above: float = 0.2,
     review_days: int = 1,
@@ -37,11 +40,13 @@ def plan_stock(
 ) -> DataFrame:
     """gold.inventory_actions: what to do about each pair of the stock snapshot (udfs/stock.py has the rules).
 
-    What was sold since the evening of the snapshot is taken off what was there then. `service_level`: the probability
-    with which an order placed tonight, with what is there and on order, must last until the next but one can arrive;
-    `alert_above`: the probability of running out before it arrives from which on somebody should look. Orders are made
-    every `review_days`; a transfer takes `transfer_days`. A snapshot that is more than `max_age_days` old says too
-    little: its pairs get no row. Reasons say so where the deployment calls its stock simulated.
+    What was sold since the evening of the snapshot is taken off what was there then; `by_location`, as forecast_demand
+    has it, says whether it was sold where the log says, or all at 'all'. `service_level`: the probability with which an
+    order placed tonight, with what is there and on order, must last until the next but one can arrive; `alert_above`:
+    the probability of running out before it arrives from which on somebody should look. Orders are made every
+    `review_days`; a transfer takes `transfer_days`. A snapshot that is more than `max_age_days` old says too little:
+    its pairs get no row. Where there are `ways`, stock moves on them alone, at the least cost. Reasons say so where the
+    deployment calls its stock simulated. DataError where not one pair has a forecast.
     """
     if not 0 < service_level < 1:
         raise ConfError(f"[jobs.plan_stock] service_level must be between 0 and 1; it is {service_level}")
@@ -51,30 +56,63 @@ def plan_stock(
         if days < 1:
             raise ConfError(f"[jobs.plan_stock] {name} must be at least 1; it is {days}")
     fresh = stock.where(F.col("snapshot_date") >= F.lit(run_date - dt.timedelta(days=max_age_days)))
-    now = left_tonight(fresh, events, run_date, max_age_days).persist()
+    now = left_tonight(fresh, events, run_date, max_age_days, by_location).persist()
+    _check_forecast(now, demand_forecast)
     known = demand_forecast.select(*KEY, "target_date", "expected_units", "dispersion").join(
         now.select(*KEY), list(KEY), "left_semi"
     )
     block = F.pmod(F.xxhash64("item_id"), F.lit(max(1, now.count() // PAIRS_PER_BLOCK)))
-    plan = _planner(run_date, service_level, alert_above, review_days, transfer_days)
+    costs = ways.select("from_location_id", "to_location_id", "cost").toPandas()  # every block needs them all
+    plan = _planner(run_date, service_level, alert_above, review_days, transfer_days, costs if len(costs) else None)
     actions = now.groupBy(block).cogroup(known.groupBy(block)).applyInArrow(plan, plain_ddl(gold.INVENTORY_ACTIONS))
     if deployment.sources["stock"].simulated:
         actions = actions.withColumn("reason", F.concat("reason", F.lit(SIMULATED)))
     return actions.select(*gold.INVENTORY_ACTIONS.column_names)
 
 
-def left_tonight(stock: DataFrame, events: DataFrame, run_date: dt.date, max_age_days: int) -> DataFrame:
-    """The snapshot's pairs with on_hand as it is on run_date's evening: less what was sold since, never below 0."""
-    lately = within(purchases(events), run_date, max_age_days).select(*KEY, "event_date", "quantity")
+def left_tonight(
+    stock: DataFrame, events: DataFrame, run_date: dt.date, max_age_days: int, by_location: bool = True
+) -> DataFrame:
+    """The snapshot's pairs with on_hand and on_order as they are on run_date's evening: less what was sold since.
+
+    What was sold beyond what was on hand came out of what was on order. Neither goes below 0.
+    """
+    lately = within(purchases(events), run_date, max_age_days).select(
+        location(by_location), "item_id", "event_date", "quantity"
+    )
     since = stock.select(*KEY, "snapshot_date").join(lately, list(KEY), "inner")
     sold = since.where("event_date > snapshot_date").groupBy(*KEY).agg(F.sum("quantity").alias("sold"))
-    left = F.greatest(F.col("on_hand") - F.coalesce("sold", F.lit(0)), F.lit(0)).cast("int")
-    given = ("on_order", "lead_time_days", "pack_size")
-    return stock.join(sold, list(KEY), "left").select(*KEY, left.alias("on_hand"), *given)
+    none = F.lit(0)
+    left = F.col("on_hand") - F.coalesce("sold", none)
+    return stock.join(sold, list(KEY), "left").select(
+        *KEY,
+        F.greatest(left, none).cast("int").alias("on_hand"),
+        F.greatest(F.col("on_order") + F.least(left, none), none).cast("int").alias("on_order"),
+        "lead_time_days",
+        "pack_size",
+    )
+
+
+def _check_forecast(pairs: DataFrame, demand_forecast: DataFrame) -> None:
+    """DataError where the pairs and the forecast are both there, and none of the pairs is in it."""
+    if not demand_forecast.join(pairs.select(*KEY), list(KEY), "left_semi").isEmpty():
+        return
+    ours, theirs = (frame.select("location_id", "item_id").first() for frame in (pairs, demand_forecast))
+    if ours and theirs:
+        raise runtime.DataError(
+            f"silver.stock: none of its pairs of location and item has a forecast. Its locations are like "
+            f"{ours['location_id']!r}, those of gold.demand_forecast like {theirs['location_id']!r}: map both to the "
+            "same, or set by_location = false in [jobs.forecast_demand] and [jobs.plan_stock] and map stock to 'all'"
+        )
 
 
 def _planner(
-    run_date: dt.date, service_level: float, alert_above: float, review_days: int, transfer_days: int
+    run_date: dt.date,
+    service_level: float,
+    alert_above: float,
+    review_days: int,
+    transfer_days: int,
+    way_costs: pd.DataFrame | None,
 ) -> Callable[[pa.Table, pa.Table], pa.Table]:
     def plan(stock: pa.Table, forecast: pa.Table) -> pa.Table:
         actions = stock_plan.plan(
@@ -85,6 +123,7 @@ def _planner(
             alert_above=alert_above,
             review_days=review_days,
             transfer_days=transfer_days,
+            way_costs=way_costs,
         )
         texts = ("location_id", "item_id", "action", "from_location_id", "reason")
         return pa.table(

@@ -9,6 +9,7 @@ from pyspark.sql import functions as F
 
 from jobs.sample import drawn
 
+EVERYWHERE = "all"
 LINES = ("user_id", "item_id", "event_date", "basket_id", "quantity")
 
 
@@ -22,6 +23,15 @@ def purchases(events: DataFrame) -> DataFrame:
     return events.where("event_type = 'purchase'").select(
         "run_date", "user_id", "item_id", "event_date", basket.alias("basket_id"), "location_id", "quantity"
     )
+
+
+def location(by_location: bool) -> Column:
+    """Where something was bought, as forecasts and stock call it: 'all' where the log does not say.
+
+    Without `by_location` it is 'all' everywhere: the shop's locations are not where its stock is.
+    """
+    everywhere = F.lit(EVERYWHERE)
+    return (F.coalesce("location_id", everywhere) if by_location else everywhere).alias("location_id")
 
 
 def buyer() -> Column:

@@ -90,6 +90,8 @@ def _show_split(console: Console, lake: Lake, run_date: dt.date, kind: str, days
     elif kind == "stock":
         newest = kept.agg(F.max("snapshot_date")).collect()[0][0]
         note = f"the newest snapshot, {newest}"
+    elif kind == "ways":
+        note = "the newest list"
     console.print(f"{kind}: {rows_kept + rows_lost:,} rows in = {rows_kept:,} kept + {rows_lost:,} rejected  ({note})")
     for row in sorted(reasons, key=lambda row: (-row["count"], row["reason"]))[:SHOWN_REASONS]:
         console.print(f"    {row['count']:>9,}  {row['reason']}", markup=False)

@@ -160,6 +160,21 @@ STOCK = Table(
 )
 REJECTED_STOCK = _rejected("stock", "one record of the newest snapshot that was rejected")
 
+WAYS = Table(
+    "silver.ways",
+    "what it costs to move units from one location to another, by the newest list up to run_date",
+    (
+        RUN_DATE,
+        Column("from_location_id", "STRING", "Location that gives", rules=(not_blank(200),)),
+        Column("to_location_id", "STRING", "Location that receives", rules=(not_blank(200),)),
+        Column("cost", "DOUBLE", "Cost, or distance, of moving one unit", rules=(between(0, 1_000_000),)),
+        SOURCE_FILE,
+        SOURCE_ROW,
+    ),
+    key=("from_location_id", "to_location_id"),
+)
+REJECTED_WAYS = _rejected("ways", "one record of the newest list of transfer costs that was rejected")
+
 CAMPAIGNS = Table(
     "silver.campaigns",
     "one campaign as it was known on run_date",
@@ -170,12 +185,22 @@ CAMPAIGNS = Table(
         Column("starts_on", "DATE", "Its first day"),
         Column("ends_on", "DATE", "Its last day"),
         Column("items", "ARRAY<STRING>", "What it is for, in order; empty for none in particular"),
+        Column("unknown_items", "ARRAY<STRING>", "What its record lists beside, which is not in silver.items", True),
         Column("budget", "DOUBLE", "The most that showing it may cost", True, (between(0, None),)),
         Column("max_audience", "INT", "The most users of one night's list", True, (between(0, None),)),
         *DESCRIBED,
     ),
     key=("campaign_id",),
-    extra_checks=(row_check("ends_after_start", "ends_on >= starts_on", "a campaign must not end before it starts"),),
+    extra_checks=(
+        row_check("ends_after_start", "ends_on >= starts_on", "a campaign must not end before it starts"),
+        row_check(
+            "items_known",
+            "size(unknown_items) = 0",
+            "a campaign should list no items that are not in silver.items (they are left out of it)",
+            "warning",
+            shown=("unknown_items",),
+        ),
+    ),
 )
 REJECTED_CAMPAIGNS = _rejected(
     "campaigns", "one record of a campaign or of an item of one, of all up to run_date, that was rejected"
@@ -240,7 +265,7 @@ REJECTED_USERS = _rejected("users", "one user record, of all up to run_date, tha
 
 TABLES = (
     *(EVENTS, REJECTED_EVENTS, CLEANED_DAYS, ITEMS, REJECTED_ITEMS),
-    *(STOCK, REJECTED_STOCK, CAMPAIGNS, REJECTED_CAMPAIGNS),
+    *(STOCK, REJECTED_STOCK, WAYS, REJECTED_WAYS, CAMPAIGNS, REJECTED_CAMPAIGNS),
     *(AD_EVENTS, REJECTED_AD_EVENTS, CLEANED_AD_DAYS, PROMOTIONS, REJECTED_PROMOTIONS, CLEANED_PROMOTION_DAYS),
     *(USERS, REJECTED_USERS),
 )
@@ -250,6 +275,7 @@ RECORDS_OF = {
     "events": EVENTS,
     "items": ITEMS,
     "stock": STOCK,
+    "ways": WAYS,
     "campaigns": CAMPAIGNS,
     "campaign_items": CAMPAIGN_ITEMS,
     "ad_events": AD_EVENTS,

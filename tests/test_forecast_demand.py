@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from jobs.days import day_number
-from jobs.forecast_demand import block_of, daily_sales, forecast_demand
+from jobs.forecast_demand import block_of, daily_sales, forecast_demand, promoted_weeks
 from schemas import silver
 
 RUN_DATE = dt.date(2024, 3, 1)
@@ -56,6 +56,32 @@ def test_a_shop_with_no_past_to_learn_from_has_a_forecast(few_days, rows, deploy
     starts = [RUN_DATE + dt.timedelta(days=1 + 7 * week) for week in range(4)]
     assert sorted((row.item_id, row.target_week) for row in weeks) == [(i, day) for i in ("i1", "i2") for day in starts]
     assert all(row.expected_units > 0 and row.p10 <= row.p50 <= row.p90 for row in weeks)
+
+
+def test_a_promotion_is_a_row_a_week_from_its_first_day_to_its_last(rows):
+    def plan(item: str, starts: int, ends: int, told: int = -40, **more) -> dict:
+        """From and until so many days after RUN_DATE, in that day's file."""
+        day = {name: RUN_DATE + dt.timedelta(days=days) for name, days in (("starts_on", starts), ("ends_on", ends))}
+        return {"item_id": item, "location_id": "T0", "run_date": RUN_DATE + dt.timedelta(days=told)} | day | more
+
+    promotions = rows(
+        silver.PROMOTIONS,
+        plan("month", -8, 19, mailer="front"),
+        plan("over", -20, -12),
+        plan("day", -5, -5, location_id=None),
+        plan("ahead", 1, 7),
+        *(plan("told daily", -3, 3, told, display="end") for told in range(-10, -3)),
+        plan("prolonged", -14, -8, -30),
+        plan("prolonged", -14, -7, -20),
+    )
+    found = [(row.item_id, row.day - day_number(RUN_DATE)) for row in promoted_weeks(promotions, RUN_DATE).collect()]
+    assert sorted(found) == [
+        ("day", -5),
+        *(("month", -8), ("month", -1)),
+        *(("over", -20), ("over", -13)),
+        *(("prolonged", -14), ("prolonged", -7)),
+        ("told daily", -3),
+    ]
 
 
 def test_a_promotion_everywhere_holds_in_each_location_that_sells_the_item():

@@ -26,7 +26,13 @@ DIRT = {
         "T9,S04,3,,3",  # nothing said of orders: none
         "T9,S05,3,lots,3",
     ],
-    "campaigns": ["C8,big,2024-03-20,2024-03-10,S01,5", "C9,big,,2024-03-30,S01,5", ",big,2024-03-01,2024-03-02,,"],
+    "ways": ["T0,T1,7", "T1,T9,-1", "T1,T9,far", "T1,,3", "T9,T1,0"],  # the first overlaps the line of the same way
+    "campaigns": [
+        "C8,big,2024-03-20,2024-03-10,S01,5",
+        "C9,big,,2024-03-30,S01,5",
+        ",big,2024-03-01,2024-03-02,,",
+        "C0,big,2024-05-01,2024-05-09,X99;S01;V01,5",  # kept, without what the catalogue lacks or refused
+    ],
     "campaign_items": ["C1,X99", "C77,S01", "C8,S02"],
     "ad_events": [
         f"x1,impression,U01,,{tiny_shop.day(-14)} 09:00:00",
@@ -63,6 +69,7 @@ def test_rows_in_are_rows_kept_and_rejected(taken_in, spark):
     lake = runtime.Lake(spark, load(taken_in))
     kept_by = {
         "stock": "count(*)",
+        "ways": "count(*)",
         "campaigns": "sum(record_count)",
         "ad_events": "count(*)",
         "promotions": "count(*)",
@@ -73,7 +80,8 @@ def test_rows_in_are_rows_kept_and_rejected(taken_in, spark):
             len(file.read_text().splitlines()) - 1
             for source in ((kind, "campaign_items") if kind == "campaigns" else (kind,))
             for file in taken_in.parent.glob(f"landing/{load(taken_in).sources[source].files}")
-            if kind != "stock" or str(NIGHT_OF) in file.name
+            if (kind != "stock" or str(NIGHT_OF) in file.name)
+            and (kind != "ways" or str(tiny_shop.day(8)) in file.name)
         )
         kept = lake.up_to(f"silver.{kind}", NIGHT_OF).selectExpr(counted).collect()[0][0]
         rejected = lake.up_to(f"silver.rejected_{kind}", NIGHT_OF).count()
@@ -90,6 +98,12 @@ def test_each_rejected_record_says_why(taken_in, spark):
         "on_order is no INT": 1,
         "item_id is not in the catalogue": 1,
         "item: no product": 1,
+    }
+    assert reasons(lake, "ways") == {
+        "another record of the list is about this way": 1,
+        "cost must be at least 0 and at most 1000000": 1,
+        "cost is no DOUBLE": 1,
+        "to_location_id is missing": 1,
     }
     assert reasons(lake, "campaigns") == {
         "a campaign must not end before it starts": 1,
@@ -118,11 +132,17 @@ def test_what_is_kept(taken_in, spark):
     assert len(stock) == 61
     assert {row.snapshot_date for row in stock.values()} == {NIGHT_OF}, "the newest snapshot alone"
     assert stock["T9", "S04"].on_order == 0
+    ways = {
+        (row.from_location_id, row.to_location_id): row.cost for row in lake.up_to("silver.ways", NIGHT_OF).collect()
+    }
+    assert ways == {("T0", "T1"): 2.0, ("T1", "T0"): 1.5, ("T9", "T1"): 0.0}, "the newest list alone"
     campaigns = {row.campaign_id: row for row in lake.up_to("silver.campaigns", NIGHT_OF).collect()}
-    assert set(campaigns) == set(tiny_shop.CAMPAIGNS)
+    assert set(campaigns) == {*tiny_shop.CAMPAIGNS, "C0"}
+    assert (campaigns["C0"]["items"], campaigns["C0"].unknown_items) == (["S01"], ["V01", "X99"])
     for name, (first, last, kind) in tiny_shop.CAMPAIGNS.items():
         row = campaigns[name]
         assert (row.starts_on, row.ends_on) == (tiny_shop.day(first), tiny_shop.day(last))
+        assert row.unknown_items == []
         assert row["items"] == [sku for sku, (_, of) in tiny_shop.skus().items() if of == kind]
     users = {row.user_id: row.attributes for row in lake.up_to("silver.users", NIGHT_OF).collect()}
     assert users["U01"] == {"age": "21", "town": "north"}, "of one day's records the first"
@@ -155,7 +175,7 @@ def test_a_log_is_cleaned_day_by_day(taken_in, spark, tmp_path):
 def test_what_a_deployment_lacks_is_skipped():
     kinds = ("events", "items", "campaigns")
     skipped = {job.name for job in NIGHT if lacking(job, kinds)}
-    assert skipped == {"clean_stock", "clean_ad_events", "clean_promotions", "clean_users", "plan_stock"}
+    assert skipped == {"clean_stock", "clean_ways", "clean_ad_events", "clean_promotions", "clean_users", "plan_stock"}
     absent = {table for table in TABLES if not stands(table, kinds)}
     assert {"silver.stock", "silver.rejected_users", "gold.inventory_actions"} <= absent
     assert not {"gold.ad_audiences", "bronze.events", "silver.campaigns", "gold.demand_forecast"} & absent

@@ -87,14 +87,16 @@ def test_stock_is_less_what_was_sold_since(planned, spark):
     later = tiny_shop.day(13)
     events = lake.up_to("silver.events", later)
     stock = lake.up_to("silver.stock", later).withColumn("snapshot_date", runtime.F.lit(tiny_shop.day(10)))
-    left = {(row.location_id, row.item_id): row.on_hand for row in left_tonight(stock, events, later, 7).collect()}
+    left = {(row.location_id, row.item_id): row for row in left_tonight(stock, events, later, 7).collect()}
     sold: dict[tuple[str, str], int] = defaultdict(int)
     for row in events.where("event_type = 'purchase'").collect():
         if tiny_shop.day(10) < row.event_date <= later:
             sold[row.location_id, row.item_id] += row.quantity
     for row in stock.collect():
         pair = row.location_id, row.item_id
-        assert left[pair] == max(row.on_hand - sold[pair], 0)
+        assert left[pair].on_hand == max(row.on_hand - sold[pair], 0)
+        beyond = max(sold[pair] - row.on_hand, 0)
+        assert left[pair].on_order == max(row.on_order - beyond, 0)
 
 
 def test_audiences_keep_their_limits(planned):

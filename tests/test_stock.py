@@ -89,21 +89,12 @@ def test_no_transfer_where_an_order_is_as_fast() -> None:
     assert "transfer" in set(plan(stock, forecast, transfer_days=1).action)
 
 
-def test_costs_of_a_pair_set_its_level() -> None:
-    stock = snapshot(("a", "i", 0, 0, 6), ("b", "i", 0, 0, 6))
-    stock["underage_cost"], stock["overage_cost"] = [1.0, np.nan], [1.0, 1.0]
-    found = plan(stock, forecasts(("a", "i", 0.5, 1.5), ("b", "i", 0.5, 1.5)), alert_above=1)
-    median = next(units for units in range(99) if stats.nbinom.cdf(units, 3.5 / 0.5, 1 / 1.5) >= 0.5)
-    assert told(found) == [("a", "replenish", median, None), ("b", "replenish", 8, None)]
-    assert "needed for 50 %" in found.reason[0]
-
-
-def test_orders_are_whole_packs_and_at_least_the_minimum() -> None:
+def test_orders_are_whole_packs() -> None:
     stock = snapshot(("a", "i", 6, 0, 6), ("b", "i", 6, 0, 6), ("c", "i", 6, 0, 6))
-    stock["pack_size"], stock["min_order"] = [6, 1, np.nan], [np.nan, 5, 0]
+    stock["pack_size"] = [6, 1, np.nan]
     found = plan(stock, forecasts(*((name, "i", 0.5, 1.5) for name in "abc")))
-    assert told(found) == [("a", "replenish", 6, None), ("b", "replenish", 5, None), ("c", "replenish", 2, None)]
-    assert found.reason[0].endswith("order 6 (2 missing; minimum order, whole packs)")
+    assert told(found) == [("a", "replenish", 6, None), ("b", "replenish", 2, None), ("c", "replenish", 2, None)]
+    assert found.reason[0].endswith("order 6 (2 missing; whole packs)")
 
 
 def test_the_nearest_location_gives() -> None:

@@ -107,7 +107,7 @@ segment = "location_id"
 top_k = 8
 """
 
-# What else a retailer may have: stock, campaigns and what came of them, promotions, customers.
+# What else a retailer may have: stock, what moving it costs, campaigns and what came of them, promotions, customers.
 PLANS_CONF = """
 [sources.stock]
 files = "stock/*.csv"
@@ -119,6 +119,15 @@ item_id = "sku"
 on_hand = "there"
 on_order = "ordered"
 lead_time_days = "lead"
+
+[sources.ways]
+files = "ways/*.csv"
+columns = ["giver", "taker", "each"]
+
+[sources.ways.map]
+from_location_id = "giver"
+to_location_id = "taker"
+cost = "each"
 
 [sources.campaigns]
 files = "campaigns/campaigns_*.csv"
@@ -262,6 +271,9 @@ def add_plans(conf: Path, stock_days: tuple[int, ...] = (6, 13), dirt: Mapping[s
         ]
         last = more.get("stock", []) if number == stock_days[-1] else []
         _write(landing, f"stock/stock_{day(number)}.csv", "till,sku,there,ordered,lead", lines + last)
+    for number, cost in ((-4, 9), (8, 2)):
+        last = more.get("ways", []) if number > 0 else []
+        _write(landing, f"ways/ways_{day(number)}.csv", "giver,taker,each", [f"T0,T1,{cost}", "T1,T0,1.5", *last])
     for place, (name, (first, last, kind)) in enumerate(CAMPAIGNS.items()):
         skus_of = [sku for sku, (_, of) in listed.items() if of == kind]
         known = day(first - 8 + (first - 8) % 4 if first < 0 else max(0, first - 30))

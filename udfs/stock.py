@@ -42,22 +42,22 @@ def plan(
 ) -> pd.DataFrame:
     """The actions for one block of whole items (all their locations): COLUMNS, by (item_id, location_id, action, from).
 
-    stock: location_id, item_id, on_hand, on_order, lead_time_days, one row a pair; it may have pack_size, min_order
-    (units), underage_cost, overage_cost (of one unit that is missing, or left over). forecast: location_id, item_id,
-    target_date, expected_units, dispersion; days up to run_date are left out, days past its last count as its mean day.
+    stock: location_id, item_id, on_hand, on_order, lead_time_days, one row a pair; it may have pack_size. forecast:
+    location_id, item_id, target_date, expected_units, dispersion; days up to run_date are left out, days past its last
+    count as its mean day.
     way_costs: from_location_id, to_location_id, cost of one unit; None: all ways cost the same; a pair that is not in
     it is no way.
 
     An order made tonight comes after the lead time and the next one is made review_days later, so what is on hand and
     on order must last for lead_time_days + review_days: `needed` is the newsvendor's quantity, the service level's
-    quantile of the demand over those days (Arrow, Harris and Marschak 1951), where the level is underage / (underage +
-    overage) if a pair has both costs. What is on order was ordered at most a lead time ago and comes within it.
+    quantile of the demand over those days (Arrow, Harris and Marschak 1951). What is on order was ordered at most a
+    lead time ago and comes within it.
 
     - transfer (one row a giver): before anything is bought, to a pair that has fewer than the quantile of the lead time
       alone, which no order can help before it comes; from locations with more on hand than their own `needed`, which
       keep it. As many units as can be moved, at the least cost, exactly: see udfs/transfers.py. No transfer where it
       takes (transfer_days) as long as an order.
-    - replenish: order up to `needed`, the transfers received counted; whole packs, at least min_order.
+    - replenish: order up to `needed`, the transfers received counted; in whole packs.
     - alert: the chance to run out within the lead time is above alert_above, the transfers received counted; quantity
       is what is missing for that time. It stands beside the order, which comes too late to help.
     - ok, quantity 0: a pair without any of these. So every pair has at least one row.
@@ -86,7 +86,7 @@ def plan(
         quiet[acted] = False
     rest = np.flatnonzero(quiet)
     locations = stock["location_id"].to_numpy()
-    says = stock_reasons.Reasons(pairs, locations, review_days, given, received)
+    says = stock_reasons.Reasons(pairs, locations, service_level, review_days, given, received)
     missing = np.maximum(pairs.needed_lead - pairs.position - received, 0)
     blocks = (
         (OK, rest, np.zeros(len(rest), np.int64), says.ok(rest)),
@@ -129,9 +129,7 @@ def _moves(pairs: Pairs, stock: pd.DataFrame, transfer_days: int, way_costs: pd.
 
 
 def _ordered(missing: Longs, stock: pd.DataFrame) -> Longs:
-    """Units to order for what is missing: at least the minimum order, in whole packs, where a pair has them."""
-    if "min_order" in stock:
-        missing = np.where(missing > 0, np.maximum(missing, whole(stock["min_order"], np.ceil)), 0)
+    """Units to order for what is missing: in whole packs, where a pair has them."""
     if "pack_size" in stock:
         pack = np.maximum(whole(stock["pack_size"], np.ceil), 1)
         missing = -(-missing // pack) * pack

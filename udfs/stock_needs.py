@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -15,15 +15,13 @@ Doubles = npt.NDArray[np.float64]
 Longs = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 
-HIGHEST_LEVEL: Final = 0.9999  # where a shortage costs so much more than a unit left over that the ratio is nearly 1
-
 
 class Pairs(NamedTuple):
     """Arrays with one entry a pair, by (item_id, location_id).
 
     item, place: codes from 0 in the order of the ids; on_hand, on_order, needed_lead, needed: whole units, the last two
-    the quantile at `level` of the demand over the lead time, and over the lead time and the review; known: it has a
-    forecast; expected_lead, expected: mean units over the same days; dispersion: variance / mean.
+    the service level's quantile of the demand over the lead time, and over the lead time and the review; known: it has
+    a forecast; expected_lead, expected: mean units over the same days; dispersion: variance / mean.
     """
 
     item: Longs
@@ -31,7 +29,6 @@ class Pairs(NamedTuple):
     on_hand: Longs
     on_order: Longs
     lead_days: Longs
-    level: Doubles
     known: Mask
     expected_lead: Doubles
     expected: Doubles
@@ -52,11 +49,6 @@ def needs(
     item, items = pd.factorize(stock["item_id"], sort=True)
     place, places = pd.factorize(stock["location_id"], sort=True)
     lead_days = whole(stock["lead_time_days"], np.ceil)
-    level = np.full(len(stock), service_level)
-    if {"underage_cost", "overage_cost"} <= set(stock):
-        under, over = (stock[name].to_numpy(np.float64, na_value=np.nan) for name in ("underage_cost", "overage_cost"))
-        priced = (under > 0) & (over >= 0)
-        level[priced] = np.minimum(under[priced] / (under[priced] + over[priced]), HIGHEST_LEVEL)
 
     # The snapshot is in the order of this code, so a forecast finds its pair by bisection.
     code = item.astype(np.int64) * len(places) + place
@@ -94,13 +86,12 @@ def needs(
         whole(stock["on_hand"], np.floor),
         whole(stock["on_order"], np.floor),
         lead_days,
-        level,
         known,
         in_lead,
         in_cover,
         spread,
-        quantile(in_lead, spread, level),
-        quantile(in_cover, spread, level),
+        quantile(in_lead, spread, service_level),
+        quantile(in_cover, spread, service_level),
     )
 
 

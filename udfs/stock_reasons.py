@@ -17,10 +17,14 @@ Longs = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Reasons:
-    """Sentences about pairs, each by its row; location: its id; given, received: units by all its transfers."""
+    """Sentences about pairs, each by its row; location: its id; given, received: units by all its transfers.
+
+    level: the probability that what is needed lasts.
+    """
 
     pairs: Pairs
     location: npt.NDArray[Any]
+    level: float
     review_days: int
     given: Longs
     received: Longs
@@ -42,8 +46,7 @@ class Reasons:
         """What is missing of the need, and what is ordered for it."""
         missing = np.maximum(self.pairs.needed - self.pairs.position - self.received, 0)
         return [
-            f"{has}; {needs}: order {units}"
-            + (f" ({short} missing; minimum order, whole packs)" if units > short else "")
+            f"{has}; {needs}: order {units}" + (f" ({short} missing; whole packs)" if units > short else "")
             for has, needs, units, short in zip(
                 self._has(rows), self._needs(rows), order[rows].tolist(), missing[rows].tolist(), strict=True
             )
@@ -52,36 +55,34 @@ class Reasons:
     def alert(self, rows: Longs, chance: Doubles, limit: float, missing: Longs) -> list[str]:
         """The chance to run out before an order could come, and what is missing until then."""
         return [
-            f"{has}; {lead}: {percent(likely)} chance to run out, above {percent(limit)}; {units} short of {level}"
-            for has, lead, likely, units, level in zip(
+            f"{has}; {lead}: {percent(likely)} chance to run out, above {percent(limit)}; {units} short of "
+            f"{percent(self.level)}"
+            for has, lead, likely, units in zip(
                 self._has(rows),
                 self._lead(rows),
                 chance[rows].tolist(),
                 missing[rows].tolist(),
-                map(percent, self.pairs.level[rows].tolist()),
                 strict=True,
             )
         ]
 
     def transfer(self, moves: Moves) -> list[str]:
         """Why the receiver needs it before an order could come, and why the giver can do without."""
-        pairs, giver, receiver = self.pairs, moves.giver, moves.receiver
+        pairs, giver, receiver, level = self.pairs, moves.giver, moves.receiver, percent(self.level)
         has = self._has(receiver, received=False)
         kept = pairs.on_hand[giver] - self.given[giver]
         return [
             f"{here}; {lead}, {needed} needed for {level}: {units} of the {received} it gets from {name}, which keeps "
-            f"{keeps} on hand and needs {own} for {own_level} of its own {days} days ({expected:.2f} expected)"
-            for here, lead, needed, level, units, received, name, keeps, own, own_level, days, expected in zip(
+            f"{keeps} on hand and needs {own} for {level} of its own {days} days ({expected:.2f} expected)"
+            for here, lead, needed, units, received, name, keeps, own, days, expected in zip(
                 has,
                 self._lead(receiver),
                 pairs.needed_lead[receiver].tolist(),
-                map(percent, pairs.level[receiver].tolist()),
                 moves.units.tolist(),
                 self.received[receiver].tolist(),
                 self.location[giver].tolist(),
                 kept.tolist(),
                 pairs.needed[giver].tolist(),
-                map(percent, pairs.level[giver].tolist()),
                 (pairs.lead_days[giver] + self.review_days).tolist(),
                 pairs.expected[giver].tolist(),
                 strict=True,
@@ -115,13 +116,12 @@ class Reasons:
         spread = np.sqrt(pairs.expected[rows] * np.maximum(pairs.dispersion[rows], 1))
         return [
             f"{mean:.2f} expected (sd {sd:.2f}) in {days} days of lead time and {self.review_days} of review, "
-            f"{units} needed for {percent(level)}"
-            for mean, sd, days, units, level in zip(
+            f"{units} needed for {percent(self.level)}"
+            for mean, sd, days, units in zip(
                 pairs.expected[rows].tolist(),
                 spread.tolist(),
                 pairs.lead_days[rows].tolist(),
                 pairs.needed[rows].tolist(),
-                pairs.level[rows].tolist(),
                 strict=True,
             )
         ]
