@@ -1,4 +1,4 @@
-"""What one task of the night's allocation makes of a user's contacts of the last week, without Spark."""
+"""What the night's allocation makes of a user's contacts of the last week, and of limits that bind."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from jobs.build_audiences import CONTACT_DAYS, _allocate, _choose, _fit_models, _values
+from jobs.build_audiences import CONTACT_DAYS, _allocate, _allocated, _choose, _fit_models, _values
 from tests.test_audience import FIRST, on, opened, shop
 from udfs.allocation import find_prices
 from udfs.audience_rows import training_rows
@@ -106,3 +106,22 @@ def test_a_pair_is_counted_where_the_week_holds_its_impression() -> None:
     assert set(found.index.get_level_values(0)) == set(running)
     assert set(found.index[found["counted"]]) == {("k6", "u02")}
     assert found.loc["k7"]["recent"].to_dict() == dict.fromkeys(block.users, 0) | {"u02": 2}
+
+
+def test_by_prices_limits_hold_on_blocks_of_users(spark) -> None:
+    asked = pairs().drop(columns=["capacity", "price"])
+    limits = spark.createDataFrame(list(CAPACITY.items()), "campaign_id STRING, capacity BIGINT")
+    found = _allocated(spark.createDataFrame(asked), limits, 1, 180).toPandas()
+    bound = found["upper_bound"].sum()
+    found = found.dropna(subset="campaign_id").astype({"taken": bool})
+    taken, controls = found[found["taken"]], found[~found["taken"]]
+    shown = taken.groupby("campaign_id").size()
+    assert (shown <= pd.Series(CAPACITY)).all()
+    assert (shown == pd.Series(CAPACITY)).any(), "so that there is a last place"
+    assert not taken["user_id"].duplicated().any()
+    assert len(controls)
+    for name, net in taken.groupby("campaign_id")["net"]:
+        if shown[name] == CAPACITY[name]:
+            assert (controls.loc[controls["campaign_id"] == name, "net"] >= net.min()).all()
+    value = taken.merge(asked, on=["campaign_id", "user_id"])["expected_value"].sum()
+    assert 0.9 * bound < value <= bound
