@@ -81,7 +81,7 @@ def backtest_plans(
         kept = lines[lines["item_id"].isin(set(leads["item_id"]))]
         simulated = backtest_stock(kept, shop, leads, today, holidays, progress.say)
     answered, read_on = None, None
-    if tested := tested_campaigns(events, campaigns, ad_events):
+    if tested := campaigns_to_judge(events, campaigns, ad_events):
         vectors, read_on = vectors_before(item_vectors, min(tested.values()))
         told = (events, items, vectors, campaigns, ad_events)
         progress.say(f"audiences: {len(tested)} campaigns, vectors {f'of {read_on}' if read_on else 'of no night'}")
@@ -99,7 +99,7 @@ def backtest_plans(
     return SparkSession.active().createDataFrame(rows, plain_ddl(ops.BACKTESTS))
 
 
-def tested_campaigns(events: DataFrame, campaigns: DataFrame, ad_events: DataFrame) -> dict[str, dt.date]:
+def campaigns_to_judge(events: DataFrame, campaigns: DataFrame, ad_events: DataFrame) -> dict[str, dt.date]:
     """The first day of each of the newest third of the campaigns that began within the logs and were shown to anybody.
 
     In the order of their beginning; empty where there are fewer than TESTED.

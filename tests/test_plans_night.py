@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from jobs import launch, runtime
-from jobs.backtest_plans import tested_campaigns, vectors_before
+from jobs.backtest_plans import campaigns_to_judge, vectors_before
 from jobs.build_audiences import is_control, room
 from jobs.conf import load
 from jobs.flow import INTAKE, PLANNING, PUBLISHING
@@ -200,7 +200,7 @@ def test_vectors_are_older_than_what_they_tell_of(rows):
         shown | {"campaign_id": "unseen", "event_date": day(4)},  # not while it ran
     )
     events = rows(silver.EVENTS, {"run_date": day(0)})
-    tested = tested_campaigns(events, campaigns, ad_events)
+    tested = campaigns_to_judge(events, campaigns, ad_events)
     assert list(tested.items()) == [("e", day(8)), ("f", day(10))]
     nights = rows(ITEM_VECTORS, *({"run_date": day(night), "item_id": f"i{night}"} for night in (5, 7, 8, 9)))
     vectors, night = vectors_before(nights, min(tested.values()))
