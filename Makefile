@@ -175,8 +175,8 @@ build/nightshelf.zip: $(wildcard jobs/*.py udfs/*.py schemas/*.py)
 # Without a driver's name SQLAlchemy takes one that is not in the environment.
 DATABASE = $(if $(DB),AIRFLOW__DATABASE__SQL_ALCHEMY_CONN='$(patsubst postgresql://%,postgresql+psycopg2://%,$(DB))')
 AIRFLOW_HERE = env AIRFLOW_HOME=$(CURDIR)/.airflow AIRFLOW__CORE__DAGS_FOLDER=$(CURDIR)/dags \
-  AIRFLOW__CORE__LOAD_EXAMPLES=False NIGHTSHELF_CONF=$(CONF)
-AIRFLOW = $(AIRFLOW_HERE) $(DATABASE) .venv-airflow/bin/airflow
+  AIRFLOW__CORE__LOAD_EXAMPLES=False NIGHTSHELF_CONF=$(CONF) .venv-airflow/bin/airflow
+AIRFLOW = env $(DATABASE) $(AIRFLOW_HERE)
 # What a running Airflow has beside that. One job at a time on one machine, each is a Spark application with all cores: the
 # pool sees to that. One process more may run than jobs, so that who is to be told of a late night is told while it runs.
 SERVED = env PATH=$(CURDIR)/.venv-airflow/bin:$(PATH) PYTHONPATH=$(CURDIR) AIRFLOW__API__PORT=$(PORT) \
@@ -195,8 +195,8 @@ airflow-env: .airflow/airflow.db  ## Set up Airflow in .venv-airflow and check t
 
 .airflow/airflow.db: .venv-airflow/.synced
 	@mkdir -p .airflow
-	@$(AIRFLOW_HERE) .venv-airflow/bin/airflow db migrate > .airflow/migrate.log 2>&1 || { cat .airflow/migrate.log >&2; exit 1; }
-	@$(AIRFLOW_HERE) .venv-airflow/bin/airflow dags list-import-errors --local > .airflow/import.log 2>&1 || { cat .airflow/import.log >&2; exit 1; }
+	@$(AIRFLOW_HERE) db migrate > .airflow/migrate.log 2>&1 || { cat .airflow/migrate.log >&2; exit 1; }
+	@$(AIRFLOW_HERE) dags list-import-errors --local > .airflow/import.log 2>&1 || { cat .airflow/import.log >&2; exit 1; }
 	@touch $@
 
 .PHONY: example

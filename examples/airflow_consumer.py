@@ -43,10 +43,8 @@ def most_recommended(night: str) -> list[tuple[str, int]]:
 @task
 def fill_the_window(triggering_asset_events: Any = None) -> list[tuple[str, int]]:
     """What the shop window is to show."""
-    newest = max(
-        event.extra["run_date"] for event in triggering_asset_events[PUBLISHED]
-    )  # several may have been waiting
-    return most_recommended(newest)
+    nights = [event.extra["run_date"] for event in triggering_asset_events[PUBLISHED]]  # several may have been waiting
+    return most_recommended(max(nights))
 
 
 with DAG("shop_window", schedule=[PUBLISHED], catchup=False, doc_md=__doc__):

@@ -22,12 +22,11 @@ from schemas.contract import PARTITION, Table
 from schemas.derive import plain_ddl
 from udfs import demand
 from udfs.demand import TARGETS
-from udfs.demand_block import HISTORY_DAYS, LISTED_DAYS, Block, Shop
+from udfs.demand_block import HISTORY_DAYS, LISTED_DAYS, WEEK, Block, Shop
 from udfs.demand_days import Holiday
 from udfs.demand_features import FEATURES
 
 PAIRS_PER_BLOCK = 20_000  # 28 rows each: some 60 MB in an executor's Python worker, with features 100
-WEEK_DAYS = 7
 SALES = ("location_id", "item_id", "day", "units")
 TRAINING = ", ".join(  # the rows that the model learns from
     ("level TINYINT, origin INT, item_id STRING, location_id STRING", *(f"{n} FLOAT" for n in (*FEATURES, *TARGETS)))
@@ -109,7 +108,7 @@ def promoted_weeks(promotions: DataFrame, run_date: dt.date) -> DataFrame:
     return top_n(begun, ["location_id", "item_id", "starts_on"], newest_first, 1).select(
         "location_id",
         "item_id",
-        F.explode(F.sequence(F.unix_date("starts_on"), F.unix_date(last), F.lit(WEEK_DAYS))).alias("day"),
+        F.explode(F.sequence(F.unix_date("starts_on"), F.unix_date(last), F.lit(WEEK))).alias("day"),
         F.col("mailer").isNotNull().alias("mailer"),
         F.col("display").isNotNull().alias("display"),
     )

@@ -57,10 +57,11 @@ def plan_stock(
             raise ConfError(f"[jobs.plan_stock] {name} must be at least 1; it is {days}")
     fresh = stock.where(F.col("snapshot_date") >= F.lit(run_date - dt.timedelta(days=max_age_days)))
     now = left_tonight(fresh, events, run_date, max_age_days, by_location).persist()
-    _check_forecast(now, demand_forecast)
     known = demand_forecast.select(*KEY, "target_date", "expected_units", "dispersion").join(
         now.select(*KEY), list(KEY), "left_semi"
     )
+    if known.isEmpty():
+        _check_locations(now, demand_forecast)
     block = F.pmod(F.xxhash64("item_id"), F.lit(max(1, now.count() // PAIRS_PER_BLOCK)))
     costs = ways.select("from_location_id", "to_location_id", "cost").toPandas()  # every block needs them all
     plan = _planner(run_date, service_level, alert_above, review_days, transfer_days, costs if len(costs) else None)
@@ -93,10 +94,8 @@ def left_tonight(
     )
 
 
-def _check_forecast(pairs: DataFrame, demand_forecast: DataFrame) -> None:
-    """DataError where the pairs and the forecast are both there, and none of the pairs is in it."""
-    if not demand_forecast.join(pairs.select(*KEY), list(KEY), "left_semi").isEmpty():
-        return
+def _check_locations(pairs: DataFrame, demand_forecast: DataFrame) -> None:
+    """For pairs none of which is in the forecast: DataError where there are any, and a forecast of others."""
     ours, theirs = (frame.select("location_id", "item_id").first() for frame in (pairs, demand_forecast))
     if ours and theirs:
         raise runtime.DataError(

@@ -420,12 +420,10 @@ class Lake:
     def _clear_staging(self, table: str, days: int) -> int:
         """Remove what runs that were killed more than `days` days ago have staged for a table; how many."""
         folder, system = self._storage(f"{STAGING}/{table}")
-        youngest = (time.time() - days * 86_400) * 1000
-        left = list(system.listStatus(folder)) if system.exists(folder) else []
-        old = [status.getPath() for status in left if status.getModificationTime() < youngest]
-        for path in old:
+        found = _unwritten(folder, system, days)
+        for path, _ in found:
             system.delete(path, True)
-        return len(old)
+        return len(found)
 
     def clear(self, folder: str, days: int) -> int:
         """Remove what lies in `models`, `checkpoints` or `data_docs` and was last written to over `days` days ago.
@@ -435,21 +433,16 @@ class Lake:
         place, system = self._storage(folder)
         if folder == "checkpoints" and (local := self.checkpoint_folder()):
             place, system = self._storage_at(f"file://{local}")
-        if not days or not system.exists(place):
+        if not days:
             return 0
         kept = set()
         if folder == "models" and self.exists("ops.models"):
             promoted = self.up_to("ops.models", dt.date.max).where("promoted").select("folder")
             kept = {row["folder"].rpartition("/")[2] for row in promoted.collect()}
-        youngest, gone = (time.time() - days * 86_400) * 1000, 0
-        for status in system.listStatus(place):
-            written, below = [status.getModificationTime()], system.listFiles(status.getPath(), True)
-            while below.hasNext():
-                written.append(below.next().getModificationTime())
-            if status.getPath().getName() not in kept and max(written) < youngest:
-                system.delete(status.getPath(), True)
-                gone += max(len(written) - 1, 1)
-        return gone
+        gone = [entry for entry in _unwritten(place, system, days) if entry[0].getName() not in kept]
+        for path, _ in gone:
+            system.delete(path, True)
+        return sum(files for _, files in gone)
 
     # -- days that are still to be processed ------------------------------------------------------------------------
 
@@ -652,6 +645,18 @@ class Lake:
         assert jvm is not None
         path = jvm.org.apache.hadoop.fs.Path(uri)
         return path, path.getFileSystem(self.spark.sparkContext._jsc.hadoopConfiguration())
+
+
+def _unwritten(place: Any, system: Any, days: int) -> list[tuple[Any, int]]:
+    """What lies in a folder and was last written to over `days` days ago: its path, its number of files."""
+    youngest, found = (time.time() - days * 86_400) * 1000, []
+    for status in system.listStatus(place) if system.exists(place) else ():
+        written, below = [status.getModificationTime()], system.listFiles(status.getPath(), True)
+        while below.hasNext():
+            written.append(below.next().getModificationTime())
+        if max(written) < youngest:
+            found.append((status.getPath(), max(len(written) - 1, 1)))
+    return found
 
 
 def _new_columns(contract: Table, stored: DataFrame) -> list[Column]:

@@ -72,6 +72,13 @@ DEFAULT_RECOMMENDATIONS = Table(
 )
 
 UNITS = between(0, None)
+EXPECTED = (
+    Column("expected_units", "DOUBLE", "Units expected, on average", rules=(UNITS,)),
+    Column("p10", "DOUBLE", "Units that demand stays at or below with probability .1", rules=(UNITS,)),
+    Column("p50", "DOUBLE", "The same with probability .5", rules=(UNITS,)),
+    Column("p90", "DOUBLE", "The same with probability .9", rules=(UNITS,)),
+)
+ORDERED = row_check("quantiles_ordered", "p10 <= p50 AND p50 <= p90", "p10 <= p50 <= p90")
 DEMAND_FORECAST = Table(
     "gold.demand_forecast",
     "what one location will sell of one item on one of the 28 days after run_date; every pair sold in 26 weeks has all",
@@ -80,10 +87,7 @@ DEMAND_FORECAST = Table(
         LOCATION_ID,
         ITEM_ID,
         Column("target_date", "DATE", "The day that is forecast"),
-        Column("expected_units", "DOUBLE", "Units expected, on average", rules=(UNITS,)),
-        Column("p10", "DOUBLE", "Units that demand stays at or below with probability .1", rules=(UNITS,)),
-        Column("p50", "DOUBLE", "The same with probability .5", rules=(UNITS,)),
-        Column("p90", "DOUBLE", "The same with probability .9", rules=(UNITS,)),
+        *EXPECTED,
         Column(
             "dispersion",
             "DOUBLE",
@@ -94,7 +98,7 @@ DEMAND_FORECAST = Table(
     ),
     key=("location_id", "item_id", "target_date"),
     extra_checks=(
-        row_check("quantiles_ordered", "p10 <= p50 AND p50 <= p90", "p10 <= p50 <= p90"),
+        ORDERED,
         row_check(
             "in_horizon",
             "target_date <= date_add(run_date, 28)",
@@ -118,10 +122,7 @@ ITEM_DEMAND = Table(
         RUN_DATE,
         ITEM_ID,
         Column("target_week", "DATE", "The week's first day; the first week begins on the day after run_date"),
-        Column("expected_units", "DOUBLE", "Units expected, on average", rules=(UNITS,)),
-        Column("p10", "DOUBLE", "Units that the week's demand stays at or below with probability .1", rules=(UNITS,)),
-        Column("p50", "DOUBLE", "The same with probability .5", rules=(UNITS,)),
-        Column("p90", "DOUBLE", "The same with probability .9", rules=(UNITS,)),
+        *EXPECTED,
         Column(
             "dispersion",
             "DOUBLE",
@@ -131,7 +132,7 @@ ITEM_DEMAND = Table(
     ),
     key=("item_id", "target_week"),
     extra_checks=(
-        row_check("quantiles_ordered", "p10 <= p50 AND p50 <= p90", "p10 <= p50 <= p90"),
+        ORDERED,
         row_check(
             "in_horizon",
             "target_week <= date_add(run_date, 22)",

@@ -43,7 +43,7 @@ ALLOWED = {
     ("log_days.py", "_without_repeats", "collect"): (1, "one row: the day of the oldest late record"),
     ("mapping.py", "canonical", "collect"): (1, "a row a day, where the mapping changes by date"),
     ("night.py", "run_night", "show"): (1, "no frame: jobs.summary, below"),
-    ("plan_stock.py", "_check_forecast", "first"): (1, "one row: an example of a location"),
+    ("plan_stock.py", "_check_locations", "first"): (1, "one row: an example of a location"),
     ("plan_stock.py", "plan_stock", "toPandas"): (1, "a row a pair of locations with a way: 250,000 of 500 stores"),
     ("quality.py", "explain", "take"): (2, "a few failing rows to show"),
     ("night_page.py", "of_night", "collect"): (1, "a row a check, a figure, a day of one night"),

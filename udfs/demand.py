@@ -12,7 +12,7 @@ Spark calls `training_rows` per block of items, `fit` once on all of them, `fore
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final, Literal
 
@@ -22,7 +22,7 @@ import pandas as pd
 
 from udfs import json_model
 from udfs.count_demand import quantiles
-from udfs.demand_block import LEVELS, LISTED_DAYS, WEEK, WEEKS_AHEAD, Block, Doubles, Ids, Shop, added
+from udfs.demand_block import LEVELS, LISTED_DAYS, WEEK, WEEKS_AHEAD, Block, Codes, Doubles, Ids, Shop, added
 from udfs.demand_days import Holiday, day_weights
 from udfs.demand_dispersion import LEAST_DISPERSION, dispersion_of, fit_dispersion
 from udfs.demand_features import FEATURES, ITEM_FEATURES, ITEM_INPUTS, Floats, base, item_features, pair_features
@@ -96,19 +96,9 @@ class Forecast:
 
     def to_frame(self) -> pd.DataFrame:
         """One row a pair and day: location_id, item_id, target_day, expected_units, p10, p50, p90, dispersion."""
-        count, days = self.expected.shape
-        return pd.DataFrame(
-            {
-                "location_id": np.repeat(self.location_id, days),
-                "item_id": np.repeat(self.item_id, days),
-                "target_day": np.tile(np.arange(self.run_day + 1, self.run_day + 1 + days), count),
-                "expected_units": self.expected.ravel(),
-                "p10": self.p10.ravel(),
-                "p50": self.p50.ravel(),
-                "p90": self.p90.ravel(),
-                "dispersion": np.repeat(self.dispersion, days),
-            }
-        )
+        ids = {"location_id": self.location_id, "item_id": self.item_id}
+        days = self.run_day + 1 + np.arange(self.expected.shape[1])
+        return _long(ids, days, self.expected, (self.p10, self.p50, self.p90), self.dispersion)
 
 
 def sample_share(pairs: int, settings: Settings | None = None) -> float:
@@ -180,18 +170,8 @@ def item_weeks(block: Block, shop: Shop, model: Model, run_day: int, holidays: S
     weeks, spread = forecast_items(block, shop, model, run_day, holidays)
     listed = np.unique(block.pair_item[block.listed(run_day)])
     weeks, spread = weeks[listed], spread[listed]
-    low, middle, high = quantiles(weeks, spread, LEVELS)
-    return pd.DataFrame(
-        {
-            "item_id": np.repeat(block.items[listed], WEEKS_AHEAD),
-            "target_day": np.tile(run_day + 1 + WEEK * np.arange(WEEKS_AHEAD), len(listed)),
-            "expected_units": weeks.ravel(),
-            "p10": low.ravel(),
-            "p50": middle.ravel(),
-            "p90": high.ravel(),
-            "dispersion": np.repeat(spread, WEEKS_AHEAD),
-        }
-    )
+    days = run_day + 1 + WEEK * np.arange(WEEKS_AHEAD)
+    return _long({"item_id": block.items[listed]}, days, weeks, quantiles(weeks, spread, LEVELS), spread)
 
 
 def forecast_items(
@@ -263,6 +243,22 @@ def _dispersion(level: Level, weights: tuple[float, ...], features: Floats, rate
     if not weights:
         return np.full(len(rate), LEAST_DISPERSION)
     return dispersion_of(np.array(weights), _dispersion_inputs(level, features, rate))
+
+
+def _long(
+    ids: Mapping[str, Ids], days: Codes, expected: Doubles, levels: Sequence[Doubles], dispersion: Doubles
+) -> pd.DataFrame:
+    """One row a series and day (or first day of a week): ids and dispersion are [series], the rest [series, days]."""
+    count, width = expected.shape
+    return pd.DataFrame(
+        {
+            **{name: np.repeat(values, width) for name, values in ids.items()},
+            "target_day": np.tile(days, count),
+            "expected_units": expected.ravel(),
+            **{name: values.ravel() for name, values in zip(("p10", "p50", "p90"), levels, strict=True)},
+            "dispersion": np.repeat(dispersion, width),
+        }
+    )
 
 
 def _rows(level: int, origin: int, items: Ids, locations: Ids, features: Floats, units: Doubles) -> pd.DataFrame:
