@@ -9,7 +9,7 @@ import pandas as pd
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from jobs import launch, progress
+from jobs import progress
 from jobs.backtest_stock import StockRow, backtest_stock
 from jobs.build_audiences import Learned, learned, logs_since, read_book
 from jobs.conf import Deployment
@@ -151,4 +151,6 @@ def _plain(*numbers: float) -> tuple[float | None, float | None, float | None]:
 
 
 if __name__ == "__main__":
+    from jobs import launch
+
     launch.main("backtest_plans")

@@ -14,7 +14,7 @@ import pyarrow as pa
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
-from jobs import arrow, launch
+from jobs import arrow
 from jobs.conf import ConfError
 from jobs.days import day_number
 from jobs.sample import drawn
@@ -421,4 +421,6 @@ def _ddl(columns: tuple[str, ...]) -> str:
 
 
 if __name__ == "__main__":
+    from jobs import launch
+
     launch.main("build_audiences")

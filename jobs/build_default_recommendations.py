@@ -7,7 +7,6 @@ import datetime as dt
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from jobs import launch
 from jobs.purchases import buyer, purchases, within
 from jobs.top_n import top_n
 from schemas import gold
@@ -64,4 +63,6 @@ def build_default_recommendations(
 
 
 if __name__ == "__main__":
+    from jobs import launch
+
     launch.main("build_default_recommendations")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pyspark.sql import DataFrame
 
-from jobs import launch, ledger, log_days
+from jobs import ledger, log_days
 from jobs.conf import Deployment
 
 
@@ -25,4 +25,6 @@ def clean_ad_events(
 
 
 if __name__ == "__main__":
+    from jobs import launch
+
     launch.main("clean_ad_events")

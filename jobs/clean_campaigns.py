@@ -7,7 +7,6 @@ import datetime as dt
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from jobs import launch
 from jobs.catalogue import with_item_verdict
 from jobs.conf import Deployment
 from jobs.described import newest
@@ -101,4 +100,6 @@ def _campaign_items(
 
 
 if __name__ == "__main__":
+    from jobs import launch
+
     launch.main("clean_campaigns")

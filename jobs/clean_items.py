@@ -7,7 +7,6 @@ import datetime as dt
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from jobs import launch
 from jobs.conf import Deployment
 from jobs.mapping import all_reasons, canonical, completed
 from jobs.top_n import top_n
@@ -45,4 +44,6 @@ def clean_items(bronze_items: DataFrame, *, run_date: dt.date, deployment: Deplo
 
 
 if __name__ == "__main__":
+    from jobs import launch
+
     launch.main("clean_items")

@@ -7,7 +7,6 @@ import datetime as dt
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from jobs import launch
 from jobs.catalogue import with_item_verdict
 from jobs.conf import Deployment
 from jobs.described import without_overlaps
@@ -52,4 +51,6 @@ def clean_stock(
 
 
 if __name__ == "__main__":
+    from jobs import launch
+
     launch.main("clean_stock")

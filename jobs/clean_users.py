@@ -7,7 +7,6 @@ import datetime as dt
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from jobs import launch
 from jobs.conf import Deployment
 from jobs.described import newest
 from jobs.mapping import all_reasons, canonical
@@ -36,4 +35,6 @@ def clean_users(bronze_users: DataFrame, *, run_date: dt.date, deployment: Deplo
 
 
 if __name__ == "__main__":
+    from jobs import launch
+
     launch.main("clean_users")

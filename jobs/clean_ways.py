@@ -7,7 +7,6 @@ import datetime as dt
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from jobs import launch
 from jobs.conf import Deployment
 from jobs.described import without_overlaps
 from jobs.mapping import all_reasons, canonical
@@ -34,4 +33,6 @@ def clean_ways(bronze_ways: DataFrame, *, run_date: dt.date, deployment: Deploym
 
 
 if __name__ == "__main__":
+    from jobs import launch
+
     launch.main("clean_ways")

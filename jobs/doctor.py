@@ -7,9 +7,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from jobs import launch, runtime
+from jobs import runtime
 from jobs.cli import exit_code
 from jobs.conf import ConfError, load
+from jobs.version import code_version
 from udfs.encoder import ModelError, base_folder
 
 
@@ -27,9 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         deployment = load(given.conf)
         spark = runtime.session(deployment, log_file=Path("logs") / "setup.log")
         java = spark.sparkContext._jvm.System.getProperty("java.version")  # type: ignore[union-attr]
-        print(
-            f"Spark {spark.version} with Delta on Java {java}; weights checked: {weights.name}; {launch.code_version()}"
-        )
+        print(f"Spark {spark.version} with Delta on Java {java}; weights checked: {weights.name}; {code_version()}")
         spark.stop()
 
     return exit_code(act)

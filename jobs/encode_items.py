@@ -7,7 +7,6 @@ import datetime as dt
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from jobs import launch
 from jobs.runtime import Model
 from jobs.vectors import encode
 from schemas import features, ops
@@ -23,4 +22,6 @@ def encode_items(items: DataFrame, item_vectors: DataFrame, model: Model, *, run
 
 
 if __name__ == "__main__":
+    from jobs import launch
+
     launch.main("encode_items")

@@ -15,7 +15,7 @@ from pyspark import SparkFiles
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from jobs import launch, progress
+from jobs import progress
 from jobs.conf import Deployment, TooEarlyError
 from jobs.contenders import (
     TUNED_OF,
@@ -302,4 +302,6 @@ def _lists(spark: SparkSession, run_date: dt.date, contest: Contenders) -> DataF
 
 
 if __name__ == "__main__":
+    from jobs import launch
+
     launch.main("evaluate_recommendations")

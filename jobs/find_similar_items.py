@@ -7,7 +7,6 @@ import datetime as dt
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from jobs import launch
 from jobs.purchases import active_items, purchases
 from jobs.top_n import top_n
 from jobs.vectors import nearest_items
@@ -36,4 +35,6 @@ def find_similar_items(
 
 
 if __name__ == "__main__":
+    from jobs import launch
+
     launch.main("find_similar_items")

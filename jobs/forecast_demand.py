@@ -12,7 +12,7 @@ import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from jobs import arrow, launch
+from jobs import arrow
 from jobs.conf import ConfError, Deployment
 from jobs.days import day_number
 from jobs.purchases import location, purchases, within
@@ -171,4 +171,6 @@ def _forecaster(
 
 
 if __name__ == "__main__":
+    from jobs import launch
+
     launch.main("forecast_demand")

@@ -9,7 +9,6 @@ import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from jobs import launch
 from jobs.conf import Deployment, Source
 from jobs.ledger import LOGS
 from schemas import bronze
@@ -173,4 +172,6 @@ def _file_batches(file: dict[str, object], layout: Layout) -> Iterator[pa.Record
 
 
 if __name__ == "__main__":
+    from jobs import launch
+
     launch.main("ingest_logs")

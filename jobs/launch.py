@@ -7,7 +7,6 @@ import datetime as dt
 import importlib
 import inspect
 import json
-import subprocess
 import sys
 import time
 import uuid
@@ -15,8 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import cache, partial
-from importlib.metadata import version
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
@@ -26,6 +24,7 @@ from jobs import drift, mapping, quality, runtime, trouble
 from jobs.cli import common_flags, exit_code
 from jobs.conf import ConfError, Deployment, TooEarlyError, load
 from jobs.flow import JOBS, Job, Read, lacking, stands
+from jobs.version import code_version
 from schemas import TABLES
 from schemas.contract import Check, Table
 from udfs.horizon import HORIZON_DAYS
@@ -53,23 +52,6 @@ class Outcome:
     model_version: str | None
     days: tuple[dt.date, ...]
     skipped: str = ""
-
-
-@cache
-def code_version() -> str:
-    """The package's version, with the commit (and `+dirty`) where the code is a git checkout."""
-    here = Path(__file__).resolve().parent
-    try:
-        commit = subprocess.run(
-            ["git", "describe", "--always", "--dirty=+dirty", "--exclude=*"],
-            cwd=here,
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        commit = ""
-    return f"{version('nightshelf')}{' ' + commit if commit else ''}"
 
 
 def function_of(name: str) -> Callable[..., Any]:

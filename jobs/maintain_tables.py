@@ -8,7 +8,6 @@ from typing import Any
 
 from pyspark.sql import DataFrame, SparkSession
 
-from jobs import launch
 from jobs.conf import ConfError
 from schemas import TABLES, ops
 from schemas.derive import plain_ddl
@@ -71,4 +70,6 @@ def maintain_tables(
 
 
 if __name__ == "__main__":
+    from jobs import launch
+
     launch.main("maintain_tables")

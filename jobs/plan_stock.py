@@ -10,7 +10,7 @@ import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from jobs import launch, runtime
+from jobs import runtime
 from jobs.conf import ConfError, Deployment
 from jobs.purchases import location, purchases, within
 from schemas import gold
@@ -138,4 +138,6 @@ def _planner(
 
 
 if __name__ == "__main__":
+    from jobs import launch
+
     launch.main("plan_stock")

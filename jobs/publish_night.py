@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from jobs import launch, night_page
+from jobs import night_page
 from jobs.conf import Deployment
 from jobs.flow import stands
 from jobs.runtime import Written
@@ -78,4 +78,6 @@ def with_earlier(publications: DataFrame, run_date: dt.date, rows: Sequence[tupl
 
 
 if __name__ == "__main__":
+    from jobs import launch
+
     launch.main("publish_night")

@@ -12,7 +12,6 @@ import pyarrow as pa
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from jobs import launch
 from jobs.conf import ConfError
 from jobs.long_tail import with_long_tail
 from jobs.runtime import Model
@@ -194,4 +193,6 @@ def reason(run_date: dt.date) -> Column:
 
 
 if __name__ == "__main__":
+    from jobs import launch
+
     launch.main("rank_recommendations")

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import udfs
-from jobs import launch
 from jobs.shop import Shop
+from jobs.version import code_version
 
 
 @contextlib.contextmanager
@@ -43,7 +43,7 @@ def workplace(root: Path | None, name: str, facts: Mapping[str, Any]) -> Iterato
 def code() -> str:
     """The version of the code, with the hash of the files that fit models: a commit misses what is not committed."""
     files = sorted(Path(udfs.__path__[0]).glob("*.py"))
-    return f"{launch.code_version()} {hashlib.sha256(b''.join(path.read_bytes() for path in files)).hexdigest()}"
+    return f"{code_version()} {hashlib.sha256(b''.join(path.read_bytes() for path in files)).hexdigest()}"
 
 
 def data(shop: Shop) -> str:

@@ -11,7 +11,6 @@ from pyspark import SparkFiles
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from jobs import launch
 from jobs.days import day_number
 from jobs.purchases import known_purchases, sampled
 from jobs.runtime import Model
@@ -91,4 +90,6 @@ def _scorer(run_date: dt.date, file_name: str, kept: tuple[int, int, int]) -> Ca
 
 
 if __name__ == "__main__":
+    from jobs import launch
+
     launch.main("score_candidates")

@@ -15,11 +15,12 @@ import numpy as np
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from jobs import launch, progress, resume, runtime
+from jobs import progress, resume, runtime
 from jobs.conf import ConfError
 from jobs.days import date_of, day_number
 from jobs.served_encoder import Figures, Format, check_layers, served_encoder
 from jobs.shop import PastNight, Shop, collect
+from jobs.version import code_version
 from schemas import ops
 from schemas.derive import plain_ddl
 from udfs import candidates, encoder, metrics, ranker, scoring, tower
@@ -151,7 +152,7 @@ def train_model(
         )
         story = {
             "run_date": str(run_date),
-            "code_version": launch.code_version(),
+            "code_version": code_version(),
             "nights": [str(date_of(night)) for night in sorted(rows)],
             "trees": trees,
             "encoder": asdict(report),
@@ -184,7 +185,7 @@ def train_model(
         },
         "ranker": judged.to_json(),
         "promoted": bool(verdict["promoted"]),
-        "code_version": launch.code_version(),
+        "code_version": code_version(),
     }
     progress.say(said_of(version, verdict))
     told = [row, *others_of_date(models, row)]
@@ -315,4 +316,6 @@ def compare(fitted: ranker.Ranker, current: ranker.Ranker | None, shop: Shop, la
 
 
 if __name__ == "__main__":
+    from jobs import launch
+
     launch.main("train_model")

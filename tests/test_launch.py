@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 from jobs import launch
@@ -64,3 +68,13 @@ def test_a_file_name_without_a_date_is_refused_by_name(conf, spark, capsys):
     (conf.parent / "landing" / "sales" / "sales_final_v2.csv").write_text(tiny_shop.HEADER)
     assert exit_code_of("ingest_logs", conf) == 2
     assert "sales/sales_final_v2.csv: no date" in capsys.readouterr().err
+
+
+def test_what_a_python_worker_imports_does_not_check_data() -> None:
+    """Workers import the file of a job for its functions: were Great Expectations among it, that took them seconds."""
+    files = sorted((Path(launch.__file__).parent).glob("*.py"))
+    names = [f"jobs.{file.stem}" for file in files if "InArrow(" in file.read_text()]
+    assert "jobs.ingest_logs" in names
+    told = f"import sys, {', '.join(names)}; print(sorted({{'great_expectations', 'jobs.launch'}} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
