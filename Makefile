@@ -10,6 +10,7 @@ ROWS_OF ?=
 DB ?=
 PORT ?= 8080
 PARALLEL ?= 1
+AT_ONCE ?= 2
 A ?=
 Q ?=
 export Q
@@ -22,7 +23,7 @@ export HF_HUB_OFFLINE := 1
 export TOKENIZERS_PARALLELISM := false
 export PYTHONWARNINGS := ignore::FutureWarning
 
-NIGHT = python -m jobs.night --run-date $(RUN_DATE) --conf $(CONF) $(if $(RAW),--landing $(RAW))
+NIGHT = python -m jobs.night --run-date $(RUN_DATE) --conf $(CONF) $(if $(RAW),--landing $(RAW)) --at-once $(AT_ONCE)
 
 ## What a person does
 
@@ -143,7 +144,7 @@ clean:  ## Remove the lakes, landings and logs (not the environments)
 .PHONY: help
 help:  ## List the targets
 	@awk -F ':.*## ' '/^## /{print "\n" substr($$0, 4)} /^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
-	@echo; echo "Settings: CONF=$(CONF) RUN_DATE=$(RUN_DATE) RAW=<folder of raw files> Q=<SQL> PORT=$(PORT) DB=<URL> PARALLEL=$(PARALLEL)"
+	@echo; echo "Settings: CONF=$(CONF) RUN_DATE=$(RUN_DATE) RAW=<folder of raw files> Q=<SQL> PORT=$(PORT) DB=<URL> PARALLEL=$(PARALLEL) AT_ONCE=$(AT_ONCE)"
 
 ## What happens by itself
 

@@ -9,6 +9,7 @@ from pyspark.sql import functions as F
 
 from jobs.conf import Deployment
 from jobs.described import without_overlaps
+from jobs.held import hold
 from jobs.mapping import all_reasons, canonical
 from schemas import silver
 
@@ -25,7 +26,7 @@ def clean_ways(bronze_ways: DataFrame, *, run_date: dt.date, deployment: Deploym
     judged = canonical(bronze_ways, deployment.sources["ways"], table)
     judged = judged.withColumn("reasons", all_reasons(table, table.column_names))
     final = without_overlaps(judged, table.key, ["source_file", "source_row"], OVERLAPPING)
-    final = final.withColumn("run_date", F.lit(run_date)).persist()
+    final = hold(final.withColumn("run_date", F.lit(run_date)))
     return {
         "silver.ways": final.where("size(reasons) = 0").select(*table.column_names),
         "silver.rejected_ways": final.where("size(reasons) > 0").select(*silver.REJECTED_WAYS.column_names),

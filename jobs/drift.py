@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from pyspark.sql import DataFrame
+from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
 from jobs.conf import Limits
@@ -98,8 +98,8 @@ def _up(usual: float, share: float) -> float:
 def past_nights(figures: DataFrame, table: Table, nights: int) -> dict[object, dict[str, float]]:
     """The figures of the newest nights in ops.figures, by run_date: of several runs of one night, one of them."""
     mine = figures.where(F.col("table_name") == table.name)
-    newest = mine.select(PARTITION).distinct().orderBy(F.desc(PARTITION)).limit(nights)
+    age = F.dense_rank().over(Window.orderBy(F.desc(PARTITION)))
     past: dict[object, dict[str, float]] = {}
-    for row in mine.join(newest, PARTITION, "left_semi").orderBy(PARTITION, "run_id").collect():
+    for row in mine.withColumn("age", age).where(F.col("age") <= nights).orderBy(PARTITION, "run_id").collect():
         past.setdefault(row[PARTITION], {})[row["figure"]] = row["value"]
     return past

@@ -24,6 +24,7 @@ from jobs import drift, mapping, quality, runtime, trouble
 from jobs.cli import common_flags, exit_code
 from jobs.conf import ConfError, Deployment, TooEarlyError, load
 from jobs.flow import JOBS, Job, Read, lacking, stands
+from jobs.held import hold, holding
 from jobs.version import code_version
 from schemas import TABLES
 from schemas.contract import Check, Table
@@ -147,7 +148,8 @@ def recorded(lake: runtime.Lake, job: str, run_date: dt.date, dry_run: bool = Fa
         "status": "done",
     }
     try:
-        yield record
+        with holding():
+            yield record
     except Exception as error:
         refused = isinstance(error, ConfError | runtime.DataError)
         record["status"] = "refused" if refused else "failed"
@@ -157,7 +159,6 @@ def recorded(lake: runtime.Lake, job: str, run_date: dt.date, dry_run: bool = Fa
             raise trouble.TroubleError(told) from error
         raise
     finally:
-        lake.spark.catalog.clearCache()
         record["seconds"] = round(time.monotonic() - clock, 3)
         if not dry_run:
             _record(lake, record)
@@ -285,6 +286,8 @@ def _check_and_write(
                 done.result()
         for write in (*last, *more):
             write()
+        for table, audit in audits.items():
+            lake.note_partition(table, run_date, work.days == [run_date] and audit.row_count > 0)
     else:
         findings()
     record["rows_written"] |= {table: audits[table].row_count for table in ready if work.days}
@@ -325,7 +328,7 @@ def _at_the_door(table: str, frame: DataFrame, stage: Callable[[DataFrame], Data
     What is staged is read from there again and again: that is cheaper than to hold ten million rows in memory.
     """
     runtime.check_schema(TABLES[table], frame, "as the job made it")
-    return stage(frame) if stage else frame.persist()
+    return stage(frame) if stage else hold(frame)
 
 
 def _audit(job: Job, ready: dict[str, DataFrame], inputs: Mapping[str, Any]) -> dict[str, quality.Audit]:

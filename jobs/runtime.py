@@ -181,6 +181,7 @@ class Lake:
         self.spark = spark
         self.deployment = deployment
         self._looked_at: set[str] = set()  # tables and models that were found whole
+        self._stands: set[tuple[str, dt.date]] = set()  # partitions that have rows; nothing takes the newest one away
 
     # -- tables ---------------------------------------------------------------------------------------------------
 
@@ -295,8 +296,12 @@ class Lake:
             return frame
         if read.window == "pending":
             return frame.where(F.col(PARTITION).isin(list(days)))
+        if (read.table, run_date) in self._stands and not read.kind:
+            return frame.where(F.col(PARTITION) == F.lit(run_date))  # no newer one can stand: that costs no query
         newest = frame.agg(F.max(PARTITION)).first()
         day = newest[0] if newest else None
+        if day == run_date and not read.kind:
+            self._stands.add((read.table, run_date))
         if read.window == "today" and day != run_date:
             makers = ", ".join(name for name, job in JOBS.items() if read.table in job.writes)
             raise ConfError(
@@ -304,6 +309,10 @@ class Lake:
                 f"run {makers} --run-date {run_date} first"
             )
         return frame.where(F.col(PARTITION) == F.lit(day)) if day else frame.limit(0)
+
+    def note_partition(self, table: str, run_date: dt.date, has_rows: bool) -> None:
+        """Remember whether a partition has rows, for who reads it next."""
+        (self._stands.add if has_rows else self._stands.discard)((table, run_date))
 
     def replace(self, table: str, frame: DataFrame, days: Sequence[dt.date], metadata: Mapping[str, Any]) -> None:
         """Replace whole partitions of a table in one commit; rows of any other day make the write fail."""

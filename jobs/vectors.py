@@ -19,6 +19,7 @@ from pyspark.sql.pandas.types import from_arrow_type
 from pyspark.sql.types import BinaryType, StringType, StructField, StructType
 
 from jobs import devices
+from jobs.held import hold
 from jobs.runtime import Model
 from jobs.top_n import top_n
 from schemas import ops
@@ -66,14 +67,14 @@ def encode(texts: DataFrame, known: DataFrame, model: Model) -> tuple[DataFrame,
     Each different text is encoded once, and only if `known` (text_key, vector) does not have it. The model says how
     many tokens of a text it reads.
     """
-    keyed = texts.withColumn("text_key", text_key(F.col("text"), model)).persist()
-    wanted = keyed.select("text_key", "text").distinct().persist()
+    keyed = hold(texts.withColumn("text_key", text_key(F.col("text"), model)))
+    wanted = hold(keyed.select("text_key", "text").distinct())
     reused = known.select("text_key", "vector").dropDuplicates(["text_key"]).join(wanted, "text_key", "left_semi")
-    missing = wanted.join(known, "text_key", "left_anti").persist()
+    missing = hold(wanted.join(known, "text_key", "left_anti"))
     tokens = missing.agg(F.sum(2 + F.length("text") / BYTES_PER_TOKEN)).collect()[0][0]
     made = missing.sparkSession.createDataFrame([], ENCODED)
     if tokens:
-        made = _made(missing, tokens, model).persist()
+        made = hold(_made(missing, tokens, model))
     vectors = reused.unionByName(made.select("text_key", "vector"))
     found = keyed.join(vectors, "text_key", "inner").drop("text").withColumn("model_version", F.lit(model.version))
     return found, _account(wanted, made, model)
