@@ -93,8 +93,12 @@ docs: setup  ## Write docs/tables.md from schemas/
 TWO_WORKERS = python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 .PHONY: test
-test: setup airflow-env  ## Run the tests; what takes longer has a target of its own
+test: setup airflow-env  ## Run the tests (a quarter of an hour on two cores); what takes longer has targets of its own
 	@$(TWO_WORKERS)
+
+.PHONY: test-slow
+test-slow: setup  ## Run whole jobs and nights of a tiny shop (half an hour and more); .ci/run does, too
+	@$(TWO_WORKERS) -m "slow and not nights and not airflow and not cluster and not faults"
 
 .PHONY: test-nights
 test-nights: setup  ## Run what takes several nights of a tiny shop: old dates, gaps, prices
@@ -180,7 +184,7 @@ AIRFLOW_HERE = env AIRFLOW_HOME=$(CURDIR)/.airflow AIRFLOW__CORE__DAGS_FOLDER=$(
 AIRFLOW = env $(DATABASE) $(AIRFLOW_HERE)
 # What a running Airflow has beside that. One job at a time on one machine, each is a Spark application with all cores: the
 # pool sees to that. One process more may run than jobs, so that who is to be told of a late night is told while it runs.
-SERVED = env PATH=$(CURDIR)/.venv-airflow/bin:$(PATH) PYTHONPATH=$(CURDIR) AIRFLOW__API__PORT=$(PORT) \
+SERVED = env AIRFLOW__API__HOST=127.0.0.1 PATH=$(CURDIR)/.venv-airflow/bin:$(PATH) PYTHONPATH=$(CURDIR) AIRFLOW__API__PORT=$(PORT) \
   AIRFLOW__CORE__EXECUTION_API_SERVER_URL=http://localhost:$(PORT)/execution/ \
   AIRFLOW__CORE__PARALLELISM=$$(($(PARALLEL) + 1)) NIGHTSHELF_PARALLEL=$(PARALLEL) \
   AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS=admin:admin \

@@ -22,12 +22,17 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
 Rows = Callable[..., DataFrame]
 
-LONGEST = ("night", "intake", "publication", "evaluation", "trouble", "plans_night", "resume", "plans_intake")
+# Files whose tests run whole jobs or nights: `make test-slow`. The longest first, so that two workers end together; the
+# second of them needs no trained shop to begin with.
+WHOLE_JOBS = ("night", "intake", "publication", "evaluation", "trouble", "plans_night", "resume", "plans_intake")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest files first, so that two workers end together; the second needs no trained shop to begin with."""
-    place = {f"test_{name}.py": number for number, name in enumerate(LONGEST)}
+    """What is slow is marked so, and begins first."""
+    place = {f"test_{name}.py": number for number, name in enumerate(WHOLE_JOBS)}
+    for item in items:
+        if item.path.name in place:
+            item.add_marker(pytest.mark.slow)
     items.sort(key=lambda item: place.get(item.path.name, len(place)))
 
 

@@ -37,7 +37,6 @@ def purchases(lake: Path) -> pl.DataFrame:
     return read(lake, "silver.events").filter((pl.col("event_type") == "purchase") & pl.col("user_id").is_not_null())
 
 
-@pytest.mark.slow
 def test_ndcg_can_be_computed_again_from_the_tables(judged: Path) -> None:
     lists, figures, bought = read(judged, "ops.evaluation_lists"), read(judged, "ops.metrics"), purchases(judged)
     cut = tiny_shop.day(JUDGED + 1)
@@ -65,7 +64,6 @@ def test_ndcg_can_be_computed_again_from_the_tables(judged: Path) -> None:
         assert row["low"] <= row["value"] <= row["high"]
 
 
-@pytest.mark.slow
 def test_every_peer_and_every_ablation_stands_beside_the_night(judged: Path) -> None:
     names = set(read(judged, "ops.metrics")["contender"])
     assert {
@@ -84,7 +82,6 @@ def test_every_peer_and_every_ablation_stands_beside_the_night(judged: Path) -> 
     assert set(worth["contender"]) == {f"refit without {part}" for part in PARTS}
 
 
-@pytest.mark.slow
 def test_fine_tuning_is_judged_against_the_same_architecture_frozen(judged: Path) -> None:
     figures = read(judged, "ops.metrics").filter(pl.col("slice") == "all")
     ndcg = figures.filter(pl.col("metric") == "ndcg@10")
@@ -97,14 +94,12 @@ def test_fine_tuning_is_judged_against_the_same_architecture_frozen(judged: Path
         assert row["low"] <= row["value"] <= row["high"]
 
 
-@pytest.mark.slow
 def test_diversity_makes_lists_less_alike(judged: Path) -> None:
     found = read(judged, "ops.metrics").filter((pl.col("task") == "A") & (pl.col("metric") == "diversity"))
     value = dict(found.select("contender", "value").iter_rows())
     assert value["nightshelf"] < value["nightshelf, diversity 0.1"] < value["nightshelf, diversity 0.3"]
 
 
-@pytest.mark.slow
 def test_everybodys_lists_show_what_the_tables_say(judged: Path) -> None:
     found = read(judged, "ops.metrics").filter(pl.col("metric") == "coverage_everyone")
     value = {(row["task"], row["contender"]): row["value"] for row in found.rows(named=True)}
@@ -118,7 +113,6 @@ def test_everybodys_lists_show_what_the_tables_say(judged: Path) -> None:
     assert value["A", PUBLISHED] == pytest.approx(len(published & sold) / len(sold))
 
 
-@pytest.mark.slow
 def test_the_published_list_is_what_was_published(judged: Path) -> None:
     gold = read(judged, "gold.recommendations").filter(pl.col("rank") <= 10)
     lists = read(judged, "ops.evaluation_lists").filter(pl.col("contender") == PUBLISHED)
@@ -128,7 +122,6 @@ def test_the_published_list_is_what_was_published(judged: Path) -> None:
     assert lists.select(columns).sort(columns).rows() == expected.rows()
 
 
-@pytest.mark.slow
 def test_the_page_has_figures_and_no_person(judged: Path) -> None:
     (page,) = (judged / "evaluation").glob("*.html")
     text = page.read_text()
@@ -139,7 +132,6 @@ def test_the_page_has_figures_and_no_person(judged: Path) -> None:
     assert not [user for user in range(1, 25) if f"U{user:02d}<" in text or f">U{user:02d}" in text]
 
 
-@pytest.mark.slow
 def test_a_night_that_never_ran_cannot_be_judged(tiny_shop_conf: Path, capsys: pytest.CaptureFixture[str]) -> None:
     flags = ["--run-date", str(tiny_shop.day(JUDGED)), "--conf", str(tiny_shop_conf), "--only", "evaluation"]
     assert night.main(flags) == 4, "too early, which a scheduler skips"

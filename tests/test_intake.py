@@ -69,7 +69,6 @@ def reasons(conf: Path, number: int) -> list[str]:
     return [reason for listed in rejected["reasons"] for reason in listed]
 
 
-@pytest.mark.slow
 def test_what_comes_twice_counts_once_whenever_it_comes(conf, intake):
     d0, d1, d2, d3 = map(tiny_shop.day, range(4))
     first = put(conf, 0, sale(0, "a"), sale(0, "b", "S02"))
@@ -151,7 +150,6 @@ class StoppedError(Exception):
     pass
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("job", "done"),
     [

@@ -60,7 +60,6 @@ def last_run(conf: Path, job: str) -> dict:
     return runs.rows(named=True)[-1]
 
 
-@pytest.mark.slow
 def test_two_nights_twice_give_the_same_tables(shop, capsys):
     assert run(shop, 14) == 0
     first = {table: partition(shop, table, 14) for table in GOLD}
@@ -88,7 +87,6 @@ def test_a_night_for_an_old_date_reads_only_what_was_known_then(shop):
     assert {table: partition(shop, table, 13) for table in GOLD} == earlier
 
 
-@pytest.mark.slow
 def test_gold_keeps_its_promises_for_every_reader(shop):
     conf = shop
     lists = read(conf, "gold.recommendations")
@@ -125,7 +123,6 @@ def test_a_day_without_a_file_is_a_night_without_events(shop):
     assert last_run(shop, "ingest_logs")["status"] == "done"
 
 
-@pytest.mark.slow
 def test_a_dry_run_computes_the_same_and_writes_nothing(shop, spark):
     lake, day = runtime.Lake(spark, load(shop)), tiny_shop.day(13)
     before, pages = versions(shop), sorted(lake_of(shop).glob("data_docs/**/*"))
@@ -145,7 +142,6 @@ def test_a_night_before_its_predecessor_reads_the_days_between(shop, spark):
     assert {(table, number): partition(shop, table, number) for table, number in jumped} == jumped
 
 
-@pytest.mark.slow
 def test_since_processes_earlier_days_again(shop, spark):
     before = {number: partition(shop, "silver.events", number) for number in (11, 12, 13)}
     text = shop.read_text().replace(
@@ -180,7 +176,6 @@ DIRT = {
 }
 
 
-@pytest.mark.slow
 def test_dirty_rows_are_rejected_with_their_line_and_reason(shop, spark):
     sound = tiny_shop.sales(tiny_shop.day(14))
     late = "11,U01,S01,1,1,T0,2024-03-01 10:00:00"  # dated earlier than its file: kept, in the file's partition
@@ -231,7 +226,6 @@ def write_as_utf_16(file: Path) -> None:
     file.write_text(file.read_text(), encoding="utf-16")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [
@@ -285,13 +279,11 @@ def test_malformed_dates_are_refused(text, capsys):
     assert "write it YYYY-MM-DD" in capsys.readouterr().err
 
 
-@pytest.mark.slow
 def test_without_a_model_the_night_says_how_to_make_one(shop, capsys):
     assert run(shop, 9) == 2  # the only model has seen day 13
     assert f"make train RUN_DATE={tiny_shop.day(9)}" in capsys.readouterr().err
 
 
-@pytest.mark.slow
 def test_a_job_without_its_input_says_which_job_makes_it(shop, spark):
     lake = runtime.Lake(spark, load(shop))
     with pytest.raises(launch.ConfError, match=r"silver.items has no partition run_date=2024-03-15.*run clean_items"):
@@ -307,7 +299,6 @@ def test_a_raw_file_that_vanished_keeps_its_rows(shop, spark):
     assert partition(shop, "bronze.events", 13) == before
 
 
-@pytest.mark.slow
 def test_a_commit_names_run_job_model_and_code(shop):
     history = DeltaTable(str(lake_of(shop) / "gold" / "recommendations")).history()
     written = json.loads(next(entry["userMetadata"] for entry in history if "userMetadata" in entry))
@@ -318,7 +309,6 @@ def test_a_commit_names_run_job_model_and_code(shop):
     assert written["code_version"].startswith("0.1.0")
 
 
-@pytest.mark.slow
 def test_output_that_breaks_its_contract_is_never_published(shop, spark, monkeypatch):
     lake = runtime.Lake(spark, load(shop))
     before = versions(shop)["gold.recommendations"]
@@ -337,7 +327,6 @@ def test_output_that_breaks_its_contract_is_never_published(shop, spark, monkeyp
     assert last_run(shop, "rank_recommendations")["status"] == "refused"
 
 
-@pytest.mark.slow
 def test_the_model_folder_is_what_the_registry_says(shop):
     (model,) = read(shop, "ops.models").rows(named=True)
     folder = lake_of(shop) / model["folder"]

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import polars as pl
 import pytest
@@ -269,7 +269,7 @@ def test_writers_at_once_end_as_one_after_the_other(shop, spark):
 
 def test_a_writer_that_is_never_first_says_so(shop, spark, monkeypatch):
     lake, waits = runtime.Lake(spark, load(shop)), []
-    monkeypatch.setattr(runtime.time, "sleep", waits.append)
+    monkeypatch.setattr(runtime, "time", SimpleNamespace(sleep=waits.append))  # not of all: Py4J's threads sleep too
 
     def beaten() -> None:
         raise delta_errors.ConcurrentAppendException("somebody else")

@@ -75,7 +75,6 @@ def listening(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return said
 
 
-@pytest.mark.slow
 @pytest.mark.usefixtures("always_tuned")
 def test_a_killed_training_goes_on_to_the_same_weights(
     taken_in: Path, tmp_path: Path, spark: SparkSession, monkeypatch: pytest.MonkeyPatch

@@ -279,7 +279,6 @@ def small_disk(tiny_shop_conf: Path, spark: SparkSession, rows: Rows) -> Iterato
         subprocess.run(["umount", "-l", str(lake)], check=True)
 
 
-@pytest.mark.slow
 def test_a_full_disk_stops_a_run_and_a_second_one_ends_it(small_disk: Path, capsys: pytest.CaptureFixture[str]) -> None:
     lake = small_disk.parent / "lake"
     before = {table: read(small_disk, table) for table in standing(small_disk)}
@@ -328,7 +327,6 @@ def test_a_master_that_is_away_is_said_at_once(tiny_shop_conf: Path) -> None:
     assert last.startswith(told), found.stderr
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("harm", ["a changed byte", "a file less", "no folder"])
 def test_a_corrupt_model_is_refused_by_name(tiny_shop_conf: Path, spark: SparkSession, rows: Rows, harm: str) -> None:
     lake, version = Lake(spark, load(tiny_shop_conf)), f"{uuid.uuid4()}"  # Spark fetches one folder of a name
