@@ -10,7 +10,7 @@ ROWS_OF ?=
 DB ?=
 PORT ?= 8080
 PARALLEL ?= 1
-AT_ONCE ?= 2
+AT_ONCE ?= 1
 A ?=
 Q ?=
 export Q

@@ -24,7 +24,7 @@ from udfs.horizon import HORIZON_DAYS
 if TYPE_CHECKING:
     from jobs.launch import Outcome
 
-AT_ONCE = 2  # jobs side by side: half of a short job's time is the driver's, and one task fits the forecast
+AT_ONCE = 1  # jobs side by side: two cores gain nothing by two (docs/performance.md)
 
 
 def run_jobs(

@@ -79,7 +79,7 @@ def test_two_that_do_not_need_each_other_do_run_at_once(monkeypatch):
             met.wait()
         return Outcome("", name, {}, 0.0, None, ())
 
-    run(monkeypatch, meet, SCORING + PLANNING + PUBLISHING)
+    run(monkeypatch, meet, SCORING + PLANNING + PUBLISHING, at_once=2)
 
 
 def test_after_a_failure_nothing_begins_and_the_other_ends(monkeypatch):
