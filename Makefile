@@ -10,7 +10,6 @@ ROWS_OF ?=
 DB ?=
 PORT ?= 8080
 PARALLEL ?= 1
-AT_ONCE ?= 1
 A ?=
 Q ?=
 export Q
@@ -23,7 +22,7 @@ export HF_HUB_OFFLINE := 1
 export TOKENIZERS_PARALLELISM := false
 export PYTHONWARNINGS := ignore::FutureWarning
 
-NIGHT = python -m jobs.night --run-date $(RUN_DATE) --conf $(CONF) $(if $(RAW),--landing $(RAW)) --at-once $(AT_ONCE)
+NIGHT = python -m jobs.night --run-date $(RUN_DATE) --conf $(CONF) $(if $(RAW),--landing $(RAW))
 
 ## What a person does
 
@@ -148,7 +147,7 @@ clean:  ## Remove the lakes, landings and logs (not the environments)
 .PHONY: help
 help:  ## List the targets
 	@awk -F ':.*## ' '/^## /{print "\n" substr($$0, 4)} /^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
-	@echo; echo "Settings: CONF=$(CONF) RUN_DATE=$(RUN_DATE) RAW=<folder of raw files> Q=<SQL> PORT=$(PORT) DB=<URL> PARALLEL=$(PARALLEL) AT_ONCE=$(AT_ONCE)"
+	@echo; echo "Settings: CONF=$(CONF) RUN_DATE=$(RUN_DATE) RAW=<folder of raw files> Q=<SQL> PORT=$(PORT) DB=<URL> PARALLEL=$(PARALLEL)"
 
 ## What happens by itself
 
@@ -184,7 +183,8 @@ AIRFLOW_HERE = env AIRFLOW_HOME=$(CURDIR)/.airflow AIRFLOW__CORE__DAGS_FOLDER=$(
 AIRFLOW = env $(DATABASE) $(AIRFLOW_HERE)
 # What a running Airflow has beside that. One job at a time on one machine, each is a Spark application with all cores: the
 # pool sees to that. One process more may run than jobs, so that who is to be told of a late night is told while it runs.
-SERVED = env AIRFLOW__API__HOST=127.0.0.1 PATH=$(CURDIR)/.venv-airflow/bin:$(PATH) PYTHONPATH=$(CURDIR) AIRFLOW__API__PORT=$(PORT) \
+SERVED = env PATH=$(CURDIR)/.venv-airflow/bin:$(PATH) PYTHONPATH=$(CURDIR) \
+  AIRFLOW__API__HOST=127.0.0.1 AIRFLOW__API__PORT=$(PORT) \
   AIRFLOW__CORE__EXECUTION_API_SERVER_URL=http://localhost:$(PORT)/execution/ \
   AIRFLOW__CORE__PARALLELISM=$$(($(PARALLEL) + 1)) NIGHTSHELF_PARALLEL=$(PARALLEL) \
   AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS=admin:admin \

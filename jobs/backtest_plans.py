@@ -15,7 +15,6 @@ from jobs.build_audiences import Learned, learned, logs_since, read_book
 from jobs.conf import Deployment
 from jobs.days import date_of, day_number
 from jobs.forecast_demand import block_of, daily_sales, holidays_of, promoted_weeks, shop_of
-from jobs.held import hold
 from jobs.plans_page import Plans, plans_page
 from jobs.sample import drawn
 from schemas import ops
@@ -61,7 +60,7 @@ def backtest_plans(
     driver's memory, some 2 GB at these sizes. The page for people is `backtest/<run_date>.html` in the lake.
     """
     today, holidays = day_number(run_date), holidays_of(deployment)
-    sales = hold(daily_sales(events, items, run_date, by_location))
+    sales = daily_sales(events, items, run_date, by_location).persist()
     shop, pairs = shop_of(sales), sales.select("location_id", "item_id").distinct().count()
 
     def some(frame: DataFrame, most: int) -> pd.DataFrame:

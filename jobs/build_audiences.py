@@ -17,7 +17,6 @@ from pyspark.sql import functions as F
 from jobs import arrow
 from jobs.conf import ConfError
 from jobs.days import day_number
-from jobs.held import hold
 from jobs.sample import drawn
 from jobs.shop import described
 from schemas import gold, ops
@@ -78,10 +77,10 @@ def build_audiences(
     fitted = made.rows.groupBy(F.lit(0).alias("all")).applyInArrow(_fit, "conversion STRING, click STRING").collect()
     models = tuple(fitted[0]) if fitted else _fit_models(arrow.no_rows(_ddl(audience_rows.TRAINED)))
     value = _values(tomorrow, models, contact_cost)
-    pairs = hold(_by_block(made.known, made.book, made.blocks, value, VALUED))
+    pairs = _by_block(made.known, made.book, made.blocks, value, VALUED).persist()
     limits = room(campaigns, ad_events, run_date, contact_cost)
     marked = pairs.withColumn("is_control", is_control(control_share, control_seed))
-    taken = hold(_allocated(marked, limits, max_per_week, max_pairs))
+    taken = _allocated(marked, limits, max_per_week, max_pairs).persist()
     return {"gold.ad_audiences": _ranked(marked, taken, run_date), "ops.allocations": _judged(marked, taken, run_date)}
 
 
@@ -106,13 +105,13 @@ def learned(
     everything: bool = False,
 ) -> Learned:
     """What the campaigns that were over before `day` tell; with `everything` also of those that had begun by then."""
-    known = hold(of_users(events, items, ad_events))
+    known = of_users(events, items, ad_events).persist()
     blocks = max(1, math.ceil(known.select("user_id").distinct().count() / USERS_PER_BLOCK))
-    book = hold(_book(events, items, item_vectors, campaigns, ad_events))
+    book = _book(events, items, item_vectors, campaigns, ad_events).persist()
     usual = _by_block(known, book, blocks, _usual, "campaign_id STRING, feature STRING, total DOUBLE, count BIGINT")
     summed = usual.groupBy("campaign_id", "feature").agg(F.sum("total").alias("total"), F.sum("count").alias("count"))
     both = book.groupBy(F.lit(0).alias("all")).cogroup(summed.groupBy(F.lit(0).alias("all")))
-    whole = hold(both.applyInArrow(_with_usual, "book BINARY"))
+    whole = both.applyInArrow(_with_usual, "book BINARY").persist()
     contacts = ad_events.where("event_type = 'impression'").select("user_id", "campaign_id").distinct().count()
     some = drawn(known, "user_id", training_contacts, contacts, "train")
     rows = _by_block(some, whole, blocks, _training_rows(day, everything), _ddl(audience_rows.TRAINED))
@@ -293,7 +292,7 @@ def _allocated(pairs: DataFrame, limits: DataFrame, max_per_week: int, max_pairs
         return together
     some = drawn(asked, "user_id", max_pairs, count, "prices").groupBy(F.lit(0).alias("all"))
     price = _prices(max_per_week, max_pairs / count)
-    priced = hold(some.applyInArrow(price, "campaign_id STRING, price DOUBLE"))
+    priced = some.applyInArrow(price, "campaign_id STRING, price DOUBLE").persist()
     block = F.pmod(F.xxhash64("user_id"), F.lit(4 * math.ceil(count / max_pairs)))
     with_price = asked.join(F.broadcast(priced), "campaign_id", "left").groupBy(block)
     wanted = with_price.applyInArrow(_choose(max_per_week), CHOSEN)

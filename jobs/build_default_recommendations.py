@@ -7,7 +7,6 @@ import datetime as dt
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from jobs.held import hold
 from jobs.purchases import buyer, purchases, within
 from jobs.top_n import top_n
 from schemas import gold
@@ -31,7 +30,7 @@ def build_default_recommendations(
         named = lately.where(F.col(segment).isNotNull())
         value = F.col(segment).cast("string").alias("segment_value")
         groups.append(named.select(F.lit(segment).alias("segment_name"), value, "item_id", buyer()))
-    met = hold(groups[0].unionByName(groups[-1]).distinct())
+    met = groups[0].unionByName(groups[-1]).distinct().persist()
     keys = ["segment_name", "segment_value"]
     sizes = met.groupBy(*keys).agg(F.count_distinct("buyer").alias("all_buyers"))
     counts = met.groupBy(*keys, "item_id").agg(F.count("*").alias("buyers")).join(sizes, keys, "inner")

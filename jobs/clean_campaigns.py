@@ -10,7 +10,6 @@ from pyspark.sql import functions as F
 from jobs.catalogue import with_item_verdict
 from jobs.conf import Deployment
 from jobs.described import newest
-from jobs.held import hold
 from jobs.mapping import all_reasons, canonical, completed
 from schemas import silver
 
@@ -40,12 +39,12 @@ def clean_campaigns(
     none = F.array().cast("array<string>")
     mapped = canonical(bronze_campaigns, deployment.sources["campaigns"], silver.CAMPAIGNS)
     mapped = completed(mapped, silver.CAMPAIGNS, TOLD).withColumn("items", F.coalesce("items", none))
-    judged = hold(mapped.withColumn("reasons", all_reasons(silver.CAMPAIGNS, ("campaign_id", *TOLD))))
+    judged = mapped.withColumn("reasons", all_reasons(silver.CAMPAIGNS, ("campaign_id", *TOLD))).persist()
     sound = judged.where("size(reasons) = 0")
-    parts = hold(_campaign_items(bronze_campaign_items, items, rejected_items, sound, deployment))
+    parts = _campaign_items(bronze_campaign_items, items, rejected_items, sound, deployment).persist()
     named = parts.where("size(reasons) = 0").groupBy("campaign_id")
     listed = named.agg(F.collect_set("item_id").alias("more"), F.count("*").alias("item_records"))
-    told = hold(newest(sound, "campaign_id"))
+    told = newest(sound, "campaign_id").persist()
     campaigns = (
         told.join(listed, "campaign_id", "left")
         .join(_own_items(told, items), "campaign_id", "left")

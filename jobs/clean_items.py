@@ -8,7 +8,6 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from jobs.conf import Deployment
-from jobs.held import hold
 from jobs.mapping import all_reasons, canonical, completed
 from jobs.top_n import top_n
 from schemas import silver
@@ -25,7 +24,7 @@ def clean_items(bronze_items: DataFrame, *, run_date: dt.date, deployment: Deplo
     source = deployment.sources["items"]
     mapped = completed(canonical(bronze_items, source, silver.ITEMS), silver.ITEMS, DESCRIBED_BY)
     mapped = mapped.withColumn("title", F.coalesce("title", "text"))
-    judged = hold(mapped.withColumn("reasons", all_reasons(silver.ITEMS, ("item_id", *DESCRIBED_BY))))
+    judged = mapped.withColumn("reasons", all_reasons(silver.ITEMS, ("item_id", *DESCRIBED_BY))).persist()
 
     sound = judged.where("size(reasons) = 0")
     described = sound.groupBy("item_id", "run_date", *DESCRIBED_BY).agg(F.count("*").alias("records"))

@@ -10,7 +10,6 @@ from pyspark.sql import functions as F
 from jobs.catalogue import with_item_verdict
 from jobs.conf import Deployment
 from jobs.described import without_overlaps
-from jobs.held import hold
 from jobs.mapping import all_reasons, canonical, completed
 from schemas import silver
 
@@ -44,7 +43,7 @@ def clean_stock(
     )
     newest_first = (F.desc("snapshot_date"), "source_file", "source_row")
     final = without_overlaps(judged, table.key, newest_first, OVERLAPPING)
-    final = hold(final.withColumn("run_date", F.lit(run_date)))
+    final = final.withColumn("run_date", F.lit(run_date)).persist()
     return {
         "silver.stock": final.where("size(reasons) = 0").select(*table.column_names),
         "silver.rejected_stock": final.where("size(reasons) > 0").select(*silver.REJECTED_STOCK.column_names),

@@ -9,7 +9,6 @@ from pyspark.sql import functions as F
 
 from jobs.conf import Deployment
 from jobs.described import newest
-from jobs.held import hold
 from jobs.mapping import all_reasons, canonical
 from schemas import silver
 
@@ -20,7 +19,7 @@ def clean_users(bronze_users: DataFrame, *, run_date: dt.date, deployment: Deplo
     Attributes without a value are left out.
     """
     mapped = canonical(bronze_users, deployment.sources["users"], silver.USERS)
-    judged = hold(mapped.withColumn("reasons", all_reasons(silver.USERS, ("user_id", "attributes"))))
+    judged = mapped.withColumn("reasons", all_reasons(silver.USERS, ("user_id", "attributes"))).persist()
     sound = judged.where("size(reasons) = 0")
     users = newest(sound, "user_id").select(
         F.lit(run_date).alias("run_date"),

@@ -9,7 +9,6 @@ from pyspark.sql import functions as F
 
 from jobs.conf import Deployment
 from jobs.described import without_overlaps
-from jobs.held import hold
 from jobs.mapping import all_reasons, canonical
 from schemas import silver
 
@@ -26,7 +25,7 @@ def clean_ways(bronze_ways: DataFrame, *, run_date: dt.date, deployment: Deploym
     judged = canonical(bronze_ways, deployment.sources["ways"], table)
     judged = judged.withColumn("reasons", all_reasons(table, table.column_names))
     final = without_overlaps(judged, table.key, ["source_file", "source_row"], OVERLAPPING)
-    final = hold(final.withColumn("run_date", F.lit(run_date)))
+    final = final.withColumn("run_date", F.lit(run_date)).persist()
     return {
         "silver.ways": final.where("size(reasons) = 0").select(*table.column_names),
         "silver.rejected_ways": final.where("size(reasons) > 0").select(*silver.REJECTED_WAYS.column_names),

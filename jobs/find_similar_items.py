@@ -7,7 +7,6 @@ import datetime as dt
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from jobs.held import hold
 from jobs.purchases import active_items, purchases
 from jobs.top_n import top_n
 from jobs.vectors import nearest_items
@@ -22,7 +21,7 @@ def find_similar_items(
     Items that share a text share their neighbours, so each different text is searched once, for one item more than
     is wanted: the item itself is taken out afterwards.
     """
-    active = hold(item_vectors.join(active_items(purchases(events), run_date, active_days), "item_id", "left_semi"))
+    active = item_vectors.join(active_items(purchases(events), run_date, active_days), "item_id", "left_semi").persist()
     queries = active.select(F.col("text_key").alias("query_key"), "vector").dropDuplicates(["query_key"])
     found = nearest_items(queries, active, top_k + 1).withColumnRenamed("item_id", "similar_item_id")
     pairs = active.select("item_id", "model_version", F.col("text_key").alias("query_key")).join(

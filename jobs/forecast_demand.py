@@ -15,7 +15,6 @@ from pyspark.sql import functions as F
 from jobs import arrow
 from jobs.conf import ConfError, Deployment
 from jobs.days import day_number
-from jobs.held import hold
 from jobs.purchases import location, purchases, within
 from jobs.top_n import top_n
 from schemas import gold
@@ -57,7 +56,7 @@ def forecast_demand(
     if training_pairs < 1 or trees < 1:
         raise ConfError("[jobs.forecast_demand] training_pairs and trees must be at least 1")
     today, holidays = day_number(run_date), holidays_of(deployment)
-    sales = hold(daily_sales(events, items, run_date, by_location))
+    sales = daily_sales(events, items, run_date, by_location).persist()
     promoted = promoted_weeks(promotions, run_date)
     shop = shop_of(sales)
     listed = sales.where(F.col("day") > today - LISTED_DAYS)

@@ -10,7 +10,6 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from jobs.conf import Deployment, Source
-from jobs.held import hold
 from jobs.ledger import LOGS
 from schemas import bronze
 from udfs.records import FileReport, read_records
@@ -43,7 +42,7 @@ def ingest_logs(
     the night; a line that cannot be split into fields is kept with its problem and rejected when it is cleaned.
     """
     events, items, others = (
-        hold(parse(files, deployment.sources)) for files in (events_files, items_files, records_files)
+        parse(files, deployment.sources).persist() for files in (events_files, items_files, records_files)
     )
     parsed = reports(events).unionByName(reports(items)).unionByName(reports(others))
     copies = F.broadcast(copies_among(parsed.where(F.col("source").isin(LOG_KINDS)), bronze_files))  # a row a copy

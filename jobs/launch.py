@@ -12,7 +12,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -24,7 +24,6 @@ from jobs import drift, mapping, quality, runtime, trouble
 from jobs.cli import common_flags, exit_code
 from jobs.conf import ConfError, Deployment, TooEarlyError, load
 from jobs.flow import JOBS, Job, Read, lacking, stands
-from jobs.held import hold, holding
 from jobs.version import code_version
 from schemas import TABLES
 from schemas.contract import Check, Table
@@ -148,8 +147,7 @@ def recorded(lake: runtime.Lake, job: str, run_date: dt.date, dry_run: bool = Fa
         "status": "done",
     }
     try:
-        with holding():
-            yield record
+        yield record
     except Exception as error:
         refused = isinstance(error, ConfError | runtime.DataError)
         record["status"] = "refused" if refused else "failed"
@@ -159,6 +157,8 @@ def recorded(lake: runtime.Lake, job: str, run_date: dt.date, dry_run: bool = Fa
             raise trouble.TroubleError(told) from error
         raise
     finally:
+        with suppress(Exception):  # where the JVM has died nothing is cached, and its death is to be told
+            lake.spark.catalog.clearCache()
         record["seconds"] = round(time.monotonic() - clock, 3)
         if not dry_run:
             _record(lake, record)
@@ -328,7 +328,7 @@ def _at_the_door(table: str, frame: DataFrame, stage: Callable[[DataFrame], Data
     What is staged is read from there again and again: that is cheaper than to hold ten million rows in memory.
     """
     runtime.check_schema(TABLES[table], frame, "as the job made it")
-    return stage(frame) if stage else hold(frame)
+    return stage(frame) if stage else frame.persist()
 
 
 def _audit(job: Job, ready: dict[str, DataFrame], inputs: Mapping[str, Any]) -> dict[str, quality.Audit]:

@@ -10,7 +10,6 @@ from pyspark.sql import functions as F
 from jobs import ledger
 from jobs.catalogue import with_item_verdict
 from jobs.conf import Source
-from jobs.held import hold
 from jobs.ledger import REPEATED, Log
 from jobs.mapping import all_reasons, canonical, completed
 from schemas import silver
@@ -48,7 +47,7 @@ def split(
         known = known.withColumn("event_date", F.coalesce("event_date", "run_date"))
     unsound = all_reasons(table, table.column_names)
     judged = known.withColumn("reasons", unsound if catalogue is None else F.concat(unsound, "_item_reasons"))
-    of_the_day = hold(judged.withColumn("reasons", F.concat("reasons", _repeated_within_the_day(log))))
+    of_the_day = judged.withColumn("reasons", F.concat("reasons", _repeated_within_the_day(log))).persist()
     final = _without_repeats(log, of_the_day, past)
     rejected = f"silver.rejected_{log.kind}"
     return {
@@ -90,10 +89,12 @@ def _without_repeats(log: Log, judged: DataFrame, past: DataFrame) -> DataFrame:
     found = everywhere.join(wanted, same, "inner").groupBy(*wanted.columns)
     first = found.agg(F.min("run_date").alias("_first"))
     again = (F.size("reasons") == 0) & (F.col("_first") < F.col("run_date"))
-    told = judged.join(first, same, "left").withColumn(
-        "reasons", F.when(again, F.array(F.lit(REPEATED))).otherwise(F.col("reasons"))
+    return (
+        judged.join(first, same, "left")
+        .withColumn("reasons", F.when(again, F.array(F.lit(REPEATED))).otherwise(F.col("reasons")))
+        .drop("_first", *wanted.columns)
+        .persist()
     )
-    return hold(told.drop("_first", *wanted.columns))
 
 
 def _cleaned_days(kind: str, records: DataFrame, files: DataFrame, judged: DataFrame, share: float) -> DataFrame:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
-from jobs.held import hold
 from jobs.top_n import top_n
 
 OFFERS = 5  # an item asks for a place in so many lists; of those that take it, it goes into one
@@ -37,7 +36,7 @@ def with_long_tail(ranked: DataFrame, possible: DataFrame, place: int, share: fl
     )
     asked = top_n(offers, ["item_id"], [F.desc("worth"), "user_id"], OFFERS)
     taken = top_n(asked, ["user_id"], [F.desc("worth"), "item_id"], 1)
-    placed = hold(top_n(taken, ["item_id"], [F.desc("worth"), "user_id"], 1))
+    placed = top_n(taken, ["item_id"], [F.desc("worth"), "user_id"], 1).persist()
     leaving = placed.select("user_id", F.col("leaves").alias("item_id"))
     coming = possible.join(placed.select("user_id", "item_id"), ["user_id", "item_id"], "inner")
     return ranked.join(leaving, ["user_id", "item_id"], "left_anti").unionByName(

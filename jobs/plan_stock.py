@@ -12,7 +12,6 @@ from pyspark.sql import functions as F
 
 from jobs import runtime
 from jobs.conf import ConfError, Deployment
-from jobs.held import hold
 from jobs.purchases import location, purchases, within
 from schemas import gold
 from schemas.contract import PARTITION
@@ -57,7 +56,7 @@ def plan_stock(
         if days < 1:
             raise ConfError(f"[jobs.plan_stock] {name} must be at least 1; it is {days}")
     fresh = stock.where(F.col("snapshot_date") >= F.lit(run_date - dt.timedelta(days=max_age_days)))
-    now = hold(left_tonight(fresh, events, run_date, max_age_days, by_location))
+    now = left_tonight(fresh, events, run_date, max_age_days, by_location).persist()
     known = demand_forecast.select(*KEY, "target_date", "expected_units", "dispersion").join(
         now.select(*KEY), list(KEY), "left_semi"
     )

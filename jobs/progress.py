@@ -6,7 +6,7 @@ import contextlib
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from pyspark.sql import SparkSession
 from rich.console import Console
@@ -21,13 +21,14 @@ def say(text: str) -> None:
 
 
 @contextlib.contextmanager
-def watching(spark: SparkSession, running: Mapping[str, float]) -> Iterator[None]:
-    """While it lasts, show the jobs that run (their names, since when by time.monotonic) and Spark's current stages."""
+def watching(spark: SparkSession, title: str) -> Iterator[None]:
+    """While a job runs, show how long it has run and how far Spark's current stages are."""
     done = threading.Event()
+    started = time.monotonic()
 
     def line() -> str:
-        jobs = ", ".join(f"{name} {time.monotonic() - since:.0f} s" for name, since in list(running.items()))
-        return f"{jobs}  {_stages(spark)}"
+        seconds = f"{time.monotonic() - started:4.0f} s"
+        return f"{title}  {seconds}  {_stages(spark)}"
 
     def show() -> None:
         if console.is_terminal:

@@ -13,7 +13,6 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from jobs.conf import ConfError
-from jobs.held import hold
 from jobs.long_tail import with_long_tail
 from jobs.runtime import Model
 from jobs.top_n import top_n
@@ -65,7 +64,7 @@ def rank_recommendations(
     if arrivals_every:
         arrivals = top_n(possible.where(_arrival()), ["user_id"], order, top_k)
         pool = pool.unionByName(arrivals).dropDuplicates(["user_id", "item_id"])
-    wanted = hold(pool)
+    wanted = pool.persist()
     complete = wanted.unionByName(fallback(candidates, wanted, allowed, top_k), allowMissingColumns=True)
     if cap_per_category or diversity or arrivals_every:
         rules = {"cap": cap_per_category, "diversity": diversity, "every": arrivals_every}

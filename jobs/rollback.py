@@ -17,7 +17,6 @@ from pyspark.sql import functions as F
 from jobs import launch, quality, runtime
 from jobs.cli import exit_code, parse_date
 from jobs.conf import ConfError, load
-from jobs.held import hold
 from jobs.publish_night import with_earlier
 from schemas import TABLES
 from schemas.contract import PARTITION
@@ -58,9 +57,9 @@ def roll_back(lake: runtime.Lake, run_date: dt.date, rows_of: dt.date | None = N
     with launch.recorded(lake, JOB, run_date) as record:
         chosen = earlier_publication(lake, run_date, rows_of)
         frames = {
-            row.table_name: hold(
-                lake.at_version(row.table_name, row.version, row[PARTITION]).withColumn(PARTITION, F.lit(run_date))
-            )
+            row.table_name: lake.at_version(row.table_name, row.version, row[PARTITION])
+            .withColumn(PARTITION, F.lit(run_date))
+            .persist()
             for row in chosen
         }
         for row in chosen:
@@ -80,7 +79,7 @@ def roll_back(lake: runtime.Lake, run_date: dt.date, rows_of: dt.date | None = N
             version = lake.written(row.table_name, run_date).version
             same = (row.table_name, version, row.row_count, row.model_version, row.rows_of)
             rows.append((run_date, record["run_id"], record["started_at"], True, *same))
-        made = hold(with_earlier(lake.up_to("ops.publications", run_date), run_date, rows))
+        made = with_earlier(lake.up_to("ops.publications", run_date), run_date, rows).persist()
         lake.replace("ops.publications", made, [run_date], told)
         record["rows_written"] = {row.table_name: row.row_count for row in chosen}
         record["model_version"] = max((row.model_version for row in chosen if row.model_version), default=None)

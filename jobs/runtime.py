@@ -312,7 +312,10 @@ class Lake:
 
     def note_partition(self, table: str, run_date: dt.date, has_rows: bool) -> None:
         """Remember whether a partition has rows, for who reads it next."""
-        (self._stands.add if has_rows else self._stands.discard)((table, run_date))
+        if has_rows:
+            self._stands.add((table, run_date))
+        else:
+            self._stands.discard((table, run_date))
 
     def replace(self, table: str, frame: DataFrame, days: Sequence[dt.date], metadata: Mapping[str, Any]) -> None:
         """Replace whole partitions of a table in one commit; rows of any other day make the write fail."""

@@ -12,7 +12,6 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from jobs.days import day_number
-from jobs.held import hold
 from jobs.purchases import known_purchases, sampled
 from jobs.runtime import Model
 from jobs.shop import described
@@ -43,7 +42,7 @@ def score_candidates(
     What concerns items (neighbours, factors, counts) is fitted in one task, on at most `max_users` users, so its cost
     is bounded; users are then scored block by block, each block on its own.
     """
-    lines = hold(known_purchases(events, items))
+    lines = known_purchases(events, items).persist()
     users = lines.select("user_id").where("user_id IS NOT NULL").distinct().count()
     slots = lines.sparkSession.sparkContext.defaultParallelism
     blocks = max(math.ceil(users / users_per_block), slots)

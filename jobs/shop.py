@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 from pyspark.sql import DataFrame
 
-from jobs.held import hold
 from jobs.purchases import known_purchases, sampled
 from udfs import candidates, encoder, ranker, scoring
 from udfs.horizon import HORIZON_DAYS
@@ -100,7 +99,7 @@ class PastNight:
 
 def collect(events: DataFrame, items: DataFrame, max_users: int) -> Shop:
     """Purchases of at most about `max_users` users, and all items."""
-    lines = hold(known_purchases(events, items))
+    lines = known_purchases(events, items).persist()
     users = lines.select("user_id").where("user_id IS NOT NULL").distinct().count()
     told = items.select("item_id", *scoring.ATTRIBUTES, "described_on", "text").toPandas()
     told = told.sort_values("item_id", ignore_index=True)

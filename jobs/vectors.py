@@ -19,7 +19,6 @@ from pyspark.sql.pandas.types import from_arrow_type
 from pyspark.sql.types import BinaryType, StringType, StructField, StructType
 
 from jobs import devices
-from jobs.held import hold
 from jobs.runtime import Model
 from jobs.top_n import top_n
 from schemas import ops
@@ -67,14 +66,14 @@ def encode(texts: DataFrame, known: DataFrame, model: Model) -> tuple[DataFrame,
     Each different text is encoded once, and only if `known` (text_key, vector) does not have it. The model says how
     many tokens of a text it reads.
     """
-    keyed = hold(texts.withColumn("text_key", text_key(F.col("text"), model)))
-    wanted = hold(keyed.select("text_key", "text").distinct())
+    keyed = texts.withColumn("text_key", text_key(F.col("text"), model)).persist()
+    wanted = keyed.select("text_key", "text").distinct().persist()
     reused = known.select("text_key", "vector").dropDuplicates(["text_key"]).join(wanted, "text_key", "left_semi")
-    missing = hold(wanted.join(known, "text_key", "left_anti"))
+    missing = wanted.join(known, "text_key", "left_anti").persist()
     tokens = missing.agg(F.sum(2 + F.length("text") / BYTES_PER_TOKEN)).collect()[0][0]
     made = missing.sparkSession.createDataFrame([], ENCODED)
     if tokens:
-        made = hold(_made(missing, tokens, model))
+        made = _made(missing, tokens, model).persist()
     vectors = reused.unionByName(made.select("text_key", "vector"))
     found = keyed.join(vectors, "text_key", "inner").drop("text").withColumn("model_version", F.lit(model.version))
     return found, _account(wanted, made, model)

@@ -35,7 +35,6 @@ spark.jars.packages                            io.delta:delta-spark_4.2_2.13:4.4
 spark.sql.extensions                           io.delta.sql.DeltaSparkSessionExtension
 spark.sql.catalog.spark_catalog                org.apache.spark.sql.delta.catalog.DeltaCatalog
 spark.sql.session.timeZone                     UTC
-spark.scheduler.mode                           FAIR
 spark.sql.shuffle.partitions                   2
 spark.sql.sources.parallelPartitionDiscovery.parallelism  2
 spark.databricks.delta.snapshotPartitions      1
