@@ -27,8 +27,7 @@ from bench.topk import OURS, check, directions, oracle
 from jobs import runtime, vectors
 from jobs.conf import load
 from udfs.encoder import to_bytes
-from udfs.scan import Floats
-from udfs.topk import Indices
+from udfs.scan import Floats, Indices
 
 CONF = Path(__file__).parents[1] / "conf" / "complete_journey.toml"
 PEER, TARGET = "Spark ALS recommendForAllUsers", 10.0

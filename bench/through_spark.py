@@ -2,6 +2,8 @@
 
     python -m bench.through_spark                     # texts of the shops' lakes, or of the example
     python -m bench.through_spark --texts 200000      # as many as it takes: real texts, then two of them in a row
+    python -m bench.through_spark --only border       # one part of it
+    python -m bench.through_spark --texts 200000 --layers 3 --only loop    # with three layers, in minutes
 
 The peers: the same encoder in a plain loop without Spark, with as many threads as there are cores; Spark's own
 predict_batch_udf at its fastest batch size, with the same weights in the same precision, padded as its users do; and,
@@ -11,6 +13,7 @@ for what the way costs without a model, one that answers at once. The incrementa
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import random
 import shutil
@@ -38,8 +41,11 @@ from udfs.encoder import Floats, from_bytes, load_encoder, to_bytes
 
 CONF = Path(__file__).parents[1] / "conf" / "complete_journey.toml"
 NIGHT, LOOP, FREE_NIGHT = "Delta to Delta", "the same encoder in a plain loop", "free model, binary"
-FREE_STOCK = "free model, predict_batch_udf"
+STOCK, FREE_STOCK = "predict_batch_udf", "free model, predict_batch_udf"
 STOCK_ROWS = (32, 128, 512)
+SAMPLE = 2_000  # texts on which the peer's batch size is chosen
+BORDER_ROWS = 500_000  # so many that the start of a query does not count
+PARTS = ("loop", "stock", "short", "border", "incremental")
 SHORT_LAYERS = 3  # the first of the six: for speed alone, what they say is not looked at
 SHARES = (0.0, 0.01, 0.05, 0.2)
 MIN_COSINE, DIMS = 0.999, 384
@@ -52,6 +58,7 @@ class Night:
         self.spark, self.folder = spark, folder
         rows = pa.table({"item_id": [f"{number:08}" for number in range(len(texts))], "text": list(texts)})
         self.write(spark.createDataFrame(rows), "texts")
+        self.write(spark.createDataFrame(rows.slice(0, SAMPLE)), "sample")
         self.write(spark.createDataFrame([], "item_id STRING, text_key STRING, vector BINARY"), "none")
 
     def write(self, frame: DataFrame, name: str) -> None:
@@ -70,14 +77,19 @@ class Night:
         self.spark.catalog.clearCache()
         return passes
 
-    def stock(self, model: runtime.Model, rows: int, to: str = "stock") -> None:
+    def vectors(self) -> Floats:
+        """What `encode` wrote last, in the order of the texts."""
+        stored = self.read("vectors").orderBy("item_id").select("vector").toArrow().column("vector").to_pylist()
+        return from_bytes(stored, DIMS)
+
+    def stock(self, model: runtime.Model, rows: int, texts: str = "texts") -> None:
         """The same by predict_batch_udf, `rows` texts a call."""
         predict = predict_batch_udf(stock_model(model.folder), return_type=ArrayType(FloatType()), batch_size=rows)
-        self.write(self.read("texts").select("item_id", predict("text").alias("vector")), to)
+        self.write(self.read(texts).select("item_id", predict("text").alias("vector")), "stock")
 
     def free(self, stock: bool) -> None:
         """Every vector is the same one, and nothing is written: what the border between Spark and Python costs."""
-        found = self.read("texts")
+        found = self.read("many")
         if stock:
             predict = predict_batch_udf(free_model, return_type=ArrayType(FloatType()), batch_size=4096)
             found = found.select(predict("text").alias("vector"))
@@ -127,8 +139,6 @@ def plain_loop(folder: str, texts: Sequence[str]) -> Floats:
 
 def shortened(folder: Path, layers: int, to: Path) -> Path:
     """A model folder with the first layers only."""
-    import json
-
     from safetensors.torch import load_file, save_file
 
     to.mkdir(parents=True)
@@ -141,48 +151,76 @@ def shortened(folder: Path, layers: int, to: Path) -> Path:
     return to
 
 
-def measure(night: Night, texts: Sequence[str], folder: Path, threads: int, repeats: int) -> list[Row]:
-    """The rows of every measure; each compares what was written with what the plain loop gives before it is timed."""
-    device, rows = on_cpu(threads), []
-    models = {6: folder, SHORT_LAYERS: shortened(folder, SHORT_LAYERS, night.folder / f"layers-{SHORT_LAYERS}")}
-    for layers, path in models.items():
-        model = runtime.Model(version=f"bench-{layers}", folder=str(path))
-        runtime.ship(night.spark, model)
-        night.encode(model)  # workers start and load their model
-        expected = plain_loop(model.folder, texts)
-        stored = night.read("vectors").orderBy("item_id").select("vector").toArrow().column("vector").to_pylist()
-        check(f"{layers} layers, {NIGHT}", from_bytes(stored, expected.shape[1]), expected)
-        stock = {size: partial(night.stock, model, size) for size in STOCK_ROWS}
-        tried = alternate({str(size): (run, 1.0) for size, run in stock.items()}, 1)
-        best = min(STOCK_ROWS, key=lambda size: tried[str(size)].seconds)
-        told = night.read("stock").orderBy("item_id").select("vector").toPandas()["vector"]
-        check(f"{layers} layers, predict_batch_udf", np.stack(told.to_list()), expected)
-        contenders: Contenders = {
-            NIGHT: (partial(night.encode, model), len(texts)),
-            "stock": (stock[best], len(texts)),
-        }
-        if layers != SHORT_LAYERS:
-            contenders[LOOP] = (partial(plain_loop, model.folder, texts), len(texts))
-        timings = alternate(contenders, repeats)
-        name = f"{NIGHT}, {layers} layers, {len(texts):,} texts vs"
-        if LOOP in timings:
-            rows.append(compare(f"{name} {LOOP}", device, timings[NIGHT], timings[LOOP], "texts/s", 0.85))
-        target = 5.0 if layers == SHORT_LAYERS else 1.5
-        peer = f"predict_batch_udf, batches of {best}"
-        rows.append(compare(f"{name} {peer}", device, timings[NIGHT], timings["stock"], "texts/s", target))
-    rows.extend(_border(night, len(texts), device, repeats))
-    rows.extend(_incremental(night, runtime.Model(version="bench-6", folder=str(folder)), len(texts), device, repeats))
+def measure(night: Night, texts: Sequence[str], folder: Path, given: argparse.Namespace) -> list[Row]:
+    """The rows of the parts asked for."""
+    device, rows = on_cpu(os.cpu_count() or 1), []
+    if given.layers is not None:
+        folder = shortened(folder, given.layers, night.folder / "full")
+    if "loop" in given.only:
+        rows.append(_against_loop(night, texts, folder, device, given.repeats))
+    if "stock" in given.only:
+        rows.append(_against_stock(night, texts, folder, device, given.repeats, 1.5))
+    if "short" in given.only:
+        short = shortened(folder, SHORT_LAYERS, night.folder / "short")
+        rows.append(_against_stock(night, texts, short, device, given.repeats, 5.0))
+    if "border" in given.only:
+        rows.append(_border(night, texts, device, given.repeats))
+    if "incremental" in given.only:
+        rows.extend(_incremental(night, shipped(night, folder), len(texts), device, given.repeats))
     return rows
 
 
-def _border(night: Night, count: int, device: str, repeats: int) -> Iterator[Row]:
-    free: Contenders = {
-        FREE_NIGHT: (partial(night.free, stock=False), count),
-        FREE_STOCK: (partial(night.free, stock=True), count),
+def shipped(night: Night, folder: Path) -> runtime.Model:
+    """The model of a folder where the executors find it, and in their memory."""
+    model = runtime.Model(version=f"bench-{folder.name}", folder=str(folder))
+    runtime.ship(night.spark, model)
+    night.encode(model, texts="sample")
+    return model
+
+
+def _against_loop(night: Night, texts: Sequence[str], folder: Path, device: str, repeats: int) -> Row:
+    model, expected = shipped(night, folder), []
+    contenders: Contenders = {
+        NIGHT: (partial(night.encode, model), len(texts)),
+        LOOP: (lambda: expected.append(plain_loop(model.folder, texts)), len(texts)),
     }
-    alternate(free, 1)
-    timings = alternate(free, repeats)
-    yield compare(f"border: {FREE_NIGHT} vs {FREE_STOCK}", device, timings[FREE_NIGHT], timings[FREE_STOCK], "rows/s")
+    timings = alternate(contenders, repeats)
+    check(NIGHT, night.vectors(), expected[0])
+    return compare(f"{_named(NIGHT, folder, texts)} {LOOP}", device, timings[NIGHT], timings[LOOP], "texts/s", 0.85)
+
+
+def _against_stock(night: Night, texts: Sequence[str], folder: Path, device: str, repeats: int, target: float) -> Row:
+    model = shipped(night, folder)
+    ways: Contenders = {str(rows): (partial(night.stock, model, rows, "sample"), 1.0) for rows in STOCK_ROWS}
+    tried = alternate(ways, 1)
+    best = min(STOCK_ROWS, key=lambda rows: tried[str(rows)].seconds)
+    contenders: Contenders = {
+        NIGHT: (partial(night.encode, model), len(texts)),
+        STOCK: (partial(night.stock, model, best), len(texts)),
+    }
+    timings = alternate(contenders, repeats)
+    told = night.read("stock").orderBy("item_id").select("vector").toPandas()["vector"]
+    check(STOCK, np.stack(told.to_list()), night.vectors())
+    peer = f"{STOCK}, batches of {best}"
+    return compare(f"{_named(NIGHT, folder, texts)} {peer}", device, timings[NIGHT], timings[STOCK], "texts/s", target)
+
+
+def _named(what: str, folder: Path, texts: Sequence[str]) -> str:
+    layers = json.loads((folder / encoder.CONFIG).read_text("utf-8"))["num_hidden_layers"]
+    return f"{what}, {layers} layers, {len(texts):,} texts vs"
+
+
+def _border(night: Night, texts: Sequence[str], device: str, repeats: int) -> Row:
+    many = max(1, BORDER_ROWS // len(texts))
+    night.write(night.read("texts").crossJoin(night.spark.range(many)).drop("id"), "many")
+    contenders: Contenders = {
+        FREE_NIGHT: (partial(night.free, stock=False), many * len(texts)),
+        FREE_STOCK: (partial(night.free, stock=True), many * len(texts)),
+    }
+    alternate(contenders, 1)  # workers start
+    timings = alternate(contenders, repeats)
+    name = f"border: {FREE_NIGHT}, {many * len(texts):,} rows vs {FREE_STOCK}"
+    return compare(name, device, timings[FREE_NIGHT], timings[FREE_STOCK], "rows/s")
 
 
 def _incremental(night: Night, model: runtime.Model, count: int, device: str, repeats: int) -> Iterator[Row]:
@@ -233,6 +271,8 @@ def main(arguments: list[str]) -> None:
     )
     parser.add_argument("--conf", help="a deployment whose lake has the texts; else both shops', where they have one")
     parser.add_argument("--texts", type=int, default=20_000)
+    parser.add_argument("--layers", type=int, help="of the encoder, the first ones only; default: all")
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, help="parts; default: all")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--seed", type=int, default=7)
     given = parser.parse_args(arguments)
@@ -241,11 +281,10 @@ def main(arguments: list[str]) -> None:
     console().print(f"texts of {where}: {min(len(real), given.texts):,} real ones of {len(texts):,}")
     import torch
 
-    threads = os.cpu_count() or 1
-    torch.set_num_threads(threads)
+    torch.set_num_threads(os.cpu_count() or 1)
     with tempfile.TemporaryDirectory() as folder:
         spark = runtime.session(load(str(given.conf or CONF)), log_file=Path(folder) / "spark.log")
-        rows = measure(Night(spark, Path(folder), texts), texts, encoder.base_folder(), threads, given.repeats)
+        rows = measure(Night(spark, Path(folder), texts), texts, encoder.base_folder(), given)
         spark.stop()
     report(rows)
 

@@ -20,8 +20,8 @@ import numpy.typing as npt
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from bench.harness import Contenders, Row, alternate, compare, console, gate, on_cpu, report
-from udfs.scan import Floats
-from udfs.topk import Indices, top_k
+from udfs.scan import Floats, Indices
+from udfs.topk import top_k
 
 DIMS, REPEATED = 384, 10
 USERS_PER_LOOP = 256

@@ -22,7 +22,7 @@ from jobs import devices
 from jobs.runtime import Model
 from jobs.top_n import top_n
 from schemas import ops
-from udfs.encoder import from_bytes, load_encoder, to_bytes
+from udfs.encoder import load_encoder, stored_rows, to_bytes
 from udfs.topk import QUERY_BLOCK, top_k
 
 # Tokens that make a further task worth its start: on one core some ten seconds of work. Counted, for texts are not
@@ -161,20 +161,24 @@ def nearest(queries: DataFrame, items: DataFrame, k: int) -> DataFrame:
     where one block holds all items, as most catalogues are, what a task finds is final.
     """
     count, slots = queries.count(), queries.sparkSession.sparkContext.defaultParallelism
-    query_blocks = max(1, math.ceil(count / QUERIES_PER_BLOCK), min(slots, math.ceil(count / QUERY_BLOCK)))
+    rounds = math.ceil(count / (QUERIES_PER_BLOCK * slots))
+    query_blocks = max(1, min(rounds * slots, math.ceil(count / QUERY_BLOCK)))
     item_blocks = max(1, math.ceil(items.count() / ITEMS_PER_BLOCK))
 
-    def met(vectors: DataFrame, own: str, key: str, blocks: int, other: str, others: int) -> GroupedData:
-        """Each vector once for every block of the other side, by pairs of blocks."""
+    def met(vectors: DataFrame, block: Column, others: range) -> GroupedData:
+        """Each vector once for every block of the other side. A pair of blocks is a group, and a task."""
         # By names of their own: the two sides may come from one table, and a cogroup takes its columns for the same.
         renamed = vectors.select(*(F.col(name).alias(name) for name in vectors.columns))
-        placed = renamed.withColumn(own, F.pmod(F.xxhash64(key), F.lit(blocks)).cast("int"))
-        pairs = placed.withColumn(other, F.explode(F.sequence(F.lit(0), F.lit(others - 1))))
-        partitions = 4 * query_blocks * item_blocks  # so many that two pairs seldom fall into one
-        return pairs.repartition(partitions, "query_block", "item_block").groupBy("query_block", "item_block")
+        met_ones = F.sequence(block, block + others[-1], F.lit(others.step))
+        pairs = renamed.withColumn("pair", F.explode(met_ones))
+        return pairs.repartitionById(query_blocks * item_blocks, "pair").groupBy("pair")
 
-    left = met(queries, "query_block", "query_key", query_blocks, "item_block", item_blocks)
-    right = met(items.select("text_key", "vector"), "item_block", "text_key", item_blocks, "query_block", query_blocks)
+    def block_of(key: str, blocks: int) -> Column:
+        return F.pmod(F.xxhash64(key), F.lit(blocks)).cast("int")
+
+    left = met(queries, block_of("query_key", query_blocks) * item_blocks, range(item_blocks))
+    others = range(0, query_blocks * item_blocks, item_blocks)
+    right = met(items.select("text_key", "vector"), block_of("text_key", item_blocks), others)
     scored = left.cogroup(right).applyInArrow(_scorer(k), "query_key STRING, text_key STRING, score DOUBLE")
     return scored if item_blocks == 1 else top_n(scored, ["query_key"], [F.desc("score"), "text_key"], k)
 
@@ -190,8 +194,8 @@ def _scorer(k: int) -> Callable[[pa.Table, pa.Table], pa.Table]:
         if "exclude" in queries.column_names:
             banned = [excluded or [] for excluded in queries.column("exclude").to_pylist()]
         found, scores = top_k(
-            from_bytes(queries.column("vector").to_pylist(), dims),
-            from_bytes(items.column("vector").to_pylist(), dims),
+            stored_rows(queries.column("vector").to_pylist(), dims),
+            stored_rows(items.column("vector").to_pylist(), dims),
             np.array(keys.to_pylist()),
             k,
             exclude=banned,

@@ -381,8 +381,13 @@ def to_bytes(vectors: npt.NDArray[np.floating]) -> list[bytes]:
 
 def from_bytes(cells: Iterable[bytes], dims: int) -> Floats:
     """One row per binary cell: float32 [len(cells), dims]. Raises ValueError on a cell of another length."""
+    return stored_rows(cells, dims).astype(np.float32)
+
+
+def stored_rows(cells: Iterable[bytes], dims: int) -> npt.NDArray[np.float16]:
+    """The same as it is stored: float16."""
     rows = list(cells)
     wrong = next((row for row, cell in enumerate(rows) if len(cell) != 2 * dims), None)
     if wrong is not None:
         raise ValueError(f"vector {wrong} has {len(rows[wrong])} bytes; {dims} float16 take {2 * dims}")
-    return np.frombuffer(b"".join(rows), "<f2").reshape(-1, dims).astype(np.float32)
+    return np.frombuffer(b"".join(rows), "<f2").reshape(-1, dims)

@@ -2,8 +2,8 @@
 
 A scan says which items may be among a query's best; udfs/topk.py scores these, and only these, exactly. So a scan may
 be as coarse as is fast, if only its bound holds. In float32 the bound is tiny, and the product takes most of the time.
-In 8 bits the product takes a quarter of that, and more items are left in question: a score q.k of rows that were
-rounded to q', k' is off by (q - q').k + q'.(k - k'), which is at most |q - q'| |k| + |q'| |k - k'|.
+In 8 bits the product takes a quarter to a half of that, and more items are left in question: a score q.k of rows that
+were rounded to q', k' is off by (q - q').k + q'.(k - k'), which is at most |q - q'| |k| + |q'| |k - k'|.
 """
 
 from __future__ import annotations
@@ -17,43 +17,55 @@ import numpy.typing as npt
 
 Floats: TypeAlias = npt.NDArray[np.float32]
 Doubles: TypeAlias = npt.NDArray[np.float64]
+Indices: TypeAlias = npt.NDArray[np.int64]
 
 LONGEST_ROW = 5.0  # of queries and of items; a normalised row is 1
 HALF_BIT = 2.0**-24  # by how much at most, of itself, a value changes when it is rounded to float32
 
-# Where 8 bits were faster, on vectors in random directions, of which they leave more in question than of texts'
-ITEMS_PER_PLACE = 200  # with fewer items to choose a place's from, most of the time goes into exact scores
-PAIRS = 2**27  # with fewer scores, into the rounding of the items and the start of ONNX Runtime, some .6 s
+# A row's values are rounded to whole numbers from -steps to steps. ONNX Runtime multiplies bytes of 0 to 2 x steps by
+# signed ones. A chip without VNNI adds two such products in 16 bits and cuts off what is more: 2 x 180 x 90 is not. As
+# many steps for either side are the best with such a product, for the bound is about 1 / steps + 1 / steps.
+# By steps, how many items there must be to choose each place from: with fewer, exact scores take most of the time. Seen
+# on vectors in random directions, of which 8 bits leave more in question than of texts'.
+ITEMS_PER_PLACE = {127: 200, 90: 800}
+PAIRS = 2**27  # with fewer scores the rounding of the items and the start of ONNX Runtime, some .6 s, count
 MAX_DIMS = 2**16  # of so many, sums of 8-bit products fit into 32 bits
 
 
 class Scores(NamedTuple):
-    """Of n queries: near x unit is off the exact score, rounded to float32, by at most slack."""
+    """Of n queries, for each block of items in turn: slack [n] and near [n, block], which times unit [n] is the exact
+    score, rounded to float32, but for slack x unit at most.
+    """
 
-    unit: Doubles  # [n]
-    slack: Doubles  # [n]
-    near: Iterator[Floats]  # [n, block] for each block of items in turn
+    unit: Doubles
+    blocks: Iterator[tuple[Doubles, Floats]]
 
 
-Scan: TypeAlias = Callable[[Doubles], Scores]  # of queries [n, d]; they and the items hold float16 values
+class Scan(NamedTuple):
+    """A way to scan some items. They come in `order` [m], of their positions."""
+
+    order: Indices
+    scores: Callable[[Doubles], Scores]  # of queries [n, d]; they and the items hold float16 values
 
 
 def scan_of(items: Floats, block: int, queries: int, k: int) -> Scan:
     """The faster scan of these items [m, d], a block at a time, for the best k of so many queries."""
     m, dims = items.shape
-    pays = m >= ITEMS_PER_PLACE * k and queries * m >= PAIRS and dims < MAX_DIMS
-    return int8_scan(items, block) if pays and has_fast_bytes() else float_scan(items, block)
+    may_pay = m >= min(ITEMS_PER_PLACE.values()) * k and queries * m >= PAIRS and dims < MAX_DIMS
+    steps = most_steps() if may_pay else 0
+    pays = steps and m >= ITEMS_PER_PLACE[steps] * k
+    return int8_scan(items, block, steps) if pays else float_scan(items, block)
 
 
 def float_scan(items: Floats, block: int) -> Scan:
     """Scores in float32."""
 
-    def scan(queries: Doubles) -> Scores:
-        single = queries.astype(np.float32)
-        near = (single @ items[start : start + block].T for start in range(0, len(items), block))
-        return Scores(np.ones(len(queries)), float_slack(queries), near)
+    def scores(queries: Doubles) -> Scores:
+        single, slack = queries.astype(np.float32), float_slack(queries)
+        near = ((slack, single @ items[start : start + block].T) for start in range(0, len(items), block))
+        return Scores(np.ones(len(queries)), near)
 
-    return scan
+    return Scan(np.arange(len(items)), scores)
 
 
 def float_slack(queries: Doubles) -> Doubles:
@@ -66,39 +78,47 @@ def float_slack(queries: Doubles) -> Doubles:
     return slack
 
 
-def int8_scan(items: Floats, block: int) -> Scan:
-    """Scores in 8 bits, each row rounded by its own largest value; a query's are in units of what it was rounded to."""
-    from udfs.int8_graph import LARGEST, ZERO, rounded
+def int8_scan(items: Floats, block: int, steps: int) -> Scan:
+    """Scores in 8 bits, each row rounded by its own largest value; a query's are in units of what it was rounded to.
 
-    longest = astray = 0.0
-    products = []
+    Items come by their largest values, so that those of one block lose about as much by rounding: one item that loses
+    much would leave more in question wherever it is.
+    """
+    from udfs.int8_graph import rounded
+
+    largest = np.maximum(items.max(axis=1, initial=0), -items.min(axis=1, initial=0))
+    order = np.argsort(largest, kind="stable")
+    blocks = []
     for start in range(0, len(items), block):
-        rows = items[start : start + block]
-        whole, unit = rounded(rows, LARGEST)
+        rows = items[order[start : start + block]]
+        whole, unit = rounded(rows, steps)
         rest = unit[:, None].astype(np.float64) * whole
         rest -= rows
-        longest, astray = max(longest, _longest(rows)), max(astray, _longest(rest))
-        products.append(_product(whole, unit))
+        blocks.append((_longest(rows), _longest(rest), _product(whole, unit, steps)))
 
-    def scan(queries: Doubles) -> Scores:
-        whole, single = rounded(queries.astype(np.float32), LARGEST)
+    def scores(queries: Doubles) -> Scores:
+        whole, single = rounded(queries.astype(np.float32), steps)
         unit = single.astype(np.float64)
         kept = unit[:, None] * whole
         off, length = np.linalg.norm(queries - kept, axis=1), np.linalg.norm(kept, axis=1)
-        # Sums of integers are exact. What comes after them is rounded four times at most; doubled to be sure.
-        slack = off * longest + length * astray + 8 * HALF_BIT * (off + length) * (longest + astray)
-        unsigned = (whole.astype(np.int16) + ZERO).astype(np.uint8)
-        return Scores(unit, slack, (product(unsigned) for product in products))
+        unsigned = (whole.astype(np.int16) + steps).astype(np.uint8)
 
-    return scan
+        def slack(longest: float, astray: float) -> Doubles:
+            # Sums of integers are exact. What comes after them is rounded five times at most; doubled to be sure.
+            most: Doubles = off * longest + length * astray + 10 * HALF_BIT * (off + length) * (longest + astray)
+            return most / unit
+
+        return Scores(unit, ((slack(longest, astray), product(unsigned)) for longest, astray, product in blocks))
+
+    return Scan(order, scores)
 
 
 def _longest(rows: npt.NDArray[np.floating]) -> float:
     return float(np.sqrt(np.einsum("ij,ij->i", rows, rows, dtype=np.float64).max(initial=0.0)))
 
 
-def _product(items: npt.NDArray[np.int8], units: Floats) -> Callable[[npt.NDArray[np.uint8]], Floats]:
-    """Of queries [n, d], ZERO for 0: their products with the items [m, d], times the items' units: float32 [n, m].
+def _product(items: npt.NDArray[np.int8], units: Floats, zero: int) -> Callable[[npt.NDArray[np.uint8]], Floats]:
+    """Of queries [n, d], `zero` for 0: their products with the items [m, d], times the items' units: float32 [n, m].
 
     The items are a constant of a graph: ONNX Runtime puts these into the order in which it reads them, once.
     """
@@ -109,7 +129,7 @@ def _product(items: npt.NDArray[np.int8], units: Floats) -> Callable[[npt.NDArra
     from udfs.int8_graph import IR_VERSION, OPSET, Graph
 
     graph = Graph()
-    inputs = ["queries", graph.constant(items.T), graph.one, graph.constant(units), graph.zero]
+    inputs = ["queries", graph.constant(items.T), graph.one, graph.constant(units), graph.constant(np.uint8(zero))]
     near = graph.add("MatMulIntegerToFloat", *inputs, domain="com.microsoft")
     takes = helper.make_tensor_value_info("queries", TensorProto.UINT8, ["n", items.shape[1]])
     gives = helper.make_tensor_value_info(near, TensorProto.FLOAT, ["n", len(items)])
@@ -127,15 +147,13 @@ def _product(items: npt.NDArray[np.int8], units: Floats) -> Callable[[npt.NDArra
 
 
 @cache
-def has_fast_bytes() -> bool:
-    """Whether ONNX Runtime is there and the chip adds up products of 8 bits rightly.
-
-    Without VNNI it cuts off what is more than 16 bits (udfs/int8_graph.py), and would gain little by any other way.
-    """
+def most_steps() -> int:
+    """The most steps with which this chip adds up products rightly; 0 where ONNX Runtime is missing."""
     try:
-        from udfs.int8_graph import LARGEST, ZERO
-
-        product = _product(np.full((64, 64), LARGEST, np.int8), np.ones(64, np.float32))
+        for steps in ITEMS_PER_PLACE:
+            product = _product(np.full((64, 64), steps, np.int8), np.ones(64, np.float32), steps)
+            if bool((product(np.full((64, 64), 2 * steps, np.uint8)) == 64 * steps**2).all()):
+                return steps
     except ImportError:
-        return False
-    return bool((product(np.full((64, 64), 255, np.uint8)) == 64 * (255 - ZERO) * LARGEST).all())
+        pass
+    return 0

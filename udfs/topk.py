@@ -17,21 +17,20 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from udfs.scan import LONGEST_ROW, Doubles, Floats, Scan, Scores, float_slack, scan_of
+from udfs.scan import LONGEST_ROW, Doubles, Floats, Indices, Scan, float_slack, scan_of
 
 Vectors: TypeAlias = npt.NDArray[np.floating]
-Indices: TypeAlias = npt.NDArray[np.int64]
 
 QUERY_BLOCK = 256  # with 8,192 items: 8 MiB of float32 scores at a time
 POOL = 32  # candidates kept for a query, in multiples of k, before the worst are dropped
 
 
 class Candidates(NamedTuple):
-    """One entry is a query's row, an item that may be among its best, and its near score, by the scan."""
+    """One entry is a query's row, an item that may be among its best, and what its score is at most, by the scan."""
 
     rows: Indices
     found: Indices
-    near: Floats
+    most: Floats
 
 
 def top_k(
@@ -52,12 +51,15 @@ def top_k(
     not fit.
     """
     _check(queries, items, item_ids, k, exclude, block)
+    queries, items = (rows.astype(np.float16, copy=False) for rows in (queries, items))
+    stored = items.astype(np.float32)
+    _check_lengths(queries.astype(np.float32), stored)
     n, kept = len(queries), min(k, len(items))
     best_items = np.full((n, kept), -1, np.int64)
     best_scores = np.full((n, kept), -np.inf, np.float32)
     if kept == 0:
         return best_items, best_scores
-    stored, ids = items.astype(np.float16).astype(np.float32), np.asarray(item_ids, dtype=np.str_)
+    ids = np.asarray(item_ids, dtype=np.str_)
     scan = scan_of(stored, block, n, kept)
     for start in range(0, n, QUERY_BLOCK):
         rows = slice(start, start + QUERY_BLOCK)
@@ -71,63 +73,80 @@ def _best(
 ) -> tuple[Indices, Floats]:
     """The best k for one block of queries, out of a pool of candidates that is filled as blocks of items go by."""
     n, start = len(queries), 0
-    exact = queries.astype(np.float16).astype(np.float64)
-    scores = scan(exact)
-    high = np.full((n, k), -np.inf, np.float32)  # of near scores
+    exact = queries.astype(np.float64)
+    scores = scan.scores(exact)
+    least = np.full((n, k), -np.inf, np.float32)  # what the scores of k items are at least
     pool: list[Candidates] = []
-    for near in scores.near:
+    if banned is not None:
+        place = np.empty_like(scan.order)
+        place[scan.order] = np.arange(len(items))
+        banned = banned[0], place[banned[1]]
+    for slack, near in scores.blocks:
         width = near.shape[1]
         if banned is not None:
             here = (banned[1] >= start) & (banned[1] < start + width)
             near[banned[0][here], banned[1][here] - start] = -np.inf
-        high = _highest(near, high)
-        # k items' scores are at least their lowest near one - slack: what may be better is near - 2 slack or above.
-        floor = _below(high[:, 0] - 2 * scores.slack / scores.unit)
-        at = np.flatnonzero(near > floor[:, None])
+        least = _highest(near, slack, least)
+        at = np.flatnonzero(near > _below(least[:, 0] - slack)[:, None])
         rows, columns = np.divmod(at, width)
-        pool.append(Candidates(rows, columns + start, near.ravel()[at]))
-        if sum(len(part.rows) for part in pool) > POOL * n * k:  # ties: only exact scores and ids tell what to drop
-            pool = [_exact_best(exact, items, pool, high[:, 0], scores, k)[0]]
+        most = (near.ravel()[at] + slack[rows]).astype(np.float32)
+        pool.append(Candidates(rows, scan.order[columns + start], most))
+        if _size(pool) > POOL * n * k:
+            pool = [_above(least[:, 0], pool)]
+        if _size(pool) > POOL * n * k:  # ties: only exact scores and ids tell what to drop
+            pool = [_exact_best(exact, items, pool[0], scores.unit, k)[0]]
         start += width
-    best, exact_scores, place = _exact_best(exact, items, pool, high[:, 0], scores, k)
+    best, exact_scores, place = _exact_best(exact, items, _above(least[:, 0], pool), scores.unit, k)
     best_items, best_scores = np.full((n, k), -1, np.int64), np.full((n, k), -np.inf, np.float32)
     best_items[best.rows, place], best_scores[best.rows, place] = best.found, exact_scores
     return best_items, best_scores
 
 
-def _highest(near: Floats, high: Floats) -> Floats:
-    """The near scores of k items of each row, about the highest of those given and those in high; first the lowest.
+def _size(pool: list[Candidates]) -> int:
+    return sum(len(part.rows) for part in pool)
+
+
+def _above(least: Floats, pool: list[Candidates]) -> Candidates:
+    """Those of the pool whose scores may be as high as what their row's best have at least."""
+    rows, found, most = (np.concatenate(parts) for parts in zip(*pool, strict=True))
+    kept = np.flatnonzero(most > _below(least)[rows])
+    return Candidates(rows[kept], found[kept], most[kept])
+
+
+def _highest(near: Floats, slack: Doubles, least: Floats) -> Floats:
+    """What the scores of k items of each row are at least, about the highest of those given; first the lowest.
 
     Only the best of each group of items counts, for a partition of all takes longer than their product. With 3k
     groups, the k-th best group has the item that is some 1.2k-th.
     """
-    k = high.shape[1]
+    k = least.shape[1]
     size = max(1, near.shape[1] // (3 * k))
     groups = near.shape[1] // size
     tops = near[:, : size * groups].reshape(len(near), size, groups).max(axis=1)
-    return np.partition(np.concatenate([high, tops], axis=1), -k, axis=1)[:, -k:]
+    lowest = (tops - slack[:, None]).astype(np.float32)
+    return np.partition(np.concatenate([least, lowest], axis=1), -k, axis=1)[:, -k:]
 
 
 def _exact_best(
-    exact: Doubles, items: Floats, pool: list[Candidates], kth: Floats, scores: Scores, k: int
+    exact: Doubles, items: Floats, pool: Candidates, unit: Doubles, k: int
 ) -> tuple[Candidates, Floats, Indices]:
     """The best k candidates of each row by exact score, then item; their scores, and places from 0.
 
-    First those whose near score is at least kth, which are k as a rule: what their exact scores leave of the others
-    is little, and of that float32 leaves hardly any.
+    First the k whose scores may be the highest: what their exact scores leave of the others is little, and of that
+    float32 leaves hardly any.
     """
-    rows, found, near = (np.concatenate(parts) for parts in zip(*pool, strict=True))
-    by_row = np.argsort(rows.astype(np.uint16), kind="stable")  # of 16 bits: sorted by radix
-    edges = np.searchsorted(rows[by_row], np.arange(len(exact) + 1))
+    by_row = np.argsort(pool.rows.astype(np.uint16), kind="stable")  # of 16 bits: sorted by radix
+    found, most = pool.found[by_row], pool.most[by_row]
+    edges = np.searchsorted(pool.rows[by_row], np.arange(len(exact) + 1))
     single, rounding = exact.astype(np.float32), float_slack(exact)
     chosen, exact_scores = [], []
     for row, query in enumerate(exact):
-        mine = by_row[edges[row] : edges[row + 1]]
-        is_likely = near[mine] >= kth[row]
-        likely, others = mine[is_likely], mine[~is_likely]
+        bound = most[edges[row] : edges[row + 1]]
+        is_likely = bound >= (np.partition(bound, -k)[-k] if len(bound) > k else -np.inf)
+        likely = edges[row] + np.flatnonzero(is_likely)
         sure = (items.take(found[likely], axis=0).astype(np.float64) @ query).astype(np.float32)
         least = np.partition(sure, -k)[-k] if len(sure) >= k else -np.inf  # what is surely below is not needed
-        others = others[near[others] > _below((least - scores.slack[row]) / scores.unit[row])]
+        others = edges[row] + np.flatnonzero(~is_likely & (bound > _below(least / unit[row])))
         vectors = items.take(found[others], axis=0)
         may_be = vectors @ single[row] > _below(least - rounding[row])
         more = (vectors[may_be].astype(np.float64) @ query).astype(np.float32)
@@ -137,10 +156,10 @@ def _exact_best(
         exact_scores.append(score[order])
     place = np.concatenate([np.arange(len(row)) for row in chosen])
     best = np.concatenate(chosen)
-    return Candidates(rows[best], found[best], near[best]), np.concatenate(exact_scores), place
+    return Candidates(pool.rows[by_row[best]], found[best], most[best]), np.concatenate(exact_scores), place
 
 
-def _below(values: Doubles) -> Floats:
+def _below(values: Doubles | Floats) -> Floats:
     """The float32 just below each value, whichever way it is rounded."""
     below: Floats = np.nextafter(np.asarray(values, np.float32), np.float32(-np.inf))
     return below
@@ -171,6 +190,9 @@ def _check(
         raise ValueError(f"{len(items)} item_ids expected, each once, ascending; {len(item_ids)} found")
     if exclude is not None and len(exclude) != len(queries):
         raise ValueError(f"exclude has {len(exclude)} lists for {len(queries)} queries")
+
+
+def _check_lengths(queries: Floats, items: Floats) -> None:
     for name, vectors in (("queries", queries), ("items", items)):
         longest = float(np.sqrt(np.einsum("ij,ij->i", vectors, vectors).max(initial=0.0)))
         if not longest <= LONGEST_ROW:  # true for NaN as well

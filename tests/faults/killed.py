@@ -1,7 +1,7 @@
-"""A night that kills itself: `python -m tests.faults.killed_night <moment> <night's flags>`.
+"""A job or a night that kills itself: `python -m tests.faults.killed <moment> <job, or night> <its flags>`.
 
-`<moment>` is `before:N` or `after:N`, the night's N-th commit of a table, or `never`. What is killed, by SIGKILL, is
-the whole process group: the driver, its JVM and its Python workers. Each commit is told on stdout: `commit N <table>`.
+`<moment>` is `before:N` or `after:N`, its N-th commit of a table, or `never`. What is killed, by SIGKILL, is the whole
+process group: the driver, its JVM and its Python workers. That the first job begins is told on stdout: BEGINS.
 """
 
 from __future__ import annotations
@@ -12,8 +12,10 @@ import sys
 import threading
 from typing import Any
 
-from jobs import night
+from jobs import launch, night
 from jobs.runtime import Lake
+
+BEGINS = "begins"
 
 
 def die_at(moment: str) -> None:
@@ -26,7 +28,6 @@ def die_at(moment: str) -> None:
         with lock:  # jobs commit their tables side by side; the n-th is then one for all
             count += 1
             mine = when != "never" and count == int(number)
-            print(f"commit {count} {table}", flush=True)
             if mine and when == "before":
                 os.killpg(0, signal.SIGKILL)
             real(self, table, write)
@@ -36,6 +37,21 @@ def die_at(moment: str) -> None:
     Lake._commit = commit  # type: ignore[method-assign]
 
 
+def tell_that_it_begins() -> None:
+    """Wrap what runs a job."""
+    real = launch.run
+
+    def run(*given: Any, **named: Any) -> launch.Outcome:
+        print(BEGINS, flush=True)
+        return real(*given, **named)
+
+    launch.run = run
+
+
 if __name__ == "__main__":
-    die_at(sys.argv[1])
-    sys.exit(night.main(sys.argv[2:]))
+    moment, what, *flags = sys.argv[1:]
+    die_at(moment)
+    tell_that_it_begins()
+    if what == "night":
+        sys.exit(night.main(flags))
+    launch.main(what, flags)
