@@ -220,12 +220,14 @@ def _scorer(k: int) -> Callable[[pa.Table, pa.Table], pa.Table]:
         banned = None
         if "exclude" in queries.column_names:
             banned = [excluded or [] for excluded in queries.column("exclude").to_pylist()]
+        device = devices.of_this_task()[0]
         found, scores = top_k(
             stored_rows(queries.column("vector").to_pylist(), dims),
             stored_rows(items.column("vector").to_pylist(), dims),
             np.array(keys.to_pylist()),
             k,
             exclude=banned,
+            device=None if device == "cpu" else device,
         )
         query, place = np.nonzero(found >= 0)  # all of them, unless a query's exclude leaves fewer than k
         return pa.table(
