@@ -2,6 +2,7 @@
 
     python -m bench.topk                                    # 5,000 users x 50,000 items x 384, the best 100
     python -m bench.topk --users 512 --items 8192 --threads 1
+    python -m bench.topk --device cuda --users 1000000 --items 100000     # needs no Spark; torch, NumPy, Rich
 
 Vectors are random directions, rounded to float16 as the tables hold them; every tenth item has the vector of another,
 as items of one text have, so that ties are there to be broken.
@@ -19,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from bench.harness import Contenders, Row, alternate, compare, console, gate, on_cpu, report
+from bench.harness import Contenders, Row, Timing, alternate, compare, console, gate, on_cpu, report
 from udfs.scan import Floats, Indices
 from udfs.topk import top_k
 
@@ -27,6 +28,8 @@ DIMS, REPEATED = 384, 10
 USERS_PER_LOOP = 256
 MIN_RECALL = 0.99  # of peers, which may break ties as they like; ours must be the oracle's lists, place by place
 OURS, PLAIN, IMPLICIT = "ours", "NumPy argpartition, float32", "implicit's topk, float32"
+RESIDENT, TORCH = "ours, resident", "torch's product and topk, float16"
+ON_A_GPU = 1.5 / (1_000_000 * 100_000)  # seconds a pair of vectors in a GPU's memory
 
 Search = Callable[[Floats, Floats, int], Indices]
 
@@ -94,6 +97,51 @@ def measure(users: Floats, items: Floats, k: int, sample: int, threads: int, rep
     return [compare(f"{size} vs {name}", where, timings[OURS], timings[name], "s") for name in (PLAIN, IMPLICIT)]
 
 
+def measure_device(users: Floats, items: Floats, k: int, sample: int, device: str, repeats: int) -> list[Row]:
+    """Users and items in a device's memory: ours, exact, against a product and topk, and on a GPU against ON_A_GPU."""
+    import torch
+
+    from udfs.topk_device import CELLS, Resident
+
+    resident = Resident(items.astype(np.float16), device)
+    there = torch.tensor(users.astype(np.float16), device=device)
+    step = max(1, CELLS // len(items))
+    doubtful = []
+
+    def blocks(search: Callable[[torch.Tensor], object]) -> Callable[[], None]:
+        def run() -> None:
+            with torch.inference_mode():
+                for start in range(0, len(there), step):
+                    search(there[start : start + step])
+                if there.is_cuda:
+                    torch.cuda.synchronize()
+
+        return run
+
+    def exact(block: torch.Tensor) -> None:
+        doubtful.append(resident.best(block, k)[2].sum())
+
+    with torch.inference_mode():
+        expected = oracle(users[:sample], items, k)
+        found = top_k(users[:sample], items, _ids(len(items)), k, device=device)[0]
+        console().print(check(OURS, found, expected), style="dim")
+        plain = (there[:sample] @ resident.items.T).topk(k).indices.cpu().numpy()
+        console().print(check(TORCH, plain, expected), style="dim")
+    contenders: Contenders = {
+        RESIDENT: (blocks(exact), 1.0),
+        TORCH: (blocks(lambda block: (block @ resident.items.T).topk(k)), 1.0),
+    }
+    timings = alternate(contenders, repeats)
+    gate("users whose lists stand without a second search", 1 - float(sum(doubtful)) / len(users) / repeats, 0.999)
+    size = f"top-{k}, {len(users):,} x {len(items):,} x {items.shape[1]}, resident"
+    where = torch.cuda.get_device_name(device) if there.is_cuda else on_cpu(torch.get_num_threads())
+    rows = [compare(f"{size} vs {TORCH}", where, timings[RESIDENT], timings[TORCH], "s")]
+    if there.is_cuda:
+        wanted = Timing((ON_A_GPU * len(users) * len(items),) * repeats)
+        rows.append(compare(f"{size} vs what an H100 is to take", where, timings[RESIDENT], wanted, "s", 1.0))
+    return rows
+
+
 def _ids(count: int) -> npt.NDArray[np.str_]:
     return np.char.zfill(np.arange(count).astype(np.str_), len(str(count)))
 
@@ -107,11 +155,15 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--items", type=int, default=50_000)
     parser.add_argument("--k", type=int, default=100)
     parser.add_argument("--sample", type=int, default=200, help="users whose lists are compared with the oracle's")
+    parser.add_argument("--device", help="torch's name of one that searches, such as cuda; default: NumPy on the CPU")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--seed", type=int, default=7)
     given = parser.parse_args(arguments)
     users, items = directions(given.users, given.seed), directions(given.items, given.seed + 1)
+    if given.device is not None:
+        report(measure_device(users, items, given.k, given.sample, given.device, given.repeats))
+        return
     report(measure(users, items, given.k, given.sample, given.threads, given.repeats))
 
 

@@ -25,9 +25,11 @@ from schemas import ops
 from udfs.encoder import load_encoder, stored_rows, to_bytes
 from udfs.topk import QUERY_BLOCK, top_k
 
-# Tokens that make a further task worth its start: on one core some ten seconds of work. Counted, for texts are not
+# Of so many tokens, some ten seconds of work on one core, a task has texts of any length. Counted, for texts are not
 # alike: a task of as many rows as the others may have several times their work.
 TOKENS_PER_TASK = 40_000
+FEWEST_TOKENS_PER_TASK = 4_000  # with fewer a further task is not worth its start, where a model stands ready
+LONGEST = 2_048  # characters; no text counts for more, whatever the model reads of it
 TOKENS_PER_GPU_TASK = 4_000_000  # some seconds of a GPU, as data sheets have it; not measured
 BYTES_PER_TOKEN = 4  # of plain words, about; enough to size tasks without tokenising twice
 # What a worker tells of one batch, on the first of its rows; null on the others. So a batch that is made twice, since a
@@ -70,26 +72,51 @@ def encode(texts: DataFrame, known: DataFrame, model: Model) -> tuple[DataFrame,
     wanted = keyed.select("text_key", "text").distinct().persist()
     reused = known.select("text_key", "vector").dropDuplicates(["text_key"]).join(wanted, "text_key", "left_semi")
     missing = wanted.join(known, "text_key", "left_anti").persist()
-    tokens = missing.agg(F.sum(2 + F.length("text") / BYTES_PER_TOKEN)).collect()[0][0]
+    lengths = missing.groupBy(_length().alias("length")).agg(F.count("*").alias("texts")).collect()
     made = missing.sparkSession.createDataFrame([], ENCODED)
-    if tokens:
+    if lengths:
+        tokens = {row.length: row.texts * (2 + row.length / BYTES_PER_TOKEN) for row in lengths}
         made = _made(missing, tokens, model).persist()
     vectors = reused.unionByName(made.select("text_key", "vector"))
     found = keyed.join(vectors, "text_key", "inner").drop("text").withColumn("model_version", F.lit(model.version))
     return found, _account(wanted, made, model)
 
 
-def _made(missing: DataFrame, tokens: float, model: Model) -> DataFrame:
-    """ENCODED: a vector for each text, by tasks of about as many tokens each."""
-    context = missing.sparkSession.sparkContext
+def _length() -> Column:
+    """A text's characters, as far as they count."""
+    return F.least(F.length("text"), F.lit(LONGEST))
+
+
+def _made(missing: DataFrame, tokens: dict[int, float], model: Model) -> DataFrame:
+    """ENCODED: a vector for each text, by tasks of about as many tokens each; `tokens`: of the texts of each length."""
+    context, total = missing.sparkSession.sparkContext, sum(tokens.values())
     share = devices.share(dict(context.getConf().getAll()))
     slots = max(1, context.defaultParallelism // share.cpus)  # it counts cores
-    tasks = max(1, min(math.ceil(tokens / (TOKENS_PER_GPU_TASK if share.gpus else TOKENS_PER_TASK)), 4 * slots))
+    tasks = min(math.ceil(total / (TOKENS_PER_GPU_TASK if share.gpus else TOKENS_PER_TASK)), 4 * slots)
+    if share.gpus or tasks >= slots:
+        spread = missing.repartition(tasks, "text_key")
+    else:  # few texts of each length: apart, they would fill more batches with less
+        starts = starts_of(tokens, min(slots, math.ceil(total / FEWEST_TOKENS_PER_TASK)))
+        task = sum(((_length() >= start).cast("int") for start in starts), F.lit(0))
+        spread = missing.repartitionById(len(starts) + 1, task)
     profile = devices.profile(share)
-    made = missing.repartition(tasks, "text_key").mapInArrow(_encoder(model.file_name), ENCODED, profile=profile)
+    made = spread.mapInArrow(_encoder(model.file_name), ENCODED, profile=profile)
     # A stage has the profile of all that it reads, up to a shuffle: without one here, whatever uses the vectors would
     # run one task a GPU, too.
     return made.repartition("text_key") if share.gpus else made
+
+
+def starts_of(tokens: dict[int, float], tasks: int) -> list[int]:
+    """The lengths with which each further task begins, so that all have about as many tokens; fewer where one length
+    has as many as several tasks.
+    """
+    total, before = sum(tokens.values()), 0.0
+    starts: list[int] = []
+    for length in sorted(tokens):
+        if before >= total / tasks * (len(starts) + 1):
+            starts.append(length)
+        before += tokens[length]
+    return starts
 
 
 def _account(wanted: DataFrame, made: DataFrame, model: Model) -> DataFrame:
@@ -193,12 +220,14 @@ def _scorer(k: int) -> Callable[[pa.Table, pa.Table], pa.Table]:
         banned = None
         if "exclude" in queries.column_names:
             banned = [excluded or [] for excluded in queries.column("exclude").to_pylist()]
+        device = devices.of_this_task()[0]
         found, scores = top_k(
             stored_rows(queries.column("vector").to_pylist(), dims),
             stored_rows(items.column("vector").to_pylist(), dims),
             np.array(keys.to_pylist()),
             k,
             exclude=banned,
+            device=None if device == "cpu" else device,
         )
         query, place = np.nonzero(found >= 0)  # all of them, unless a query's exclude leaves fewer than k
         return pa.table(

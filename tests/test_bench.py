@@ -147,6 +147,13 @@ def test_tiny_top_k_has_a_row_for_each_peer() -> None:
     ]
 
 
+def test_a_tiny_search_on_a_device_has_a_row_against_torch() -> None:
+    users, items = topk.directions(40, 1), topk.directions(500, 2)
+    (row,) = topk.measure_device(users, items, k=10, sample=20, device="cpu", repeats=1)
+    assert row.measure == "top-10, 40 x 500 x 384, resident vs torch's product and topk, float16"
+    assert row.ratio > 0
+
+
 def test_a_list_out_of_order_stops_the_bench() -> None:
     users, items = topk.directions(5, 1), topk.directions(500, 2)
     right = topk.oracle(users, items, 10)

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pyspark.sql import DataFrame, SparkSession
 
 from jobs import vectors
@@ -257,6 +259,18 @@ def catalogue(spark: SparkSession, count: int) -> DataFrame:
     return texts(spark, *((f"i{number:03}", " ".join(["milk", "tea"] * (number % 7))) for number in range(count)))
 
 
+@given(st.dictionaries(st.integers(0, 50), st.floats(0.5, 1_000), min_size=1), st.integers(1, 9))
+def test_tasks_by_length_have_about_as_many_tokens_each(tokens: dict[int, float], tasks: int) -> None:
+    starts = vectors.starts_of(tokens, tasks)
+    assert len(starts) < tasks
+    assert starts == sorted(set(starts))
+    each = [0.0] * (len(starts) + 1)
+    for length, count in tokens.items():
+        each[sum(length >= start for start in starts)] += count
+    assert min(each) > 0
+    assert max(each) <= sum(tokens.values()) / tasks + max(tokens.values()) + 1e-6
+
+
 def test_an_account_of_the_forward_passes_goes_with_the_vectors(
     spark: SparkSession, monkeypatch: pytest.MonkeyPatch, tiny_model: Model
 ) -> None:
@@ -280,6 +294,17 @@ def test_an_account_of_the_forward_passes_goes_with_the_vectors(
     again, told = vectors.encode(catalogue(spark, 40), found.select("text_key", "vector"), tiny_model)
     assert by_item(again) == by_item(found)
     assert [(row.texts_reused, row.forward_passes) for row in told.collect()] == [(7, 0)]
+
+
+def test_few_texts_go_to_all_slots_by_their_length(
+    spark: SparkSession, monkeypatch: pytest.MonkeyPatch, tiny_model: Model
+) -> None:
+    monkeypatch.setattr(vectors, "FEWEST_TOKENS_PER_TASK", 10)
+    nothing = spark.createDataFrame([], "text_key STRING, vector BINARY")
+    slots = spark.sparkContext.defaultParallelism
+    assert slots > 1
+    row = vectors.encode(catalogue(spark, 40), nothing, tiny_model)[1].collect()[0]
+    assert (row.texts_encoded, row.forward_passes, row.workers) == (7, 7, slots)
 
 
 def test_a_worker_that_dies_in_the_middle_costs_a_retry_and_no_row(

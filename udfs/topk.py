@@ -41,14 +41,16 @@ def top_k(
     *,
     exclude: Sequence[Sequence[str]] | None = None,
     block: int = 8_192,
+    device: str | None = None,
 ) -> tuple[Indices, Floats]:
     """One row per query: positions in items (int64) and scores (float32 dot products), both [n, min(k, m)].
 
     queries [n, d], items [m, d], item_ids [m] strictly ascending. Order: score descending, then item_id
     ascending, where the score is the float32 returned. exclude, if given, lists for each query the item_ids
     it must not get (unknown ids are ignored); a row left with too few items ends in position -1, score -inf.
-    At most QUERY_BLOCK x block scores exist at a time. Raises ValueError on shapes, order or values that do
-    not fit.
+    device: torch's name of one that is to search (udfs/topk_device.py); the lists are the same. Without one
+    NumPy and ONNX Runtime do, with at most QUERY_BLOCK x block scores at a time. Raises ValueError on shapes,
+    order or values that do not fit.
     """
     _check(queries, items, item_ids, k, exclude, block)
     queries, items = (rows.astype(np.float16, copy=False) for rows in (queries, items))
@@ -60,6 +62,16 @@ def top_k(
     if kept == 0:
         return best_items, best_scores
     ids = np.asarray(item_ids, dtype=np.str_)
+    if device is not None and n:
+        from udfs import topk_device
+
+        banned = _positions(exclude, ids) if exclude is not None else None
+        best_items, best_scores, doubtful = topk_device.top_k(queries, items, kept, banned, device)
+        again = np.flatnonzero(doubtful)
+        if len(again):
+            left_out = [exclude[int(row)] for row in again] if exclude is not None else None
+            best_items[again], best_scores[again] = top_k(queries[again], items, ids, k, exclude=left_out, block=block)
+        return best_items, best_scores
     scan = scan_of(stored, block, n, kept)
     for start in range(0, n, QUERY_BLOCK):
         rows = slice(start, start + QUERY_BLOCK)
