@@ -108,7 +108,7 @@ test-airflow: setup airflow-env  ## Run nights of a tiny shop under Airflow's ow
 	@python -m pytest tests/test_dags.py tests/test_scheduler.py -m airflow
 
 .PHONY: test-faults
-test-faults: setup  ## Kill a tiny night at fifty moments, feed it 10,000 dirty rows (two hours)
+test-faults: setup  ## Kill jobs of a tiny night at fifty moments, feed it 10,000 dirty rows (hours)
 	@python -m pytest tests -m faults
 
 .PHONY: cluster-test
