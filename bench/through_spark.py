@@ -154,6 +154,7 @@ def shortened(folder: Path, layers: int, to: Path) -> Path:
 def measure(night: Night, texts: Sequence[str], folder: Path, given: argparse.Namespace) -> list[Row]:
     """The rows of the parts asked for."""
     device, rows = on_cpu(os.cpu_count() or 1), []
+    short = shortened(folder, SHORT_LAYERS, night.folder / "short")
     if given.layers is not None:
         folder = shortened(folder, given.layers, night.folder / "full")
     if "loop" in given.only:
@@ -161,7 +162,6 @@ def measure(night: Night, texts: Sequence[str], folder: Path, given: argparse.Na
     if "stock" in given.only:
         rows.append(_against_stock(night, texts, folder, device, given.repeats, 1.5))
     if "short" in given.only:
-        short = shortened(folder, SHORT_LAYERS, night.folder / "short")
         rows.append(_against_stock(night, texts, short, device, given.repeats, 5.0))
     if "border" in given.only:
         rows.append(_border(night, texts, device, given.repeats))
@@ -186,7 +186,7 @@ def _against_loop(night: Night, texts: Sequence[str], folder: Path, device: str,
     }
     timings = alternate(contenders, repeats)
     check(NIGHT, night.vectors(), expected[0])
-    return compare(f"{_named(NIGHT, folder, texts)} {LOOP}", device, timings[NIGHT], timings[LOOP], "texts/s", 0.85)
+    return compare(f"{_named(folder, texts)} {LOOP}", device, timings[NIGHT], timings[LOOP], "texts/s", 0.85)
 
 
 def _against_stock(night: Night, texts: Sequence[str], folder: Path, device: str, repeats: int, target: float) -> Row:
@@ -202,12 +202,12 @@ def _against_stock(night: Night, texts: Sequence[str], folder: Path, device: str
     told = night.read("stock").orderBy("item_id").select("vector").toPandas()["vector"]
     check(STOCK, np.stack(told.to_list()), night.vectors())
     peer = f"{STOCK}, batches of {best}"
-    return compare(f"{_named(NIGHT, folder, texts)} {peer}", device, timings[NIGHT], timings[STOCK], "texts/s", target)
+    return compare(f"{_named(folder, texts)} {peer}", device, timings[NIGHT], timings[STOCK], "texts/s", target)
 
 
-def _named(what: str, folder: Path, texts: Sequence[str]) -> str:
+def _named(folder: Path, texts: Sequence[str]) -> str:
     layers = json.loads((folder / encoder.CONFIG).read_text("utf-8"))["num_hidden_layers"]
-    return f"{what}, {layers} layers, {len(texts):,} texts vs"
+    return f"{NIGHT}, {layers} layers, {len(texts):,} texts vs"
 
 
 def _border(night: Night, texts: Sequence[str], device: str, repeats: int) -> Row:

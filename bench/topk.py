@@ -18,7 +18,6 @@ from functools import partial
 
 import numpy as np
 import numpy.typing as npt
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from bench.harness import Contenders, Row, Timing, alternate, compare, console, gate, on_cpu, report
 from udfs.scan import Floats, Indices
@@ -84,6 +83,8 @@ def check(name: str, found: Indices, expected: Indices) -> str:
 
 def measure(users: Floats, items: Floats, k: int, sample: int, threads: int, repeats: int) -> list[Row]:
     """One row per peer, after the lists of some users have been compared with the oracle's."""
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
     search: dict[str, Search] = {OURS: ours, PLAIN: argpartition, IMPLICIT: partial(implicit_topk, threads=threads)}
     with threadpool_limits(threads):
         expected = oracle(users[:sample], items, k)
@@ -101,18 +102,17 @@ def measure_device(users: Floats, items: Floats, k: int, sample: int, device: st
     """Users and items in a device's memory: ours, exact, against a product and topk, and on a GPU against ON_A_GPU."""
     import torch
 
-    from udfs.topk_device import CELLS, Resident
+    from udfs.topk_device import Resident
 
     resident = Resident(items.astype(np.float16), device)
     there = torch.tensor(users.astype(np.float16), device=device)
-    step = max(1, CELLS // len(items))
     doubtful = []
 
     def blocks(search: Callable[[torch.Tensor], object]) -> Callable[[], None]:
         def run() -> None:
             with torch.inference_mode():
-                for start in range(0, len(there), step):
-                    search(there[start : start + step])
+                for start in range(0, len(there), resident.block):
+                    search(there[start : start + resident.block])
                 if there.is_cuda:
                     torch.cuda.synchronize()
 

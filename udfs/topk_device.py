@@ -28,9 +28,16 @@ class Resident:
 
     def __init__(self, items: Halves, device: str) -> None:
         """Copy them there."""
+        # Otherwise parts of a sum may be added up in float16, and `slack` would not hold.
+        torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction = False
         self.device = torch.device(device)
         self.items = torch.tensor(items, device=self.device)
         self.longest = float(torch.linalg.vector_norm(self.items.float(), dim=1).max()) if len(items) else 0.0
+
+    @property
+    def block(self) -> int:
+        """How many queries to take at a time."""
+        return max(1, CELLS // max(1, len(self.items)))
 
     def slack(self, queries: torch.Tensor) -> torch.Tensor:
         """By how much at most the float16 scores of each query are off: [n], float32."""
@@ -55,9 +62,7 @@ class Resident:
         looked_at = min(len(self.items), k + MARGIN)
         most, found = torch.topk(near, looked_at, dim=1)
         floor = most[:, k - 1].float() - 2 * self.slack(queries)
-        doubtful = most[:, -1].float() >= floor
-        if looked_at == len(self.items):
-            doubtful = torch.zeros_like(doubtful)
+        doubtful = (most[:, -1].float() >= floor) & (looked_at < len(self.items))
         found, by_item = torch.sort(found, dim=1)
         exact = self._exact(queries, found)
         exact[most.gather(1, by_item) == -torch.inf] = -torch.inf
@@ -79,19 +84,16 @@ def top_k(
     queries: Halves, items: Halves, k: int, banned: tuple[Indices, Indices] | None, device: str
 ) -> tuple[Indices, npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
     """Positions [n, k], scores [n, k], and who is doubtful [n]; as Resident.best, a block of queries at a time."""
-    # Otherwise parts of a sum may be added up in float16.
-    torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction = False
     with torch.inference_mode():
         resident = Resident(items, device)
-        step = max(1, CELLS // len(items))
         parts = []
-        for start in range(0, len(queries), step):
+        for start in range(0, len(queries), resident.block):
             out = None
             if banned is not None:
-                here = (banned[0] >= start) & (banned[0] < start + step)
+                here = (banned[0] >= start) & (banned[0] < start + resident.block)
                 rows, columns = banned[0][here] - start, banned[1][here]
                 out = torch.tensor(rows, device=resident.device), torch.tensor(columns, device=resident.device)
-            block = torch.tensor(queries[start : start + step], device=resident.device)
+            block = torch.tensor(queries[start : start + resident.block], device=resident.device)
             parts.append([part.cpu().numpy() for part in resident.best(block, k, out)])
     positions, scores, doubtful = (np.concatenate(part) for part in zip(*parts, strict=True))
     return positions, scores, doubtful

@@ -31,6 +31,7 @@ from jobs import launch, night
 from jobs.conf import load
 from jobs.flow import NIGHT, lacking, stands
 from jobs.runtime import Lake
+from schemas.silver import REQUIRED_KINDS
 from tests import tiny_shop
 from tests.faults.killed import BEGINS
 
@@ -39,8 +40,8 @@ TONIGHT, BEFORE = tiny_shop.day(14), tiny_shop.day(13)
 # What a run says about itself, who and when; all else of a table must be the same.
 OWN = ("run_id", "publication_id", "published_at", "version", "modified_at")
 RECORDS = {"ops.encodes"}  # how long it took and how much was reused: a second run reuses more
-KINDS = ("events", "items")  # of raw files: what the tiny shop has
-TABLES = [table for job in NIGHT for table in job.writes if table not in RECORDS and stands(table, KINDS)]
+# The tiny shop has the raw files that every shop must have, and no others.
+TABLES = [table for job in NIGHT for table in job.writes if table not in RECORDS and stands(table, REQUIRED_KINDS)]
 WITH_WORKERS = ("score_candidates", "rank_recommendations", "find_similar_items", "forecast_demand")
 READ_BY_OTHERS = [table for table in TABLES if table.startswith("gold.")]
 
@@ -129,7 +130,7 @@ def clean(template: Path, spark: SparkSession) -> Clean:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Lake, "_commit", commit)
-        for job in (job for job in NIGHT if not lacking(job, KINDS)):
+        for job in (job for job in NIGHT if not lacking(job, REQUIRED_KINDS)):
             shutil.copytree(conf.parent, shop.start / job.name)
             shop.found[job.name] = tonight(conf)
             committed.clear()
