@@ -7,13 +7,10 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import time
 import urllib.error
-import urllib.request
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,76 +18,21 @@ import pytest
 from deltalake import DeltaTable
 
 from tests import tiny_shop
+from tests.airflow_server import NIGHTLY, Server, free_port, started, until
 from tests.clusters import QUICK
 from tests.test_dags import AIRFLOW_BIN, REPO, airflow, airflow_environment
 
 pytestmark = pytest.mark.airflow
-DAG = "nightshelf_nightly"
-SECONDS = 6_000  # for five nights, a spark-submit each job
 GOLD = ("recommendations", "similar_items", "default_recommendations", "demand_forecast")
-
-
-@dataclass(frozen=True)
-class Server:
-    """A running Airflow: scheduler, API and UI of a database of its own."""
-
-    url: str
-    token: str
-    environment: dict[str, str]
-    home: Path
-
-    def call(self, path: str, body: dict[str, Any] | None = None, method: str | None = None) -> Any:
-        """The JSON that the public API answers."""
-        data = None if body is None else json.dumps(body).encode()
-        headers = {"Authorization": f"Bearer {self.token}", "Content-Type": "application/json"}
-        request = urllib.request.Request(f"{self.url}/api/v2/{path}", data, headers, method=method)
-        with urllib.request.urlopen(request, timeout=30) as answer:
-            return json.loads(answer.read() or b"null")
-
-    def cli(self, *command: str) -> str:
-        return airflow("airflow", *command, environment=self.environment, cwd=self.home, seconds=120)
-
-    def trigger(self, conf: dict[str, Any]) -> str:
-        """The id of a manual run without a logical date."""
-        return str(self.call(f"dags/{DAG}/dagRuns", {"logical_date": None, "conf": conf})["dag_run_id"])
-
-    def clear(self, run: str) -> None:
-        """What failed and all that waits for it is to be done again."""
-        what = {"dry_run": False, "dag_run_id": run, "only_failed": True, "include_downstream": True}
-        self.call(f"dags/{DAG}/clearTaskInstances", what)
-
-    def runs(self) -> dict[str, str]:
-        """The state of each run."""
-        return {run["dag_run_id"]: run["state"] for run in self.call(f"dags/{DAG}/dagRuns?limit=100")["dag_runs"]}
-
-    def tasks(self, run: str) -> dict[str, dict[str, Any]]:
-        found = self.call(f"dags/{DAG}/dagRuns/{run}/taskInstances")["task_instances"]
-        return {task["task_id"]: task for task in found}
-
-    def log(self, run: str, task: str, number: int = 1) -> str:
-        """What the UI shows of one try."""
-        return json.dumps(self.call(f"dags/{DAG}/dagRuns/{run}/taskInstances/{task}/logs/{number}?full_content=true"))
-
-
-def until(what: str, true: Callable[[], Any], seconds: float = SECONDS) -> Any:
-    """Wait until something is true, and say what was waited for where it never is."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if found := true():
-            return found
-        time.sleep(1)
-    raise AssertionError(f"waited {seconds:.0f} s in vain for: {what}")
 
 
 @pytest.fixture
 def server(airflow_installed: None, shop: Path, tmp_path: Path) -> Iterator[Server]:
     """`airflow standalone` over a copy of the trained tiny shop."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    home = tmp_path / "airflow"
+    home, port = tmp_path / "airflow", free_port()
     home.mkdir()
     (home / "passwords.json").write_text(json.dumps({"admin": "secret"}))
+    url = f"http://localhost:{port}"
     environment = airflow_environment(
         home,
         PATH=f"{AIRFLOW_BIN}{os.pathsep}{os.environ['PATH']}",  # standalone starts its parts by name
@@ -99,50 +41,19 @@ def server(airflow_installed: None, shop: Path, tmp_path: Path) -> Iterator[Serv
         NIGHTSHELF_RETRY_MINUTES="0.05",
         PYTHONPATH=str(REPO),
         AIRFLOW__API__PORT=str(port),
-        AIRFLOW__CORE__EXECUTION_API_SERVER_URL=f"http://localhost:{port}/execution/",
+        AIRFLOW__CORE__EXECUTION_API_SERVER_URL=f"{url}/execution/",
         AIRFLOW__CORE__PARALLELISM="1",
         AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS="admin:admin",
         AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE=str(home / "passwords.json"),
+        AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL="300",
         AIRFLOW__SCHEDULER__SCHEDULER_HEARTBEAT_SEC="1",
     )
     airflow("airflow", "db", "migrate", environment=environment, cwd=home, seconds=120)
-    log, url = home / "standalone.log", f"http://localhost:{port}"
-    with log.open("wb") as file:
-        process = subprocess.Popen(
-            [str(AIRFLOW_BIN / "airflow"), "standalone"],
-            env=environment,
-            cwd=home,
-            stdout=file,
-            stderr=file,
-            start_new_session=True,
-        )
-
-    def answers() -> str:
-        assert process.poll() is None, log.read_text()[-3000:]
-        body = json.dumps({"username": "admin", "password": "secret"}).encode()
-        request = urllib.request.Request(f"{url}/auth/token", body, {"Content-Type": "application/json"})
-        try:
-            with urllib.request.urlopen(request, timeout=5) as answer:
-                return str(json.loads(answer.read())["access_token"])
-        except (urllib.error.URLError, OSError):
-            return ""
-
-    try:
-        token = until("Airflow's API", answers, 120)
-        found = Server(url, token, environment, home)
-
-        def parsed() -> bool:
-            return DAG in {dag["dag_id"] for dag in found.call("dags?limit=100")["dags"]}
-
-        until("the DAGs", parsed, 120)
-        found.call(f"dags/{DAG}", {"is_paused": False}, "PATCH")
+    command = [str(AIRFLOW_BIN / "airflow"), "standalone"]
+    log, dags = home / "standalone.log", frozenset({NIGHTLY})
+    with started(command, environment, home, log, url, lambda: "secret", dags) as found:
+        found.unpause(NIGHTLY)
         yield found
-    finally:
-        os.killpg(process.pid, signal.SIGTERM)
-        try:
-            process.wait(timeout=30)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
 
 
 def table(conf: Path, name: str) -> list[tuple[Any, ...]]:
@@ -174,7 +85,7 @@ def test_a_backfill_of_five_nights_with_a_silent_and_a_poisoned_day(
 
     conf = json.dumps({"conf": str(shop)})
     span = ["--from-date", f"{days[0]}T02:00:00+00:00", "--to-date", f"{days[4]}T02:00:00+00:00"]
-    server.cli("backfill", "create", "--dag-id", DAG, *span, "--max-active-runs", "1", "--dag-run-conf", conf)
+    server.cli("backfill", "create", "--dag-id", NIGHTLY, *span, "--max-active-runs", "1", "--dag-run-conf", conf)
 
     def ended() -> dict[str, str]:
         states = {run: state for run, state in server.runs().items() if run.startswith("backfill")}
