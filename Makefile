@@ -176,15 +176,16 @@ build/nightshelf.zip: $(wildcard jobs/*.py udfs/*.py schemas/*.py)
 	@echo "Fetching Spark's jars and checking the BERT weights ..."
 	@python -m jobs.doctor --conf $(DEFAULT_CONF) && touch $@
 
-# Without a driver's name SQLAlchemy takes one that is not in the environment.
-DATABASE = $(if $(DB),AIRFLOW__DATABASE__SQL_ALCHEMY_CONN='$(patsubst postgresql://%,postgresql+psycopg2://%,$(DB))')
+# Without a driver's name SQLAlchemy takes one that is not in the environment. A SQLite is written to in turn (dags/sqlite.py).
+DATABASE = $(if $(DB),AIRFLOW__DATABASE__SQL_ALCHEMY_CONN='$(patsubst postgresql://%,postgresql+psycopg2://%,$(DB))',\
+  AIRFLOW__DATABASE__SQL_ALCHEMY_CONNECT_ARGS=dags.sqlite.WAITING)
 AIRFLOW_HERE = env AIRFLOW_HOME=$(CURDIR)/.airflow AIRFLOW__CORE__DAGS_FOLDER=$(CURDIR)/dags \
   AIRFLOW__CORE__LOAD_EXAMPLES=False NIGHTSHELF_CONF=$(CONF) .venv-airflow/bin/airflow
-AIRFLOW = env $(DATABASE) $(AIRFLOW_HERE)
+AIRFLOW = env $(DATABASE) PYTHONPATH=$(CURDIR) $(AIRFLOW_HERE)
 # What a running Airflow has beside that. One job at a time on one machine, each is a Spark application with all cores: the
 # pool sees to that. One process more may run than jobs, so that who is to be told of a late night is told while it runs.
 # DAG files are parsed every five minutes: Airflow's half a minute takes a sixth of a core from the night.
-SERVED = env PATH=$(CURDIR)/.venv-airflow/bin:$(PATH) PYTHONPATH=$(CURDIR) \
+SERVED = env PATH=$(CURDIR)/.venv-airflow/bin:$(PATH) \
   AIRFLOW__API__HOST=127.0.0.1 AIRFLOW__API__PORT=$(PORT) \
   AIRFLOW__CORE__EXECUTION_API_SERVER_URL=http://localhost:$(PORT)/execution/ \
   AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL=300 \

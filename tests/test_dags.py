@@ -314,6 +314,14 @@ def test_every_task_says_what_it_does_and_somebody_is_told_of_it(report: dict[st
     assert {name for name, dag in report["dags"].items() if dag["deadline"]} == {"nightshelf_nightly"}
 
 
+def test_two_who_write_to_airflow_s_sqlite_take_turns(airflow_home: Path) -> None:
+    probe = ["python", str(REPO / "tests" / "probe_sqlite.py")]
+    environment = airflow_environment(airflow_home)
+    assert airflow(*probe, environment=environment, cwd=airflow_home, seconds=120) == "the other one waits 2\n"
+    with pytest.raises(AssertionError, match="database is locked"):  # so it is without
+        airflow(*probe, "without", environment=environment, cwd=airflow_home, seconds=120)
+
+
 @pytest.mark.airflow
 def test_a_whole_night_under_airflow(airflow_home: Path, shop: Path, tmp_path: Path) -> None:
     """Every job a spark-submit of its own, on a shop that has a model (`make test-airflow`: some minutes)."""
@@ -322,5 +330,5 @@ def test_a_whole_night_under_airflow(airflow_home: Path, shop: Path, tmp_path: P
     environment = airflow_environment(home, NIGHTSHELF_CONF=str(shop))
     airflow("airflow", "db", "migrate", environment=environment, cwd=tmp_path, seconds=120)
     night = ["dags", "test", "nightshelf_nightly", "--conf", json.dumps({"run_date": date})]
-    log = airflow("airflow", *night, environment=environment, cwd=tmp_path, seconds=1200)
+    log = airflow("airflow", *night, environment=environment, cwd=tmp_path, seconds=3600)
     assert "state=success, run_type=manual" in log

@@ -40,6 +40,7 @@ def server(airflow_installed: None, shop: Path, tmp_path: Path) -> Iterator[Serv
         NIGHTSHELF_CONF=str(shop),
         NIGHTSHELF_RETRY_MINUTES="0.05",
         PYTHONPATH=str(REPO),
+        AIRFLOW__DATABASE__SQL_ALCHEMY_CONNECT_ARGS="dags.sqlite.WAITING",
         AIRFLOW__API__PORT=str(port),
         AIRFLOW__CORE__EXECUTION_API_SERVER_URL=f"{url}/execution/",
         AIRFLOW__CORE__PARALLELISM="1",
