@@ -13,6 +13,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pytest
@@ -135,8 +136,8 @@ def test_a_night_in_a_browser_who_waits_for_it_the_training_and_the_upkeep(
     window = until("who waits for the night", lambda: server.runs(CONSUMER))
     done(server, CONSUMER, next(iter(window)))
 
-    def models() -> list[dict[str, object]]:
-        return DeltaTable(str(lake / "ops" / "models")).to_pyarrow_table().to_pylist()
+    def models() -> list[Any]:
+        return list(DeltaTable(str(lake / "ops" / "models")).to_pyarrow_table().to_pylist())
 
     before = models()
     run = of_the_day(server, TRAINING, shop, day)
