@@ -24,10 +24,12 @@ def pictures(page: Page, url: str, keep: Callable[[str], None]) -> None:
     page.get_by_label("Expand all task groups").click()
     keep("grid")
     page.keyboard.press("g")
+    page.locator(".react-flow__node").first.wait_for()
     keep("graph")
     page.goto(f"{url}/assets")
     page.get_by_text("gold.recommendations").first.click()
     page.get_by_text("Task Dependencies").click()
+    page.locator(".react-flow__node").first.wait_for()
     keep("assets")
 
 
