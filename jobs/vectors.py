@@ -120,7 +120,11 @@ def starts_of(tokens: dict[int, float], tasks: int) -> list[int]:
 
 
 def _account(wanted: DataFrame, made: DataFrame, model: Model) -> DataFrame:
-    """The row of ops.encodes, but for its date."""
+    """The row of ops.encodes, but for its date; told now, for once the vectors are in the table none is missing.
+
+    (Delta computes anew what is cached of a table that is written to: a row that is held would say that nothing was
+    encoded, wherever it is written last.)
+    """
     batch = made.where("batch IS NOT NULL").select("batch.*")
 
     def total(name: str) -> Column:
@@ -134,7 +138,7 @@ def _account(wanted: DataFrame, made: DataFrame, model: Model) -> DataFrame:
     )
     counted = wanted.agg(F.count("*").alias("texts")).crossJoin(made.agg(F.count("*").alias("texts_encoded")))
     seconds = F.when(F.col("encode_seconds") > 0, F.col("encode_seconds"))
-    return counted.crossJoin(sums).select(
+    told = counted.crossJoin(sums).select(
         "*",
         F.lit(model.version).alias("model_version"),
         (F.col("texts") - F.col("texts_encoded")).alias("texts_reused"),
@@ -142,6 +146,7 @@ def _account(wanted: DataFrame, made: DataFrame, model: Model) -> DataFrame:
         (F.col("texts_encoded") / seconds).alias("texts_per_worker_second"),
         (F.col("real_tokens") / seconds).alias("tokens_per_worker_second"),
     )
+    return told.sparkSession.createDataFrame(told.collect(), told.schema)
 
 
 def _encoder(file_name: str) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:

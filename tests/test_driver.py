@@ -68,6 +68,7 @@ ALLOWED = {
     ("summary.py", "show", "collect"): (2, "the row of ops.encodes; a row a table"),
     ("summary.py", "show_backtest", "collect"): (1, "a row a contender and metric"),
     ("summary.py", "show_evaluation", "collect"): (1, "a row a contender and metric"),
+    ("vectors.py", "_account", "collect"): (1, "the row of ops.encodes"),
     ("vectors.py", "encode", "collect"): (1, "how many texts there are of each length, some thousand lengths at most"),
     ("vectors.py", "score", "take"): (2, "no frame: pyarrow's, on an executor"),
 }

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
 
 from jobs import vectors
 from jobs.runtime import Model, ship
@@ -235,6 +236,20 @@ def test_when_nothing_is_new_nothing_is_encoded(spark: SparkSession, encoded: Ca
     assert encoded() == []
     row = told.collect()[0]
     assert (row.texts, row.texts_reused, row.texts_encoded, row.forward_passes, row.workers) == (2, 2, 0, 0, 0)
+
+
+def test_what_was_encoded_is_still_told_once_the_vectors_are_in_the_table(
+    spark: SparkSession, encoded: Callable[[], list[str]], tmp_path: Path
+) -> None:
+    table, schema = str(tmp_path / "item_vectors"), "item_id STRING, text_key STRING, vector BINARY"
+    spark.createDataFrame([], schema).write.format("delta").save(table)
+    known = spark.read.format("delta").load(table)
+    found, told = vectors.encode(texts(spark, ("a", "tea"), ("b", "rye")), known, MODEL)
+    held = told.withColumn("run_date", F.lit(None)).persist()  # as a job's output is, before any is written
+    assert held.count() == 1
+    found.select("item_id", "text_key", "vector").write.format("delta").mode("append").save(table)
+    assert [(row.texts, row.texts_reused, row.texts_encoded) for row in held.select("*").collect()] == [(2, 0, 2)]
+    assert encoded() == ["rye", "tea"]
 
 
 def test_a_key_tells_apart_text_and_model(spark: SparkSession) -> None:

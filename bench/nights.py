@@ -1,0 +1,113 @@
+"""One row is a night that some lake wrote: its NDCG@10, and its lead over the first lake's night of that date.
+
+    python -m bench.nights 2011-11-10 conf/online_retail.toml elsewhere/online_retail.toml
+
+For deployments of one shop that differ in a setting, such as the encoder that is served: both lakes have the night's
+features.candidates and the logs of the 28 days after it (`make night` of that later date, or its intake). A lead is of
+the same users, with a 95 % interval; truth is the first lake's, as in ops.metrics: what who had bought before the
+night bought in the 28 days after it. No Spark runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from deltalake import DeltaTable
+from rich.table import Table
+
+from bench.harness import console
+from jobs.cli import parse_date
+from jobs.conf import load
+from jobs.days import day_number
+from udfs import metrics, scoring
+from udfs.horizon import HORIZON_DAYS
+from udfs.interactions import Interactions, from_frame
+
+K = 10
+
+
+@dataclass(frozen=True)
+class NightRow:
+    """One night's NDCG@10 in one task, with its interval, and its lead over the first night; of `users` with truth."""
+
+    conf: str
+    task: str
+    ndcg: metrics.Interval
+    lead: metrics.Interval | None
+
+    @property
+    def users(self) -> int:
+        """Whose lists could be judged."""
+        return self.ndcg.user_count
+
+
+def bought(lake: Path, last: dt.date) -> Interactions:
+    """Purchases up to `last` of items in its catalogue."""
+    columns = ["user_id", "item_id", "event_date", "quantity"]
+    asked = [("event_type", "=", "purchase")]
+    lines = DeltaTable(str(lake / "silver" / "events")).to_pandas(columns=[*columns, "event_type"], filters=asked)
+    items = DeltaTable(str(lake / "silver" / "items")).to_pandas(columns=["item_id"], partitions=_partition(last))
+    if items.empty:
+        raise LookupError(f"{lake}/silver/items has no partition {last}: run the intake of that date first")
+    lines = lines[(lines["event_date"] <= last) & lines["user_id"].notna()]
+    return from_frame(lines.assign(basket_id=0), np.sort(items["item_id"].to_numpy(np.str_)))
+
+
+def ranked(lake: Path, night: dt.date, shop: Interactions, users: np.ndarray) -> dict[str, np.ndarray]:
+    """Per task, each user's first K of all that the night scored: [users, K] item codes, -1 beyond a list's end."""
+    wanted = ["user_id", "item_id", "score", "times_bought"]
+    found = DeltaTable(str(lake / "features" / "candidates")).to_pandas(columns=wanted, partitions=_partition(night))
+    if found.empty:
+        raise LookupError(f"{lake}/features/candidates has no night of {night}")
+    user = pd.Index(shop.users).get_indexer(pd.Index(found["user_id"]))
+    item = pd.Index(shop.items).get_indexer(pd.Index(found["item_id"]))
+    known = (user >= 0) & (item >= 0)
+    new = (found["times_bought"] == 0).to_numpy()
+    return {
+        task: scoring.lists(
+            user[kept].astype(np.int32), item[kept].astype(np.int32), found["score"].to_numpy()[kept], users, K
+        )
+        for task, kept in ((metrics.TASK_ALL, known), (metrics.TASK_NEW, known & new))
+    }
+
+
+def compared(night: dt.date, lakes: Sequence[tuple[str, Path]]) -> Iterator[NightRow]:
+    """Each lake's night, task by task; the first is what the others are held against."""
+    shop = bought(lakes[0][1], night + dt.timedelta(days=HORIZON_DAYS))
+    users, truth = metrics.truths(shop, day_number(night) + 1)
+    draws = metrics.Bootstrap(len(users))
+    first: dict[str, metrics.PerUser] = {}
+    for name, lake in lakes:
+        for task, lists in ranked(lake, night, shop, users).items():
+            ndcg = metrics.ranking(lists, truth[task], K)["ndcg"]
+            lead = draws.relative(ndcg, first[task]) if task in first else None
+            first.setdefault(task, ndcg)
+            yield NightRow(name, task, draws.mean(ndcg), lead)
+
+
+def _partition(date: dt.date) -> list[tuple[str, str, str]]:
+    return [("run_date", "=", date.isoformat())]
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("night", type=parse_date)
+    parser.add_argument("conf", nargs="+")
+    given = parser.parse_args()
+    table = Table("deployment", "task", "users", "NDCG@10", "lead over the first")
+    for row in compared(given.night, [(conf, Path(load(conf).lake)) for conf in given.conf]):
+        lead = "" if row.lead is None else f"{row.lead.value:+.1%} ({row.lead.low:+.1%} to {row.lead.high:+.1%})"
+        ndcg = f"{row.ndcg.value:.4f} ({row.ndcg.low:.4f} to {row.ndcg.high:.4f})"
+        table.add_row(row.conf, row.task, f"{row.users:,}", ndcg, lead)
+    console().print(table)
+
+
+if __name__ == "__main__":
+    main()
