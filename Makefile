@@ -104,7 +104,7 @@ test-nights: setup  ## Run what takes several nights of a tiny shop: old dates, 
 	@$(TWO_WORKERS) -m nights
 
 .PHONY: test-airflow
-test-airflow: setup airflow-env  ## Run nights and a week of a tiny shop under Airflow's own scheduler (hours; some of it wants postgresql and chromium)
+test-airflow: setup airflow-env  ## Run nights and a week of a tiny shop under Airflow's own scheduler (hours; wants postgresql, chromium)
 	@python -m pytest tests/test_dags.py tests/test_scheduler.py tests/test_airflow_week.py -m airflow
 
 .PHONY: test-faults

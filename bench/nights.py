@@ -17,15 +17,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from deltalake import DeltaTable
 from rich.table import Table
 
 from bench.harness import console
 from jobs.cli import parse_date
 from jobs.conf import load
+from jobs.contenders import Contenders
 from jobs.days import day_number
-from udfs import metrics, scoring
+from udfs import metrics
 from udfs.horizon import HORIZON_DAYS
 from udfs.interactions import Interactions, from_frame
 
@@ -59,33 +59,27 @@ def bought(lake: Path, last: dt.date) -> Interactions:
     return from_frame(lines.assign(basket_id=0), np.sort(items["item_id"].to_numpy(np.str_)))
 
 
-def ranked(lake: Path, night: dt.date, shop: Interactions, users: np.ndarray) -> dict[str, np.ndarray]:
-    """Per task, each user's first K of all that the night scored: [users, K] item codes, -1 beyond a list's end."""
+def rank(contest: Contenders, name: str, lake: Path, night: dt.date) -> None:
+    """All that a lake's night scored contends, under this name."""
     wanted = ["user_id", "item_id", "score", "times_bought"]
     found = DeltaTable(str(lake / "features" / "candidates")).to_pandas(columns=wanted, partitions=_partition(night))
     if found.empty:
         raise LookupError(f"{lake}/features/candidates has no night of {night}")
-    user = pd.Index(shop.users).get_indexer(pd.Index(found["user_id"]))
-    item = pd.Index(shop.items).get_indexer(pd.Index(found["item_id"]))
-    known = (user >= 0) & (item >= 0)
-    new = (found["times_bought"] == 0).to_numpy()
-    return {
-        task: scoring.lists(
-            user[kept].astype(np.int32), item[kept].astype(np.int32), found["score"].to_numpy()[kept], users, K
-        )
-        for task, kept in ((metrics.TASK_ALL, known), (metrics.TASK_NEW, known & new))
-    }
+    user, item, known = contest.codes(found)
+    contest.rank(name, user, item, found["score"].to_numpy()[known], found["times_bought"].to_numpy()[known] > 0)
 
 
 def compared(night: dt.date, lakes: Sequence[tuple[str, Path]]) -> Iterator[NightRow]:
     """Each lake's night, task by task; the first is what the others are held against."""
-    shop = bought(lakes[0][1], night + dt.timedelta(days=HORIZON_DAYS))
-    users, truth = metrics.truths(shop, day_number(night) + 1)
+    shop, cut = bought(lakes[0][1], night + dt.timedelta(days=HORIZON_DAYS)), day_number(night) + 1
+    users, truth = metrics.truths(shop, cut)
+    contest = Contenders(shop, cut, users, truth, K)
     draws = metrics.Bootstrap(len(users))
     first: dict[str, metrics.PerUser] = {}
     for name, lake in lakes:
-        for task, lists in ranked(lake, night, shop, users).items():
-            ndcg = metrics.ranking(lists, truth[task], K)["ndcg"]
+        rank(contest, name, lake, night)
+        for task in truth:
+            ndcg = metrics.ranking(contest.lists[task, name], truth[task], K)["ndcg"]
             lead = draws.relative(ndcg, first[task]) if task in first else None
             first.setdefault(task, ndcg)
             yield NightRow(name, task, draws.mean(ndcg), lead)

@@ -154,19 +154,18 @@ def shortened(folder: Path, layers: int, to: Path) -> Path:
 def measure(night: Night, texts: Sequence[str], folder: Path, given: argparse.Namespace) -> list[Row]:
     """The rows of the parts asked for."""
     device, rows = on_cpu(os.cpu_count() or 1), []
-    short = shortened(folder, SHORT_LAYERS, night.folder / "short")
-    if given.layers is not None:
-        folder = shortened(folder, given.layers, night.folder / "full")
+    full = folder if given.layers is None else shortened(folder, given.layers, night.folder / "full")
     if "loop" in given.only:
-        rows.append(_against_loop(night, texts, folder, device, given.repeats))
+        rows.append(_against_loop(night, texts, full, device, given.repeats))
     if "stock" in given.only:
-        rows.append(_against_stock(night, texts, folder, device, given.repeats, 1.5))
+        rows.append(_against_stock(night, texts, full, device, given.repeats, 1.5))
     if "short" in given.only:
+        short = shortened(folder, SHORT_LAYERS, night.folder / "short")
         rows.append(_against_stock(night, texts, short, device, given.repeats, 5.0))
     if "border" in given.only:
         rows.append(_border(night, texts, device, given.repeats))
     if "incremental" in given.only:
-        rows.extend(_incremental(night, shipped(night, folder), len(texts), device, given.repeats))
+        rows.extend(_incremental(night, shipped(night, full), len(texts), device, given.repeats))
     return rows
 
 

@@ -28,6 +28,7 @@ class Server:
 
     url: str
     token: str
+    password: str
     environment: dict[str, str]
     home: Path
 
@@ -113,7 +114,7 @@ def started(
             return ""
 
     try:
-        server = Server(url, until("Airflow's API", answers, 300), dict(environment), cwd)
+        server = Server(url, until("Airflow's API", answers, 300), password(), dict(environment), cwd)
 
         def parsed() -> bool:
             return wanted <= {dag["dag_id"] for dag in server.call("dags?limit=100")["dags"]}

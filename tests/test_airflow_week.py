@@ -93,7 +93,6 @@ def server(airflow_installed: None, shop: Path, tmp_path: Path, consumers: Path)
         command = ["make", "airflow", f"DB={database}", f"CONF={shop}", f"PORT={port}", "PARALLEL=2"]
         dags = frozenset({NIGHTLY, TRAINING, MAINTENANCE, CONSUMER})
         with started(command, environment, REPO, log, f"http://localhost:{port}", password, dags) as found:
-            (tmp_path / "password").write_text(password())
             yield found
 
 
@@ -112,15 +111,14 @@ def of_the_day(server: Server, dag: str, shop: Path, day: str) -> str:
     return server.trigger({"run_date": day, "conf": str(shop)}, dag)
 
 
+@pytest.mark.skipif(not CHROMIUM.exists(), reason="Debian's chromium is not installed")
 def test_a_night_in_a_browser_who_waits_for_it_the_training_and_the_upkeep(
     server: Server, shop: Path, tmp_path: Path
 ) -> None:
-    if not CHROMIUM.exists():
-        pytest.skip("Debian's chromium is not installed")
     lake, day = shop.parent / "lake", str(tiny_shop.day(14))
     server.unpause(CONSUMER)
     pictures = Path(os.environ.get("NIGHTSHELF_PICTURES", tmp_path))
-    who = [server.url, (tmp_path / "password").read_text(), day, str(pictures)]
+    who = [server.url, server.password, day, str(pictures)]
     browser = ["uv", "run", "-q", "--no-project", "--python", sys.executable, "--with", "playwright==1.65.*"]
     subprocess.run([*browser, "python", "-m", "tests.browse_airflow", *who], cwd=REPO, check=True)
     assert {path.name for path in pictures.glob("airflow_*.png")} >= {
