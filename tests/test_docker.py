@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import kubernetes_validate
@@ -36,6 +39,43 @@ def test_the_pod_of_an_executor_is_one_that_kubernetes_takes() -> None:
     mounts = {mount["name"] for mount in pod["spec"]["containers"][0]["volumeMounts"]}
     assert mounts == {volume["name"] for volume in pod["spec"]["volumes"]}
     assert all(name.startswith("spark-local-dir-") for name in mounts), "by that name Spark spills there"
+
+
+def test_an_executor_s_container_starts_what_spark_asks_for(tmp_path: Path) -> None:
+    for name, body in (("java", 'printf "%s\\n" "$@"'), ("python", "echo /jars")):
+        (tmp_path / name).write_text(f"#!/bin/sh\n{body}\n")
+        (tmp_path / name).chmod(0o755)
+    options = {f"SPARK_JAVA_OPT_{number}": f"-Doption={number} of many" for number in range(11)}
+    told = {"MEMORY": "8g", "ID": "7", "CORES": "4", "POD_IP": "10.0.0.7", "POD_NAME": "night-exec-7"}
+    environment = options | {f"SPARK_EXECUTOR_{name}": value for name, value in told.items()}
+    environment |= {
+        "SPARK_DRIVER_URL": "spark://driver",
+        "SPARK_APPLICATION_ID": "app",
+        "SPARK_RESOURCE_PROFILE_ID": "0",
+    }
+    environment |= {"SPARK_CONF_DIR": "/conf", "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    entrypoint = [str(FOLDER / "entrypoint.sh")]
+
+    def ran(*command: str) -> list[str]:
+        return subprocess.run(
+            [*entrypoint, *command], env=environment, check=True, capture_output=True, text=True
+        ).stdout.splitlines()
+
+    arguments = ran("executor")
+    assert arguments[:11] == list(options.values())
+    assert arguments[11:15] == ["-Xms8g", "-Xmx8g", "-cp", "/conf:/jars/*"]
+    given = dict(zip(arguments[16::2], arguments[17::2], strict=True))
+    assert given == {
+        "--driver-url": "spark://driver",
+        "--executor-id": "7",
+        "--cores": "4",
+        "--app-id": "app",
+        "--hostname": "10.0.0.7",
+        "--resourceProfileId": "0",
+        "--podName": "night-exec-7",
+    }
+    assert ran("echo", "any other command") == ["any other command"]
+    assert str(FOLDER.relative_to(REPO) / "entrypoint.sh") in (FOLDER / "jobs.Dockerfile").read_text()
 
 
 def test_compose_names_what_there_is() -> None:

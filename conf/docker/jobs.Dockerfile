@@ -4,7 +4,8 @@ FROM python:3.11-slim-bookworm
 RUN apt-get update \
     && apt-get install -y --no-install-recommends git libgomp1 make openjdk-17-jre-headless procps \
     && rm -rf /var/lib/apt/lists/* \
-    && pip install --no-cache-dir uv==0.13.9
+    && pip install --no-cache-dir uv==0.13.9 \
+    && useradd --uid 10001 --create-home nightshelf
 WORKDIR /opt/nightshelf
 COPY pyproject.toml uv.lock README.md ./
 COPY schemas schemas
@@ -13,3 +14,4 @@ COPY udfs udfs
 COPY conf conf
 RUN uv sync --frozen --no-default-groups && .venv/bin/python -m jobs.doctor --conf conf/complete_journey.toml
 ENV PATH=/opt/nightshelf/.venv/bin:$PATH PYTHONPATH=/opt/nightshelf HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false
+ENTRYPOINT ["/opt/nightshelf/conf/docker/entrypoint.sh"]
