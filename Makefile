@@ -7,6 +7,7 @@ CONF ?= conf/complete_journey.toml
 RUN_DATE ?= 2017-12-03
 RAW ?=
 ROWS_OF ?=
+PUBLICATION ?=
 DB ?=
 PORT ?= 8080
 PARALLEL ?= 1
@@ -68,8 +69,9 @@ backtest: setup example  ## Judge forecasts, stock actions and audiences of date
 	@python -m jobs.night --run-date $(RUN_DATE) --conf $(CONF) $(if $(RAW),--landing $(RAW)) --only backtest
 
 .PHONY: rollback
-rollback: setup  ## Take the night of RUN_DATE back to its last good publication, or to that of the night ROWS_OF
-	@python -m jobs.rollback --run-date $(RUN_DATE) --conf $(CONF) $(if $(ROWS_OF),--rows-of $(ROWS_OF))
+rollback: setup  ## Take the night of RUN_DATE back to its last PUBLICATION, or to that of the night ROWS_OF
+	@python -m jobs.rollback --run-date $(RUN_DATE) --conf $(CONF) $(if $(ROWS_OF),--rows-of $(ROWS_OF)) \
+	  $(if $(PUBLICATION),--publication $(PUBLICATION))
 
 .PHONY: maintain
 maintain: setup  ## Delete what is older than conf keeps, compact the tables, remove files that no table names
@@ -96,7 +98,7 @@ test: setup airflow-env  ## Run the tests (a quarter of an hour on two cores); w
 	@$(TWO_WORKERS)
 
 .PHONY: test-slow
-test-slow: setup  ## Run whole jobs and nights of a tiny shop (half an hour and more); .ci/run does, too
+test-slow: setup airflow-env  ## Run whole jobs and nights of a tiny shop (half an hour and more); .ci/run does, too
 	@$(TWO_WORKERS) -m "slow and not nights and not airflow and not cluster and not faults"
 
 .PHONY: test-nights
@@ -105,6 +107,7 @@ test-nights: setup  ## Run what takes several nights of a tiny shop: old dates, 
 
 .PHONY: test-airflow
 test-airflow: setup airflow-env  ## Run nights and a week of a tiny shop under Airflow's own scheduler (hours; wants postgresql, chromium)
+	@ls /usr/bin/chromium /usr/lib/postgresql/*/bin/initdb > /dev/null || { echo "Install Debian's chromium and postgresql." >&2; exit 2; }
 	@python -m pytest tests/test_dags.py tests/test_scheduler.py tests/test_airflow_week.py -m airflow
 
 .PHONY: test-faults
@@ -176,9 +179,12 @@ build/nightshelf.zip: $(wildcard jobs/*.py udfs/*.py schemas/*.py)
 	@echo "Fetching Spark's jars and checking the BERT weights ..."
 	@python -m jobs.doctor --conf $(DEFAULT_CONF) && touch $@
 
-# Without a driver's name SQLAlchemy takes one that is not in the environment. A SQLite is written to in turn (dags/sqlite.py).
-DATABASE = $(if $(DB),AIRFLOW__DATABASE__SQL_ALCHEMY_CONN='$(patsubst postgresql://%,postgresql+psycopg2://%,$(DB))',\
-  AIRFLOW__DATABASE__SQL_ALCHEMY_CONNECT_ARGS=dags.sqlite.WAITING)
+# The database's URL has a password, so it is in no command's arguments. Without a driver's name SQLAlchemy takes one that
+# is not in the environment. A SQLite is written to in turn (dags/sqlite.py).
+ifneq ($(DB),)
+export AIRFLOW__DATABASE__SQL_ALCHEMY_CONN := $(patsubst postgresql://%,postgresql+psycopg2://%,$(DB))
+endif
+DATABASE = $(if $(DB),,AIRFLOW__DATABASE__SQL_ALCHEMY_CONNECT_ARGS=dags.sqlite.WAITING)
 AIRFLOW_HERE = env AIRFLOW_HOME=$(CURDIR)/.airflow AIRFLOW__CORE__DAGS_FOLDER=$(CURDIR)/dags \
   AIRFLOW__CORE__LOAD_EXAMPLES=False NIGHTSHELF_CONF=$(CONF) .venv-airflow/bin/airflow
 AIRFLOW = env $(DATABASE) PYTHONPATH=$(CURDIR) $(AIRFLOW_HERE)
@@ -186,7 +192,7 @@ AIRFLOW = env $(DATABASE) PYTHONPATH=$(CURDIR) $(AIRFLOW_HERE)
 # pool sees to that. One process more may run than jobs, so that who is to be told of a late night is told while it runs.
 # DAG files are parsed every five minutes: Airflow's half a minute takes a sixth of a core from the night.
 SERVED = env PATH=$(CURDIR)/.venv-airflow/bin:$(PATH) \
-  AIRFLOW__API__HOST=127.0.0.1 AIRFLOW__API__PORT=$(PORT) \
+  AIRFLOW__API__HOST=127.0.0.1 AIRFLOW__API__PORT=$(PORT) AIRFLOW__API__BASE_URL=http://localhost:$(PORT) \
   AIRFLOW__CORE__EXECUTION_API_SERVER_URL=http://localhost:$(PORT)/execution/ \
   AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL=300 \
   AIRFLOW__CORE__PARALLELISM=$$(($(PARALLEL) + 1)) NIGHTSHELF_PARALLEL=$(PARALLEL) \
@@ -203,8 +209,8 @@ airflow-env: .airflow/airflow.db  ## Set up Airflow in .venv-airflow and check t
 
 .airflow/airflow.db: .venv-airflow/.synced
 	@mkdir -p .airflow
-	@$(AIRFLOW_HERE) db migrate > .airflow/migrate.log 2>&1 || { cat .airflow/migrate.log >&2; exit 1; }
-	@$(AIRFLOW_HERE) dags list-import-errors --local > .airflow/import.log 2>&1 || { cat .airflow/import.log >&2; exit 1; }
+	@env -u AIRFLOW__DATABASE__SQL_ALCHEMY_CONN $(AIRFLOW_HERE) db migrate > .airflow/migrate.log 2>&1 || { cat .airflow/migrate.log >&2; exit 1; }
+	@env -u AIRFLOW__DATABASE__SQL_ALCHEMY_CONN $(AIRFLOW_HERE) dags list-import-errors --local > .airflow/import.log 2>&1 || { cat .airflow/import.log >&2; exit 1; }
 	@touch $@
 
 .PHONY: example

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
+import re
 from collections.abc import Mapping
 from html import escape
 from types import SimpleNamespace
@@ -21,6 +22,7 @@ from airflow.sdk.exceptions import AirflowNotFoundException
 from dags.run_date import date_of_run
 
 CONNECTION = "nightshelf_alerts"
+EXAMPLES = re.compile(r", e\.g\. [^\n]*")  # as jobs/quality.py says them, to the end of the line
 SECONDS = 20  # an alert must not hold a task up for longer
 
 log = logging.getLogger(__name__)
@@ -36,10 +38,15 @@ def failed(context: Context) -> None:
         "task": task.task_id,
         "try": task.try_number,
         "run_date": _run_date(run),
-        "error": str(context.get("exception") or "no reason given"),
+        "error": _without_values(str(context.get("exception") or "no reason given")),
         "url": str(getattr(task, "log_url", "")),
     }
     tell(f"Nightshelf: {told['task']} of {told['dag']} failed: {told['error']}", told)
+
+
+def _without_values(error: str) -> str:
+    """An error without its examples of rows, which may name persons: those are for who may read the task's log."""
+    return EXAMPLES.sub(" (which ones: the task's log)", error)
 
 
 def _run_date(run: Any) -> str:
@@ -52,13 +59,13 @@ def _run_date(run: Any) -> str:
 
 
 def late(context: Mapping[str, Any] | None = None, **_: Any) -> None:
-    """Tell of a night that is not done by its deadline, if it is one of the schedule.
+    """Tell of a night that is not done by its deadline, if it is one of the schedule and has not failed.
 
-    The nights of a backfill, each with a deadline from when all were made, are not late by waiting for each other. The
-    run comes as Airflow's API has it.
+    Nights of a backfill were due long ago, and of one that failed somebody has been told. The run comes as Airflow's
+    API has it.
     """
     run = dict((context or {}).get("dag_run") or {})
-    if run.get("run_type") != "scheduled":
+    if run.get("run_type") != "scheduled" or run.get("state") == "failed":
         return
     moments = ("run_after", "logical_date", "data_interval_end")
     when = SimpleNamespace(conf=run.get("conf"), **{name: _moment(run.get(name)) for name in moments})

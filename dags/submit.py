@@ -4,10 +4,10 @@ What a deployment may choose, all of it read here; relative paths are relative t
 - NIGHTSHELF_CONF         the deployment, conf/complete_journey.toml if not set; a run's parameter conf wins
 - NIGHTSHELF_SPARK_CONF   the Spark properties file, if not the one that the deployment names
 - NIGHTSHELF_TIMEZONE     the calendar of the shop's days and of the schedules, UTC if not set (dags/run_date.py)
-- NIGHTSHELF_PARALLEL     how many jobs of a DAG run at once, 1 if not set
+- NIGHTSHELF_PARALLEL     how many jobs of one run of a DAG run at once, 1 if not set (Airflow's pool limits all runs)
 - NIGHTSHELF_HOURS        after how many hours a job is given up, 6 if not set
 - NIGHTSHELF_RETRY_MINUTES  how long to wait before the first retry, 5 if not set; then twice as long
-- NIGHTSHELF_LATE_HOURS   how many hours over what the last ten took on average make a night late, 1 if not set
+- NIGHTSHELF_LATE_HOURS   how many hours after it was due (02:00) a night that is not done is late, 4 if not set
 - NIGHTSHELF_PY_FILES     for a cluster: the zip of the code (`make package`) that executors import
 - NIGHTSHELF_ARCHIVES     for a cluster: the packed environment that executors unpack, `<file>#environment`
 - the Airflow connection nightshelf_alerts: who is told of a failure or a late night (dags/notify.py)
@@ -101,7 +101,7 @@ class SparkJob(SparkSubmitOperator):
             super().execute(context)
         except AirflowException as error:
             code = exit_code(error)
-            said = " ".join(self.error)[:MOST_OF_AN_ERROR] or f"spark-submit ended with {code or 'no exit code'}"
+            said = "\n".join(self.error)[:MOST_OF_AN_ERROR] or f"spark-submit ended with {code or 'no exit code'}"
             if code == TOO_EARLY:
                 raise AirflowSkipException(said) from error
             if code in FINAL:
@@ -193,6 +193,12 @@ def run_date(params: Mapping[str, Any], dag_run: Any) -> str:
     return date_of_run(params["run_date"], dag_run).isoformat()
 
 
+def shipped(name: str) -> str | None:
+    """What an environment variable has spark-submit ship: files by their whole paths, URIs as they are."""
+    told = os.environ.get(name, "")
+    return ",".join(one if "://" in one else str(REPO / one) for one in told.split(",") if one) or None
+
+
 def every(cron: str) -> CronDataIntervalTimetable:
     """A schedule with data intervals, which a plain cron string does not have."""
     return CronDataIntervalTimetable(cron, timezone=TIMEZONE)
@@ -225,7 +231,7 @@ DEPLOYMENTS = list(
     )
 )
 # The driver's Python is this repository's, wherever that lies; executors have the properties file's, or an archive's.
-ARCHIVES = os.environ.get("NIGHTSHELF_ARCHIVES")
+ARCHIVES = shipped("NIGHTSHELF_ARCHIVES")
 PYTHONS = {"spark.pyspark.driver.python": str(JOBS_BIN / "python")}
 if ARCHIVES:
     PYTHONS["spark.pyspark.python"] = f"./{ARCHIVES.partition('#')[2] or Path(ARCHIVES).name}/bin/python"
@@ -288,11 +294,11 @@ DAG_SETTINGS: dict[str, Any] = {
     },
     "tags": ["nightshelf"],
 }
-# A night that is not done by then is late, and somebody is told. (Were it counted from when the run was queued, as one
-# would rather have it, Airflow 3.3.2 could clear no task: it takes the interval, as it has stored it, for a number.)
+# A night that is not done by then is late, and somebody is told: a day after the start of its interval it is due. (Were
+# it counted from when the run was queued, Airflow 3.3.2 could clear no task: it takes a stored interval for a number.)
 DEADLINE = DeadlineAlert(
-    reference=DeadlineReference.AVERAGE_RUNTIME(max_runs=10, min_runs=1),
-    interval=dt.timedelta(hours=float(os.environ.get("NIGHTSHELF_LATE_HOURS", "1"))),
+    reference=DeadlineReference.DAGRUN_LOGICAL_DATE,
+    interval=dt.timedelta(days=1, hours=float(os.environ.get("NIGHTSHELF_LATE_HOURS", "4"))),
     callback=SyncCallback("dags.notify.late"),
     name="late night",
 )
@@ -310,7 +316,7 @@ def submit(job: Job) -> SparkJob:
             "{{ nightshelf_conf(params) }}",
         ],
         properties_file="{{ nightshelf_spark_properties(params) }}",
-        py_files=os.environ.get("NIGHTSHELF_PY_FILES"),
+        py_files=shipped("NIGHTSHELF_PY_FILES"),
         archives=ARCHIVES,
         conf=PYTHONS,
         conn_id=CONNECTION,

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.test_dags import airflow
+from tests.clusters import QUICK
+from tests.test_dags import AIRFLOW_BIN, REPO, airflow, airflow_environment
 
 NIGHTLY = "nightshelf_nightly"
 SECONDS = 6_000  # for five nights, a spark-submit each job
@@ -50,9 +51,10 @@ class Server:
         """The id of a manual run without a logical date."""
         return str(self.call(f"dags/{dag}/dagRuns", {"logical_date": None, "conf": conf})["dag_run_id"])
 
-    def clear(self, run: str) -> None:
-        """What failed and all that waits for it is to be done again."""
-        what = {"dry_run": False, "dag_run_id": run, "only_failed": True, "include_downstream": True}
+    def clear(self, run: str, *tasks: str) -> None:
+        """What failed and all that waits for it is to be done again; or these tasks and nothing that waits for them."""
+        what: dict[str, Any] = {"dry_run": False, "dag_run_id": run, "only_failed": True}
+        what |= {"task_ids": list(tasks)} if tasks else {"include_downstream": True}
         self.call(f"dags/{NIGHTLY}/clearTaskInstances", what)
 
     def runs(self, dag: str = NIGHTLY) -> dict[str, str]:
@@ -127,3 +129,35 @@ def started(
             process.wait(timeout=30)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
+
+
+@contextlib.contextmanager
+def standalone(shop: Path, home: Path, **more: str) -> Iterator[Server]:
+    """`airflow standalone` over a shop, one job at a time, its nightly DAG unpaused; `more` is its environment's."""
+    port = free_port()
+    home.mkdir()
+    (home / "passwords.json").write_text(json.dumps({"admin": "secret"}))
+    url = f"http://localhost:{port}"
+    settings = {
+        "PATH": f"{AIRFLOW_BIN}{os.pathsep}{os.environ['PATH']}",  # standalone starts its parts by name
+        "JAVA_TOOL_OPTIONS": QUICK["JAVA_TOOL_OPTIONS"],
+        "NIGHTSHELF_CONF": str(shop),
+        "NIGHTSHELF_RETRY_MINUTES": "0.05",
+        "PYTHONPATH": str(REPO),
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONNECT_ARGS": "dags.sqlite.WAITING",
+        "AIRFLOW__API__PORT": str(port),
+        "AIRFLOW__API__BASE_URL": url,
+        "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{url}/execution/",
+        "AIRFLOW__CORE__PARALLELISM": "1",
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin",
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(home / "passwords.json"),
+        "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "300",
+        "AIRFLOW__SCHEDULER__SCHEDULER_HEARTBEAT_SEC": "1",
+    }
+    environment = airflow_environment(home, **(settings | more))
+    airflow("airflow", "db", "migrate", environment=environment, cwd=home, seconds=120)
+    command = [str(AIRFLOW_BIN / "airflow"), "standalone"]
+    log, dags = home / "standalone.log", frozenset({NIGHTLY})
+    with started(command, environment, home, log, url, lambda: "secret", dags) as found:
+        found.unpause(NIGHTLY)
+        yield found

@@ -24,7 +24,10 @@ Rows = Callable[..., DataFrame]
 
 # Files whose tests run whole jobs or nights: `make test-slow`. The longest first, so that two workers end together; the
 # second of them needs no trained shop to begin with.
-WHOLE_JOBS = ("night", "intake", "publication", "evaluation", "trouble", "plans_night", "resume", "plans_intake")
+WHOLE_JOBS = (
+    *("night", "intake", "publication", "evaluation", "trouble", "plans_night", "resume", "plans_intake"),
+    "airflow_refusal",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

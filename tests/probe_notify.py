@@ -16,11 +16,15 @@ from dags import notify
 task = SimpleNamespace(dag_id="nightshelf_nightly", task_id="clean_events", run_id="manual__1", try_number=1)
 due = datetime(2017, 12, 4, 2, tzinfo=UTC)
 run = SimpleNamespace(conf={}, data_interval_end=due, logical_date=None, run_after=due)
-error = ValueError("clean_events: refused: silver.events: 3 rows have no user_id")
+error = ValueError(
+    "clean_events: refused: silver.events: 3 rows have no user_id, e.g. user_id=U01; user_id=U02\nand more"
+)
 notify.failed({"task_instance": task, "dag_run": run, "exception": error})  # type: ignore[typeddict-item]
 due_text = due.isoformat().replace("+00:00", "Z")
 stated = {"dag_id": "nightshelf_nightly", "run_after": due_text, "data_interval_end": due_text, "conf": {}}
-for kind in ("scheduled", "backfill"):  # as the scheduler makes it, from what the API has of a run
-    run_of_api = dict.fromkeys(DAGRunResponse.model_fields) | stated | {"dag_run_id": f"{kind}__2", "run_type": kind}
+for kind, state in (("scheduled", "running"), ("scheduled", "failed"), ("backfill", "running")):
+    # As the scheduler makes it, from what the API has of a run.
+    of_run = {"dag_run_id": f"{kind}__2", "run_type": kind, "state": state}
+    run_of_api = dict.fromkeys(DAGRunResponse.model_fields) | stated | of_run
     assert set(run_of_api) == set(DAGRunResponse.model_fields)
     notify.late(context={"dag_run": run_of_api})

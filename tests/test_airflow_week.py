@@ -22,8 +22,8 @@ from deltalake import DeltaTable
 from tests import tiny_shop
 from tests.airflow_server import NIGHTLY, Server, free_port, started, until
 from tests.clusters import QUICK
+from tests.lakes import dates, table
 from tests.test_dags import REPO
-from tests.test_scheduler import dates, table
 
 pytestmark = pytest.mark.airflow
 TRAINING, MAINTENANCE, CONSUMER = "nightshelf_training", "nightshelf_maintenance", "shop_window"
@@ -90,7 +90,8 @@ def server(airflow_installed: None, shop: Path, tmp_path: Path, consumers: Path)
         return told.group(1) if told else ""
 
     with postgres() as database:
-        command = ["make", "airflow", f"DB={database}", f"CONF={shop}", f"PORT={port}", "PARALLEL=2"]
+        environment["DB"] = database
+        command = ["make", "airflow", f"CONF={shop}", f"PORT={port}", "PARALLEL=2"]
         dags = frozenset({NIGHTLY, TRAINING, MAINTENANCE, CONSUMER})
         with started(command, environment, REPO, log, f"http://localhost:{port}", password, dags) as found:
             yield found

@@ -12,7 +12,7 @@ import pytest
 from jobs.flow import NIGHT
 from tests import tiny_shop
 from tests.clusters import QUICK, standalone
-from tests.test_scheduler import GOLD, table
+from tests.lakes import GOLD, table
 from tests.tiny_shop import REPO
 
 SUBMIT = Path(sys.executable).parent / "spark-submit"

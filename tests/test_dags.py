@@ -272,7 +272,7 @@ def test_only_what_may_go_away_is_retried(report: dict[str, Any]) -> None:
     assert outcomes["1"] == "retry: ingest_logs: ValueError: no such thing"
     assert outcomes["137"] == "retry: ingest_logs: spark-submit ended with 137"
     assert outcomes["2"].startswith("failed: ingest_logs: error: conf/x.toml: no such file (wrong usage")
-    assert outcomes["3"].startswith("failed: ingest_logs: refused: silver.events: 3 rows user_id is null ")
+    assert outcomes["3"].startswith("failed: ingest_logs: refused: silver.events: 3 rows\nuser_id is null\n")
     assert report["killed"] == "retry: ingest_logs: spark-submit ended with -9"
     assert report["too_early"] == "error: nothing to judge yet", "skipped, so that the week's run is not red"
 

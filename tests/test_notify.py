@@ -14,7 +14,7 @@ import pytest
 
 from tests.test_dags import REPO, airflow, airflow_environment
 
-SAID = "clean_events: refused: silver.events: 3 rows have no user_id"
+SAID = "clean_events: refused: silver.events: 3 rows have no user_id (which ones: the task's log)\nand more"
 
 
 @pytest.fixture

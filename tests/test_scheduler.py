@@ -12,60 +12,21 @@ import time
 import urllib.error
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from deltalake import DeltaTable
 
 from tests import tiny_shop
-from tests.airflow_server import NIGHTLY, Server, free_port, started, until
-from tests.clusters import QUICK
-from tests.test_dags import AIRFLOW_BIN, REPO, airflow, airflow_environment
+from tests.airflow_server import NIGHTLY, Server, standalone, until
+from tests.lakes import GOLD, dates, table
 
 pytestmark = pytest.mark.airflow
-GOLD = ("recommendations", "similar_items", "default_recommendations", "demand_forecast")
 
 
 @pytest.fixture
 def server(airflow_installed: None, shop: Path, tmp_path: Path) -> Iterator[Server]:
-    """`airflow standalone` over a copy of the trained tiny shop."""
-    home, port = tmp_path / "airflow", free_port()
-    home.mkdir()
-    (home / "passwords.json").write_text(json.dumps({"admin": "secret"}))
-    url = f"http://localhost:{port}"
-    environment = airflow_environment(
-        home,
-        PATH=f"{AIRFLOW_BIN}{os.pathsep}{os.environ['PATH']}",  # standalone starts its parts by name
-        JAVA_TOOL_OPTIONS=QUICK["JAVA_TOOL_OPTIONS"],
-        NIGHTSHELF_CONF=str(shop),
-        NIGHTSHELF_RETRY_MINUTES="0.05",
-        PYTHONPATH=str(REPO),
-        AIRFLOW__DATABASE__SQL_ALCHEMY_CONNECT_ARGS="dags.sqlite.WAITING",
-        AIRFLOW__API__PORT=str(port),
-        AIRFLOW__CORE__EXECUTION_API_SERVER_URL=f"{url}/execution/",
-        AIRFLOW__CORE__PARALLELISM="1",
-        AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS="admin:admin",
-        AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE=str(home / "passwords.json"),
-        AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL="300",
-        AIRFLOW__SCHEDULER__SCHEDULER_HEARTBEAT_SEC="1",
-    )
-    airflow("airflow", "db", "migrate", environment=environment, cwd=home, seconds=120)
-    command = [str(AIRFLOW_BIN / "airflow"), "standalone"]
-    log, dags = home / "standalone.log", frozenset({NIGHTLY})
-    with started(command, environment, home, log, url, lambda: "secret", dags) as found:
-        found.unpause(NIGHTLY)
+    with standalone(shop, tmp_path / "airflow") as found:
         yield found
-
-
-def table(conf: Path, name: str) -> list[tuple[Any, ...]]:
-    """The rows of a table of the shop, sorted, by a reader that is not Spark."""
-    found = DeltaTable(str(conf.parent / "lake" / name)).to_pyarrow_table().to_pylist()
-    return sorted(tuple(repr(value) for value in row.values()) for row in found)
-
-
-def dates(conf: Path, name: str) -> set[str]:
-    rows = DeltaTable(str(conf.parent / "lake" / name)).to_pyarrow_table(columns=["run_date"])
-    return {str(value) for value in rows.column("run_date").to_pylist()}
 
 
 def test_a_backfill_of_five_nights_with_a_silent_and_a_poisoned_day(
@@ -115,21 +76,6 @@ def test_a_backfill_of_five_nights_with_a_silent_and_a_poisoned_day(
         assert night.main(["--run-date", str(day), "--conf", str(by_hand)]) == 0
     for name in (*(f"gold/{name}" for name in GOLD), "silver/events", "features/item_vectors"):
         assert table(shop, name) == table(by_hand, name), name
-
-
-def test_a_refused_night_is_mended_cleared_and_done(server: Server, shop: Path) -> None:
-    day = str(tiny_shop.day(14))
-    poisoned = shop.parent / "landing" / "sales" / f"sales_{day}.csv"
-    sound = poisoned.read_text()
-    poisoned.write_text(sound.replace("customer", "client", 1))
-    run = server.trigger({"run_date": day, "conf": str(shop)})
-    until("a refusal", lambda: server.runs()[run] == "failed")
-    assert [task for task, told in server.tasks(run).items() if told["state"] == "failed"] == ["ingest_logs"]
-    poisoned.write_text(sound)
-    server.clear(run)
-    until("the mended night", lambda: server.runs()[run] == "success")
-    assert day in dates(shop, "gold/recommendations")
-    assert server.tasks(run)["ingest_logs"]["try_number"] == 2
 
 
 def test_one_date_by_the_form_twice_at_once_and_a_driver_that_is_killed(server: Server, shop: Path) -> None:
