@@ -95,11 +95,16 @@ def _up(usual: float, share: float) -> float:
     return usual / (1 - share) if share < 1 else math.inf
 
 
-def past_nights(figures: DataFrame, table: Table, nights: int) -> dict[object, dict[str, float]]:
-    """The figures of the newest nights in ops.figures, by run_date: of several runs of one night, one of them."""
-    mine = figures.where(F.col("table_name") == table.name)
+def past_nights(figures: DataFrame, runs: DataFrame, table: Table, nights: int) -> dict[object, dict[str, float]]:
+    """The figures of the newest nights in ops.figures, by run_date: of several runs of one night, those of the last."""
+    begun = runs.select("run_id", "started_at")
+    mine = figures.where(F.col("table_name") == table.name).join(begun, "run_id", "left")
     age = F.dense_rank().over(Window.orderBy(F.desc(PARTITION)))
+    newest = mine.withColumn("age", age).where(F.col("age") <= nights)
     past: dict[object, dict[str, float]] = {}
-    for row in mine.withColumn("age", age).where(F.col("age") <= nights).orderBy(PARTITION, "run_id").collect():
-        past.setdefault(row[PARTITION], {})[row["figure"]] = row["value"]
+    last: dict[object, str] = {}
+    for row in newest.orderBy(PARTITION, "started_at", "run_id").collect():
+        if last.get(row[PARTITION]) != row["run_id"]:
+            past[row[PARTITION]], last[row[PARTITION]] = {}, row["run_id"]
+        past[row[PARTITION]][row["figure"]] = row["value"]
     return past

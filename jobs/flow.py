@@ -12,15 +12,21 @@ from typing import Literal
 from schemas import TABLES
 from schemas.silver import REQUIRED_KINDS
 
-# What of a table a job sees. None of them ever reaches beyond run_date.
+# What of a table a job sees. But for `ever` none of them reaches beyond run_date.
 #   files     raw files of the days that are still to be read
 #   pending   days that are still to be processed, run_date always among them
 #   today     the partition run_date; an error where it is missing
+#   written   the partition run_date, which may well be without a row; an error where no run has written it
 #   latest    the newest partition up to run_date; empty where there is none
 #   history   every partition up to run_date
+#   ever      every partition: what is known of files, which may have come before those of run_date
 #   promoted  the newest promoted model that has seen nothing after run_date; an error where there is none
+#   encoding  the model that has made the item vectors of run_date, also where a newer one was promoted meanwhile; an
+#             error where it is not promoted any more, or where another input of run_date is of another model
 #   judged    the same 28 days earlier: the model of the night whose lists are judged by what was bought since
-Window = Literal["files", "pending", "today", "latest", "history", "promoted", "judged"]
+Window = Literal["files", "pending", "today", "written", "latest", "history", "ever", "promoted", "encoding", "judged"]
+
+MODELS = ("promoted", "encoding", "judged")  # windows that are a model
 
 
 @dataclass(frozen=True)
@@ -41,7 +47,7 @@ class Read:
             return f"{self.table.split('.')[1]}_files"
         if self.kind:
             return f"bronze_{self.kind}"
-        return "model" if self.window in ("promoted", "judged") else TABLES[self.table].parameter
+        return "model" if self.window in MODELS else TABLES[self.table].parameter
 
 
 @dataclass(frozen=True)
@@ -91,6 +97,11 @@ def today(table: str) -> Read:
     return Read(table, "today")
 
 
+def written(table: str) -> Read:
+    """The partition of run_date, which may be without a row."""
+    return Read(table, "written")
+
+
 def latest(table: str) -> Read:
     """The newest partition up to run_date, if any."""
     return Read(table, "latest")
@@ -107,11 +118,12 @@ def records(kind: str, window: Window) -> Read:
 
 
 MODEL = Read("ops.models", "promoted")
+ENCODING = Read("ops.models", "encoding")
 
 INTAKE = (
     Job(
         "ingest_logs",
-        reads=(files("events"), files("items"), files("records"), history("bronze.files")),
+        reads=(files("events"), files("items"), files("records"), Read("bronze.files", "ever")),
         writes=("bronze.events", "bronze.items", "bronze.records", "bronze.files"),
         ledger="bronze.files",
     ),
@@ -204,12 +216,12 @@ SCORING = (
     ),
     Job(
         "score_candidates",
-        reads=(history("silver.events"), today("silver.items"), today("features.item_vectors"), MODEL),
+        reads=(history("silver.events"), today("silver.items"), today("features.item_vectors"), ENCODING),
         writes=("features.candidates",),
     ),
     Job(
         "rank_recommendations",
-        reads=(today("features.candidates"), today("silver.items"), today("features.item_vectors"), MODEL),
+        reads=(today("features.candidates"), today("silver.items"), today("features.item_vectors"), ENCODING),
         writes=("gold.recommendations",),
     ),
     Job(
@@ -235,7 +247,7 @@ PLANNING = (
     ),
     Job(
         "plan_stock",
-        reads=(today("gold.demand_forecast"), today("silver.stock"), latest("silver.ways"), history("silver.events")),
+        reads=(today("gold.demand_forecast"), written("silver.stock"), latest("silver.ways"), history("silver.events")),
         writes=("gold.inventory_actions",),
         needs=("stock",),
     ),
@@ -245,7 +257,7 @@ PLANNING = (
             history("silver.events"),
             today("silver.items"),
             today("features.item_vectors"),
-            today("silver.campaigns"),
+            written("silver.campaigns"),
             history("silver.ad_events"),
         ),
         writes=("ops.allocations", "gold.ad_audiences"),
@@ -261,8 +273,8 @@ PUBLISHING = (
             today("gold.default_recommendations"),
             today("gold.demand_forecast"),
             today("gold.item_demand"),
-            today("gold.inventory_actions"),
-            today("gold.ad_audiences"),
+            written("gold.inventory_actions"),
+            written("gold.ad_audiences"),
             latest("silver.cleaned_days"),
             history("ops.runs"),
             history("ops.checks"),

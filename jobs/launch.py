@@ -23,13 +23,14 @@ from pyspark.sql import DataFrame, SparkSession
 from jobs import drift, mapping, quality, runtime, trouble
 from jobs.cli import common_flags, exit_code
 from jobs.conf import ConfError, Deployment, TooEarlyError, load
-from jobs.flow import JOBS, Job, Read, lacking, stands
+from jobs.flow import JOBS, MODELS, Job, Read, Window, lacking, stands
 from jobs.version import code_version
 from schemas import TABLES
 from schemas.contract import Check, Table
 from udfs.horizon import HORIZON_DAYS
 
 OUTCOME = "outcome: "  # the last line of a job that ended well begins with it; JSON follows
+HAS_ROWS = Check("has_rows", "a night of it must have rows", "")
 RECORDS = ("ops.runs", "ops.checks", "ops.figures")  # what a run writes beside its job's tables
 # Parameters that are not knobs: what a job may ask for beside its tables.
 RESERVED = (
@@ -143,11 +144,12 @@ def recorded(lake: runtime.Lake, job: str, run_date: dt.date, dry_run: bool = Fa
         "deployment": lake.deployment.name,
         "model_version": None,
         "rows_written": {},
-        "error": None,
-        "status": "done",
+        "error": "interrupted",
+        "status": "failed",
     }
     try:
         yield record
+        record |= {"status": "done", "error": None}
     except Exception as error:
         refused = isinstance(error, ConfError | runtime.DataError)
         record["status"] = "refused" if refused else "failed"
@@ -193,17 +195,14 @@ def _publish(
             inputs[read.parameter] = lake.empty(read.table)
         elif read.window == "files":
             inputs[read.parameter] = lake.read_files(read.table.split(".")[1], days)
-        elif read.window in ("promoted", "judged"):
-            seen = run_date if read.window == "promoted" else run_date - dt.timedelta(days=HORIZON_DAYS)
-            try:
-                inputs[read.parameter] = lake.promoted_model(seen)
-            except runtime.NoModelError as error:
-                if read.window == "promoted":
-                    raise
-                raise TooEarlyError(f"there is no night of {seen} to judge: {error}") from None
+        elif read.window in MODELS:
+            inputs[read.parameter] = _model(read.window, lake, run_date)
             record["model_version"] = inputs[read.parameter].version
         else:
             inputs[read.parameter] = lake.read(read, run_date, days)
+
+    if any(read.window == "encoding" for read in job.reads):
+        _of_one_model(job, run_date, inputs)
 
     def publish_model(folder: Path) -> str:
         record["model_version"] = folder.name
@@ -242,6 +241,32 @@ def _publish(
     return days
 
 
+def _model(window: Window, lake: runtime.Lake, run_date: dt.date) -> runtime.Model:
+    """The model that a job asks for."""
+    if window == "promoted":
+        return lake.promoted_model(run_date)
+    if window == "encoding":
+        return lake.encoding_model(run_date)
+    seen = run_date - dt.timedelta(days=HORIZON_DAYS)
+    try:
+        return lake.promoted_model(seen)
+    except runtime.NoModelError as error:
+        raise TooEarlyError(f"there is no night of {seen} to judge: {error}") from None
+
+
+def _of_one_model(job: Job, run_date: dt.date, inputs: Mapping[str, Any]) -> None:
+    """DataError where a table of run_date that a job reads is of another model than the job's. One row tells: one run
+    has made them all."""
+    for read in job.reads:
+        if read.window == "today" and "model_version" in TABLES[read.table].column_names:
+            row = inputs[read.parameter].select("model_version").first()
+            if row["model_version"] != inputs["model"].version:
+                raise runtime.DataError(
+                    f"{read.table} of {run_date} is of model {row['model_version']}, and features.item_vectors of "
+                    f"{inputs['model'].version}: run the night again from encode_items on"
+                )
+
+
 def _check_and_write(
     job: Job,
     lake: runtime.Lake,
@@ -257,14 +282,18 @@ def _check_and_write(
     metadata = {key: record[key] for key in ("run_id", "job", "model_version", "code_version", "run_date")}
     audits = _audit(job, ready, inputs)
     figures = []
-    for table in (name for name in ready if TABLES[name].layer == "gold" and audits[name].row_count):
-        measured = _drift(lake, run_date, TABLES[table], ready[table])
-        figures += [_figure_row(record, table, figure) for figure in measured]
+    for table in (name for name in ready if TABLES[name].layer == "gold"):
+        if not audits[table].row_count:
+            if not TABLES[table].may_be_empty:
+                audits[table] = audits[table].with_findings([quality.Finding(HAS_ROWS, False, None)])
+            continue
+        found = measured(lake, run_date, TABLES[table], ready[table])
+        figures += [figure_row(record, table, figure) for figure in found]
         audits[table] = audits[table].with_findings(
-            [quality.Finding(f.check(), f.passed, None) for f in measured if f.high is not None]
+            [quality.Finding(f.check(), f.passed, None) for f in found if f.high is not None]
         )
     if work.changed:
-        audits["bronze.files"] = audits["bronze.files"].with_findings([_changed_files(work.changed)])
+        audits["bronze.files"] = audits["bronze.files"].with_findings([_changed_files(work)])
     findings: Callable[[], None] = (
         _unsaid if dry_run else partial(lake.append, "ops.checks", _check_rows(audits, record), metadata)
     )
@@ -275,7 +304,7 @@ def _check_and_write(
         raise runtime.DataError("\n".join(refused))
     if work.days and not dry_run:
         if job.ledger:
-            lake.forget(job.ledger, work.days)
+            lake.forget(job.ledger, [*work.days, *work.later])
         # Each table is a commit of its own, mostly waiting for the driver: side by side; the ledger after all others.
         writes = {table: partial(lake.replace, table, frame, work.days, metadata) for table, frame in ready.items()}
         last = [writes.pop(job.ledger)] if job.ledger else []
@@ -293,25 +322,30 @@ def _check_and_write(
     record["rows_written"] |= {table: audits[table].row_count for table in ready if work.days}
 
 
-def _drift(lake: runtime.Lake, run_date: dt.date, table: Table, rows: DataFrame) -> list[drift.Figure]:
+def measured(lake: runtime.Lake, run_date: dt.date, table: Table, rows: DataFrame) -> list[drift.Figure]:
     """The figures of a gold table that is about to be published, beside those of the nights before."""
     limits, yesterday = lake.deployment.drift.of(table.name), run_date - dt.timedelta(days=1)
     before = lake.read(Read(table.name, "latest"), yesterday, [])
     figures = drift.measure(table, rows, None if before.isEmpty() else before)
-    past = drift.past_nights(lake.up_to("ops.figures", yesterday), table, limits.nights)
+    recorded_figures, runs = (lake.up_to(name, yesterday) for name in ("ops.figures", "ops.runs"))
+    past = drift.past_nights(recorded_figures, runs, table, limits.nights)
     return drift.compare(figures, past, limits)
 
 
-def _figure_row(record: Mapping[str, Any], table: str, figure: drift.Figure) -> dict[str, Any]:
+def figure_row(record: Mapping[str, Any], table: str, figure: drift.Figure) -> dict[str, Any]:
     """A row of ops.figures."""
     of_run = {key: record[key] for key in ("run_date", "run_id")}
     told = {"figure": figure.name, "value": figure.value, "usual": figure.usual, "low": figure.low, "high": figure.high}
     return {**of_run, "table_name": table, **told}
 
 
-def _changed_files(changed: Sequence[runtime.RawFile]) -> quality.Finding:
+def _changed_files(work: runtime.Work) -> quality.Finding:
     """That raw files are no longer as they were read: told, and no reason to stop, for what was read is whole."""
-    names = ", ".join(file.name for file in changed[: quality.EXAMPLES])
+    changed = work.changed
+    names = ", ".join(
+        f"{file.name}{' (read again: its day was not done, or has another file)' * (file.day in work.days)}"
+        for file in changed[: quality.EXAMPLES]
+    )
     more = f" and {len(changed) - quality.EXAMPLES} more" if len(changed) > quality.EXAMPLES else ""
     reason = f"a raw file must stay as it was read; {names}{more} changed since: --reingest reads the new bytes"
     print(f"warning: {reason}", file=sys.stderr)

@@ -11,7 +11,6 @@ from pyspark.sql import functions as F
 from jobs import night_page
 from jobs.conf import Deployment
 from jobs.flow import stands
-from jobs.runtime import Written
 from jobs.top_n import top_n
 from schemas import ops
 from schemas.contract import PARTITION
@@ -36,7 +35,7 @@ def publish_night(
     run_id: str,
     started_at: dt.datetime,
     deployment: Deployment,
-    written: Callable[[str], Written],
+    written: Callable[[str], int],
     publish_page: Callable[[str, str], object],
 ) -> DataFrame:
     """ops.publications of run_date: this publication, a row a gold table, and the earlier ones, no longer current.
@@ -57,12 +56,11 @@ def publish_night(
     }
     rows = []
     for name, frame in ((name, frame) for name, frame in tables.items() if stands(name, deployment.sources)):
-        found = written(name)
-        rows.append(
-            (run_date, run_id, started_at, True, name, found.version, frame.count(), found.model_version, run_date)
-        )
-    # Of a night that has run several times, each job's last run: ops.runs alone says which that is.
-    tonight = runs.where(F.col(PARTITION) == F.lit(run_date))
+        model = frame.select("model_version").first() if "model_version" in frame.columns else None
+        made_by = model["model_version"] if model else None  # of all rows: one run has made them
+        rows.append((run_date, run_id, started_at, True, name, written(name), frame.count(), made_by, run_date))
+    # Of a night that has run several times, each job's last run that ended well: its rows are the ones that stand.
+    tonight = runs.where((F.col(PARTITION) == F.lit(run_date)) & (F.col("status") == "done"))
     last = top_n(tonight, ["job"], [F.desc("started_at"), "run_id"], 1).select("run_id")
     told = (cleaned_days, *(frame.join(last, "run_id", "left_semi") for frame in (checks, figures)))
     page = night_page.render(run_date, *(night_page.of_night(frame, run_date) for frame in told))

@@ -116,7 +116,7 @@ def suite(table: Table, more: Sequence[Check] = ()) -> gx.ExpectationSuite:
 
 def balance_check(row_count: int, counted_by: str | None) -> Check:
     """Rows in = rows kept + rows rejected, said of the table of kept rows: it must account for `row_count`."""
-    if counted_by is None:
+    if counted_by is None or row_count == 0:  # the sum over no rows is none, and not 0
         arguments: dict[str, Any] = {"value": row_count}
         return Check("balance", "rows in = rows kept + rows rejected", "ExpectTableRowCountToEqual", arguments)
     arguments = {"column": counted_by, "min_value": row_count, "max_value": row_count}

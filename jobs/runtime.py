@@ -75,19 +75,13 @@ class RawFile:
 class Work:
     """What a job has to do: the days whose partitions it replaces, and raw files that are no longer as they were read.
 
-    The days of `changed` are among `days` only where a run was told to read them again.
+    The days of `changed` are among `days` only where another file of that day is new. `later` are days after run_date
+    that depend on these days: a night of theirs has to do them again, so the ledger is not to list them any more.
     """
 
     days: list[dt.date]
     changed: tuple[RawFile, ...] = ()
-
-
-@dataclass(frozen=True)
-class Written:
-    """The newest commit of one night's rows of a table: its version, the model that made them (None: none did)."""
-
-    version: int
-    model_version: str | None
+    later: tuple[dt.date, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -260,19 +254,35 @@ class Lake:
         return named + (self._name_published() if "ops.publications" in named else [])
 
     def _name_published(self) -> list[str]:
-        """Views `published.<table>`: the newest published night, every table at the version that was published."""
-        current = self.up_to("ops.publications", dt.date.max).where("current")
-        newest = current.agg(F.max(PARTITION).alias("day")).collect()[0]["day"]
-        named = []
-        for row in current.where(F.col(PARTITION) == F.lit(newest)).orderBy("table_name").collect() if newest else ():
+        """Views `published.<table>`: the newest published night, every table at the version that was published.
+
+        Where upkeep has removed that version since, as the table stands, and stderr says so.
+        """
+        newest, named = self._newest_published(), []
+        current = self.up_to("ops.publications", dt.date.max).where(
+            F.col("current") & (F.col(PARTITION) == F.lit(newest))
+        )
+        for row in current.orderBy("table_name").collect() if newest else ():
             view = f"published.{row.table_name.split('.')[1]}"
+            made = f"CREATE OR REPLACE VIEW {view} AS SELECT * FROM delta.`{self.path(row.table_name)}`"
+            night = f"WHERE {PARTITION} = DATE'{newest}'"
             self.spark.sql("CREATE SCHEMA IF NOT EXISTS published")
-            self.spark.sql(
-                f"CREATE OR REPLACE VIEW {view} AS SELECT * FROM delta.`{self.path(row.table_name)}` "
-                f"VERSION AS OF {row.version} WHERE {PARTITION} = DATE'{newest}'"
-            )
+            try:
+                self.spark.sql(f"{made} VERSION AS OF {row.version} {night}")
+            except PySparkException:
+                sys.stderr.write(
+                    f"warning: {row.table_name}: version {row.version}, published for {newest}, is gone: {view} is the "
+                    "table as it stands\n"
+                )
+                self.spark.sql(f"{made} {night}")
             named.append(view)
         return named
+
+    def _newest_published(self) -> dt.date | None:
+        """The newest night that was published, if any."""
+        current = self.up_to("ops.publications", dt.date.max).where("current")
+        newest: dt.date | None = current.agg(F.max(PARTITION).alias("day")).collect()[0]["day"]
+        return newest
 
     def up_to(self, table: str, run_date: dt.date) -> DataFrame:
         """Every partition of a table up to run_date, after its schema was checked; empty where no table stands."""
@@ -289,13 +299,19 @@ class Lake:
 
     def read(self, read: Read, run_date: dt.date, days: Sequence[dt.date]) -> DataFrame:
         """What one declared input of a job sees (`files` and `promoted` have methods of their own)."""
-        frame = self.up_to(read.table, run_date)
+        frame = self.up_to(read.table, dt.date.max if read.window == "ever" else run_date)
         if read.kind:
             frame = frame.where(F.col("source") == read.kind)
-        if read.window == "history":
+        if read.window in ("history", "ever"):
             return frame
         if read.window == "pending":
             return frame.where(F.col(PARTITION).isin(list(days)))
+        if read.window == "written":
+            tonight = frame.where(F.col(PARTITION) == F.lit(run_date))
+            stands = (read.table, run_date) in self._stands
+            if not stands and tonight.isEmpty() and not self._wrote(read.table, run_date):
+                raise ConfError(f"no run has written {read.table} of {run_date}; {_run_first(read.table, run_date)}")
+            return tonight
         if (read.table, run_date) in self._stands and not read.kind:
             return frame.where(F.col(PARTITION) == F.lit(run_date))  # no newer one can stand: that costs no query
         newest = frame.agg(F.max(PARTITION)).first()
@@ -303,12 +319,16 @@ class Lake:
         if day == run_date and not read.kind:
             self._stands.add((read.table, run_date))
         if read.window == "today" and day != run_date:
-            makers = ", ".join(name for name, job in JOBS.items() if read.table in job.writes)
             raise ConfError(
                 f"{read.table} has no partition {PARTITION}={run_date} (its newest up to then: {day or 'none'}); "
-                f"run {makers} --run-date {run_date} first"
+                f"{_run_first(read.table, run_date)}"
             )
         return frame.where(F.col(PARTITION) == F.lit(day)) if day else frame.limit(0)
+
+    def _wrote(self, table: str, run_date: dt.date) -> bool:
+        """Whether a run of this night has written a table, be it without a row: Delta keeps no commit of that."""
+        runs = self.up_to("ops.runs", run_date).where(F.col(PARTITION) == F.lit(run_date))
+        return not runs.where(F.col("rows_written")[table].isNotNull() & (F.col("status") == "done")).isEmpty()
 
     def note_partition(self, table: str, run_date: dt.date, has_rows: bool) -> None:
         """Remember whether a partition has rows, for who reads it next."""
@@ -373,14 +393,16 @@ class Lake:
         path, system = self._storage(f"{STAGING}/{table}/{run_id}")
         system.delete(path, True)
 
-    def written(self, table: str, run_date: dt.date) -> Written:
-        """The newest commit of this night's rows; where the log no longer has it, the table as it stands holds them."""
+    def written(self, table: str, run_date: dt.date) -> int:
+        """The version of the newest commit of this night's rows.
+
+        Where there is none, for the log is not that old or nothing had to be written, the table as it stands has them.
+        """
         delta = DeltaTable.forPath(self.spark, self.path(table))
         history = delta.history().select("version", "userMetadata")
         mine = history.where(F.get_json_object("userMetadata", "$.run_date") == str(run_date))
         row = mine.orderBy(F.desc("version")).first() or history.orderBy(F.desc("version")).first()
-        told = json.loads(row["userMetadata"] or "{}") if row else {}
-        return Written(row["version"] if row else 0, told.get("model_version"))
+        return row["version"] if row else 0
 
     def at_version(self, table: str, version: int, run_date: dt.date) -> DataFrame:
         """One night's rows as a version of the table has them. DataError where that version can no longer be read."""
@@ -414,7 +436,10 @@ class Lake:
             old = [night for night in nights[:-1] if night < run_date - dt.timedelta(days=keep_days)]
         if old:
             self._commit(table, lambda: delta.delete(days_predicate(old)))
-        self._commit(table, lambda: delta.optimize().where(f"{PARTITION} < DATE'{run_date}'").executeCompaction())
+        compacted = f"{PARTITION} < DATE'{run_date}'"
+        if table.startswith("gold.") and (published := self._newest_published()):
+            compacted += f" AND {PARTITION} <> DATE'{published}'"  # its files stay while its readers go by its version
+        self._commit(table, lambda: delta.optimize().where(compacted).executeCompaction())
         gone = self.spark.sql(f"VACUUM delta.`{path}` DRY RUN").count()
         self.spark.sql(f"VACUUM delta.`{path}`")
         gone += self._clear_staging(table, keep_versions_days)
@@ -462,24 +487,29 @@ class Lake:
         """What a job has to process: run_date, and each earlier day that its ledger does not list, or is `since` on.
 
         For raw files: days with a file that bronze.files does not list; with `reingest` also those with a file that has
-        changed since it was read. For days to be cleaned: those whose files are others than were cleaned, and later
-        ones whose records may repeat theirs. Any other job: run_date alone.
+        changed since it was read (run_date is not read again without it once such a day has been cleaned). For days to
+        be cleaned: those whose files are others than were cleaned, and later ones whose records may repeat theirs; of
+        these, what is after run_date is for a later night. Any other job: run_date alone.
         """
         if any(read.window == "files" for read in job.reads):
-            return self._new_files(run_date, since or run_date, reingest)
+            return self._new_files(run_date, since, reingest)
         if job.ledger is None or job.balance is None:
             return Work([run_date])
-        files, cleaned = (self.up_to(table, run_date) for table in ("bronze.files", job.ledger))
+        files, cleaned = self.up_to("bronze.files", run_date), self.up_to(job.ledger, dt.date.max)
         log = ledger.LOGS[job.ledger]
-        days = {row[0] for row in ledger.uncleaned(files, cleaned, log.kind).collect()} | {run_date}
+        wanted = {row[0] for row in ledger.uncleaned(files, cleaned, log.kind).collect()}
         if since:
             again = files.where((F.col("source") == log.kind) & (F.col(PARTITION) >= F.lit(since)))
-            days |= {row[0] for row in again.select(PARTITION).distinct().collect()}
-        if (first := min(days)) < run_date:
+            wanted |= {row[0] for row in again.select(PARTITION).distinct().collect()}
+        days, later = wanted | {run_date}, set()
+        if wanted and (min(wanted) < run_date or not cleaned.where(F.col(PARTITION) > F.lit(run_date)).isEmpty()):
             split = (job.balance.kept, job.balance.rejected)
-            kept, rejected = (self.up_to(table, run_date).where(F.col(PARTITION) > F.lit(first)) for table in split)
-            days |= {row[0] for row in ledger.touched(kept, rejected, log.dated).collect()}
-        return Work(sorted(days))
+            kept, rejected = (
+                self.up_to(table, dt.date.max).where(F.col(PARTITION) > F.lit(min(wanted))) for table in split
+            )
+            touched = {row[0] for row in ledger.touched(kept, rejected, log.dated).collect()}
+            days, later = days | {day for day in touched if day < run_date}, {day for day in touched if day > run_date}
+        return Work(sorted(days), later=tuple(sorted(later)))
 
     def raw_files(self, kind: str) -> list[RawFile]:
         """Every raw file of a source, by day and name. ConfError where a name has no date."""
@@ -505,10 +535,11 @@ class Lake:
             found.append(RawFile(kind, day, name, uri, int(status.getLen()), written))
         return sorted(found, key=lambda file: (file.day, file.name))
 
-    def _new_files(self, run_date: dt.date, since: dt.date, reingest: bool) -> Work:
+    def _new_files(self, run_date: dt.date, since: dt.date | None, reingest: bool) -> Work:
         landed = {(file.source, file.name): file for kind in self.deployment.sources for file in self.raw_files(kind)}
         columns = ("source", "source_file", PARTITION, "bytes", "sha256", "modified_at", "duplicate_of")
-        known_rows = self.up_to("bronze.files", run_date).select(*columns).collect()
+        ever = self.up_to("bronze.files", dt.date.max).select(*columns).collect()
+        known_rows = [row for row in ever if row[PARTITION] <= run_date]
         known = {(row.source, row.source_file): row for row in known_rows}
         days_seen = sorted(
             {file.day for file in landed.values() if file.source in REQUIRED_KINDS}
@@ -517,23 +548,40 @@ class Lake:
         self._refuse_dates_without_data(run_date, days_seen)
         changed = self._changed({landed[key]: row for key, row in known.items() if key in landed})
         again = {file.day for file in changed} if reingest else set()
-        new = {file.day for key, file in landed.items() if key not in known or file.day >= since or file.day in again}
+        if since:
+            again |= {file.day for file in landed.values() if file.day >= since}
+        new = again | {file.day for key, file in landed.items() if key not in known}
         gone: dict[dt.date, str] = {
             row[PARTITION]: key[1]
             for key, row in known.items()
             if key not in landed and key[0] in self.deployment.sources
         }
         new_days = {day for day in new if day <= run_date}
+        if run_date not in new_days and not self._is_used(run_date, changed):
+            new_days.add(run_date)
         # A file that was not read because another has its bytes: that one is read anew, and may be another now.
         read_anew = {key[1] for key, row in known.items() if row[PARTITION] in new_days}
-        new_days |= {row[PARTITION] for row in known_rows if row.duplicate_of in read_anew}
+        copies = {
+            row[PARTITION] for row in ever if row.duplicate_of in read_anew and (row.source, row.source_file) in landed
+        }
+        new_days |= {day for day in copies if day <= run_date}
         if lost := sorted(new_days & gone.keys()):
             raise DataError(
                 f"{gone[lost[0]]} was read into bronze for {lost[0]} and is no longer in {self.deployment.landing}, "
                 "while a new file of that day is: replacing the day would lose its rows. Put the file back."
             )
-        days = sorted((new_days | {run_date}) - gone.keys())
-        return Work(days, tuple(file for file in changed if file.day not in days))
+        untold = tuple(file for file in changed if file.day not in again)
+        return Work(sorted(new_days - gone.keys()), untold, tuple(sorted(day for day in copies if day > run_date)))
+
+    def _is_used(self, run_date: dt.date, changed: Sequence[RawFile]) -> bool:
+        """Whether a file of run_date is no longer as it was read, and the night has cleaned what was read of it.
+
+        As long as it has not, a file that was refused can be mended and the night be run again.
+        """
+        if not any(file.day == run_date for file in changed):
+            return False
+        cleaned = self.up_to("silver.cleaned_days", run_date).where(F.col(PARTITION) == F.lit(run_date))
+        return not cleaned.isEmpty()
 
     def _changed(self, read: Mapping[RawFile, Row]) -> list[RawFile]:
         """Files whose bytes are not those that were read. Only such are read for it as were written since."""
@@ -600,10 +648,25 @@ class Lake:
 
     # -- models -------------------------------------------------------------------------------------------------------
 
-    def promoted_model(self, run_date: dt.date) -> Model:
-        """The newest promoted model that has seen nothing after run_date, its folder made known to the executors."""
+    def encoding_model(self, run_date: dt.date) -> Model:
+        """The model that has made the item vectors of run_date. DataError where it is not promoted any more."""
+        vectors = self.read(Read("features.item_vectors", "today"), run_date, []).select("model_version").first()
+        assert vectors is not None
+        try:
+            return self.promoted_model(run_date, vectors["model_version"])
+        except NoModelError:
+            raise DataError(
+                f"features.item_vectors of {run_date} are of model {vectors['model_version']}, which is not promoted "
+                "any more: run the night again from encode_items on"
+            ) from None
+
+    def promoted_model(self, run_date: dt.date, version: str | None = None) -> Model:
+        """The newest promoted model that has seen nothing after run_date, its folder made known to the executors.
+
+        With `version` that one. NoModelError where it, or any at all, is not there or not promoted.
+        """
         rows = self.up_to("ops.models", run_date).where("promoted").orderBy(F.desc(PARTITION), F.desc("model_version"))
-        row = rows.first()
+        row = (rows if version is None else rows.where(F.col("model_version") == version)).first()
         if row is None:
             raise NoModelError(
                 f"no promoted model in {self.path('ops.models')} has been trained on data up to {run_date} or earlier; "
@@ -728,6 +791,11 @@ def _contents_of(system: Any, path: Any) -> bytes:
     finally:
         if stream is not None:
             stream.close()
+
+
+def _run_first(table: str, run_date: dt.date) -> str:
+    """What to do where a job lacks a table of run_date."""
+    return f"run {', '.join(name for name, job in JOBS.items() if table in job.writes)} --run-date {run_date} first"
 
 
 def days_predicate(days: Sequence[dt.date]) -> str:

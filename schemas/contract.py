@@ -122,7 +122,7 @@ class Table:
     """One table of the lake. `row` says what one row is; `key` columns identify it within a `run_date`.
 
     `checks` are statements about several columns or rows; `public` tables are what other systems read:
-    their columns are only ever added.
+    their columns are only ever added. `may_be_empty`: a gold table of which a night may well have no row.
     """
 
     name: str
@@ -131,6 +131,7 @@ class Table:
     key: tuple[str, ...]
     extra_checks: tuple[Check, ...] = ()
     public: bool = False
+    may_be_empty: bool = False
 
     def __post_init__(self) -> None:
         """Refuse a declaration that contradicts itself."""

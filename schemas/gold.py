@@ -177,6 +177,7 @@ INVENTORY_ACTIONS = Table(
             "an order or a transfer is of at least one unit, ok of none",
         ),
     ),
+    may_be_empty=True,
     public=True,
 )
 AD_AUDIENCES = Table(
@@ -199,6 +200,7 @@ AD_AUDIENCES = Table(
         row_check("controls_unranked", "is_control = (rank IS NULL)", "a control, and nobody else, has no rank"),
         dense_rank_check("campaign_id", where="rank IS NOT NULL"),
     ),
+    may_be_empty=True,
     public=True,
 )
 

@@ -91,7 +91,7 @@ def _cleaned_days(name: str, kind: str) -> Table:
         (
             RUN_DATE,
             Column("fingerprint", "STRING", "Hash of the names and hashes of the day's files", rules=(not_blank(64),)),
-            Column("rows_in", "BIGINT", f"Records in bronze.{kind}", rules=(between(0, None),)),
+            Column("rows_in", "BIGINT", "Records of its files, by bronze.files", rules=(between(0, None),)),
             Column("rows_kept", "BIGINT", f"Of these, those in silver.{kind}", rules=(between(0, None),)),
             Column("rows_rejected", "BIGINT", f"Of these, those in silver.rejected_{kind}", rules=(between(0, None),)),
             Column("reasons", "MAP<STRING, BIGINT>", "Rejected records by reason; a record may have several"),
@@ -100,7 +100,10 @@ def _cleaned_days(name: str, kind: str) -> Table:
         key=(PARTITION,),
         extra_checks=(
             row_check(
-                "day_balances", "rows_in = rows_kept + rows_rejected", "rows in = rows kept + rows rejected, by day"
+                "day_balances",
+                "rows_in = rows_kept + rows_rejected",
+                "records that bronze.files lists of a day = rows kept + rows rejected; if not, read its files again "
+                "(--since that day)",
             ),
             row_check(
                 "few_rejected",

@@ -117,6 +117,13 @@ def test_delta_refuses_what_the_rules_refuse(spark, dirty, tmp_path):
             row.write.format("delta").mode("append").save(path)
 
 
+@pytest.mark.parametrize("counted_by", [None, "age"])
+def test_no_row_in_is_no_row_kept_and_none_rejected(spark, dirty, counted_by):
+    none = dirty.limit(0).persist()
+    assert quality.audit(PETS, none, [quality.balance_check(0, counted_by)]).refused == []
+    assert len(quality.audit(PETS, none, [quality.balance_check(1, counted_by)]).refused) == 1
+
+
 def test_the_page_of_an_audit_shows_no_value_of_a_row(spark):
     row = [(dt.date(2024, 1, 1), "a-very-private-name", 200, "a-private-kind")]
     frame = spark.createDataFrame(row, "run_date DATE, name STRING, age INT, kind STRING").persist()

@@ -97,6 +97,46 @@ def test_what_comes_twice_counts_once_whenever_it_comes(conf, intake):
     assert reasons(conf, 3) == [REPEATED, REPEATED]
 
 
+def test_a_day_that_an_older_night_takes_in_takes_its_records_back_from_later_nights(conf, intake):
+    d0, d1, d3 = map(tiny_shop.day, (0, 1, 3))
+    put(conf, 0, sale(0, "a"))
+    first = put(conf, 3, sale(3, "c", "S03"), sale(1, "late", "S04"))
+    intake(3)
+    put(conf, 1, sale(1, "late", "S04"))
+    copy = first.with_name(f"sales_before_{d1}.csv")  # the bytes of a file of a later day, which was read first
+    copy.write_bytes(first.read_bytes())
+    intake(1)  # an old date: what is later is not its business
+    assert read(conf, "bronze.events").height == 4, "the copy's records are there already"
+    intake(4)
+    assert kept(conf) == [(d0, d0, "S01"), (d1, d1, "S04"), (d3, d3, "S03")]
+    assert reasons(conf, 3) == [REPEATED]
+
+
+def test_a_night_that_is_run_again_keeps_what_it_has_read_of_a_file_that_changed(conf, intake, capsys):
+    put(conf, 0, sale(0, "a"))
+    intake(0)
+    file = file_of(conf, 0)
+    file.write_text("")  # cut short by whoever moves the logs
+    intake(0)
+    assert f"sales/{file.name} changed since: --reingest reads the new bytes" in capsys.readouterr().err
+    assert len(kept(conf)) == 1
+    other = file.with_name(f"sales_b_{tiny_shop.day(0)}.csv")
+    other.write_text(f"{tiny_shop.HEADER}\n{sale(0, 'b', 'S02')}\n")
+    put(conf, 0, sale(0, "c", "S03"))
+    intake(0)  # the whole day is replaced where one of its files is new
+    assert f"sales/{file.name} (read again: its day was not done, or has another file)" in capsys.readouterr().err
+    assert {item for _, _, item in kept(conf)} == {"S02", "S03"}
+
+
+def test_a_file_that_was_refused_is_read_again_when_it_has_been_mended(conf, intake):
+    put(conf, 0, *(sale(0, f"x{number}").replace(",1,1.5", ",one,1.5") for number in range(3)))
+    with pytest.raises(runtime.DataError, match="max_rejected_share"):
+        intake(0)
+    put(conf, 0, sale(0, "a"))
+    intake(0)
+    assert len(kept(conf)) == 1
+
+
 @pytest.mark.faults
 def test_a_changed_file_is_noticed_and_read_again_when_told(conf, intake, spark, capsys):
     file = put(conf, 0, sale(0, "a"))

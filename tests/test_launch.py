@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from jobs import launch
+from jobs import launch, runtime
+from jobs.conf import load
 from tests import tiny_shop
 
 
@@ -37,6 +38,20 @@ def test_help_lists_the_knobs_of_the_signature(capsys):
     assert "--top-k" in printed
     assert "default 20" in printed
     assert "--cap-per-category" in printed
+
+
+def test_a_run_that_is_interrupted_is_not_recorded_as_done(conf, spark) -> None:
+    lake, told = runtime.Lake(spark, load(str(conf))), []
+
+    def interrupted() -> None:
+        with launch.recorded(lake, "ingest_logs", tiny_shop.day(0)) as record:
+            told.append(record)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    (row,) = lake.up_to("ops.runs", tiny_shop.day(0)).where(runtime.F.col("run_id") == told[0]["run_id"]).collect()
+    assert (row.status, row.error) == ("failed", "interrupted")
 
 
 @pytest.mark.parametrize(

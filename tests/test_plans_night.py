@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
 from collections import defaultdict
 
 import polars as pl
 import pytest
+from pyspark.sql import functions as F
 
 from jobs import launch, runtime
 from jobs.backtest_plans import campaigns_to_judge, vectors_before
 from jobs.build_audiences import is_control, room
-from jobs.conf import load
+from jobs.conf import ConfError, load
 from jobs.flow import INTAKE, PLANNING, PUBLISHING
 from schemas import silver
 from schemas.features import ITEM_VECTORS
@@ -23,8 +25,6 @@ NIGHT = tiny_shop.day(13)
 
 @pytest.fixture(scope="module")
 def planned(tmp_path_factory, trained_shop, spark):
-    import shutil
-
     root = tmp_path_factory.mktemp("planned") / "shop"
     shutil.copytree(trained_shop, root)
     conf = root / "tiny_shop.toml"
@@ -158,6 +158,27 @@ def test_a_snapshot_that_is_too_old_gives_no_orders(planned, spark):
     lake = runtime.Lake(spark, load(planned))
     outcome = launch.run("plan_stock", lake, NIGHT, {"max_age_days": -1}, dry_run=True)
     assert outcome.rows == {"gold.inventory_actions": 0}
+
+
+def test_a_night_without_campaigns_and_with_old_stock_is_published(planned, tmp_path, spark):
+    root = tmp_path / "shop"
+    shutil.copytree(planned.parent, root)
+    conf = root / planned.name
+    conf.write_text(conf.read_text().replace(str(planned.parent), str(root)))
+    lake = runtime.Lake(spark, load(conf))
+    for name in ("gold.ad_audiences", "gold.inventory_actions", "ops.runs"):  # as if no such job had run yet
+        spark.sql(f"DELETE FROM delta.`{lake.path(name)}` WHERE run_date = DATE'{NIGHT}'")
+    with pytest.raises(ConfError, match=r"no run has written gold\.inventory_actions"):
+        launch.run("publish_night", lake, NIGHT)
+    launch.run("plan_stock", lake, NIGHT, {"max_age_days": -1})
+    campaigns = lake.up_to("silver.campaigns", NIGHT).withColumn("ends_on", F.lit(tiny_shop.day(12)))
+    lake.replace("silver.campaigns", campaigns.where("starts_on <= ends_on"), [NIGHT], {"run_date": NIGHT})
+    assert launch.run("build_audiences", lake, NIGHT).rows["gold.ad_audiences"] == 0
+    launch.run("publish_night", lake, NIGHT)
+    told = table(conf, "ops.publications").filter(pl.col("current"))
+    found = dict(told.select("table_name", "row_count").rows())
+    assert (found["gold.ad_audiences"], found["gold.inventory_actions"]) == (0, 0)
+    assert found["gold.recommendations"] > 0
 
 
 def test_the_backtest_judges_all_three_and_makes_a_page(planned, spark):

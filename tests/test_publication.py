@@ -109,10 +109,38 @@ def test_a_reader_gets_all_tables_of_one_night_while_it_runs_again(shop, spark, 
     assert not any(user in page for user in read(shop, "gold.recommendations")["user_id"].unique())
 
 
+def test_a_night_keeps_to_the_model_that_has_encoded_its_items(shop, spark):
+    lake = runtime.Lake(spark, load(shop))
+    models = lake.up_to("ops.models", NIGHT).persist()
+    (known,) = models.collect()
+    newer = models.withColumn("model_version", runtime.F.lit("zz-newer"))
+    lake.replace("ops.models", models.unionByName(newer), [NIGHT], {"run_date": NIGHT})  # a training, in between
+    assert lake.promoted_model(NIGHT).version == "zz-newer"
+    for job in ("score_candidates", "rank_recommendations"):
+        assert launch.run(job, lake, NIGHT).model_version == known.model_version
+    launch.run("publish_night", lake, NIGHT)
+    assert {row["model_version"] for row in current(shop).values()} == {known.model_version, None}
+
+    launch.run("encode_items", lake, NIGHT)
+    with pytest.raises(runtime.DataError, match=f"features.candidates of {NIGHT} is of model {known.model_version}"):
+        launch.run("rank_recommendations", lake, NIGHT)
+    launch.run("score_candidates", lake, NIGHT)
+    spark.sql(f"UPDATE delta.`{lake.path('ops.models')}` SET promoted = false WHERE model_version = 'zz-newer'")
+    with pytest.raises(runtime.DataError, match="zz-newer, which is not promoted any more"):
+        launch.run("rank_recommendations", lake, NIGHT)
+
+
+def test_an_empty_table_takes_the_place_of_no_night(shop, spark):
+    lake, before = runtime.Lake(spark, load(shop)), night(shop, "gold.recommendations")
+    with pytest.raises(runtime.DataError, match=r"gold\.recommendations: a night of it must have rows"):
+        launch.run("rank_recommendations", lake, NIGHT, {"exclude": "true"})
+    assert night(shop, "gold.recommendations") == before
+
+
 def test_tables_of_two_models_are_not_one_night(shop, spark):
     lake = runtime.Lake(spark, load(shop))
     other = lake.up_to("gold.similar_items", NIGHT).withColumn("model_version", runtime.F.lit("another"))
-    lake.replace("gold.similar_items", other, [NIGHT], {"run_date": NIGHT, "model_version": "another"})
+    lake.replace("gold.similar_items", other, [NIGHT], {"run_date": NIGHT})
     first = current(shop)
     with pytest.raises(runtime.DataError, match="all tables of a night must come from one model"):
         launch.run("publish_night", lake, NIGHT)
@@ -152,8 +180,19 @@ def test_a_night_is_taken_back_to_what_it_was(shop, spark, capsys):
     }
     told = read(shop, "ops.runs").filter(pl.col("job") == "rollback").rows(named=True)
     assert [row["status"] for row in told] == ["done"]
+    past = drift.past_nights(
+        *(lake.up_to(name, NIGHT) for name in ("ops.figures", "ops.runs")), gold.RECOMMENDATIONS, 7
+    )
+    assert past[NIGHT]["rows"] == 192, "later nights are held against what stands"
     assert rollback.main(["--run-date", str(NIGHT), "--conf", str(shop)]) == 0
     assert night(shop, "gold.recommendations") == bad, "taken back twice"
+    first = min(read(shop, "ops.publications").rows(named=True), key=lambda row: row["published_at"])["publication_id"]
+    flags = ["--run-date", str(NIGHT), "--conf", str(shop), "--publication"]
+    capsys.readouterr()
+    assert rollback.main([*flags, "nothing like it"]) == 2
+    assert f"its publications: {first[:8]} (" in capsys.readouterr().err
+    assert rollback.main([*flags, first[:8]]) == 0
+    assert {table: night(shop, table) for table in GOLD} == good
 
 
 @pytest.mark.nights
@@ -166,7 +205,8 @@ def test_a_night_without_an_earlier_run_gets_the_rows_of_the_night_before(shop, 
 
     for table in GOLD:  # as if the night had run
         all_rows = lake.up_to(table, NIGHT).withColumn("run_date", runtime.F.lit(next_night))
-        bad = all_rows.where("rank <= 3" if "rank" in all_rows.columns else "target_date > run_date")
+        some = {"gold.demand_forecast": "target_date > run_date", "gold.item_demand": "target_week > run_date"}
+        bad = all_rows.where(some.get(table, "rank <= 3"))
         lake.replace(table, bad, [next_night], {"run_date": next_night})
     launch.run("publish_night", lake, next_night)
     assert rollback.main(["--run-date", str(next_night), "--conf", str(shop)]) == 0
