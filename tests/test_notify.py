@@ -14,7 +14,11 @@ import pytest
 
 from tests.test_dags import REPO, airflow, airflow_environment
 
-SAID = "clean_events: refused: silver.events: 3 rows have no user_id (which ones: the task's log)\nand more"
+WHO = "user_id=(see the task's log)"
+SAID = (
+    f"clean_events: refused: silver.events: 3 rows do not, e.g. run_date=2017-12-03, {WHO}, line=7; "
+    f"run_date=2017-12-03, {WHO}\nand more"
+)
 
 
 @pytest.fixture
