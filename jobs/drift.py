@@ -101,10 +101,7 @@ def past_nights(figures: DataFrame, runs: DataFrame, table: Table, nights: int) 
     mine = figures.where(F.col("table_name") == table.name).join(begun, "run_id", "left")
     age = F.dense_rank().over(Window.orderBy(F.desc(PARTITION)))
     newest = mine.withColumn("age", age).where(F.col("age") <= nights)
-    past: dict[object, dict[str, float]] = {}
-    last: dict[object, str] = {}
+    runs_of_nights: dict[tuple[object, str], dict[str, float]] = {}
     for row in newest.orderBy(PARTITION, "started_at", "run_id").collect():
-        if last.get(row[PARTITION]) != row["run_id"]:
-            past[row[PARTITION]], last[row[PARTITION]] = {}, row["run_id"]
-        past[row[PARTITION]][row["figure"]] = row["value"]
-    return past
+        runs_of_nights.setdefault((row[PARTITION], row["run_id"]), {})[row["figure"]] = row["value"]
+    return {night: found for (night, _), found in runs_of_nights.items()}

@@ -580,7 +580,7 @@ class Lake:
         """
         if not any(file.day == run_date for file in changed):
             return False
-        cleaned = self.up_to("silver.cleaned_days", run_date).where(F.col(PARTITION) == F.lit(run_date))
+        cleaned = self.up_to(ledger.EVENTS.ledger, run_date).where(F.col(PARTITION) == F.lit(run_date))
         return not cleaned.isEmpty()
 
     def _changed(self, read: Mapping[RawFile, Row]) -> list[RawFile]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -123,8 +122,4 @@ def trained_shop(tmp_path_factory: pytest.TempPathFactory, spark: SparkSession) 
 @pytest.fixture
 def shop(trained_shop: Path, tmp_path: Path) -> Path:
     """The TOML file of a private copy of the trained shop."""
-    root = tmp_path / "shop"
-    shutil.copytree(trained_shop, root)
-    conf = root / "tiny_shop.toml"
-    conf.write_text(conf.read_text().replace(str(trained_shop), str(root)))
-    return conf
+    return tiny_shop.copied(trained_shop, tmp_path / "shop")

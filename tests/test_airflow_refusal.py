@@ -3,33 +3,21 @@
 from __future__ import annotations
 
 import json
-import socketserver
 from pathlib import Path
-from typing import Any
 
 from tests import tiny_shop
 from tests.airflow_server import standalone, until
-from tests.test_notify import listening
+from tests.test_notify import webhook
 
 
 def test_a_refused_night_is_told_of_and_mended(airflow_installed: None, shop: Path, tmp_path: Path) -> None:
-    heard: list[dict[str, Any]] = []
-
-    class Webhook(socketserver.StreamRequestHandler):
-        def handle(self) -> None:
-            lines = iter(self.rfile.readline, b"\r\n")
-            headers = dict(line.decode().lower().strip().split(": ", 1) for line in list(lines)[1:])
-            heard.append(json.loads(self.rfile.read(int(headers["content-length"]))))
-            self.wfile.write(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n")
-
     day = str(tiny_shop.day(14))
     poisoned = shop.parent / "landing" / "sales" / f"sales_{day}.csv"
     sound = poisoned.read_text()
     poisoned.write_text(sound.replace("customer", "client", 1))
-    with listening(Webhook) as port:
-        told = {"conn_type": "http", "schema": "http", "host": "127.0.0.1", "port": port}
+    with webhook() as (connection, posted):
         more = {
-            "AIRFLOW_CONN_NIGHTSHELF_ALERTS": json.dumps(told),
+            "AIRFLOW_CONN_NIGHTSHELF_ALERTS": json.dumps(connection),
             "NIGHTSHELF_LATE_HOURS": "0",  # the schedule's own night, which has no file, is late at once
             "AIRFLOW__CORE__PARALLELISM": "2",  # a job, and who tells that it is late
         }
@@ -37,12 +25,13 @@ def test_a_refused_night_is_told_of_and_mended(airflow_installed: None, shop: Pa
             run = server.trigger({"run_date": day, "conf": str(shop)})
             until("a refusal", lambda: server.runs()[run] == "failed")
             assert [task for task, told in server.tasks(run).items() if told["state"] == "failed"] == ["ingest_logs"]
-            until("an alert", lambda: any(message.get("run") == run for message in heard), 60)
+            until("an alert", lambda: any(message["run"] == run for _, message in posted), 60)
             log, address = server.log(run, "ingest_logs"), server.url
             poisoned.write_text(sound)
             server.clear(run, "ingest_logs")
             until("the mended task", lambda: server.tasks(run)["ingest_logs"]["state"] == "success")
             assert server.tasks(run)["ingest_logs"]["try_number"] == 2
+    heard = [message for _, message in posted]
     (refused,) = (message for message in heard if message["run"] == run)
     for word in (poisoned.name, "lacks customer", "the data broke its contract"):
         assert word in refused["text"]

@@ -41,7 +41,9 @@ def listening(handler: type[socketserver.StreamRequestHandler]) -> Iterator[int]
         server.shutdown()
 
 
-def test_a_webhook_gets_the_jobs_own_words(home: Path) -> None:
+@contextmanager
+def webhook() -> Iterator[tuple[dict[str, Any], list[tuple[str, dict[str, Any]]]]]:
+    """A connection of type http, and what is posted to it: the path and the message."""
     heard: list[tuple[str, dict[str, Any]]] = []
 
     class Webhook(socketserver.StreamRequestHandler):
@@ -52,10 +54,12 @@ def test_a_webhook_gets_the_jobs_own_words(home: Path) -> None:
             self.wfile.write(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n")
 
     with listening(Webhook) as port:
-        log = told(
-            home,
-            {"conn_type": "http", "schema": "http", "host": "127.0.0.1", "port": port, "password": "secret/path"},
-        )
+        yield {"conn_type": "http", "schema": "http", "host": "127.0.0.1", "port": port}, heard
+
+
+def test_a_webhook_gets_the_jobs_own_words(home: Path) -> None:
+    with webhook() as (connection, heard):
+        log = told(home, connection | {"password": "secret/path"})
     assert [path for path, _ in heard] == ["/secret/path"] * 2
     failed, late = (message for _, message in heard)
     assert failed["text"] == f"Nightshelf: clean_events of nightshelf_nightly failed: {SAID}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections import Counter
 from pathlib import Path
 
@@ -152,13 +151,10 @@ def test_what_is_kept(taken_in, spark):
 
 
 def test_a_log_is_cleaned_day_by_day(taken_in, spark, tmp_path):
-    root = tmp_path / "shop"
-    shutil.copytree(taken_in.parent, root)
-    conf = root / "tiny_shop.toml"
-    conf.write_text(conf.read_text().replace(str(taken_in.parent), str(root)))
+    conf = tiny_shop.copied(taken_in.parent, tmp_path / "shop")
     lake = runtime.Lake(spark, load(conf))
     assert lake.work(JOBS["clean_ad_events"], NIGHT_OF).days == [NIGHT_OF]
-    log = root / "landing" / "ads" / f"ads_{tiny_shop.day(12)}.csv"
+    log = conf.parent / "landing" / "ads" / f"ads_{tiny_shop.day(12)}.csv"
     log.write_text(
         "id,what,customer,campaign,at\n"
         f"C4-1-seen,impression,U01,C4,{tiny_shop.day(-28)} 09:00:00\n"  # sent twice, on two days

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections import defaultdict
 
 import polars as pl
@@ -25,10 +24,7 @@ NIGHT = tiny_shop.day(13)
 
 @pytest.fixture(scope="module")
 def planned(tmp_path_factory, trained_shop, spark):
-    root = tmp_path_factory.mktemp("planned") / "shop"
-    shutil.copytree(trained_shop, root)
-    conf = root / "tiny_shop.toml"
-    conf.write_text(conf.read_text().replace(str(trained_shop), str(root)))
+    conf = tiny_shop.copied(trained_shop, tmp_path_factory.mktemp("planned") / "shop")
     tiny_shop.add_plans(conf)
     lake = runtime.Lake(spark, load(conf))
     for job in (*INTAKE, *PLANNING, *PUBLISHING):
@@ -161,10 +157,7 @@ def test_a_snapshot_that_is_too_old_gives_no_orders(planned, spark):
 
 
 def test_a_night_without_campaigns_and_with_old_stock_is_published(planned, tmp_path, spark):
-    root = tmp_path / "shop"
-    shutil.copytree(planned.parent, root)
-    conf = root / planned.name
-    conf.write_text(conf.read_text().replace(str(planned.parent), str(root)))
+    conf = tiny_shop.copied(planned.parent, tmp_path / "shop")
     lake = runtime.Lake(spark, load(conf))
     for name in ("gold.ad_audiences", "gold.inventory_actions", "ops.runs"):  # as if no such job had run yet
         spark.sql(f"DELETE FROM delta.`{lake.path(name)}` WHERE run_date = DATE'{NIGHT}'")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from functools import partial
 from pathlib import Path
 
@@ -42,10 +41,7 @@ def taken_in(tmp_path_factory: pytest.TempPathFactory, spark: SparkSession) -> P
 
 def lake_in(taken_in: Path, root: Path, spark: SparkSession) -> runtime.Lake:
     """A private copy of that shop's lake."""
-    shutil.copytree(taken_in, root)
-    conf = root / "tiny_shop.toml"
-    conf.write_text(conf.read_text().replace(str(taken_in), str(root)))
-    return runtime.Lake(spark, load(conf))
+    return runtime.Lake(spark, load(tiny_shop.copied(taken_in, root)))
 
 
 def train(lake: runtime.Lake, **flags: object) -> dict[str, str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import time
@@ -42,8 +41,7 @@ def test_a_backfill_of_five_nights_with_a_silent_and_a_poisoned_day(
     poisoned = sales / f"sales_{days[4]}.csv"
     sound = poisoned.read_text()
     poisoned.write_text(sound.replace("customer", "client", 1))
-    ran_by_hand = tmp_path / "by_hand"
-    shutil.copytree(shop.parent, ran_by_hand)
+    by_hand = tiny_shop.copied(shop.parent, tmp_path / "by_hand")
 
     conf = json.dumps({"conf": str(shop)})
     span = ["--from-date", f"{days[0]}T02:00:00+00:00", "--to-date", f"{days[4]}T02:00:00+00:00"]
@@ -69,9 +67,7 @@ def test_a_backfill_of_five_nights_with_a_silent_and_a_poisoned_day(
     server.clear(last)
     until("the mended night", lambda: server.runs()[last] == "success")
 
-    by_hand = ran_by_hand / shop.name
-    by_hand.write_text(by_hand.read_text().replace(str(shop.parent), str(ran_by_hand)))
-    (ran_by_hand / "landing" / "sales" / poisoned.name).write_text(sound)
+    (by_hand.parent / "landing" / "sales" / poisoned.name).write_text(sound)
     for day in days:
         assert night.main(["--run-date", str(day), "--conf", str(by_hand)]) == 0
     for name in (*(f"gold/{name}" for name in GOLD), "silver/events", "features/item_vectors"):

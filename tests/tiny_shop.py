@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import datetime as dt
 import random
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -248,6 +249,14 @@ def make(root: Path, days: int = DAYS, dirt: Mapping[int, list[str]] | None = No
     (root / "spark.conf").write_text(PROPERTIES)
     conf = root / "tiny_shop.toml"
     conf.write_text(CONF.format(lake=root / "lake", landing=landing, spark=root / "spark.conf"))
+    return conf
+
+
+def copied(shop: Path, root: Path) -> Path:
+    """A copy of a shop's folder at `root`; the path of its TOML file, whose paths are the copy's."""
+    shutil.copytree(shop, root)
+    conf = root / "tiny_shop.toml"
+    conf.write_text(conf.read_text().replace(str(shop), str(root)))
     return conf
 
 

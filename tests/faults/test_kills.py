@@ -92,11 +92,7 @@ def said(conf: Path) -> str:
 @pytest.fixture(scope="module")
 def template(trained_shop: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A shop whose night before has been run; every fault gets a copy in the same place: its conf has paths."""
-    root = tmp_path_factory.mktemp("faults") / "shop"
-    shutil.copytree(trained_shop, root)
-    conf = root / "tiny_shop.toml"
-    conf.write_text(conf.read_text().replace(str(trained_shop), str(root)))
-    return conf
+    return tiny_shop.copied(trained_shop, tmp_path_factory.mktemp("faults") / "shop")
 
 
 def tonight(conf: Path) -> dict[str, list[str]]:
