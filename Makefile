@@ -115,7 +115,7 @@ test-faults: setup  ## Kill jobs of a tiny night at fifty moments, feed it 10,00
 	@python -m pytest tests -m faults
 
 .PHONY: cluster-test
-cluster-test: setup  ## Run a night on a standalone Spark cluster, and encode on one that takes itself to have a GPU (minutes)
+cluster-test: setup airflow-env  ## Have Airflow run a night on a standalone Spark cluster, and encode on one that takes itself to have a GPU
 	@python -m pytest tests/test_cluster.py tests/test_gpu_cluster.py -m cluster
 
 .PHONY: check

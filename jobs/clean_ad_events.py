@@ -14,14 +14,13 @@ def clean_ad_events(
     ad_events: DataFrame,
     *,
     deployment: Deployment,
-    max_rejected_share: float = 0.5,
 ) -> dict[str, DataFrame]:
     """silver.ad_events and silver.rejected_ad_events, each record in the partition of its file; silver.cleaned_ad_days.
 
     As clean_events does it; a campaign or an item need not be known, for an advertising log may be the first to tell.
     """
     source = deployment.sources["ad_events"]
-    return log_days.split(ledger.AD_EVENTS, bronze_ad_events, bronze_files, ad_events, source, max_rejected_share)
+    return log_days.split(ledger.AD_EVENTS, bronze_ad_events, bronze_files, ad_events, source)
 
 
 if __name__ == "__main__":

@@ -16,18 +16,18 @@ def clean_events(
     events: DataFrame,
     *,
     deployment: Deployment,
-    max_rejected_share: float = 0.5,
 ) -> dict[str, DataFrame]:
     """silver.events and silver.rejected_events, each record in the partition of its file; silver.cleaned_days.
 
     A record is rejected when it cannot be read, breaks the contract or a rule of the deployment, names an item that
     is not in silver.items, or repeats the event_id of another record of that day (sound records first, then by file
     and line), or of a sound record of an earlier day's files with the same event_date. Without an event_id in the log,
-    a hash of the record is one: exact duplicates share it. A day of which more than `max_rejected_share` would be
-    rejected is refused, and the night with it.
+    a hash of the record is one: exact duplicates share it. A day of which more would be rejected than the source's
+    `max_rejected_share` is refused, and the night with it. Days of which a record was rejected for its item are cleaned
+    again once that is in silver.items.
     """
     source, catalogue = deployment.sources["events"], (items, rejected_items)
-    return log_days.split(ledger.EVENTS, bronze_events, bronze_files, events, source, max_rejected_share, catalogue)
+    return log_days.split(ledger.EVENTS, bronze_events, bronze_files, events, source, catalogue)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,6 @@ def clean_promotions(
     promotions: DataFrame,
     *,
     deployment: Deployment,
-    max_rejected_share: float = 0.5,
 ) -> dict[str, DataFrame]:
     """silver.promotions, silver.rejected_promotions, silver.cleaned_promotion_days, by the day of their file.
 
@@ -24,9 +23,7 @@ def clean_promotions(
     promotion may be announced long before it starts.
     """
     source, catalogue = deployment.sources["promotions"], (items, rejected_items)
-    return log_days.split(
-        ledger.PROMOTIONS, bronze_promotions, bronze_files, promotions, source, max_rejected_share, catalogue
-    )
+    return log_days.split(ledger.PROMOTIONS, bronze_promotions, bronze_files, promotions, source, catalogue)
 
 
 if __name__ == "__main__":

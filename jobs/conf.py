@@ -115,6 +115,7 @@ class Source(_Strict):
     delimiter: Delimiter = ","
     encoding: Encoding = "utf-8"
     simulated: bool = False  # the files are made up, which is then said wherever something made from them is shown
+    max_rejected_share: float = Field(default=0.5, ge=0, le=1)  # of a day's records (of a log), of those read (others)
     map: dict[str, str]
     reject: dict[str, str] = {}
     changes: list[Change] = []

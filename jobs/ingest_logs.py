@@ -17,7 +17,7 @@ from udfs.records import FileReport, read_records
 PARSED = (
     "run_date DATE, source STRING, source_file STRING, bytes BIGINT, modified_at TIMESTAMP, sha256 STRING, "
     "source_row BIGINT, raw STRING, fields ARRAY<STRING>, problem STRING, "
-    "record_count BIGINT, unreadable_count BIGINT, extra_columns ARRAY<STRING>"
+    "record_count BIGINT, unreadable_count BIGINT, extra_columns ARRAY<STRING>, columns ARRAY<STRING>"
 )
 LOG_KINDS = {log.kind for log in LOGS.values()}
 ROWS_PER_BATCH = 20_000
@@ -100,6 +100,7 @@ def reports(parsed: DataFrame) -> DataFrame:
         "record_count",
         "unreadable_count",
         F.coalesce("extra_columns", F.array().cast("array<string>")).alias("extra_columns"),
+        "columns",
         "problem",
         "modified_at",
         F.lit(None).cast("string").alias("duplicate_of"),
@@ -149,6 +150,7 @@ def _file_batches(file: dict[str, object], layout: Layout) -> Iterator[pa.Record
             "record_count": pa.array(at_the_end(finished and finished.record_count), pa.int64()),
             "unreadable_count": pa.array(at_the_end(finished and finished.unreadable_count), pa.int64()),
             "extra_columns": pa.array(at_the_end(finished and finished.extra_columns), pa.list_(pa.string())),
+            "columns": pa.array(at_the_end(finished and layout[0]), pa.list_(pa.string())),
         }
         for column in (numbers, raws, fields, problems):
             column.clear()

@@ -22,7 +22,7 @@ from pyspark.sql import DataFrame, SparkSession
 
 from jobs import drift, mapping, quality, runtime, trouble
 from jobs.cli import common_flags, exit_code
-from jobs.conf import ConfError, Deployment, TooEarlyError, load
+from jobs.conf import ConfError, Deployment, Source, TooEarlyError, load
 from jobs.flow import JOBS, MODELS, Job, Read, Window, lacking, stands
 from jobs.version import code_version
 from schemas import TABLES
@@ -281,7 +281,7 @@ def _check_and_write(
 ) -> None:
     """Audit every output; publish all of them where nothing critical is found, else none, and say why."""
     metadata = {key: record[key] for key in ("run_id", "job", "model_version", "code_version", "run_date")}
-    audits = _audit(job, ready, inputs)
+    audits = _audit(job, lake.deployment.sources, ready, inputs)
     figures = []
     for table in (name for name in ready if TABLES[name].layer == "gold"):
         if not audits[table].row_count:
@@ -366,14 +366,22 @@ def _at_the_door(table: str, frame: DataFrame, stage: Callable[[DataFrame], Data
     return stage(frame) if stage else frame.persist()
 
 
-def _audit(job: Job, ready: dict[str, DataFrame], inputs: Mapping[str, Any]) -> dict[str, quality.Audit]:
-    """Every output's audit: its contract's checks and, where the job has a balance, that."""
-    more: dict[str, list[Any]] = {table: [] for table in ready}
-    if job.balance:
-        rows_in = sum(inputs[name].count() for name in job.balance.rows_in)
-        accounted = rows_in - ready[job.balance.rejected].count()
-        more[job.balance.kept].append(quality.balance_check(accounted, job.balance.counted_by))
-    return {table: quality.audit(TABLES[table], frame, more[table]) for table, frame in ready.items()}
+def _audit(
+    job: Job, sources: Mapping[str, Source], ready: dict[str, DataFrame], inputs: Mapping[str, Any]
+) -> dict[str, quality.Audit]:
+    """Every output's audit: its contract's checks and, where the job has a balance, that, and the share rejected."""
+    if job.balance is None:
+        return {table: quality.audit(TABLES[table], frame) for table, frame in ready.items()}
+    kept, rejected = job.balance.kept, job.balance.rejected
+    rows_in = {name.removeprefix("bronze_"): inputs[name].count() for name in job.balance.rows_in}
+    count = ready[rejected].count()
+    balance = quality.balance_check(sum(rows_in.values()) - count, job.balance.counted_by)
+    audits = {table: quality.audit(TABLES[table], frame, [balance] * (table == kept)) for table, frame in ready.items()}
+    if job.ledger is None:  # where there is one, it has the share of each day
+        allowed = sum(sources[kind].max_rejected_share * rows for kind, rows in rows_in.items() if rows)
+        share = quality.few_rejected(count, sum(rows_in.values()), allowed)
+        audits[rejected] = audits[rejected].with_findings([share])
+    return audits
 
 
 def _check_rows(audits: Mapping[str, quality.Audit], record: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -12,7 +12,7 @@ from jobs.catalogue import with_item_verdict
 from jobs.conf import Source
 from jobs.ledger import REPEATED, Log
 from jobs.mapping import all_reasons, canonical, completed
-from schemas import silver
+from schemas import TABLES, silver
 
 DUPLICATE = "duplicate of an earlier record"
 
@@ -23,7 +23,6 @@ def split(
     files: DataFrame,
     past: DataFrame,
     source: Source,
-    max_rejected_share: float,
     catalogue: tuple[DataFrame, DataFrame] | None = None,
 ) -> dict[str, DataFrame]:
     """The tables of a log: silver.<kind>, silver.rejected_<kind> and its ledger, each record on the day of its file.
@@ -52,8 +51,8 @@ def split(
     rejected = f"silver.rejected_{log.kind}"
     return {
         table.name: final.where("size(reasons) = 0").select(*table.column_names),
-        rejected: final.where("size(reasons) > 0").select(*silver.REJECTED_EVENTS.column_names),
-        log.ledger: _cleaned_days(log.kind, files, final, max_rejected_share),
+        rejected: final.where("size(reasons) > 0").select(*TABLES[rejected].column_names),
+        log.ledger: _cleaned_days(log.kind, files, final, source.max_rejected_share),
     }
 
 

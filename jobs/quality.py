@@ -123,6 +123,17 @@ def balance_check(row_count: int, counted_by: str | None) -> Check:
     return Check("balance", "rows in = rows kept + rows rejected", "ExpectColumnSumToBeBetween", arguments)
 
 
+def few_rejected(rejected: int, rows_in: int, allowed: float) -> Finding:
+    """Whether no more records were rejected than a deployment lets pass, said of the table of rejected ones."""
+    reason = f"{rejected} of {rows_in} records are rejected, max_rejected_share lets {int(allowed)} pass"
+    query = (
+        "SELECT reason, count(*) AS records, concat_ws(':', min(place).source_file, min(place).source_row) AS first "
+        "FROM (SELECT explode(reasons) AS reason, struct(source_file, source_row) AS place FROM {batch}) "
+        "GROUP BY reason ORDER BY records DESC, reason"
+    )
+    return Finding(Check("few_rejected", reason, "", query=query), rejected <= allowed, None)
+
+
 @cache
 def _batch_definition() -> Any:
     """One ephemeral context for the process; every frame is a batch of one asset."""

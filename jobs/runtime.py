@@ -25,7 +25,7 @@ from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
 
-from jobs import ledger, trouble, whole
+from jobs import catalogue, ledger, trouble, whole
 from jobs.conf import ConfError, Deployment, Source
 from jobs.flow import JOBS, Job, Read
 from schemas import TABLES
@@ -488,8 +488,9 @@ class Lake:
 
         For raw files: days with a file that bronze.files does not list; with `reingest` also those with a file that has
         changed since it was read (run_date is not read again without it once such a day has been cleaned). For days to
-        be cleaned: those whose files are others than were cleaned, and later ones whose records may repeat theirs; of
-        these, what is after run_date is for a later night. Any other job: run_date alone.
+        be cleaned: those whose files are others than were cleaned, or of which a record was rejected for an item that
+        the catalogue has now; and later ones whose records may repeat theirs; of these, what is after run_date is for
+        a later night. Any other job: run_date alone.
         """
         if any(read.window == "files" for read in job.reads):
             return self._new_files(run_date, since, reingest)
@@ -498,6 +499,10 @@ class Lake:
         files, cleaned = self.up_to("bronze.files", run_date), self.up_to(job.ledger, dt.date.max)
         log = ledger.LOGS[job.ledger]
         wanted = {row[0] for row in ledger.uncleaned(files, cleaned, log.kind).collect()}
+        if any(read.table == "silver.items" for read in job.reads):
+            items = self.up_to("silver.items", run_date).where(F.col(PARTITION) == F.lit(run_date))
+            found = catalogue.days_of_items_listed_since(self.up_to(job.balance.rejected, run_date), items)
+            wanted |= {row[0] for row in found.collect()}
         if since:
             again = files.where((F.col("source") == log.kind) & (F.col(PARTITION) >= F.lit(since)))
             wanted |= {row[0] for row in again.select(PARTITION).distinct().collect()}
@@ -537,7 +542,7 @@ class Lake:
 
     def _new_files(self, run_date: dt.date, since: dt.date | None, reingest: bool) -> Work:
         landed = {(file.source, file.name): file for kind in self.deployment.sources for file in self.raw_files(kind)}
-        columns = ("source", "source_file", PARTITION, "bytes", "sha256", "modified_at", "duplicate_of")
+        columns = ("source", "source_file", PARTITION, "bytes", "sha256", "modified_at", "duplicate_of", "columns")
         ever = self.up_to("bronze.files", dt.date.max).select(*columns).collect()
         known_rows = [row for row in ever if row[PARTITION] <= run_date]
         known = {(row.source, row.source_file): row for row in known_rows}
@@ -570,8 +575,21 @@ class Lake:
                 f"{gone[lost[0]]} was read into bronze for {lost[0]} and is no longer in {self.deployment.landing}, "
                 "while a new file of that day is: replacing the day would lose its rows. Put the file back."
             )
+        self._refuse_other_columns([row for row in known_rows if row[PARTITION] not in new_days])
         untold = tuple(file for file in changed if file.day not in again)
         return Work(sorted(new_days - gone.keys()), untold, tuple(sorted(day for day in copies if day > run_date)))
+
+    def _refuse_other_columns(self, known: Sequence[Row]) -> None:
+        """ConfError where a file is not read again whose records have a field where the conf says another one is."""
+        for row in sorted(known, key=lambda row: row[PARTITION]):
+            then, source = row["columns"] or [], self.deployment.sources.get(row.source)
+            now = source.on(row[PARTITION]).columns if source else []
+            if [a for a, b in zip(now, then, strict=False) if a != b]:
+                raise ConfError(
+                    f"{self.deployment.file}: [sources.{row.source}] columns = {now}, but {row.source_file} was read "
+                    f"as {then}. Put back what held then and say in [[sources.{row.source}.changes]] from which day on "
+                    f"it is otherwise; or, if the file has these columns, read it again: --since {row[PARTITION]}"
+                )
 
     def _is_used(self, run_date: dt.date, changed: Sequence[RawFile]) -> bool:
         """Whether a file of run_date is no longer as it was read, and the night has cleaned what was read of it.

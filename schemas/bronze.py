@@ -34,6 +34,7 @@ FILES = Table(
         Column("record_count", "BIGINT", "Records in the file, the header not counted", rules=(between(0, None),)),
         Column("unreadable_count", "BIGINT", "Records that could not be read into fields", rules=(between(0, None),)),
         Column("extra_columns", "ARRAY<STRING>", "Columns of the file that the deployment does not name"),
+        Column("columns", "ARRAY<STRING>", "The columns it was read by, in the order of its records' fields", True),
         Column("problem", "STRING", "Why the file as a whole cannot be read, such as a wrong header", True),
         Column("modified_at", "TIMESTAMP", "When the file had last been written, as its storage says", True),
         Column("duplicate_of", "STRING", "The file that was read instead: it has the same bytes", True),

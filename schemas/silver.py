@@ -115,21 +115,20 @@ def _cleaned_days(name: str, kind: str) -> Table:
     )
 
 
-def _rejected(kind: str, row: str) -> Table:
-    """What a kind of log has that is not sound."""
-    return Table(
-        f"silver.rejected_{kind}", row, REJECTED, key=("source_file", "source_row"), extra_checks=(HAS_REASON,)
-    )
+def _rejected(kind: str, row: str, item: str = "") -> Table:
+    """What a kind of log has that is not sound; `item`: what the item is to the record, where it names one."""
+    named = (Column("item_id", "STRING", item, True),) * bool(item)
+    columns = (RUN_DATE, *named, *REJECTED[1:])
+    return Table(f"silver.rejected_{kind}", row, columns, key=("source_file", "source_row"), extra_checks=(HAS_REASON,))
 
 
-REJECTED_EVENTS = _rejected("events", "one event record that was rejected, on the day of its file")
+ITS_ITEM = "The item it names, if any: once that is in the catalogue, the record's day is cleaned again"
+REJECTED_EVENTS = _rejected("events", "one event record that was rejected, on the day of its file", ITS_ITEM)
 CLEANED_DAYS = _cleaned_days("cleaned_days", "events")
-REJECTED_ITEMS = Table(
-    "silver.rejected_items",
+REJECTED_ITEMS = _rejected(
+    "items",
     "one item record, of all up to run_date, that describes no item",
-    (RUN_DATE, Column("item_id", "STRING", "The item it would have described, if it names one", True), *REJECTED[1:]),
-    key=("source_file", "source_row"),
-    extra_checks=(HAS_REASON,),
+    "The item it would have described, if it names one",
 )
 
 # What a retailer may also have. A kind that a deployment does not name has no tables.
@@ -250,7 +249,9 @@ PROMOTIONS = Table(
     key=("location_id", "item_id", "starts_on"),
     extra_checks=(row_check("ends_after_start", "ends_on >= starts_on", "a promotion must not end before it starts"),),
 )
-REJECTED_PROMOTIONS = _rejected("promotions", "one promotion record that was rejected, on the day of its file")
+REJECTED_PROMOTIONS = _rejected(
+    "promotions", "one promotion record that was rejected, on the day of its file", ITS_ITEM
+)
 CLEANED_PROMOTION_DAYS = _cleaned_days("cleaned_promotion_days", "promotions")
 
 USERS = Table(

@@ -1,25 +1,28 @@
-"""The night on a real standalone cluster, master and two workers: the tables of one machine. `make cluster-test`."""
+"""A night that Airflow submits to a standalone cluster, master and two workers: the tables of one machine.
+
+`make cluster-test`. The tasks are the nightly DAG's own: its connection, its properties file, the code as a zip.
+"""
 
 from __future__ import annotations
 
-import os
+import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from jobs.flow import NIGHT
 from tests import tiny_shop
 from tests.clusters import QUICK, standalone
 from tests.lakes import GOLD, table
+from tests.test_dags import airflow, airflow_environment
 from tests.tiny_shop import REPO
-
-SUBMIT = Path(sys.executable).parent / "spark-submit"
 
 
 @pytest.mark.cluster
-def test_a_night_submitted_to_a_cluster_has_the_tables_of_one_machine(shop: Path, tmp_path: Path) -> None:
+def test_a_night_that_airflow_submits_to_a_cluster_has_the_tables_of_one_machine(
+    airflow_installed: None, shop: Path, tmp_path: Path
+) -> None:
     from jobs import night
 
     day = str(tiny_shop.day(14))
@@ -30,19 +33,19 @@ def test_a_night_submitted_to_a_cluster_has_the_tables_of_one_machine(shop: Path
     properties.write_text("\n".join([*shared, "spark.executor.memory 1g", f"spark.pyspark.python {sys.executable}"]))
     (tmp_path / "cluster").mkdir()
     with standalone(tmp_path / "cluster", workers=2) as url:
-        for job in NIGHT:
-            where = ["--master", url, "--properties-file", properties, "--py-files", code]
-            done = subprocess.run(
-                [SUBMIT, *where, f"jobs/{job.name}.py", "--run-date", day, "--conf", shop],
-                cwd=REPO,
-                env=os.environ | QUICK | {"PYTHONPATH": str(REPO)},
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-                timeout=300,
-                check=False,
-            )
-            assert done.returncode == 0, done.stdout[-4000:]
+        host, _, port = url.rpartition(":")
+        environment = airflow_environment(
+            tmp_path / "airflow",
+            AIRFLOW_CONN_SPARK_DEFAULT=json.dumps({"conn_type": "spark", "host": host, "port": int(port)}),
+            NIGHTSHELF_CONF=str(shop),
+            NIGHTSHELF_SPARK_CONF=str(properties),
+            NIGHTSHELF_PY_FILES=str(code),
+            **QUICK,
+        )
+        airflow("airflow", "db", "migrate", environment=environment, cwd=tmp_path, seconds=120)
+        trigger = ["dags", "test", "nightshelf_nightly", "--conf", json.dumps({"run_date": day})]
+        log = airflow("airflow", *trigger, environment=environment, cwd=tmp_path, seconds=3600)
+        assert "state=success, run_type=manual" in log
         for number in range(2):
             assert list((tmp_path / "cluster" / f"work{number}").glob("app-*/*/nightshelf.zip")), "the code was shipped"
     names = (*(f"gold/{name}" for name in GOLD), "silver/events")

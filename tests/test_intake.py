@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import random
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,11 +13,13 @@ import pytest
 from pyspark.sql import SparkSession
 
 from jobs import launch, runtime
-from jobs.conf import load
-from jobs.flow import INTAKE, JOBS
+from jobs.conf import ConfError, load
+from jobs.flow import INTAKE, JOBS, NIGHT
 from jobs.ledger import REPEATED
+from schemas import TABLES
 from tests import tiny_shop
-from tests.test_night import read
+from tests.faults.test_kills import OWN
+from tests.test_night import lake_of, read
 
 CATALOGUE_DAY = tiny_shop.EARLIER[0]
 
@@ -53,6 +56,12 @@ def put(conf: Path, number: int, *lines: str) -> Path:
     file.parent.mkdir(exist_ok=True)
     file.write_text("\n".join([tiny_shop.HEADER, *lines]) + "\n")
     return file
+
+
+def list_items(conf: Path, number: int, *lines: str) -> None:
+    """A catalogue of that day with just these lines."""
+    file = conf.parent / "landing" / "catalogue" / f"catalogue_{tiny_shop.day(number)}.csv"
+    file.write_text("\n".join(["sku,name,kind", *lines]) + "\n")
 
 
 def sale(number: int, key: str, sku: str = "S01") -> str:
@@ -178,12 +187,53 @@ def test_a_day_with_too_many_rejected_records_stops_the_night(conf, intake, spar
     assert len(kept(conf)) == 1
     assert read(conf, "silver.cleaned_days").height == 1
 
-    lake = runtime.Lake(spark, load(conf))
-    launch.run("clean_events", lake, tiny_shop.day(1), {"max_rejected_share": 0.8})
+    conf.write_text(conf.read_text().replace("[sources.events]", "[sources.events]\nmax_rejected_share = 0.8"))
+    launch.run("clean_events", runtime.Lake(spark, load(conf)), tiny_shop.day(1))
     assert len(kept(conf)) == 2
     row = read(conf, "silver.cleaned_days").sort("run_date").rows(named=True)[-1]
     assert (row["rows_in"], row["rows_kept"], row["rows_rejected"]) == (4, 1, 3)
     assert dict(row["reasons"])["a purchase or return needs quantity and unit_price"] == 3
+
+
+def test_a_day_is_cleaned_again_when_the_catalogue_has_got_an_item_that_it_names(conf, intake, spark):
+    d0, d1 = tiny_shop.day(0), tiny_shop.day(1)
+    put(conf, 0, sale(0, "a"), sale(0, "b"), sale(0, "new", "S99"), sale(0, "wrap", "V01"))
+    intake(0)
+    assert kept(conf) == [(d0, d0, "S01")] * 2
+    assert sorted(reasons(conf, 0)) == ["item: no product", "item_id is not in the catalogue"]
+    assert read(conf, "silver.rejected_events").sort("item_id")["item_id"].to_list() == ["S99", "V01"]
+
+    put(conf, 1, sale(1, "c"))
+    list_items(conf, 1, "S99,jasmine tea,tea", "V01,Gift wrap,paper")
+    intake(1)
+    assert sorted(kept(conf)) == [*[(d0, d0, "S01")] * 2, (d0, d0, "S99"), (d0, d0, "V01"), (d1, d1, "S01")]
+    assert reasons(conf, 0) == []
+    assert runtime.Lake(spark, load(conf)).work(JOBS["clean_events"], d1).days == [d1], "once is enough"
+
+    intake(0)  # an old date: what its catalogue lacked is rejected again, until the next night
+    assert len(reasons(conf, 0)) == 2
+    intake(1)
+    assert reasons(conf, 0) == []
+
+
+def test_columns_that_tell_otherwise_of_files_already_read_are_refused_until_these_are_read_again(conf, intake):
+    put(conf, 0, sale(0, "a"))
+    intake(0)
+    columns = '["line_id", "customer", "sku", "units", "amount", "till", "at"'
+    conf.write_text(conf.read_text().replace(columns, columns + ', "clerk"'))
+    put(conf, 1).write_text(f"{tiny_shop.HEADER},clerk\n{sale(1, 'b')},Ann\n")
+    intake(1)  # one more at the end: what was read stands where it stood
+
+    put(conf, 2).write_text(f"{tiny_shop.HEADER},clerk\n{sale(2, 'c')},Ann\n")
+    swapped = '["customer", "line_id", "sku", "units", "amount", "till", "at"'
+    conf.write_text(conf.read_text().replace(columns + ', "clerk"', swapped))
+    with pytest.raises(ConfError) as refused:
+        intake(2)
+    for word in (conf.name, "[sources.events]", f"sales_{tiny_shop.day(0)}.csv", f"--since {tiny_shop.day(0)}"):
+        assert word in str(refused.value)
+    intake(2, since=tiny_shop.day(0))
+    assert set(read(conf, "silver.events")["user_id"]) == {"U01"}
+    intake(2)
 
 
 class StoppedError(Exception):
@@ -239,29 +289,44 @@ class OneAfterTheOther:
 
 
 @pytest.mark.faults
-def test_days_in_any_order_with_copies_and_late_rows_end_in_the_same_silver(tmp_path_factory, spark):
-    """Each file lands in the partition of its day, so once all have come it does not matter in which order they did."""
-    week, rng = range(7), random.Random(7)
-    lines = {number: tiny_shop.sales(tiny_shop.day(number))[:12] for number in week}
-    for number in (2, 4, 5):  # late rows, some that are new and some that came on their own day as well
+def test_days_in_any_order_with_copies_and_late_rows_end_in_the_same_tables(trained_shop, tmp_path, spark):
+    """Each file lands in the partition of its day, so once all have come it does not matter in which order they did.
+
+    With the catalogue of a fifth day comes an item that the third has sold.
+    """
+    week, rng, night = range(7, 14), random.Random(7), tiny_shop.day(13)
+    lines = {number: tiny_shop.sales(tiny_shop.day(number)) for number in week}
+    for number in (9, 11, 12):  # late rows, some that are new and some that came on their own day as well
         lines[number] += [sale(number - 2, f"late-{number}"), lines[number - 2][0], lines[number - 1][1]]
+    lines[9].append(sale(9, "ahead", "S31"))
     ends = []
-    for order in (list(week), rng.sample(list(week), 7), list(week)[::-1]):
-        root = tmp_path_factory.mktemp("replay")
-        made = tiny_shop.make(root, days=0)
+    for place, order in enumerate((list(week), rng.sample(list(week), 7), list(week)[::-1])):
+        made = tiny_shop.copied(trained_shop, tmp_path / str(place))
         made.write_text(made.read_text().replace("[sources.events]", "max_silent_days = 365\n\n[sources.events]", 1))
+        for layer in made.parent.glob("lake/*"):  # what has been trained stays
+            for table in [] if layer.name == "models" else set(layer.iterdir()) - {made.parent / "lake/ops/models"}:
+                shutil.rmtree(table)
+        for number in range(7, tiny_shop.DAYS):
+            file_of(made, number).unlink()
         lake = runtime.Lake(spark, load(made))
-        for place in range(0, 7, 2):
-            for number in order[place : place + 2]:
+        for arrived in ([], *(order[first : first + 2] for first in range(0, 7, 2))):
+            for number in arrived:
                 put(made, number, *lines[number])
-                if number == 3:
-                    copy = file_of(made, number).with_name(f"sales_copy_{tiny_shop.day(3)}.csv")
-                    copy.write_bytes(file_of(made, 3).read_bytes())
+                if number == 10:
+                    copy = file_of(made, number).with_name(f"sales_copy_{tiny_shop.day(number)}.csv")
+                    copy.write_bytes(file_of(made, number).read_bytes())
+                if number == 11:
+                    list_items(made, number, "S31,jasmine tea,tea")
             for job in INTAKE:
-                launch.run(job.name, lake, tiny_shop.day(6))
-        tables = ("bronze.events", "silver.events", "silver.rejected_events", "silver.cleaned_days")
-        ends.append({table: sorted(map(repr, read(made, table).rows())) for table in tables})
+                launch.run(job.name, lake, night)
+        for job in NIGHT[len(INTAKE) :]:
+            launch.run(job.name, lake, night)
+        tables = [table for table in TABLES if table.split(".")[0] in ("bronze", "silver", "features", "gold")]
+        stood = [table for table in tables if (lake_of(made) / table.replace(".", "/")).exists()]
+        ends.append({table: sorted(map(repr, read(made, table).drop(OWN, strict=False).rows())) for table in stood})
     for table, rows in ends[0].items():
         assert [end[table] == rows for end in ends] == [True] * 3, table
+    assert {"bronze.files", "silver.cleaned_days", "features.item_vectors", "gold.recommendations"} <= ends[0].keys()
     repeated = [row for row in ends[0]["silver.rejected_events"] if REPEATED in row]
     assert len(repeated) == 6
+    assert [row for row in ends[0]["silver.events"] if "'S31'" in row]

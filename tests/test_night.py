@@ -147,7 +147,7 @@ def test_since_processes_earlier_days_again(shop, spark):
     text = shop.read_text().replace(
         '"amount is negative" = "log.amount < 0"', '"till 0 is broken" = "log.till = \'T0\'"'
     )
-    shop.write_text(f"{text}\n[jobs.clean_events]\nmax_rejected_share = 0.9\n")
+    shop.write_text(text.replace("[sources.events]", "[sources.events]\nmax_rejected_share = 0.9"))
     intake(shop, spark, 13, since=tiny_shop.day(12))
     assert partition(shop, "silver.events", 11) == before[11]
     for number in (12, 13):

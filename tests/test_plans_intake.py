@@ -178,3 +178,25 @@ def test_what_a_deployment_lacks_is_skipped():
     assert stands("bronze.records", kinds)
     assert not stands("bronze.records", ("events", "items"))
     assert all(stands(table, RECORDS_OF) for table in TABLES)
+
+
+def test_a_snapshot_that_is_mostly_rejected_stops_the_night(tmp_path, spark):
+    conf = tiny_shop.make(tmp_path, days=14)
+    tiny_shop.add_plans(conf, dirt={"stock": [f"T0,X{number},3,0,3" for number in range(70)] + ["T1,S01,-1,0,3"]})
+    lake = runtime.Lake(spark, load(conf))
+    launch.run("ingest_logs", lake, NIGHT_OF)
+    launch.run("clean_items", lake, NIGHT_OF)
+    with pytest.raises(runtime.DataError) as refused:
+        launch.run("clean_stock", lake, NIGHT_OF)
+    said = str(refused.value)
+    assert "silver.rejected_stock: 71 of 131 records are rejected, max_rejected_share lets 65 pass" in said
+    assert "reason=item_id is not in the catalogue, records=70, first=stock/stock_2024-03-14.csv:" in said
+    assert lake.up_to("silver.stock", NIGHT_OF).isEmpty()
+    found = lake.up_to("ops.checks", NIGHT_OF).where("check_name = 'few_rejected'").collect()
+    assert sorted((row.table_name, row.passed) for row in found) == [
+        ("silver.rejected_items", True),
+        ("silver.rejected_stock", False),
+    ]
+    conf.write_text(conf.read_text().replace("[sources.stock]", "[sources.stock]\nmax_rejected_share = 0.6"))
+    launch.run("clean_stock", runtime.Lake(spark, load(conf)), NIGHT_OF)
+    assert lake.up_to("silver.stock", NIGHT_OF).count() == 60

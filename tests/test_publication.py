@@ -152,10 +152,10 @@ def test_what_is_checked_stands_where_no_reader_looks_and_goes_again(shop, spark
     staging = shop.parent / "lake" / "staging"
     real = launch._audit
 
-    def audit(job, ready, inputs):
+    def audit(*told):
         seen.extend(str(file) for file in staging.rglob("*.parquet"))
         assert night(shop, "gold.recommendations") == before
-        return real(job, ready, inputs)
+        return real(*told)
 
     before = night(shop, "gold.recommendations")
     monkeypatch.setattr(launch, "_audit", audit)

@@ -42,13 +42,14 @@ class Shop:
         """The TOML file of a tiny shop below `root` whose files are written this way."""
         text = tiny_shop.CONF.format(lake=root / "lake", landing=root / "landing", spark=root / "spark.conf")
         for files in ('files = "sales/*"', 'files = "catalogue/*.csv"'):
-            told = f'encoding = "{self.encoding}"\ndelimiter = "{self.delimiter}"'.replace("\t", "\\t")
+            told = f'encoding = "{self.encoding}"\ndelimiter = "{self.delimiter}"\nmax_rejected_share = 1.0'
+            told = told.replace("\t", "\\t")
             text = text.replace(files, f"{files}\n{told}")
         if self.own_id:
             text = text.replace("[sources.events.map]", '[sources.events.map]\nevent_id = "line_id"')
         (root / "spark.conf").write_text(tiny_shop.PROPERTIES)
         conf = root / "dirty_shop.toml"
-        conf.write_text(f"{text}\n[jobs.clean_events]\nmax_rejected_share = 1.0\n")
+        conf.write_text(text)
         return conf
 
 
