@@ -195,45 +195,52 @@ def test_a_day_with_too_many_rejected_records_stops_the_night(conf, intake, spar
     assert dict(row["reasons"])["a purchase or return needs quantity and unit_price"] == 3
 
 
-def test_a_day_is_cleaned_again_when_the_catalogue_has_got_an_item_that_it_names(conf, intake, spark):
-    d0, d1 = tiny_shop.day(0), tiny_shop.day(1)
+def test_a_day_is_cleaned_again_when_the_catalogue_has_got_an_item_that_it_names(conf, spark):
+    lake, (d0, d1) = runtime.Lake(spark, load(conf)), map(tiny_shop.day, (0, 1))
+
+    def clean(number: int, *also: str) -> None:
+        for job in (*also, "clean_items", "clean_events"):
+            launch.run(job, lake, tiny_shop.day(number))
+
     put(conf, 0, sale(0, "a"), sale(0, "b"), sale(0, "new", "S99"), sale(0, "wrap", "V01"))
-    intake(0)
+    clean(0, "ingest_logs")
     assert kept(conf) == [(d0, d0, "S01")] * 2
     assert sorted(reasons(conf, 0)) == ["item: no product", "item_id is not in the catalogue"]
     assert read(conf, "silver.rejected_events").sort("item_id")["item_id"].to_list() == ["S99", "V01"]
 
     put(conf, 1, sale(1, "c"))
     list_items(conf, 1, "S99,jasmine tea,tea", "V01,Gift wrap,paper")
-    intake(1)
+    clean(1, "ingest_logs")
     assert sorted(kept(conf)) == [*[(d0, d0, "S01")] * 2, (d0, d0, "S99"), (d0, d0, "V01"), (d1, d1, "S01")]
     assert reasons(conf, 0) == []
-    assert runtime.Lake(spark, load(conf)).work(JOBS["clean_events"], d1).days == [d1], "once is enough"
+    assert lake.work(JOBS["clean_events"], d1).days == [d1], "once is enough"
 
-    intake(0)  # an old date: what its catalogue lacked is rejected again, until the next night
+    clean(0)  # an old date: what its catalogue lacked is rejected again, until the next night
     assert len(reasons(conf, 0)) == 2
-    intake(1)
+    clean(1)
     assert reasons(conf, 0) == []
 
 
-def test_columns_that_tell_otherwise_of_files_already_read_are_refused_until_these_are_read_again(conf, intake):
+def test_columns_that_tell_otherwise_of_files_already_read_are_refused_until_these_are_read_again(conf, spark):
+    def ingest(number: int, since: dt.date | None = None) -> None:
+        launch.run("ingest_logs", runtime.Lake(spark, load(conf)), tiny_shop.day(number), since=since)
+
     put(conf, 0, sale(0, "a"))
-    intake(0)
+    ingest(0)
     columns = '["line_id", "customer", "sku", "units", "amount", "till", "at"'
     conf.write_text(conf.read_text().replace(columns, columns + ', "clerk"'))
     put(conf, 1).write_text(f"{tiny_shop.HEADER},clerk\n{sale(1, 'b')},Ann\n")
-    intake(1)  # one more at the end: what was read stands where it stood
+    ingest(1)  # one more at the end: what was read stands where it stood
 
-    put(conf, 2).write_text(f"{tiny_shop.HEADER},clerk\n{sale(2, 'c')},Ann\n")
     swapped = '["customer", "line_id", "sku", "units", "amount", "till", "at"'
     conf.write_text(conf.read_text().replace(columns + ', "clerk"', swapped))
     with pytest.raises(ConfError) as refused:
-        intake(2)
+        ingest(2)
     for word in (conf.name, "[sources.events]", f"sales_{tiny_shop.day(0)}.csv", f"--since {tiny_shop.day(0)}"):
         assert word in str(refused.value)
-    intake(2, since=tiny_shop.day(0))
-    assert set(read(conf, "silver.events")["user_id"]) == {"U01"}
-    intake(2)
+    ingest(2, since=tiny_shop.day(0))
+    ingest(2)
+    assert {fields[0] for fields in read(conf, "bronze.events")["fields"]} == {"U01"}
 
 
 class StoppedError(Exception):
