@@ -37,7 +37,7 @@ night: setup example  ## Run the night of RUN_DATE with the newest model that wa
 
 .PHONY: airflow-night
 airflow-night: setup airflow-env example  ## Run the night of RUN_DATE as Airflow does, a spark-submit each
-	@$(AIRFLOW) dags test nightshelf_nightly --conf '{"run_date": "$(RUN_DATE)"}'
+	@NIGHTSHELF_LATE_HOURS=0 $(AIRFLOW) dags test nightshelf_nightly --conf '{"run_date": "$(RUN_DATE)"}'
 
 .PHONY: airflow
 airflow: setup airflow-env  ## Start Airflow and its UI at localhost:PORT, in the foreground; DB=postgresql://... instead of SQLite

@@ -38,6 +38,7 @@ def test_a_night_that_airflow_submits_to_a_cluster_has_the_tables_of_one_machine
             tmp_path / "airflow",
             AIRFLOW_CONN_SPARK_DEFAULT=json.dumps({"conn_type": "spark", "host": host, "port": int(port)}),
             NIGHTSHELF_CONF=str(shop),
+            NIGHTSHELF_LATE_HOURS="0",
             NIGHTSHELF_SPARK_CONF=str(properties),
             NIGHTSHELF_PY_FILES=str(code),
             **QUICK,

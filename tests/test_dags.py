@@ -322,12 +322,21 @@ def test_two_who_write_to_airflow_s_sqlite_take_turns(airflow_home: Path) -> Non
         airflow(*probe, "without", environment=environment, cwd=airflow_home, seconds=120)
 
 
+def test_a_night_without_a_scheduler_ends(airflow_installed: None, tmp_path: Path) -> None:
+    environment = airflow_environment(tmp_path, NIGHTSHELF_LATE_HOURS="0")
+    airflow("airflow", "db", "migrate", environment=environment, cwd=tmp_path, seconds=120)
+    probe = ["python", str(REPO / "tests" / "probe_dag_test.py")]
+    assert airflow(*probe, environment=environment, cwd=tmp_path, seconds=240).endswith("ended: success\n")
+    with pytest.raises(AssertionError, match="deadline_alert"):  # so it is with a deadline: Airflow 3.3.2 looks it up
+        airflow(*probe, environment=environment | {"NIGHTSHELF_LATE_HOURS": "4"}, cwd=tmp_path, seconds=240)
+
+
 @pytest.mark.airflow
 def test_a_whole_night_under_airflow(airflow_home: Path, shop: Path, tmp_path: Path) -> None:
     """Every job a spark-submit of its own, on a shop that has a model (`make test-airflow`: some minutes)."""
     date = tiny_shop.day(14).isoformat()
     home = tmp_path / "airflow"  # its own: only this test needs the database
-    environment = airflow_environment(home, NIGHTSHELF_CONF=str(shop))
+    environment = airflow_environment(home, NIGHTSHELF_CONF=str(shop), NIGHTSHELF_LATE_HOURS="0")
     airflow("airflow", "db", "migrate", environment=environment, cwd=tmp_path, seconds=120)
     night = ["dags", "test", "nightshelf_nightly", "--conf", json.dumps({"run_date": date})]
     log = airflow("airflow", *night, environment=environment, cwd=tmp_path, seconds=3600)
