@@ -53,6 +53,7 @@ DIRT = {
 def taken_in(tmp_path_factory: pytest.TempPathFactory, spark) -> Path:
     conf = tiny_shop.make(tmp_path_factory.mktemp("plans"), days=14)
     tiny_shop.add_plans(conf, dirt=DIRT)
+    conf.write_text(conf.read_text().replace("[sources.ways]", "[sources.ways]\nmax_rejected_share = 0.6"))
     lake = runtime.Lake(spark, load(conf))
     for job in INTAKE:
         launch.run(job.name, lake, NIGHT_OF)
