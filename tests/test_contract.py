@@ -124,6 +124,13 @@ def test_no_row_in_is_no_row_kept_and_none_rejected(spark, dirty, counted_by):
     assert len(quality.audit(PETS, none, [quality.balance_check(1, counted_by)]).refused) == 1
 
 
+@pytest.mark.parametrize(
+    ("rejected", "share", "passed"), [(29, 0.29, True), (30, 0.29, False), (0, 0.0, True), (1, 0.0, False)]
+)
+def test_a_share_of_rejected_records_is_whole_records(rejected, share, passed):
+    assert quality.few_rejected(rejected, 100, share * 100).passed is passed
+
+
 def test_the_page_of_an_audit_shows_no_value_of_a_row(spark):
     row = [(dt.date(2024, 1, 1), "a-very-private-name", 200, "a-private-kind")]
     frame = spark.createDataFrame(row, "run_date DATE, name STRING, age INT, kind STRING").persist()
