@@ -325,7 +325,7 @@ def test_two_who_write_to_airflow_s_sqlite_take_turns(airflow_home: Path) -> Non
 def test_a_night_without_a_scheduler_ends(airflow_installed: None, tmp_path: Path) -> None:
     environment = airflow_environment(tmp_path, NIGHTSHELF_LATE_HOURS="0")
     airflow("airflow", "db", "migrate", environment=environment, cwd=tmp_path, seconds=120)
-    probe = ["python", str(REPO / "tests" / "probe_dag_test.py")]
+    probe = ["python", str(REPO / "tests" / "probe_night.py")]
     assert airflow(*probe, environment=environment, cwd=tmp_path, seconds=240).endswith("ended: success\n")
     with pytest.raises(AssertionError, match="deadline_alert"):  # so it is with a deadline: Airflow 3.3.2 looks it up
         airflow(*probe, environment=environment | {"NIGHTSHELF_LATE_HOURS": "4"}, cwd=tmp_path, seconds=240)
