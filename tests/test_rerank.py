@@ -1,27 +1,32 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from udfs.rerank import rerank
 
 
-def oracle(score, kind, vectors, new, k, cap, diversity, every):
-    """One user, plainly."""
-    left, list_ = list(range(len(score))), []
-    while left and len(list_) < k:
-        free = [row for row in left if not cap or kind[row] < 0 or sum(kind[row] == kind[o] for o in list_) < cap]
+def follows(list_, score, kind, vectors, new, k, cap, diversity, every):
+    """Whether one user's list is what plain steps give, each with the best of what is free: the first of equals.
+
+    Cosines are sums of float32 in another order than here, so with them one that is as good within 1e-5 is as well.
+    """
+    left = list(range(len(score)))
+    for place, chosen in enumerate(list_):
+        above = list_[:place]
+        free = [row for row in left if not cap or kind[row] < 0 or sum(kind[row] == kind[o] for o in above) < cap]
         free = free or left
-        if every and (len(list_) + 1) % every == 0:
+        if every and (place + 1) % every == 0:
             free = [row for row in free if new[row]] or free
         values = {}
         for row in free:
-            near = max((float(vectors[row] @ vectors[o]) for o in list_), default=0.0)
+            near = max((float(vectors[row] @ vectors[o]) for o in above), default=0.0)
             values[row] = (1 - diversity) * score[row] / score[0] - diversity * near
-        best = max(values, key=lambda row: (round(values[row], 5), -row))
-        list_.append(best)
-        left.remove(best)
-    return list_
+        best = max(values, key=lambda row: (values[row], -row))
+        if chosen != best and not (diversity and values.get(chosen, -9.0) > values[best] - 1e-5):
+            return False
+        left.remove(chosen)
+    return len(list_) == min(k, len(score))
 
 
 @settings(max_examples=60, deadline=None)
@@ -33,6 +38,7 @@ def oracle(score, kind, vectors, new, k, cap, diversity, every):
     every=st.sampled_from([0, 2, 3]),
     seed=st.integers(0, 10_000),
 )
+@example(sizes=[1, 1, 8, 6], k=5, cap=0, diversity=0.8, every=0, seed=2)  # two that are as good within 1e-5
 def test_each_list_is_what_a_plain_loop_gives(sizes, k, cap, diversity, every, seed) -> None:
     draw = np.random.default_rng(seed)
     user = np.repeat(np.arange(len(sizes)), sizes)
@@ -43,11 +49,11 @@ def test_each_list_is_what_a_plain_loop_gives(sizes, k, cap, diversity, every, s
     new = draw.random(len(user)) < 0.4
     rules = {"cap": cap, "diversity": diversity, "every": every}
     found = rerank(user, score, k, kind=kind, vectors=vectors, arrivals=new, **rules)
-    expected = []
     for number in range(len(sizes)):
         rows = np.flatnonzero(user == number)
-        expected += [rows[p] for p in oracle(score[rows], kind[rows], vectors[rows], new[rows], k, **rules)]
-    assert found.tolist() == expected
+        list_ = [row - rows[0] for row in found.tolist() if user[row] == number]
+        assert follows(list_, score[rows], kind[rows], vectors[rows], new[rows], k, **rules)
+    assert user[found].tolist() == sorted(user[found].tolist())
 
 
 def test_without_rules_the_order_is_the_score() -> None:
