@@ -73,7 +73,6 @@ ITEMS = Table(
 )
 
 REJECTED = (
-    RUN_DATE,
     Column("reasons", "ARRAY<STRING>", "Every rule that the record broke"),
     RAW,
     SOURCE_FILE,
@@ -118,7 +117,7 @@ def _cleaned_days(name: str, kind: str) -> Table:
 def _rejected(kind: str, row: str, item: str = "") -> Table:
     """What a kind of log has that is not sound; `item`: what the item is to the record, where it names one."""
     named = (Column("item_id", "STRING", item, True),) * bool(item)
-    columns = (RUN_DATE, *named, *REJECTED[1:])
+    columns = (RUN_DATE, *named, *REJECTED)
     return Table(f"silver.rejected_{kind}", row, columns, key=("source_file", "source_row"), extra_checks=(HAS_REASON,))
 
 
