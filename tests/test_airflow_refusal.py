@@ -18,7 +18,7 @@ def test_a_refused_night_is_told_of_and_mended(airflow_installed: None, shop: Pa
     with webhook() as (connection, posted):
         more = {
             "AIRFLOW_CONN_NIGHTSHELF_ALERTS": json.dumps(connection),
-            "NIGHTSHELF_LATE_HOURS": "0",  # the schedule's own night, which has no file, is late at once
+            "NIGHTSHELF_LATE_HOURS": "0.001",  # the schedule's own night, which has no file, is late at once
             "AIRFLOW__CORE__PARALLELISM": "2",  # a job, and who tells that it is late
         }
         with standalone(shop, tmp_path / "airflow", **more) as server:
