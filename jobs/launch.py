@@ -25,6 +25,7 @@ from jobs.cli import common_flags, exit_code
 from jobs.conf import ConfError, Deployment, Source, TooEarlyError, load
 from jobs.flow import JOBS, MODELS, Job, Read, Window, lacking, stands
 from jobs.version import code_version
+from jobs.work import Work, work_of
 from schemas import TABLES
 from schemas.contract import Check, Table
 from udfs.horizon import HORIZON_DAYS
@@ -121,7 +122,7 @@ def run(
         knobs = settings(job, function, lake.deployment, flags or {})
         for table in (*job.writes, *RECORDS):  # before anything is written, so that a torn one stops the job as a whole
             lake.check_log(table)
-        work = lake.work(job, run_date, since, reingest)
+        work = work_of(lake, job, run_date, since, reingest)
         days = _publish(job, function, knobs, lake, run_date, work, record, dry_run)
     return Outcome(
         record["run_id"], name, record["rows_written"], record["seconds"], record["model_version"], tuple(days)
@@ -183,7 +184,7 @@ def _publish(
     knobs: dict[str, Any],
     lake: runtime.Lake,
     run_date: dt.date,
-    work: runtime.Work,
+    work: Work,
     record: dict[str, Any],
     dry_run: bool,
 ) -> list[dt.date]:
@@ -272,7 +273,7 @@ def _check_and_write(
     job: Job,
     lake: runtime.Lake,
     run_date: dt.date,
-    work: runtime.Work,
+    work: Work,
     record: dict[str, Any],
     inputs: Mapping[str, Any],
     ready: dict[str, DataFrame],
@@ -340,7 +341,7 @@ def figure_row(record: Mapping[str, Any], table: str, figure: drift.Figure) -> d
     return {**of_run, "table_name": table, **told}
 
 
-def _changed_files(work: runtime.Work) -> quality.Finding:
+def _changed_files(work: Work) -> quality.Finding:
     """That raw files are no longer as they were read: told, and no reason to stop, for what was read is whole."""
     changed = work.changed
     names = ", ".join(

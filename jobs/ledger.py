@@ -1,4 +1,4 @@
-"""Which days of raw files are still to be cleaned. Frames in, frames out; jobs/runtime.py asks before a job runs."""
+"""Which days of raw files are still to be cleaned. Frames in, frames out; jobs/work.py asks before a job runs."""
 
 from __future__ import annotations
 

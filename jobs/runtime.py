@@ -22,12 +22,12 @@ from delta import exceptions as delta_errors
 from delta.tables import DeltaTable
 from pyspark import SparkConf, SparkContext, SparkFiles
 from pyspark.errors import PySparkException
-from pyspark.sql import DataFrame, Row, SparkSession
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from jobs import catalogue, ledger, trouble, whole
+from jobs import trouble, whole
 from jobs.conf import ConfError, Deployment, Source
-from jobs.flow import JOBS, Job, Read
+from jobs.flow import JOBS, Read
 from schemas import TABLES
 from schemas.contract import PARTITION, Column, Table
 from schemas.derive import create_table, plain_ddl, plain_type, quote
@@ -69,19 +69,6 @@ class RawFile:
     uri: str
     size: int
     modified_at: dt.datetime
-
-
-@dataclass(frozen=True)
-class Work:
-    """What a job has to do: the days whose partitions it replaces, and raw files that are no longer as they were read.
-
-    The days of `changed` are among `days` only where another file of that day is new. `later` are days after run_date
-    that depend on these days: a night of theirs has to do them again, so the ledger is not to list them any more.
-    """
-
-    days: list[dt.date]
-    changed: tuple[RawFile, ...] = ()
-    later: tuple[dt.date, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -481,40 +468,7 @@ class Lake:
             system.delete(path, True)
         return sum(files for _, files in gone)
 
-    # -- days that are still to be processed ------------------------------------------------------------------------
-
-    def work(self, job: Job, run_date: dt.date, since: dt.date | None = None, reingest: bool = False) -> Work:
-        """What a job has to process: run_date, and each earlier day that its ledger does not list, or is `since` on.
-
-        For raw files: days with a file that bronze.files does not list; with `reingest` also those with a file that has
-        changed since it was read (run_date is not read again without it once such a day has been cleaned). For days to
-        be cleaned: those whose files are others than were cleaned, or of which a record was rejected for an item that
-        the catalogue has now; and later ones whose records may repeat theirs; of these, what is after run_date is for
-        a later night. Any other job: run_date alone.
-        """
-        if any(read.window == "files" for read in job.reads):
-            return self._new_files(run_date, since, reingest)
-        if job.ledger is None or job.balance is None:
-            return Work([run_date])
-        files, cleaned = self.up_to("bronze.files", run_date), self.up_to(job.ledger, dt.date.max)
-        log = ledger.LOGS[job.ledger]
-        wanted = {row[0] for row in ledger.uncleaned(files, cleaned, log.kind).collect()}
-        if any(read.table == "silver.items" for read in job.reads):
-            items = self.up_to("silver.items", run_date).where(F.col(PARTITION) == F.lit(run_date))
-            found = catalogue.days_of_items_listed_since(self.up_to(job.balance.rejected, run_date), items)
-            wanted |= {row[0] for row in found.collect()}
-        if since:
-            again = files.where((F.col("source") == log.kind) & (F.col(PARTITION) >= F.lit(since)))
-            wanted |= {row[0] for row in again.select(PARTITION).distinct().collect()}
-        days, later = wanted | {run_date}, set()
-        if wanted and (min(wanted) < run_date or not cleaned.where(F.col(PARTITION) > F.lit(run_date)).isEmpty()):
-            split = (job.balance.kept, job.balance.rejected)
-            kept, rejected = (
-                self.up_to(table, dt.date.max).where(F.col(PARTITION) > F.lit(min(wanted))) for table in split
-            )
-            touched = {row[0] for row in ledger.touched(kept, rejected, log.dated).collect()}
-            days, later = days | {day for day in touched if day < run_date}, {day for day in touched if day > run_date}
-        return Work(sorted(days), later=tuple(sorted(later)))
+    # -- raw files ----------------------------------------------------------------------------------------------------
 
     def raw_files(self, kind: str) -> list[RawFile]:
         """Every raw file of a source, by day and name. ConfError where a name has no date."""
@@ -540,94 +494,6 @@ class Lake:
             found.append(RawFile(kind, day, name, uri, int(status.getLen()), written))
         return sorted(found, key=lambda file: (file.day, file.name))
 
-    def _new_files(self, run_date: dt.date, since: dt.date | None, reingest: bool) -> Work:
-        landed = {(file.source, file.name): file for kind in self.deployment.sources for file in self.raw_files(kind)}
-        columns = ("source", "source_file", PARTITION, "bytes", "sha256", "modified_at", "duplicate_of", "columns")
-        ever = self.up_to("bronze.files", dt.date.max).select(*columns).collect()
-        known_rows = [row for row in ever if row[PARTITION] <= run_date]
-        known = {(row.source, row.source_file): row for row in known_rows}
-        days_seen = sorted(
-            {file.day for file in landed.values() if file.source in REQUIRED_KINDS}
-            | {row[PARTITION] for row in known_rows if row.source in REQUIRED_KINDS}
-        )
-        self._refuse_dates_without_data(run_date, days_seen)
-        changed = self._changed({landed[key]: row for key, row in known.items() if key in landed})
-        again = {file.day for file in changed} if reingest else set()
-        if since:
-            again |= {file.day for file in landed.values() if file.day >= since}
-        new = again | {file.day for key, file in landed.items() if key not in known}
-        gone: dict[dt.date, str] = {
-            row[PARTITION]: key[1]
-            for key, row in known.items()
-            if key not in landed and key[0] in self.deployment.sources
-        }
-        new_days = {day for day in new if day <= run_date}
-        if run_date not in new_days and not self._is_used(run_date, changed):
-            new_days.add(run_date)
-        # A file that was not read because another has its bytes: that one is read anew, and may be another now.
-        read_anew = {key[1] for key, row in known.items() if row[PARTITION] in new_days}
-        copies = {
-            row[PARTITION] for row in ever if row.duplicate_of in read_anew and (row.source, row.source_file) in landed
-        }
-        new_days |= {day for day in copies if day <= run_date}
-        if lost := sorted(new_days & gone.keys()):
-            raise DataError(
-                f"{gone[lost[0]]} was read into bronze for {lost[0]} and is no longer in {self.deployment.landing}, "
-                "while a new file of that day is: replacing the day would lose its rows. Put the file back."
-            )
-        self._refuse_other_columns([row for row in known_rows if row[PARTITION] not in new_days])
-        untold = tuple(file for file in changed if file.day not in again)
-        return Work(sorted(new_days - gone.keys()), untold, tuple(sorted(day for day in copies if day > run_date)))
-
-    def _refuse_other_columns(self, known: Sequence[Row]) -> None:
-        """ConfError where a file is not read again whose records have a field where the conf says another one is."""
-        for row in sorted(known, key=lambda row: row[PARTITION]):
-            then, source = row["columns"] or [], self.deployment.sources.get(row.source)
-            now = source.on(row[PARTITION]).columns if source else []
-            if [a for a, b in zip(now, then, strict=False) if a != b]:
-                raise ConfError(
-                    f"{self.deployment.file}: [sources.{row.source}] columns = {now}, but {row.source_file} was read "
-                    f"as {then}. Put back what held then and say in [[sources.{row.source}.changes]] from which day on "
-                    f"it is otherwise; or, if the file has these columns, read it again: --since {row[PARTITION]}"
-                )
-
-    def _is_used(self, run_date: dt.date, changed: Sequence[RawFile]) -> bool:
-        """Whether a file of run_date is no longer as it was read, and the night has cleaned what was read of it.
-
-        As long as it has not, a file that was refused can be mended and the night be run again.
-        """
-        if not any(file.day == run_date for file in changed):
-            return False
-        cleaned = self.up_to(ledger.EVENTS.ledger, run_date).where(F.col(PARTITION) == F.lit(run_date))
-        return not cleaned.isEmpty()
-
-    def _changed(self, read: Mapping[RawFile, Row]) -> list[RawFile]:
-        """Files whose bytes are not those that were read. Only such are read for it as were written since."""
-        other_size = [file for file, row in read.items() if file.size != row.bytes]
-        rewritten = [
-            file
-            for file, row in read.items()
-            if file.size == row.bytes and row.modified_at and file.modified_at != row.modified_at.replace(tzinfo=dt.UTC)
-        ]
-        if rewritten:
-            found = self._contents(rewritten).select("source", "source_file", "sha256").collect()
-            hashes = {(row.source, row.source_file): row.sha256 for row in found}
-            rewritten = [file for file in rewritten if hashes[file.source, file.name] != read[file].sha256]
-        return sorted(other_size + rewritten, key=lambda file: (file.day, file.name))
-
-    def _refuse_dates_without_data(self, run_date: dt.date, days: list[dt.date]) -> None:
-        where = self.deployment.landing
-        if not days:
-            raise ConfError(f"{where}: no raw files there that match the deployment's sources")
-        if run_date < days[0]:
-            raise ConfError(f"--run-date {run_date} is before the first raw file ({days[0]}) in {where}")
-        silent = (run_date - days[-1]).days
-        if silent > self.deployment.max_silent_days:
-            raise ConfError(
-                f"--run-date {run_date} is {silent} days after the newest raw file ({days[-1]}) in {where}; "
-                f"max_silent_days allows {self.deployment.max_silent_days}"
-            )
-
     def read_files(self, name: str, days: Sequence[dt.date]) -> DataFrame:
         """One row a raw file of these days: run_date, source, source_file, bytes, modified_at, sha256, content.
 
@@ -635,9 +501,10 @@ class Lake:
         """
         others = [kind for kind in self.deployment.sources if kind not in REQUIRED_KINDS]
         kinds = others if name == "records" else [name]
-        return self._contents([file for kind in kinds for file in self.raw_files(kind) if file.day in set(days)])
+        return self.contents([file for kind in kinds for file in self.raw_files(kind) if file.day in set(days)])
 
-    def _contents(self, files: Sequence[RawFile]) -> DataFrame:
+    def contents(self, files: Sequence[RawFile]) -> DataFrame:
+        """One row a raw file, as read_files has it."""
         names = self.spark.createDataFrame(
             [(file.uri, file.day, file.source, file.name, file.size, file.modified_at) for file in files],
             "uri STRING, run_date DATE, source STRING, source_file STRING, bytes BIGINT, modified_at TIMESTAMP",

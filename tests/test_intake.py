@@ -16,6 +16,7 @@ from jobs import launch, runtime
 from jobs.conf import ConfError, load
 from jobs.flow import INTAKE, JOBS, NIGHT
 from jobs.ledger import REPEATED
+from jobs.work import work_of
 from schemas import TABLES
 from tests import tiny_shop
 from tests.faults.test_kills import OWN
@@ -169,7 +170,7 @@ def test_a_changed_file_is_noticed_and_read_again_when_told(conf, intake, spark,
     intake(2, reingest=True)
     # The copy of what the file was is no copy any more: its record has come back, late.
     assert sorted(kept(conf)) == [(d0, d0, "S09"), (d1, d0, "S01"), (d1, d1, "S01")]
-    assert runtime.Lake(spark, load(conf)).work(JOBS["ingest_logs"], tiny_shop.day(2)).changed == ()
+    assert work_of(runtime.Lake(spark, load(conf)), JOBS["ingest_logs"], tiny_shop.day(2)).changed == ()
 
 
 @pytest.mark.nights
@@ -213,7 +214,7 @@ def test_a_day_is_cleaned_again_when_the_catalogue_has_got_an_item_that_it_names
     clean(1, "ingest_logs")
     assert sorted(kept(conf)) == [*[(d0, d0, "S01")] * 2, (d0, d0, "S99"), (d0, d0, "V01"), (d1, d1, "S01")]
     assert reasons(conf, 0) == []
-    assert lake.work(JOBS["clean_events"], d1).days == [d1], "once is enough"
+    assert work_of(lake, JOBS["clean_events"], d1).days == [d1], "once is enough"
 
     clean(0)  # an old date: what its catalogue lacked is rejected again, until the next night
     assert len(reasons(conf, 0)) == 2

@@ -10,6 +10,7 @@ import pytest
 from jobs import launch, runtime
 from jobs.conf import load
 from jobs.flow import INTAKE, JOBS, NIGHT, lacking, stands
+from jobs.work import work_of
 from schemas import TABLES
 from schemas.silver import RECORDS_OF
 from tests import tiny_shop
@@ -154,7 +155,7 @@ def test_what_is_kept(taken_in, spark):
 def test_a_log_is_cleaned_day_by_day(taken_in, spark, tmp_path):
     conf = tiny_shop.copied(taken_in.parent, tmp_path / "shop")
     lake = runtime.Lake(spark, load(conf))
-    assert lake.work(JOBS["clean_ad_events"], NIGHT_OF).days == [NIGHT_OF]
+    assert work_of(lake, JOBS["clean_ad_events"], NIGHT_OF).days == [NIGHT_OF]
     log = conf.parent / "landing" / "ads" / f"ads_{tiny_shop.day(12)}.csv"
     log.write_text(
         "id,what,customer,campaign,at\n"
@@ -162,8 +163,8 @@ def test_a_log_is_cleaned_day_by_day(taken_in, spark, tmp_path):
         f"y1,click,U02,C5,{tiny_shop.day(12)} 09:00:00\n"
     )
     launch.run("ingest_logs", lake, NIGHT_OF)
-    assert lake.work(JOBS["clean_ad_events"], NIGHT_OF).days == [tiny_shop.day(12), NIGHT_OF]
-    assert lake.work(JOBS["clean_events"], NIGHT_OF).days == [NIGHT_OF], "no till line has changed"
+    assert work_of(lake, JOBS["clean_ad_events"], NIGHT_OF).days == [tiny_shop.day(12), NIGHT_OF]
+    assert work_of(lake, JOBS["clean_events"], NIGHT_OF).days == [NIGHT_OF], "no till line has changed"
     launch.run("clean_ad_events", lake, NIGHT_OF)
     assert reasons(lake, "ad_events")["duplicate of a record of an earlier day"] == 1
     assert lake.up_to("silver.ad_events", NIGHT_OF).where("event_id = 'y1'").count() == 1
