@@ -7,6 +7,7 @@ import datetime as dt
 import importlib
 import inspect
 import json
+import random
 import sys
 import time
 import uuid
@@ -30,6 +31,7 @@ from schemas import TABLES
 from schemas.contract import Check, Table
 from udfs.horizon import HORIZON_DAYS
 
+ATTEMPTS = 3  # of a job whose tables another run of it writes at the same moments
 OUTCOME = "outcome: "  # the last line of a job that ended well begins with it; JSON follows
 HAS_ROWS = Check("has_rows", "a night of it must have rows", "")
 RECORDS = ("ops.runs", "ops.checks", "ops.figures")  # what a run writes beside its job's tables
@@ -38,6 +40,10 @@ RESERVED = (
     *("run_date", "run_id", "started_at", "deployment"),
     *("publish_model", "publish_page", "checkpoints", "maintain", "clear", "written"),
 )
+
+
+class OvertakenError(RuntimeError):
+    """Another run has written some of the tables of a job after this one, and some before: worth running again."""
 
 
 @dataclass(frozen=True)
@@ -112,8 +118,25 @@ def run(
     are no longer as they were read. `dry_run`: everything is computed and checked, nothing is written; Outcome.rows is
     what would have been. A job whose raw files the deployment has none of is skipped. Raises ConfError or
     runtime.DataError, and trouble.TroubleError where a disk or the cluster is at fault; whatever happens, one row of
-    ops.runs tells, but for a dry run or a job that is skipped.
+    ops.runs tells, but for a dry run or a job that is skipped. A run that another one of the same days has got into the
+    way of is followed by one more, twice at most; then OvertakenError.
     """
+    for attempt in range(1, ATTEMPTS):
+        with suppress(OvertakenError):
+            return _run_once(name, lake, run_date, flags, since, dry_run, reingest)
+        time.sleep(attempt * random.uniform(1, 3))  # not in step with the other one
+    return _run_once(name, lake, run_date, flags, since, dry_run, reingest)
+
+
+def _run_once(
+    name: str,
+    lake: runtime.Lake,
+    run_date: dt.date,
+    flags: Mapping[str, Any] | None,
+    since: dt.date | None,
+    dry_run: bool,
+    reingest: bool,
+) -> Outcome:
     job, function, kinds = JOBS[name], function_of(name), lake.deployment.sources
     if missing := lacking(job, kinds):
         return Outcome("", name, {}, 0.0, None, (), f"{lake.deployment.name} has no [sources.{missing[0]}]")
@@ -305,23 +328,49 @@ def _check_and_write(
         findings()
         raise runtime.DataError("\n".join(refused))
     if work.days and not dry_run:
-        if job.ledger:
-            lake.forget(job.ledger, [*work.days, *work.later])
-        # Each table is a commit of its own, mostly waiting for the driver: side by side; the ledger after all others.
-        writes = {table: partial(lake.replace, table, frame, work.days, metadata) for table, frame in ready.items()}
-        last = [writes.pop(job.ledger)] if job.ledger else []
-        more = [partial(lake.append, "ops.figures", figures, metadata)] * bool(figures)
-        first: list[Callable[[], None]] = [findings, *writes.values()]
-        with ThreadPoolExecutor() as pool:
-            for done in [pool.submit(write) for write in first]:
-                done.result()
-        for write in (*last, *more):
-            write()
+        _replace_all(job, lake, work, ready, metadata, record["started_at"], findings)
+        if figures:
+            lake.append("ops.figures", figures, metadata)
         for table, audit in audits.items():
             lake.note_partition(table, run_date, work.days == [run_date] and audit.row_count > 0)
     else:
         findings()
     record["rows_written"] |= {table: audits[table].row_count for table in ready if work.days}
+
+
+def _replace_all(
+    job: Job,
+    lake: runtime.Lake,
+    work: Work,
+    ready: Mapping[str, DataFrame],
+    metadata: Mapping[str, Any],
+    started_at: dt.datetime,
+    findings: Callable[[], None],
+) -> None:
+    """Replace the days of every table and say what was found: a commit each, side by side, the ledger's comes last.
+
+    Where another run of the job writes the same days meanwhile, one table may end as one run has it and the next as the
+    other. Whoever has written last sees that: OvertakenError, and the days count as not done.
+    """
+    if job.ledger:
+        lake.forget(job.ledger, [*work.days, *work.later])
+    writes = {table: partial(lake.replace, table, frame, work.days, metadata) for table, frame in ready.items()}
+    last = [writes.pop(job.ledger)] if job.ledger else []
+    first: list[Callable[[], None]] = [findings, *writes.values()]
+    with ThreadPoolExecutor() as pool:  # a commit is mostly waiting for the driver
+        for done in [pool.submit(write) for write in first]:
+            done.result()
+        for write in last:
+            write()
+        asked = [pool.submit(lake.last_run, table, work.days, started_at) for table in ready if len(ready) > 1]
+        whose = {run for done in asked if (run := done.result())}  # of a table that was empty and is, nobody's
+    if len(whose) > 1:
+        if job.ledger:
+            lake.forget(job.ledger, work.days)
+        raise OvertakenError(
+            f"another run ({', '.join(sorted(whose - {metadata['run_id']}))}) has written the same days of "
+            f"{', '.join(ready)} at the same moment: run {job.name} again"
+        )
 
 
 def measured(lake: runtime.Lake, run_date: dt.date, table: Table, rows: DataFrame) -> list[drift.Figure]:

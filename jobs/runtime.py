@@ -46,6 +46,7 @@ CONFLICTS = (  # that somebody else's commit came first; in Python these have no
     delta_errors.MetadataChangedException,
     delta_errors.ProtocolChangedException,
 )
+NEWEST_COMMITS = 100  # of a table, among which those of runs beside this one are looked for
 COMMIT_ATTEMPTS = 6  # of a write that other writers get in the way of; half a minute in all
 # How long a version's record and the files that only older versions name are kept.
 RETENTIONS = ("delta.logRetentionDuration", "delta.deletedFileRetentionDuration")
@@ -325,15 +326,29 @@ class Lake:
             self._stands.discard((table, run_date))
 
     def replace(self, table: str, frame: DataFrame, days: Sequence[dt.date], metadata: Mapping[str, Any]) -> None:
-        """Replace whole partitions of a table in one commit; rows of any other day make the write fail."""
+        """Replace whole partitions of a table in one commit; rows of any other day make the write fail.
+
+        The commit tells of `metadata` and of the days, first and last of each unbroken range.
+        """
+        told = {**metadata, "days": _ranges(days)}
         writer = (
             frame.write.format("delta")
             .mode("overwrite")
             .option("replaceWhere", days_predicate(days))
             .option("optimizeWrite", len(days) > 1)  # a first load: one file a day, not one a day and task
-            .option("userMetadata", json.dumps(metadata, default=str, sort_keys=True))
+            .option("userMetadata", json.dumps(told, default=str, sort_keys=True))
         )
         self._commit(table, lambda: writer.save(self.path(table)))
+
+    def last_run(self, table: str, days: Sequence[dt.date], since: dt.datetime) -> str | None:
+        """The run_id of the newest commit that replaced any of these days since a moment; None where none has."""
+        history = DeltaTable.forPath(self.spark, self.path(table)).history(NEWEST_COMMITS)
+        recent = history.where(F.col("timestamp") >= F.lit(since)).orderBy(F.desc("version")).select("userMetadata")
+        for row in recent.collect():
+            told = json.loads(row["userMetadata"] or "{}")
+            if any(first <= str(day) <= last for first, last in told.get("days", ()) for day in days):
+                return str(told["run_id"])
+        return None
 
     def append(self, table: str, rows: Sequence[Mapping[str, Any]], metadata: Mapping[str, Any]) -> None:
         """Append records of what happened (ops tables only)."""
@@ -683,15 +698,21 @@ def _run_first(table: str, run_date: dt.date) -> str:
     return f"run {', '.join(name for name, job in JOBS.items() if table in job.writes)} --run-date {run_date} first"
 
 
-def days_predicate(days: Sequence[dt.date]) -> str:
-    """The SQL that is true of these run_dates, neighbouring days as one range (Delta cannot resolve BETWEEN here)."""
+def _ranges(days: Sequence[dt.date]) -> list[list[dt.date]]:
+    """The first and the last day of each unbroken range of days."""
     ranges: list[list[dt.date]] = []
     for day in sorted(days):
         if ranges and day - ranges[-1][1] == dt.timedelta(days=1):
             ranges[-1][1] = day
         else:
             ranges.append([day, day])
-    return " OR ".join(f"({PARTITION} >= DATE'{first}' AND {PARTITION} <= DATE'{last}')" for first, last in ranges)
+    return ranges
+
+
+def days_predicate(days: Sequence[dt.date]) -> str:
+    """The SQL that is true of these run_dates, neighbouring days as one range (Delta cannot resolve BETWEEN here)."""
+    told = (f"({PARTITION} >= DATE'{first}' AND {PARTITION} <= DATE'{last}')" for first, last in _ranges(days))
+    return " OR ".join(told)
 
 
 def _escape_glob(uri: str) -> str:

@@ -93,7 +93,7 @@ def _days_to_read(lake: Lake, run_date: dt.date, since: dt.date | None, reingest
         row[PARTITION]: key[1] for key, row in known.items() if key not in landed and key[0] in sources
     }
     new_days = {day for day in new if day <= run_date}
-    if run_date not in new_days and not _is_used(lake, run_date, changed):
+    if run_date not in new_days | gone.keys() and not _is_used(lake, run_date, changed):
         new_days.add(run_date)
     # A file that was not read because another has its bytes: that one is read anew, and may be another now.
     read_anew = {key[1] for key, row in known.items() if row[PARTITION] in new_days}
@@ -108,7 +108,7 @@ def _days_to_read(lake: Lake, run_date: dt.date, since: dt.date | None, reingest
         )
     _refuse_other_columns(lake.deployment, [row for row in known_rows if row[PARTITION] not in new_days])
     untold = tuple(file for file in changed if file.day not in again)
-    return Work(sorted(new_days - gone.keys()), untold, tuple(sorted(day for day in copies if day > run_date)))
+    return Work(sorted(new_days), untold, tuple(sorted(day for day in copies if day > run_date)))
 
 
 def _refuse_dates_without_data(deployment: Deployment, run_date: dt.date, days: list[dt.date]) -> None:

@@ -6,6 +6,7 @@ import datetime as dt
 import random
 import shutil
 from collections.abc import Callable
+from concurrent.futures import Future
 from pathlib import Path
 
 import polars as pl
@@ -289,12 +290,33 @@ class OneAfterTheOther:
     def __exit__(self, *_):
         return None
 
-    def submit(self, act):
-        act()
-        return self
+    def submit(self, act, *given):
+        done = Future()
+        done.set_result(act(*given))
+        return done
 
-    def result(self):
-        return None
+
+@pytest.mark.parametrize("times", [1, pytest.param(launch.ATTEMPTS, marks=pytest.mark.faults)])
+def test_a_run_that_another_one_gets_into_the_way_of_is_followed_by_one_more(conf, intake, spark, monkeypatch, times):
+    put(conf, 0, sale(0, "a"), sale(0, "b", "S02"))
+    real, seen = runtime.Lake.last_run, []
+
+    def last_run(self, table, days, since):
+        seen.append(table)
+        return "another" if seen.count(table) <= times and table == "silver.events" else real(self, table, days, since)
+
+    monkeypatch.setattr(runtime.Lake, "last_run", last_run)
+    monkeypatch.setattr(launch.time, "sleep", lambda _: None)
+    if times < launch.ATTEMPTS:
+        intake(0)
+        assert sorted(item for _, _, item in kept(conf)) == ["S01", "S02"]
+        assert read(conf, "silver.cleaned_days")["rows_kept"].to_list() == [2]
+    else:
+        with pytest.raises(launch.OvertakenError, match=r"another run \(another\) has written the same days"):
+            intake(0)
+        assert read(conf, "silver.cleaned_days").is_empty()
+    runs = read(conf, "ops.runs").filter(pl.col("job") == "clean_events").sort("started_at")["status"].to_list()
+    assert runs == ["failed"] * times + ["done"] * (times < launch.ATTEMPTS)
 
 
 @pytest.mark.faults

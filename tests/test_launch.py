@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,11 @@ import pytest
 
 from jobs import launch, runtime
 from jobs.conf import load
+from jobs.flow import JOBS
+from jobs.work import Work
+from schemas import TABLES
 from tests import tiny_shop
+from tests.test_intake import OneAfterTheOther
 
 
 @pytest.fixture
@@ -83,6 +88,44 @@ def test_a_file_name_without_a_date_is_refused_by_name(conf, spark, capsys):
     (conf.parent / "landing" / "sales" / "sales_final_v2.csv").write_text(tiny_shop.HEADER)
     assert exit_code_of("ingest_logs", conf) == 2
     assert "sales/sales_final_v2.csv: no date" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("between", ["silver.rejected_events", "silver.cleaned_days", None])
+def test_tables_of_which_two_runs_have_written_some_each_are_not_done(conf, spark, rows, monkeypatch, between):
+    """Run "b" writes all that it has of day 1 before run "a" writes the table `between`, of days 0 and 1."""
+    real, job, since = runtime.Lake.replace, JOBS["clean_events"], dt.datetime.now(dt.UTC)
+    lake, d0, d1 = runtime.Lake(spark, load(str(conf))), tiny_shop.day(0), tiny_shop.day(1)
+
+    def write(run: str, *days: dt.date) -> None:
+        made = [
+            {"run_date": day, "event_date": day, "occurred_at": dt.datetime.combine(day, dt.time(10))} for day in days
+        ]
+        ready = {
+            "silver.events": [{"event_id": f"{run}{row['run_date']}", "item_id": "S01", **row} for row in made],
+            "silver.rejected_events": [{"run_date": day} for day in days],
+            "silver.cleaned_days": [
+                {"run_date": day, "rows_in": 2, "rows_kept": 1, "rows_rejected": 1} for day in days
+            ],
+        }
+        frames = {table: rows(TABLES[table], *stated) for table, stated in ready.items()}
+        launch._replace_all(job, lake, Work(list(days)), frames, {"run_id": run, "job": job.name}, since, lambda: None)
+
+    def replace(self, table, frame, days, metadata):
+        if metadata["run_id"] == "a" and table == between:
+            write("b", d1)
+        real(self, table, frame, days, metadata)
+
+    monkeypatch.setattr(runtime.Lake, "replace", replace)
+    monkeypatch.setattr(launch, "ThreadPoolExecutor", OneAfterTheOther)
+    write("b", d1)
+    if between is None:
+        write("a", d0, d1)  # one after the other
+    else:
+        with pytest.raises(launch.OvertakenError, match=r"another run \(b\) has written .* run clean_events again"):
+            write("a", d0, d1)
+    done = lake.up_to("silver.cleaned_days", d1).select("run_date").collect()
+    assert sorted(row[0] for row in done) == ([] if between else [d0, d1])
 
 
 def test_what_a_python_worker_imports_does_not_check_data() -> None:

@@ -291,7 +291,6 @@ def test_a_job_without_its_input_says_which_job_makes_it(shop, spark):
     assert last_run(shop, "encode_items")["status"] == "refused"
 
 
-@pytest.mark.nights
 def test_a_raw_file_that_vanished_keeps_its_rows(shop, spark):
     before = partition(shop, "bronze.events", 13)
     (shop.parent / "landing" / "sales" / f"sales_{tiny_shop.day(13)}.csv").unlink()
