@@ -7,7 +7,6 @@ import datetime as dt
 import importlib
 import inspect
 import json
-import random
 import sys
 import time
 import uuid
@@ -43,7 +42,14 @@ RESERVED = (
 
 
 class OvertakenError(RuntimeError):
-    """Another run has written some of the tables of a job after this one, and some before: worth running again."""
+    """Another run has written some of the tables of a job after this one, and some before: worth running again.
+
+    Of two runs that both see it, the one with `waits` lets the other go first.
+    """
+
+    def __init__(self, message: str, waits: bool) -> None:
+        super().__init__(message)
+        self.waits = waits
 
 
 @dataclass(frozen=True)
@@ -121,10 +127,12 @@ def run(
     ops.runs tells, but for a dry run or a job that is skipped. A run that another one of the same days has got into the
     way of is followed by one more, twice at most; then OvertakenError.
     """
-    for attempt in range(1, ATTEMPTS):
-        with suppress(OvertakenError):
+    for _ in range(1, ATTEMPTS):
+        clock = time.monotonic()
+        try:
             return _run_once(name, lake, run_date, flags, since, dry_run, reingest)
-        time.sleep(attempt * random.uniform(1, 3))  # not in step with the other one
+        except OvertakenError as error:
+            time.sleep((time.monotonic() - clock) * error.waits)  # as long as the other one will need
     return _run_once(name, lake, run_date, flags, since, dry_run, reingest)
 
 
@@ -362,14 +370,17 @@ def _replace_all(
             done.result()
         for write in last:
             write()
-        asked = [pool.submit(lake.last_run, table, work.days, started_at) for table in ready if len(ready) > 1]
+        several = ready if len(ready) > 1 else ()
+        asked = [pool.submit(lake.last_run, table, work.days, started_at) for table in several]
         whose = {run for done in asked if (run := done.result())}  # of a table that was empty and is, nobody's
     if len(whose) > 1:
         if job.ledger:
             lake.forget(job.ledger, work.days)
+        others = sorted(whose - {metadata["run_id"]})
         raise OvertakenError(
-            f"another run ({', '.join(sorted(whose - {metadata['run_id']}))}) has written the same days of "
-            f"{', '.join(ready)} at the same moment: run {job.name} again"
+            f"another run ({', '.join(others)}) has written the same days of {', '.join(ready)} at the same moment: "
+            f"run {job.name} again",
+            waits=metadata["run_id"] > others[0],
         )
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import datetime as dt
 import random
 import shutil
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
+from types import SimpleNamespace
 
 import polars as pl
 import pytest
@@ -299,14 +301,14 @@ class OneAfterTheOther:
 @pytest.mark.parametrize("times", [1, pytest.param(launch.ATTEMPTS, marks=pytest.mark.faults)])
 def test_a_run_that_another_one_gets_into_the_way_of_is_followed_by_one_more(conf, intake, spark, monkeypatch, times):
     put(conf, 0, sale(0, "a"), sale(0, "b", "S02"))
-    real, seen = runtime.Lake.last_run, []
+    real, seen, waited = runtime.Lake.last_run, [], []
 
     def last_run(self, table, days, since):
         seen.append(table)
         return "another" if seen.count(table) <= times and table == "silver.events" else real(self, table, days, since)
 
     monkeypatch.setattr(runtime.Lake, "last_run", last_run)
-    monkeypatch.setattr(launch.time, "sleep", lambda _: None)
+    monkeypatch.setattr(launch, "time", SimpleNamespace(sleep=waited.append, monotonic=time.monotonic))
     if times < launch.ATTEMPTS:
         intake(0)
         assert sorted(item for _, _, item in kept(conf)) == ["S01", "S02"]
@@ -315,6 +317,7 @@ def test_a_run_that_another_one_gets_into_the_way_of_is_followed_by_one_more(con
         with pytest.raises(launch.OvertakenError, match=r"another run \(another\) has written the same days"):
             intake(0)
         assert read(conf, "silver.cleaned_days").is_empty()
+    assert len(waited) == min(times, launch.ATTEMPTS - 1)
     runs = read(conf, "ops.runs").filter(pl.col("job") == "clean_events").sort("started_at")["status"].to_list()
     assert runs == ["failed"] * times + ["done"] * (times < launch.ATTEMPTS)
 

@@ -122,8 +122,11 @@ def test_tables_of_which_two_runs_have_written_some_each_are_not_done(conf, spar
     if between is None:
         write("a", d0, d1)  # one after the other
     else:
-        with pytest.raises(launch.OvertakenError, match=r"another run \(b\) has written .* run clean_events again"):
+        with pytest.raises(
+            launch.OvertakenError, match=r"another run \(b\) has written .* run clean_events again"
+        ) as told:
             write("a", d0, d1)
+        assert not told.value.waits, "run b does, for it comes later in the alphabet"
     done = lake.up_to("silver.cleaned_days", d1).select("run_date").collect()
     assert sorted(row[0] for row in done) == ([] if between else [d0, d1])
 
