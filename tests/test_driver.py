@@ -56,6 +56,7 @@ ALLOWED = {
     ("runtime.py", "_newest_published", "collect"): (1, "one row: the newest night"),
     ("runtime.py", "clear", "collect"): (1, "a row a model that was ever promoted"),
     ("runtime.py", "encoding_model", "first"): (1, "one row: the model of the night's vectors"),
+    ("runtime.py", "last_run", "collect"): (1, "a row a commit since the run began, a hundred at most"),
     ("runtime.py", "maintain", "collect"): (3, "one row; a row a night; one row"),
     ("runtime.py", "promoted_model", "first"): (1, "one model"),
     ("runtime.py", "read", "first"): (1, "one row: the newest partition"),
