@@ -23,7 +23,7 @@ export HF_HUB_OFFLINE := 1
 export TOKENIZERS_PARALLELISM := false
 export PYTHONWARNINGS := ignore::FutureWarning
 
-NIGHT = python -m jobs.night --run-date $(RUN_DATE) --conf $(CONF) $(if $(RAW),--landing $(RAW))
+NIGHT = python -m jobs.commands.night --run-date $(RUN_DATE) --conf $(CONF) $(if $(RAW),--landing $(RAW))
 
 ## What a person does
 
@@ -62,15 +62,15 @@ train: setup example  ## Train and register a model on what was known on RUN_DAT
 
 .PHONY: evaluate
 evaluate: setup example  ## Judge the night of RUN_DATE by the 28 days after it, against every peer; writes a page
-	@python -m jobs.night --run-date $(RUN_DATE) --conf $(CONF) $(if $(RAW),--landing $(RAW)) --only evaluation
+	@python -m jobs.commands.night --run-date $(RUN_DATE) --conf $(CONF) $(if $(RAW),--landing $(RAW)) --only evaluation
 
 .PHONY: backtest
 backtest: setup example  ## Judge forecasts, stock actions and audiences of dates before RUN_DATE by what followed; writes a page
-	@python -m jobs.night --run-date $(RUN_DATE) --conf $(CONF) $(if $(RAW),--landing $(RAW)) --only backtest
+	@python -m jobs.commands.night --run-date $(RUN_DATE) --conf $(CONF) $(if $(RAW),--landing $(RAW)) --only backtest
 
 .PHONY: rollback
 rollback: setup  ## Take the night of RUN_DATE back to its last PUBLICATION, or to that of the night ROWS_OF
-	@python -m jobs.rollback --run-date $(RUN_DATE) --conf $(CONF) $(if $(ROWS_OF),--rows-of $(ROWS_OF)) \
+	@python -m jobs.commands.rollback --run-date $(RUN_DATE) --conf $(CONF) $(if $(ROWS_OF),--rows-of $(ROWS_OF)) \
 	  $(if $(PUBLICATION),--publication $(PUBLICATION))
 
 .PHONY: maintain
@@ -79,15 +79,15 @@ maintain: setup  ## Delete what is older than conf keeps, compact the tables, re
 
 .PHONY: sql
 sql: setup  ## Run Q="SELECT ..." with every table named <layer>.<table>
-	@python -m jobs.sql --conf $(CONF) --query "$$Q"
+	@python -m jobs.commands.sql --conf $(CONF) --query "$$Q"
 
 .PHONY: flow
 flow: setup  ## Draw the whole night from jobs/flow.py: text here, SVG in docs/flow.svg
-	@python -m jobs.draw_flow --svg docs/flow.svg
+	@python -m jobs.commands.draw_flow --svg docs/flow.svg
 
 .PHONY: docs
 docs: setup  ## Write docs/tables.md from schemas/
-	@python -m jobs.draw_flow --tables docs/tables.md
+	@python -m jobs.commands.draw_flow --tables docs/tables.md
 
 ## What a developer does
 
@@ -140,7 +140,7 @@ bench-full: .venv/.bench  ## The same with as many texts, users and items as a l
 
 .PHONY: golden
 golden: setup airflow-env  ## Rewrite the golden files, docs/flow.svg and docs/tables.md; review them as a diff
-	@python -m jobs.draw_flow --svg docs/flow.svg --tables docs/tables.md > /dev/null
+	@python -m jobs.commands.draw_flow --svg docs/flow.svg --tables docs/tables.md > /dev/null
 	@GOLDEN=1 python -m pytest -k golden
 
 .PHONY: clean
@@ -169,7 +169,7 @@ java:
 	@echo "Setting up .venv from uv.lock (a few GB the first time) ..."
 	@env -u PYTHONPATH uv sync --frozen && touch $@
 
-build/nightshelf.zip: $(wildcard jobs/*.py udfs/*.py schemas/*.py)
+build/nightshelf.zip: $(shell find jobs udfs schemas -name '*.py')
 	@mkdir -p build && rm -f $@ && python -m zipfile -c $@ jobs udfs schemas && echo "$@"
 
 .venv/.bench: .venv/.synced
@@ -177,7 +177,7 @@ build/nightshelf.zip: $(wildcard jobs/*.py udfs/*.py schemas/*.py)
 
 .venv/.jars: conf/spark-local.conf .venv/.synced
 	@echo "Fetching Spark's jars and checking the BERT weights ..."
-	@python -m jobs.doctor --conf $(DEFAULT_CONF) && touch $@
+	@python -m jobs.commands.doctor --conf $(DEFAULT_CONF) && touch $@
 
 # The database's URL has a password, so it is in no command's arguments. Without a driver's name SQLAlchemy takes one that
 # is not in the environment. A SQLite is written to in turn (dags/sqlite.py).

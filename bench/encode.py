@@ -25,8 +25,8 @@ from rich.table import Table
 
 from bench.harness import Contenders, Row, Timing, alternate, compare, console, gate, on_cpu, report
 from bench.texts import joined, real_texts
-from udfs import encoder
-from udfs.encoder import Encoder, Floats
+from udfs.encoder import encoder
+from udfs.encoder.encoder import Encoder, Floats
 
 MAX_TOKENS = 128  # where a text is cut, and what the naive loop pads to
 NAIVE_ROWS, PLAIN_ROWS = 16, 64

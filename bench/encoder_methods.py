@@ -22,23 +22,24 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
-from jobs.cli import parse_date
-from jobs.days import day_number
-from jobs.shop import Shop, collect
+from jobs.offline.training_data import Shop, collect
+from jobs.runner.cli import parse_date
 from jobs.train_model import MAX_TEXTS
-from udfs import encoder, scoring, tower
+from udfs.days import day_number
+from udfs.encoder import encoder, tower
 from udfs.horizon import HORIZON_DAYS
 from udfs.interactions import from_frame
+from udfs.recommend import scoring
 
 
 def shop_of_lake(conf: str, cut: dt.date, max_users: int) -> Shop:
     """What a deployment's lake knows 28 days after the cut."""
-    from jobs import runtime
-    from jobs.conf import load
     from jobs.flow import history, latest
+    from jobs.runner.lake import Lake, session
+    from schemas.deployment import load
 
     deployment = load(conf)
-    lake = runtime.Lake(runtime.session(deployment, log_file=Path("logs") / "spark-bench.log"), deployment)
+    lake = Lake(session(deployment, log_file=Path("logs") / "spark-bench.log"), deployment)
     run_date = cut + dt.timedelta(days=HORIZON_DAYS - 1)
     events, items = (lake.read(read, run_date, []) for read in (history("silver.events"), latest("silver.items")))
     return collect(events, items, max_users)

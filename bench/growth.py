@@ -24,12 +24,13 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from bench.harness import Contenders, Row, alternate, compare, console, gate, on_cpu, report
-from jobs import launch, runtime
-from jobs.cli import parse_date
-from jobs.conf import load
 from jobs.flow import JOBS, history, today
 from jobs.rank_recommendations import rank_recommendations
+from jobs.runner import run_job
+from jobs.runner.cli import parse_date
+from jobs.runner.lake import Lake, session
 from jobs.score_candidates import score_candidates
+from schemas.deployment import load
 
 TARGET = 1 / 1.1  # a user may cost a tenth more among many
 
@@ -37,7 +38,7 @@ TARGET = 1 / 1.1  # a user may cost a tenth more among many
 class Nights:
     """The scoring of one night of a lake, for tables of events that have more users than the lake's."""
 
-    def __init__(self, lake: runtime.Lake, run_date: dt.date, folder: Path) -> None:
+    def __init__(self, lake: Lake, run_date: dt.date, folder: Path) -> None:
         self.lake, self.run_date, self.folder = lake, run_date, folder
         self.model = lake.promoted_model(run_date)
         self.items = lake.read(today("silver.items"), run_date, [])
@@ -89,7 +90,7 @@ class Nights:
 
     def _knobs(self, function: Any) -> dict[str, Any]:
         """As the deployment's conf has them, but that no list depends on other users'."""
-        told = launch.settings(JOBS[function.__name__], function, self.lake.deployment, {})
+        told = run_job.settings(JOBS[function.__name__], function, self.lake.deployment, {})
         told.pop("long_tail", None)
         return told | {"run_date": self.run_date}
 
@@ -136,8 +137,8 @@ def main(arguments: list[str]) -> None:
     given = parser.parse_args(arguments)
     deployment = load(given.conf)
     with tempfile.TemporaryDirectory() as folder:
-        spark = runtime.session(deployment, log_file=Path(folder) / "spark.log")
-        nights = Nights(runtime.Lake(spark, deployment), given.run_date, Path(folder))
+        spark = session(deployment, log_file=Path(folder) / "spark.log")
+        nights = Nights(Lake(spark, deployment), given.run_date, Path(folder))
         rows = measure(nights, given.users, given.times, given.repeats)
         spark.stop()
     report(rows)

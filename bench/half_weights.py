@@ -10,7 +10,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from udfs import encoder
+from udfs.encoder import encoder
 
 
 def write(folder: Path) -> None:

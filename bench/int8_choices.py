@@ -25,10 +25,10 @@ from rich.table import Table
 
 from bench.harness import Contenders, alternate, compare, console, on_cpu, report
 from bench.texts import real_texts
-from udfs import encoder, int8
-from udfs.encoder import Encoder, Floats
-from udfs.int8_graph import Array, Graph, write_graph
-from udfs.model_folder import new_folder
+from udfs.encoder import encoder, int8
+from udfs.encoder.encoder import Encoder, Floats
+from udfs.encoder.model_folder import new_folder
+from udfs.top_k.int8_graph import Array, Graph, write_graph
 
 OURS, ONNX, ALONE, TORCH = "8 bits, a scale per token", "ONNX Runtime", "ONNX Runtime, a text at a time", "torch"
 FLOAT = "float32, ONNX Runtime"

@@ -21,11 +21,11 @@ from deltalake import DeltaTable
 from rich.table import Table
 
 from bench.harness import console
-from jobs.cli import parse_date
-from jobs.conf import load
-from jobs.contenders import Contenders
-from jobs.days import day_number
-from udfs import metrics
+from jobs.offline.contenders import Contenders
+from jobs.runner.cli import parse_date
+from schemas.deployment import load
+from udfs.days import day_number
+from udfs.evaluation import metrics
 from udfs.horizon import HORIZON_DAYS
 from udfs.interactions import Interactions, from_frame
 

@@ -31,11 +31,11 @@ from bench.encode import NEIGHBOURS, neighbours
 from bench.encoder_methods import shop_of_file, shop_of_lake
 from bench.harness import Contenders, Row, alternate, compare, console, on_cpu, report
 from bench.texts import real_texts
-from jobs.cli import parse_date
-from jobs.days import day_number
-from jobs.shop import Shop
+from jobs.offline.training_data import Shop
+from jobs.runner.cli import parse_date
 from jobs.train_model import MAX_TEXTS
-from udfs import distil, encoder, int8, tower
+from udfs.days import day_number
+from udfs.encoder import distil, encoder, int8, tower
 from udfs.horizon import HORIZON_DAYS
 
 FULL, TOKENS = "full", "token ids alone"
@@ -87,7 +87,7 @@ def smaller(
 def load_seconds(folder: Path) -> float:
     """How long a new worker takes to have the encoder, imports included."""
     code = (
-        "import sys, time; started = time.perf_counter(); from udfs.encoder import load_encoder; "
+        "import sys, time; started = time.perf_counter(); from udfs.encoder.encoder import load_encoder; "
         "load_encoder(sys.argv[1]); print(time.perf_counter() - started)"
     )
     told = subprocess.run([sys.executable, "-c", code, str(folder)], capture_output=True, text=True, check=True)

@@ -3,9 +3,9 @@
     python -m bench.spark_topk                                                   # 8,192 users x 8,192 items x 384
     python -m bench.spark_topk --users 100000 --items 100000 --peer-users 16384  # longer without --peer-users
 
-Both read the same vectors from disk and give each user the K items of the largest product: ours (jobs.vectors.nearest)
-from a Delta table of binary float16, ALS from the factors of a saved model that are put in place of its own. What comes
-out is counted and thrown away. ALS may be given fewer of the users, but not so few
+Both read the same vectors from disk and give each user the K items of the largest product: ours
+(jobs.transforms.vectors.nearest) from a Delta table of binary float16, ALS from the factors of a saved model that are
+put in place of its own. What comes out is counted and thrown away. ALS may be given fewer of the users, but not so few
 that the start of its stages counts.
 """
 
@@ -24,10 +24,11 @@ from pyspark.sql import functions as F
 
 from bench.harness import Contenders, Row, alternate, compare, console, on_cpu, report
 from bench.topk import OURS, check, directions, oracle
-from jobs import runtime, vectors
-from jobs.conf import load
-from udfs.encoder import to_bytes
-from udfs.scan import Floats, Indices
+from jobs.runner.lake import session
+from jobs.transforms import vectors
+from schemas.deployment import load
+from udfs.encoder.encoder import to_bytes
+from udfs.top_k.scan import Floats, Indices
 
 CONF = Path(__file__).parents[1] / "conf" / "complete_journey.toml"
 PEER, TARGET = "Spark ALS recommendForAllUsers", 10.0
@@ -113,7 +114,7 @@ def main(arguments: list[str]) -> None:
     given = parser.parse_args(arguments)
     users, items = directions(given.users, given.seed), directions(given.items, given.seed + 1)
     with tempfile.TemporaryDirectory() as folder:
-        spark = runtime.session(load(str(CONF)), log_file=Path(folder) / "spark.log")
+        spark = session(load(str(CONF)), log_file=Path(folder) / "spark.log")
         peers = given.peer_users or given.users
         sample = min(given.sample, peers, given.users)
         rows = measure(spark, Path(folder), users, items, given.k, sample, peers, given.repeats)

@@ -28,7 +28,7 @@ def real_texts(conf: str | None = None, file: str | None = None) -> tuple[list[s
 
 def lake_texts(conf: Path) -> list[str]:
     """The texts of a deployment's newest catalogue; none where it has no lake on this disk."""
-    from jobs.conf import load
+    from schemas.deployment import load
 
     table = Path(load(str(conf)).lake) / "silver" / "items"
     if not (table / "_delta_log").is_dir():

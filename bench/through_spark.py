@@ -34,10 +34,12 @@ from pyspark.sql.types import ArrayType, FloatType
 from bench.encode import Padded
 from bench.harness import Contenders, Row, alternate, compare, console, gate, on_cpu, report
 from bench.texts import real_texts
-from jobs import runtime, vectors
-from jobs.conf import load
-from udfs import encoder
-from udfs.encoder import Floats, from_bytes, load_encoder, to_bytes
+from jobs.runner.lake import session, ship
+from jobs.transforms import vectors
+from schemas.deployment import load
+from schemas.run import Model
+from udfs.encoder import encoder
+from udfs.encoder.encoder import Floats, from_bytes, load_encoder, to_bytes
 
 CONF = Path(__file__).parents[1] / "conf" / "complete_journey.toml"
 NIGHT, LOOP, FREE_NIGHT = "Delta to Delta", "the same encoder in a plain loop", "free model, binary"
@@ -69,7 +71,7 @@ class Night:
         """A table as it stands."""
         return self.spark.read.format("delta").load(f"{self.folder}/{name}")
 
-    def encode(self, model: runtime.Model, texts: str = "texts", known: str = "none", to: str = "vectors") -> int:
+    def encode(self, model: Model, texts: str = "texts", known: str = "none", to: str = "vectors") -> int:
         """What the job encode_items does, from table to table; the forward passes that it took."""
         found, told = vectors.encode(self.read(texts), self.read(known), model)
         self.write(found, to)
@@ -82,7 +84,7 @@ class Night:
         stored = self.read("vectors").orderBy("item_id").select("vector").toArrow().column("vector").to_pylist()
         return from_bytes(stored, DIMS)
 
-    def stock(self, model: runtime.Model, rows: int, texts: str = "texts") -> None:
+    def stock(self, model: Model, rows: int, texts: str = "texts") -> None:
         """The same by predict_batch_udf, `rows` texts a call."""
         predict = predict_batch_udf(stock_model(model.folder), return_type=ArrayType(FloatType()), batch_size=rows)
         self.write(self.read(texts).select("item_id", predict("text").alias("vector")), "stock")
@@ -169,10 +171,10 @@ def measure(night: Night, texts: Sequence[str], folder: Path, given: argparse.Na
     return rows
 
 
-def shipped(night: Night, folder: Path) -> runtime.Model:
+def shipped(night: Night, folder: Path) -> Model:
     """The model of a folder where the executors find it, and in their memory."""
-    model = runtime.Model(version=f"bench-{folder.name}", folder=str(folder))
-    runtime.ship(night.spark, model)
+    model = Model(version=f"bench-{folder.name}", folder=str(folder))
+    ship(night.spark, model)
     night.encode(model, texts="sample")
     return model
 
@@ -222,7 +224,7 @@ def _border(night: Night, texts: Sequence[str], device: str, repeats: int) -> Ro
     return compare(name, device, timings[FREE_NIGHT], timings[FREE_STOCK], "rows/s")
 
 
-def _incremental(night: Night, model: runtime.Model, count: int, device: str, repeats: int) -> Iterator[Row]:
+def _incremental(night: Night, model: Model, count: int, device: str, repeats: int) -> Iterator[Row]:
     night.encode(model, to="yesterday")
     for share in SHARES:
         night.change(share, seed=int(share * 100) + 1)
@@ -282,7 +284,7 @@ def main(arguments: list[str]) -> None:
 
     torch.set_num_threads(os.cpu_count() or 1)
     with tempfile.TemporaryDirectory() as folder:
-        spark = runtime.session(load(str(given.conf or CONF)), log_file=Path(folder) / "spark.log")
+        spark = session(load(str(given.conf or CONF)), log_file=Path(folder) / "spark.log")
         rows = measure(Night(spark, Path(folder), texts), texts, encoder.base_folder(), given)
         spark.stop()
     report(rows)

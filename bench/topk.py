@@ -20,8 +20,8 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.harness import Contenders, Row, Timing, alternate, compare, console, gate, on_cpu, report
-from udfs.scan import Floats, Indices
-from udfs.topk import top_k
+from udfs.top_k.exact import top_k
+from udfs.top_k.scan import Floats, Indices
 
 DIMS, REPEATED = 384, 10
 USERS_PER_LOOP = 256
@@ -44,7 +44,7 @@ def directions(rows: int, seed: int) -> Floats:
 
 
 def ours(users: Floats, items: Floats, k: int) -> Indices:
-    """udfs.topk, with ids in the order of the items."""
+    """udfs.top_k.exact, with ids in the order of the items."""
     return top_k(users, items, _ids(len(items)), k)[0]
 
 
@@ -102,7 +102,7 @@ def measure_device(users: Floats, items: Floats, k: int, sample: int, device: st
     """Users and items in a device's memory: ours, exact, against a product and topk, and on a GPU against ON_A_GPU."""
     import torch
 
-    from udfs.topk_device import Resident
+    from udfs.top_k.device import Resident
 
     resident = Resident(items.astype(np.float16), device)
     there = torch.tensor(users.astype(np.float16), device=device)

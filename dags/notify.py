@@ -22,7 +22,7 @@ from airflow.sdk.exceptions import AirflowNotFoundException
 from dags.run_date import date_of_run
 
 CONNECTION = "nightshelf_alerts"
-# As jobs/quality.py shows a row: name=value, name=value; name=value
+# As jobs/runner/quality.py shows a row: name=value, name=value; name=value
 PERSONAL = re.compile(r"\b(user_id|event_id|query|attributes|raw)=.*?(?=, \w+=|; \w+=|$)", re.MULTILINE)
 SECONDS = 20  # an alert must not hold a task up for longer
 

@@ -56,13 +56,13 @@ JOBS_BIN = REPO / ".venv" / "bin"  # not Airflow's: the provider's pyspark-clien
 CONNECTION = "spark_default"
 FIRST_OF_ALL_DAYS = "0001-01-01"
 
-# What a job's last lines begin with (jobs/launch.py, jobs/cli.py).
+# What a job's last lines begin with (jobs/runner/run_job.py, jobs/runner/cli.py).
 OUTCOME, SAID_BY_A_JOB = "outcome: ", ("error: ", "refused: ")
 NOISE = re.compile(r"\d\d/\d\d/\d\d |WARN|INFO|:: ")  # Spark's and Ivy's own lines
 CRASH = re.compile(r"[\w.]+(Error|Exception|Interrupt)\b")  # the last line of a traceback
 MOST_OF_AN_ERROR = 2_000  # characters
 
-# The exit codes of jobs/launch.py that a retry does not change.
+# The exit codes of jobs/runner/run_job.py that a retry does not change.
 FINAL = {
     "2": "wrong usage or configuration: mend what the lines above name, then clear this task",
     "3": "the data broke its contract, so no table was changed: the lines above and ops.checks say where",

@@ -9,21 +9,22 @@ import pandas as pd
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from jobs import progress
-from jobs.backtest_stock import StockRow, backtest_stock
 from jobs.build_audiences import Learned, learned, logs_since, read_book
-from jobs.conf import Deployment
-from jobs.days import date_of, day_number
 from jobs.forecast_demand import block_of, daily_sales, holidays_of, promoted_weeks, shop_of
-from jobs.plans_page import Plans, plans_page
-from jobs.sample import drawn
+from jobs.offline.backtest_stock import StockRow, backtest_stock
+from jobs.reports import progress
+from jobs.reports.plans_page import Plans, plans_page
+from jobs.transforms.sample import drawn
 from schemas import ops
 from schemas.contract import PARTITION
+from schemas.deployment import Deployment
 from schemas.derive import plain_ddl
-from udfs import audience_backtest, demand_backtest
-from udfs.audience_backtest import CONTENDERS, UNREAD, Measure
-from udfs.audience_backtest import Backtest as AudienceBacktest
-from udfs.demand_backtest import Backtest as DemandBacktest
+from udfs.audiences import backtest as audience_backtest
+from udfs.audiences.backtest import CONTENDERS, UNREAD, Measure
+from udfs.audiences.backtest import Backtest as AudienceBacktest
+from udfs.days import date_of, day_number
+from udfs.demand import backtest as demand_backtest
+from udfs.demand.backtest import Backtest as DemandBacktest
 from udfs.horizon import HORIZON_DAYS
 
 CUTS = 3  # of the demand, 28 days apart; the newest has just been followed by 28 known days
@@ -151,6 +152,6 @@ def _plain(*numbers: float) -> tuple[float | None, float | None, float | None]:
 
 
 if __name__ == "__main__":
-    from jobs import launch
+    from jobs.runner import run_job
 
-    launch.main("backtest_plans")
+    run_job.main("backtest_plans")

@@ -14,17 +14,21 @@ import pyarrow as pa
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
-from jobs import arrow
-from jobs.conf import ConfError
-from jobs.days import day_number
-from jobs.sample import drawn
-from jobs.shop import described
+from jobs.transforms import arrow_rows
+from jobs.transforms.catalogue import described
+from jobs.transforms.sample import drawn
 from schemas import gold, ops
 from schemas.contract import PARTITION
-from udfs import allocation, audience, audience_model, audience_rows, scoring
-from udfs.allocation import HASH_DIGITS
-from udfs.audience_users import Block, block_of
-from udfs.campaigns import IMPRESSION, Book, book_of, from_bytes
+from schemas.errors import ConfError
+from udfs.audiences import allocation
+from udfs.audiences import features as audience
+from udfs.audiences import model as audience_model
+from udfs.audiences import rows as audience_rows
+from udfs.audiences.allocation import HASH_DIGITS
+from udfs.audiences.campaigns import IMPRESSION, Book, book_of, from_bytes
+from udfs.audiences.users import Block, block_of
+from udfs.days import day_number
+from udfs.recommend import scoring
 
 USERS_PER_BLOCK = 5_000
 CONTACT_DAYS = 7  # max_per_week counts the campaigns of so many days, tomorrow's included
@@ -56,17 +60,17 @@ def build_audiences(
 ) -> dict[str, DataFrame]:
     """gold.ad_audiences: whom to show each campaign that runs on the day after run_date; ops.allocations: how well.
 
-    A model of who converts (udfs/audience_model.py) learns from the campaigns that have ended, from at most about
+    A model of who converts (udfs/audiences/model.py) learns from the campaigns that have ended, from at most about
     `training_contacts` contacts; it is applied to every user with a purchase or an ad event and each campaign. One
-    allocation (udfs/allocation.py) then takes the pairs with the most expected value, less `contact_cost` each: at most
-    max_audience users of a campaign, what its budget still pays for, and `max_per_week` campaigns a user within seven
-    days, counting those that the user was contacted for; being shown one of these again takes no place of another. Up
-    to `max_pairs` pairs of users and campaigns it is made in one task (HiGHS' optimum up to 100,000), beyond that by
-    prices found on a sample of users; its gap to an upper bound is told either way.
+    allocation (udfs/audiences/allocation.py) then takes the pairs with the most expected value, less `contact_cost`
+    each: at most max_audience users of a campaign, what its budget still pays for, and `max_per_week` campaigns a user
+    within seven days, counting those that the user was contacted for; being shown one of these again takes no place of
+    another. Up to `max_pairs` pairs of users and campaigns it is made in one task (HiGHS' optimum up to 100,000),
+    beyond that by prices found on a sample of users; its gap to an upper bound is told either way.
 
-    Controls are `control_share` of all pairs, by a hash of user and campaign (udfs.allocation.is_control): they take no
-    place, and those that would have got one at the same prices (udfs.allocation.choose_controls) are listed without a
-    rank. p_click is null where there are no clicks to learn from.
+    Controls are `control_share` of all pairs, by a hash of user and campaign (udfs.audiences.allocation.is_control):
+    they take no place, and those that would have got one at the same prices (udfs.audiences.allocation.choose_controls)
+    are listed without a rank. p_click is null where there are no clicks to learn from.
     """
     if not 0 <= control_share < 1:
         raise ConfError(f"[jobs.build_audiences] control_share must be in [0, 1); it is {control_share}")
@@ -75,7 +79,7 @@ def build_audiences(
     tomorrow = day_number(run_date) + 1
     made = learned(events, items, item_vectors, campaigns, ad_events, tomorrow, training_contacts)
     fitted = made.rows.groupBy(F.lit(0).alias("all")).applyInArrow(_fit, "conversion STRING, click STRING").collect()
-    models = tuple(fitted[0]) if fitted else _fit_models(arrow.no_rows(_ddl(audience_rows.TRAINED)))
+    models = tuple(fitted[0]) if fitted else _fit_models(arrow_rows.no_rows(_ddl(audience_rows.TRAINED)))
     value = _values(tomorrow, models, contact_cost)
     pairs = _by_block(made.known, made.book, made.blocks, value, VALUED).persist()
     limits = room(campaigns, ad_events, run_date, contact_cost)
@@ -124,7 +128,7 @@ def logs_since(events: DataFrame, ad_events: DataFrame) -> Column:
 
 
 def is_control(share: float, seed: int) -> Column:
-    """Whether a pair (campaign_id, user_id) is left out: udfs.allocation.is_control, as Spark says it."""
+    """Whether a pair (campaign_id, user_id) is left out: udfs.audiences.allocation.is_control, as Spark says it."""
     digest = F.substring(F.sha2(F.concat_ws("|", F.lit(seed), "campaign_id", "user_id"), 256), 1, HASH_DIGITS)
     drawn_out: Column = F.conv(digest, 16, 10).cast("double") / 16.0**HASH_DIGITS < share
     return drawn_out
@@ -171,7 +175,7 @@ def room(campaigns: DataFrame, ad_events: DataFrame, run_date: dt.date, contact_
 def _book(
     events: DataFrame, items: DataFrame, item_vectors: DataFrame, told: DataFrame, ad_events: DataFrame
 ) -> DataFrame:
-    """One row, `book`: what every task must know of campaigns, items and past answers (udfs/campaigns.py)."""
+    """One row, `book`: what every task must know of campaigns, items and past answers (udfs/audiences/campaigns.py)."""
     first = ad_events.groupBy("campaign_id", "user_id", "event_type").agg(F.min("event_date").alias("event_date"))
     daily = first.groupBy("campaign_id", "event_date").agg(
         F.count_if(F.col("event_type") == "impression").alias("contacted"),
@@ -221,11 +225,11 @@ def _by_block(
 
     def rows_of(lines: pa.Table, books: pa.Table) -> pa.Table:
         if not (lines.num_rows and books.num_rows):
-            return arrow.schema(ddl).empty_table()
+            return arrow_rows.schema(ddl).empty_table()
         both, read = lines.drop_columns(["block"]).to_pandas(), _read(books)
         is_ad = both["campaign_id"].notna()
         block = block_of(both.loc[~is_ad, list(LINES)], both.loc[is_ad, list(AD_LINES)], read)
-        return arrow.table(act(block, read), ddl)
+        return arrow_rows.table(act(block, read), ddl)
 
     place = F.pmod(F.xxhash64("user_id"), F.lit(blocks)).cast("int")
     copies = book.crossJoin(book.sparkSession.range(blocks).select(F.col("id").cast("int").alias("block")))
@@ -421,6 +425,6 @@ def _ddl(columns: tuple[str, ...]) -> str:
 
 
 if __name__ == "__main__":
-    from jobs import launch
+    from jobs.runner import run_job
 
-    launch.main("build_audiences")
+    run_job.main("build_audiences")

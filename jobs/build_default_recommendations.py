@@ -7,8 +7,8 @@ import datetime as dt
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from jobs.purchases import buyer, purchases, within
-from jobs.top_n import top_n
+from jobs.transforms.purchases import buyer, purchases, within
+from jobs.transforms.top_n import top_n
 from schemas import gold
 
 
@@ -63,6 +63,6 @@ def build_default_recommendations(
 
 
 if __name__ == "__main__":
-    from jobs import launch
+    from jobs.runner import run_job
 
-    launch.main("build_default_recommendations")
+    run_job.main("build_default_recommendations")

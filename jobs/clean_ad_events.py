@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pyspark.sql import DataFrame
 
-from jobs import ledger, log_days
-from jobs.conf import Deployment
+from jobs.transforms import ledger, log_days
+from schemas.deployment import Deployment
 
 
 def clean_ad_events(
@@ -24,6 +24,6 @@ def clean_ad_events(
 
 
 if __name__ == "__main__":
-    from jobs import launch
+    from jobs.runner import run_job
 
-    launch.main("clean_ad_events")
+    run_job.main("clean_ad_events")

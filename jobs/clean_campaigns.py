@@ -7,11 +7,11 @@ import datetime as dt
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from jobs.catalogue import with_item_verdict
-from jobs.conf import Deployment
-from jobs.described import newest
-from jobs.mapping import all_reasons, canonical, completed
+from jobs.transforms.catalogue import with_item_verdict
+from jobs.transforms.deduplicate import newest
+from jobs.transforms.mapping import all_reasons, canonical, completed
 from schemas import silver
+from schemas.deployment import Deployment
 
 TOLD = ("kind", "starts_on", "ends_on", "items", "budget", "max_audience")
 PLACE = ("reasons", "raw", "source_file", "source_row")
@@ -100,6 +100,6 @@ def _campaign_items(
 
 
 if __name__ == "__main__":
-    from jobs import launch
+    from jobs.runner import run_job
 
-    launch.main("clean_campaigns")
+    run_job.main("clean_campaigns")

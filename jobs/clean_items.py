@@ -7,10 +7,10 @@ import datetime as dt
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from jobs.conf import Deployment
-from jobs.mapping import all_reasons, canonical, completed
-from jobs.top_n import top_n
+from jobs.transforms.mapping import all_reasons, canonical, completed
+from jobs.transforms.top_n import top_n
 from schemas import silver
+from schemas.deployment import Deployment
 
 DESCRIBED_BY = ("text", "title", "category", "brand")
 
@@ -44,6 +44,6 @@ def clean_items(bronze_items: DataFrame, *, run_date: dt.date, deployment: Deplo
 
 
 if __name__ == "__main__":
-    from jobs import launch
+    from jobs.runner import run_job
 
-    launch.main("clean_items")
+    run_job.main("clean_items")

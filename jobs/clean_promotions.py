@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pyspark.sql import DataFrame
 
-from jobs import ledger, log_days
-from jobs.conf import Deployment
+from jobs.transforms import ledger, log_days
+from schemas.deployment import Deployment
 
 
 def clean_promotions(
@@ -27,6 +27,6 @@ def clean_promotions(
 
 
 if __name__ == "__main__":
-    from jobs import launch
+    from jobs.runner import run_job
 
-    launch.main("clean_promotions")
+    run_job.main("clean_promotions")

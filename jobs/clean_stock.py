@@ -7,11 +7,11 @@ import datetime as dt
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from jobs.catalogue import with_item_verdict
-from jobs.conf import Deployment
-from jobs.described import without_overlaps
-from jobs.mapping import all_reasons, canonical, completed
+from jobs.transforms.catalogue import with_item_verdict
+from jobs.transforms.deduplicate import without_overlaps
+from jobs.transforms.mapping import all_reasons, canonical, completed
 from schemas import silver
+from schemas.deployment import Deployment
 
 OVERLAPPING = "another record of the snapshot is about this location and item"
 
@@ -51,6 +51,6 @@ def clean_stock(
 
 
 if __name__ == "__main__":
-    from jobs import launch
+    from jobs.runner import run_job
 
-    launch.main("clean_stock")
+    run_job.main("clean_stock")

@@ -7,10 +7,10 @@ import datetime as dt
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from jobs.conf import Deployment
-from jobs.described import newest
-from jobs.mapping import all_reasons, canonical
+from jobs.transforms.deduplicate import newest
+from jobs.transforms.mapping import all_reasons, canonical
 from schemas import silver
+from schemas.deployment import Deployment
 
 
 def clean_users(bronze_users: DataFrame, *, run_date: dt.date, deployment: Deployment) -> dict[str, DataFrame]:
@@ -35,6 +35,6 @@ def clean_users(bronze_users: DataFrame, *, run_date: dt.date, deployment: Deplo
 
 
 if __name__ == "__main__":
-    from jobs import launch
+    from jobs.runner import run_job
 
-    launch.main("clean_users")
+    run_job.main("clean_users")

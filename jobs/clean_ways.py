@@ -7,10 +7,10 @@ import datetime as dt
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from jobs.conf import Deployment
-from jobs.described import without_overlaps
-from jobs.mapping import all_reasons, canonical
+from jobs.transforms.deduplicate import without_overlaps
+from jobs.transforms.mapping import all_reasons, canonical
 from schemas import silver
+from schemas.deployment import Deployment
 
 OVERLAPPING = "another record of the list is about this way"
 
@@ -33,6 +33,6 @@ def clean_ways(bronze_ways: DataFrame, *, run_date: dt.date, deployment: Deploym
 
 
 if __name__ == "__main__":
-    from jobs import launch
+    from jobs.runner import run_job
 
-    launch.main("clean_ways")
+    run_job.main("clean_ways")

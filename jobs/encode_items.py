@@ -7,9 +7,9 @@ import datetime as dt
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from jobs.runtime import Model
-from jobs.vectors import encode
+from jobs.transforms.vectors import encode
 from schemas import features, ops
+from schemas.run import Model
 
 
 def encode_items(items: DataFrame, item_vectors: DataFrame, model: Model, *, run_date: dt.date) -> dict[str, DataFrame]:
@@ -22,6 +22,6 @@ def encode_items(items: DataFrame, item_vectors: DataFrame, model: Model, *, run
 
 
 if __name__ == "__main__":
-    from jobs import launch
+    from jobs.runner import run_job
 
-    launch.main("encode_items")
+    run_job.main("encode_items")

@@ -15,9 +15,7 @@ from pyspark import SparkFiles
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from jobs import progress
-from jobs.conf import Deployment, TooEarlyError
-from jobs.contenders import (
+from jobs.offline.contenders import (
     TUNED_OF,
     WHOLE,
     WITHOUT,
@@ -30,10 +28,10 @@ from jobs.contenders import (
     peers,
     published_lists,
 )
-from jobs.days import date_of, day_number
-from jobs.purchases import purchases
+from jobs.offline.training_data import collect
 from jobs.rank_recommendations import FALLBACK, rank_recommendations
-from jobs.report import (
+from jobs.reports import progress
+from jobs.reports.evaluation_page import (
     EVERYONE,
     LEAD,
     TUNING,
@@ -44,19 +42,23 @@ from jobs.report import (
     ParameterRow,
     evaluation_page,
 )
-from jobs.runtime import Model
-from jobs.shop import collect
-from jobs.top_n import top_n
+from jobs.transforms.purchases import purchases
+from jobs.transforms.top_n import top_n
 from schemas import ops
+from schemas.deployment import Deployment
 from schemas.derive import plain_ddl
-from udfs import candidates as proposals
-from udfs import metrics, scoring
+from schemas.errors import TooEarlyError
+from schemas.run import Model
+from udfs.days import date_of, day_number
+from udfs.evaluation import metrics
+from udfs.evaluation.metrics import TASK_ALL, TASK_NEW, Bootstrap, Interval, Mask
 from udfs.horizon import HORIZON_DAYS
-from udfs.metrics import TASK_ALL, TASK_NEW, Bootstrap, Interval, Mask
-from udfs.peers import Choice
+from udfs.recommend import candidates as proposals
+from udfs.recommend import scoring
+from udfs.recommend.peers import Choice
 
 K = 10
-LONG_TAILS = (0.5,)  # of jobs/long_tail.py: each contends
+LONG_TAILS = (0.5,)  # of jobs/transforms/recommendation_lists.py: each contends
 LONG = 50  # items of a list in which a rare item is looked for
 NIGHT = "nightshelf"
 TASKS = {TASK_ALL: "all items, repeats count", TASK_NEW: "items new to the user"}
@@ -302,6 +304,6 @@ def _lists(spark: SparkSession, run_date: dt.date, contest: Contenders) -> DataF
 
 
 if __name__ == "__main__":
-    from jobs import launch
+    from jobs.runner import run_job
 
-    launch.main("evaluate_recommendations")
+    run_job.main("evaluate_recommendations")

@@ -7,9 +7,9 @@ import datetime as dt
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from jobs.purchases import active_items, purchases
-from jobs.top_n import top_n
-from jobs.vectors import nearest_items
+from jobs.transforms.purchases import active_items, purchases
+from jobs.transforms.top_n import top_n
+from jobs.transforms.vectors import nearest_items
 from schemas import gold
 
 
@@ -35,6 +35,6 @@ def find_similar_items(
 
 
 if __name__ == "__main__":
-    from jobs import launch
+    from jobs.runner import run_job
 
-    launch.main("find_similar_items")
+    run_job.main("find_similar_items")

@@ -12,19 +12,20 @@ import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from jobs import arrow
-from jobs.conf import ConfError, Deployment
-from jobs.days import day_number
-from jobs.purchases import location, purchases, within
-from jobs.top_n import top_n
+from jobs.transforms import arrow_rows
+from jobs.transforms.purchases import location, purchases, within
+from jobs.transforms.top_n import top_n
 from schemas import gold
 from schemas.contract import PARTITION, Table
+from schemas.deployment import Deployment
 from schemas.derive import plain_ddl
-from udfs import demand
-from udfs.demand import TARGETS
-from udfs.demand_block import HISTORY_DAYS, LISTED_DAYS, WEEK, Block, Shop
-from udfs.demand_days import Holiday
-from udfs.demand_features import FEATURES
+from schemas.errors import ConfError
+from udfs.days import day_number
+from udfs.demand import forecast as demand
+from udfs.demand.block import HISTORY_DAYS, LISTED_DAYS, WEEK, Block, Shop
+from udfs.demand.day_shares import Holiday
+from udfs.demand.features import FEATURES
+from udfs.demand.forecast import TARGETS
 
 PAIRS_PER_BLOCK = 20_000  # 28 rows each: some 60 MB in an executor's Python worker, with features 100
 SALES = ("location_id", "item_id", "day", "units")
@@ -48,10 +49,11 @@ def forecast_demand(
 
     And gold.item_demand: four weeks of each of these items, in all locations together.
 
-    Demand is what was bought, returns not taken off. One global model for all pairs (udfs/demand.py) learns from the
-    pairs' own past, at three earlier dates and from at most `training_pairs` rows, in one executor's memory (some 150
-    bytes a row); then it is applied to blocks of whole items. Days follow weekdays and the deployment's [[holidays]].
-    `by_location` = false: the shop's locations are where customers live, not where stock is; all count as one, 'all'.
+    Demand is what was bought, returns not taken off. One global model for all pairs (udfs/demand/forecast.py) learns
+    from the pairs' own past, at three earlier dates and from at most `training_pairs` rows, in one executor's memory
+    (some 150 bytes a row); then it is applied to blocks of whole items. Days follow weekdays and the deployment's
+    [[holidays]]. `by_location` = false: the shop's locations are where customers live, not where stock is; all count as
+    one, 'all'.
     """
     if training_pairs < 1 or trees < 1:
         raise ConfError("[jobs.forecast_demand] training_pairs and trees must be at least 1")
@@ -68,7 +70,9 @@ def forecast_demand(
     learn = partial(demand.training_rows, shop=shop, run_day=today, share=share, settings=settings)
     rows = blocks.applyInArrow(_learner(learn), TRAINING)
     fitted = rows.groupBy(F.lit(0).alias("all")).applyInArrow(_fitter(today, settings), "model STRING").collect()
-    model = demand.from_json(fitted[0]["model"]) if fitted else demand.fit(arrow.no_rows(TRAINING), today, settings)
+    model = (
+        demand.from_json(fitted[0]["model"]) if fitted else demand.fit(arrow_rows.no_rows(TRAINING), today, settings)
+    )
     known = {"shop": shop, "model": model, "run_day": today, "holidays": holidays}
 
     def table(contract: Table, day: str, ahead: Callable[..., pd.DataFrame]) -> DataFrame:
@@ -82,7 +86,7 @@ def forecast_demand(
 
 
 def holidays_of(deployment: Deployment) -> list[Holiday]:
-    """The deployment's holidays as udfs/demand_days.py has them."""
+    """The deployment's holidays as udfs/demand/day_shares.py has them."""
     return [Holiday(day_number(holiday.date), holiday.name, holiday.closed) for holiday in deployment.holidays]
 
 
@@ -136,7 +140,7 @@ def block_of(lines: pd.DataFrame, told: pd.DataFrame) -> Block:
 
 def _learner(learn: Callable[[Block], pd.DataFrame]) -> Callable[[pa.Table, pa.Table], pa.Table]:
     def rows_of(sales: pa.Table, promoted: pa.Table) -> pa.Table:
-        return arrow.table(learn(block_of(sales.to_pandas(), promoted.to_pandas())), TRAINING)
+        return arrow_rows.table(learn(block_of(sales.to_pandas(), promoted.to_pandas())), TRAINING)
 
     return rows_of
 
@@ -171,6 +175,6 @@ def _forecaster(
 
 
 if __name__ == "__main__":
-    from jobs import launch
+    from jobs.runner import run_job
 
-    launch.main("forecast_demand")
+    run_job.main("forecast_demand")

@@ -9,9 +9,9 @@ import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from jobs.conf import Deployment, Source
-from jobs.ledger import LOGS
+from jobs.transforms.ledger import LOGS
 from schemas import bronze
+from schemas.deployment import Deployment, Source
 from udfs.records import FileReport, read_records
 
 PARSED = (
@@ -174,6 +174,6 @@ def _file_batches(file: dict[str, object], layout: Layout) -> Iterator[pa.Record
 
 
 if __name__ == "__main__":
-    from jobs import launch
+    from jobs.runner import run_job
 
-    launch.main("ingest_logs")
+    run_job.main("ingest_logs")

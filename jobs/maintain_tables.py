@@ -8,9 +8,9 @@ from typing import Any
 
 from pyspark.sql import DataFrame, SparkSession
 
-from jobs.conf import ConfError
 from schemas import TABLES, ops
 from schemas.derive import plain_ddl
+from schemas.errors import ConfError
 from udfs.horizon import HORIZON_DAYS
 
 VECTORS = ("features.item_vectors",)
@@ -70,6 +70,6 @@ def maintain_tables(
 
 
 if __name__ == "__main__":
-    from jobs import launch
+    from jobs.runner import run_job
 
-    launch.main("maintain_tables")
+    run_job.main("maintain_tables")

@@ -10,13 +10,13 @@ import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from jobs import runtime
-from jobs.conf import ConfError, Deployment
-from jobs.purchases import location, purchases, within
+from jobs.transforms.purchases import location, purchases, within
 from schemas import gold
 from schemas.contract import PARTITION
+from schemas.deployment import Deployment
 from schemas.derive import plain_ddl
-from udfs import stock as stock_plan
+from schemas.errors import ConfError, DataError
+from udfs.inventory import plan as stock_plan
 
 PAIRS_PER_BLOCK = 20_000  # with their forecasts some 50 MB in an executor's Python worker
 KEY = ("location_id", "item_id")
@@ -38,7 +38,7 @@ def plan_stock(
     transfer_days: int = 1,
     max_age_days: int = 7,
 ) -> DataFrame:
-    """gold.inventory_actions: what to do about each pair of the stock snapshot (udfs/stock.py has the rules).
+    """gold.inventory_actions: what to do about each pair of the stock snapshot (udfs/inventory/plan.py has the rules).
 
     What was sold since the evening of the snapshot is taken off what was there then; `by_location`, as forecast_demand
     has it, says whether it was sold where the log says, or all at 'all'. `service_level`: the probability with which an
@@ -98,7 +98,7 @@ def _check_locations(pairs: DataFrame, demand_forecast: DataFrame) -> None:
     """For pairs none of which is in the forecast: DataError where there are any, and a forecast of others."""
     ours, theirs = (frame.select("location_id", "item_id").first() for frame in (pairs, demand_forecast))
     if ours and theirs:
-        raise runtime.DataError(
+        raise DataError(
             f"silver.stock: none of its pairs of location and item has a forecast. Its locations are like "
             f"{ours['location_id']!r}, those of gold.demand_forecast like {theirs['location_id']!r}: map both to the "
             "same, or set by_location = false in [jobs.forecast_demand] and [jobs.plan_stock] and map stock to 'all'"
@@ -138,6 +138,6 @@ def _planner(
 
 
 if __name__ == "__main__":
-    from jobs import launch
+    from jobs.runner import run_job
 
-    launch.main("plan_stock")
+    run_job.main("plan_stock")

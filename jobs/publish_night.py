@@ -8,12 +8,12 @@ from collections.abc import Callable, Sequence
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from jobs import night_page
-from jobs.conf import Deployment
 from jobs.flow import stands
-from jobs.top_n import top_n
+from jobs.reports import night_page
+from jobs.transforms.top_n import top_n
 from schemas import ops
 from schemas.contract import PARTITION
+from schemas.deployment import Deployment
 from schemas.derive import plain_ddl
 
 
@@ -76,6 +76,6 @@ def with_earlier(publications: DataFrame, run_date: dt.date, rows: Sequence[tupl
 
 
 if __name__ == "__main__":
-    from jobs import launch
+    from jobs.runner import run_job
 
-    launch.main("publish_night")
+    run_job.main("publish_night")

@@ -12,13 +12,13 @@ import pyarrow as pa
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from jobs.conf import ConfError
-from jobs.long_tail import with_long_tail
-from jobs.runtime import Model
-from jobs.top_n import top_n
+from jobs.transforms.recommendation_lists import with_long_tail
+from jobs.transforms.top_n import top_n
 from schemas import gold
-from udfs.encoder import from_bytes
-from udfs.rerank import rerank
+from schemas.errors import ConfError
+from schemas.run import Model
+from udfs.encoder.encoder import from_bytes
+from udfs.recommend.rerank import rerank
 
 FALLBACK = "fallback"
 USERS_PER_BLOCK = 5_000
@@ -44,12 +44,13 @@ def rank_recommendations(
 
     Rules, over the columns of silver.items: no item for which `exclude` (SQL) is true; the order is by score times
     `boost` (SQL, a positive number); at most `cap_per_category` of one category (0: any number), as long as others are
-    left. `diversity` in [0, 1) is what a list gives up of its scores to be less alike (udfs/rerank.py). `long_tail` in
-    [0, 1) is the share of its score that a last place may give up for an item that would stand in no list
-    (jobs/long_tail.py). Each `arrivals_every`-th place (0: none) is kept for the user's likeliest item of those that
-    were described lately and that nobody has bought yet: what sells already outranks them for good reason, and without
-    a place they will never sell. A user with too few candidates is filled up from what sells best; only where fewer
-    than `top_k` items may be recommended at all are lists shorter, and then all of them equally long.
+    left. `diversity` in [0, 1) is what a list gives up of its scores to be less alike (udfs/recommend/rerank.py).
+    `long_tail` in [0, 1) is the share of its score that a last place may give up for an item that would stand in no
+    list (jobs/transforms/recommendation_lists.py). Each `arrivals_every`-th place (0: none) is kept for the user's
+    likeliest item of those that were described lately and that nobody has bought yet: what sells already outranks them
+    for good reason, and without a place they will never sell. A user with too few candidates is filled up from what
+    sells best; only where fewer than `top_k` items may be recommended at all are lists shorter, and then all of them
+    equally long.
     """
     if not 0 <= long_tail < 1:
         raise ConfError(f"[jobs.rank_recommendations] long_tail must be in [0, 1); it is {long_tail}")
@@ -193,6 +194,6 @@ def reason(run_date: dt.date) -> Column:
 
 
 if __name__ == "__main__":
-    from jobs import launch
+    from jobs.runner import run_job
 
-    launch.main("rank_recommendations")
+    run_job.main("rank_recommendations")

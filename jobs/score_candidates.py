@@ -11,13 +11,13 @@ from pyspark import SparkFiles
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from jobs.days import day_number
-from jobs.purchases import known_purchases, sampled
-from jobs.runtime import Model
-from jobs.shop import described
+from jobs.transforms.catalogue import described
+from jobs.transforms.purchases import known_purchases, sampled
 from schemas import features
-from udfs import scoring
+from schemas.run import Model
+from udfs.days import day_number
 from udfs.interactions import from_frame
+from udfs.recommend import scoring
 
 
 def score_candidates(
@@ -90,6 +90,6 @@ def _scorer(run_date: dt.date, file_name: str, kept: tuple[int, int, int]) -> Ca
 
 
 if __name__ == "__main__":
-    from jobs import launch
+    from jobs.runner import run_job
 
-    launch.main("score_candidates")
+    run_job.main("score_candidates")

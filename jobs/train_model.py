@@ -15,17 +15,20 @@ import numpy as np
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from jobs import progress, resume, runtime
-from jobs.conf import ConfError
-from jobs.days import date_of, day_number
-from jobs.served_encoder import Figures, Format, check_layers, served_encoder
-from jobs.shop import PastNight, Shop, collect
-from jobs.version import code_version
+from jobs.offline import resume
+from jobs.offline.served_encoder import Figures, Format, check_layers, served_encoder
+from jobs.offline.training_data import PastNight, Shop, collect
+from jobs.reports import progress
+from jobs.runner.version import code_version
 from schemas import ops
 from schemas.derive import plain_ddl
-from udfs import candidates, encoder, metrics, ranker, scoring, tower
+from schemas.errors import ConfError, DataError
+from udfs.days import date_of, day_number
+from udfs.encoder import encoder, tower
+from udfs.encoder.model_folder import write_manifest
+from udfs.evaluation import metrics
 from udfs.horizon import HORIZON_DAYS
-from udfs.model_folder import write_manifest
+from udfs.recommend import candidates, ranker, scoring
 
 K = 10
 MAX_TEXTS = 8_192  # the texts bought most, on which the encoder is trained; it then encodes every text
@@ -71,8 +74,8 @@ def train_model(
     one that is served then learns from that night too, and the encoder, in `newest_steps`, up to run_date (0:
     it is served as it is). Where tuning is no better on the encoder's validation days than a linear map over the
     published weights, these are served with that map (`encoder_tuned` in ops.models.metrics is 0). At most `max_users`
-    users are looked at, on the driver. `leave_out` names generators (udfs/candidates.py), with commas between, that
-    propose nothing in this shop.
+    users are looked at, on the driver. `leave_out` names generators (udfs/recommend/candidates.py), with commas
+    between, that propose nothing in this shop.
 
     `encoder_method`: what of BERT learns, all of its upper layers or low-rank matrices in them (LoRA, `lora_rank`).
     `served_layers`, `served_format`: the encoder that is served is distilled to so many layers, in `distil_steps` (0:
@@ -92,7 +95,7 @@ def train_model(
     nights = [newest - days_between_nights * number for number in range(ranker_nights)]
     first = min(nights)
     if not len(shop.interactions.before(first - HORIZON_DAYS).known()):
-        raise runtime.DataError(
+        raise DataError(
             f"silver.events has too few purchases to train on: some by known users before "
             f"{date_of(first - HORIZON_DAYS)} are needed for a model as of {run_date}"
         )
@@ -316,6 +319,6 @@ def compare(fitted: ranker.Ranker, current: ranker.Ranker | None, shop: Shop, la
 
 
 if __name__ == "__main__":
-    from jobs import launch
+    from jobs.runner import run_job
 
-    launch.main("train_model")
+    run_job.main("train_model")

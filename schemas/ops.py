@@ -158,7 +158,7 @@ FIGURES = Table(
         RUN_DATE,
         RUN_ID,
         Column("table_name", "STRING", "The table", rules=(not_blank(100),)),
-        Column("figure", "STRING", "What was measured (jobs/drift.py)", rules=(not_blank(100),)),
+        Column("figure", "STRING", "What was measured (jobs/runner/drift.py)", rules=(not_blank(100),)),
         Column("value", "DOUBLE", "The figure"),
         Column("usual", "DOUBLE", "Its median over the newest nights before; null where there are too few", True),
         Column("low", "DOUBLE", "The least that the deployment's [drift] lets pass", True),

@@ -11,9 +11,10 @@ import pytest
 from filelock import FileLock
 from pyspark.sql import DataFrame, SparkSession
 
-from jobs import quality, runtime
-from jobs.conf import Deployment, load
+from jobs.runner import lake, quality
+from jobs.runner.lake import check_schema
 from schemas.contract import Table
+from schemas.deployment import Deployment, load
 from schemas.derive import example_rows, plain_ddl
 from tests import tiny_shop
 
@@ -51,7 +52,7 @@ def deployment(session_root: Path) -> Deployment:
 
 @pytest.fixture(scope="session")
 def spark(deployment: Deployment, session_root: Path) -> Iterator[SparkSession]:
-    session = runtime.session(deployment, log_file=session_root / "spark.log")
+    session = lake.session(deployment, log_file=session_root / "spark.log")
     yield session
     session.stop()
 
@@ -78,7 +79,7 @@ def rows(spark: SparkSession) -> Rows:
 
 def broken(table: Table, frame: DataFrame) -> list[str]:
     """The reasons of every check of a contract that a frame breaks, after its columns were checked."""
-    runtime.check_schema(table, frame, "in a test")
+    check_schema(table, frame, "in a test")
     here = frame.sparkSession.createDataFrame(frame.collect(), frame.schema)
     here.createOrReplaceTempView("batch")
     found = {reason for row in here.select(quality.reasons(table.checks())).collect() for reason in row[0]}
@@ -105,7 +106,7 @@ def trained_shop(tmp_path_factory: pytest.TempPathFactory, spark: SparkSession) 
 
     One for all of xdist's workers: the first that asks makes it, others wait.
     """
-    from jobs import night
+    from jobs.commands import night
 
     own = tmp_path_factory.getbasetemp()
     root = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "trained"

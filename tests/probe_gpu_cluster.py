@@ -1,6 +1,7 @@
 """Run by test_gpu_cluster.py as a driver of its own: encodes on a standalone cluster, and says which task had what.
 
-The encoder is one that says where it runs; everything around it is jobs.vectors.encode and conf/spark-gpu.conf.
+The encoder is one that says where it runs; everything around it is jobs.transforms.vectors.encode and
+conf/spark-gpu.conf.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ from typing import Any
 import pyarrow as pa
 from pyspark.sql import SparkSession
 
-from jobs import vectors
-from jobs.runtime import Model, properties
+from jobs.runner.lake import properties
+from jobs.transforms import vectors
+from schemas.run import Model
 
 REPO = Path(__file__).resolve().parents[1]
 # What one small worker cannot give, or what is not there without Delta.
@@ -39,7 +41,7 @@ def telling(file_name: str) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.
     """In place of BERT: a text's vector is the device and the threads of the task that reads it."""
 
     def batches(arriving: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        from jobs.devices import of_this_task
+        from jobs.transforms.devices import of_this_task
 
         device, threads = of_this_task()
         for batch in arriving:

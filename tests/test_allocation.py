@@ -10,7 +10,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from udfs.allocation import allocate, bound_terms, capacities, choose, choose_controls, find_prices, is_control, repair
+from udfs.audiences.allocation import (
+    allocate,
+    bound_terms,
+    capacities,
+    choose,
+    choose_controls,
+    find_prices,
+    is_control,
+    repair,
+)
 
 Problem = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 

@@ -11,13 +11,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from udfs import audience, audience_backtest, audience_model, campaigns, scoring
-from udfs.audience import FEATURES, features, usual_of, with_usual
-from udfs.audience_backtest import ALL, CONTENDERS, OURS, backtest, figures_of
-from udfs.audience_model import AudienceModel, Settings, expected_value, fit, from_json, predict, probability
-from udfs.audience_rows import SCORED, TRAINED, scoring_rows, training_rows
-from udfs.audience_users import HALF_LIFE_DAYS, Block, block_of, past_of
-from udfs.campaigns import Book, book_of
+from udfs.audiences import backtest as audience_backtest
+from udfs.audiences import campaigns
+from udfs.audiences import features as audience
+from udfs.audiences import model as audience_model
+from udfs.audiences.backtest import ALL, CONTENDERS, OURS, backtest, figures_of
+from udfs.audiences.campaigns import Book, book_of
+from udfs.audiences.features import FEATURES, features, usual_of, with_usual
+from udfs.audiences.model import AudienceModel, Settings, expected_value, fit, from_json, predict, probability
+from udfs.audiences.rows import SCORED, TRAINED, scoring_rows, training_rows
+from udfs.audiences.users import HALF_LIFE_DAYS, Block, block_of, past_of
+from udfs.recommend import scoring
 
 DAY = dt.date(2024, 1, 1)
 FIRST = (DAY - dt.date(1970, 1, 1)).days

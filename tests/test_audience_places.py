@@ -11,8 +11,8 @@ import pytest
 
 from jobs.build_audiences import CONTACT_DAYS, _allocate, _allocated, _choose, _fit_models, _values
 from tests.test_audience import FIRST, on, opened, shop
-from udfs.allocation import find_prices
-from udfs.audience_rows import training_rows
+from udfs.audiences.allocation import find_prices
+from udfs.audiences.rows import training_rows
 
 TONIGHT = FIRST + 105
 CAPACITY = {"a": 25, "b": 40, "c": 30}

@@ -8,14 +8,14 @@ import pytest
 from pyspark.sql import SparkSession
 
 from bench import growth, harness
-from jobs import runtime
-from jobs.conf import load
+from jobs.runner.lake import Lake
+from schemas.deployment import load
 from tests import tiny_shop
 
 
 @pytest.mark.nights
 def test_tiny_growth_has_a_row_for_each_step(spark: SparkSession, shop: Path, tmp_path: Path) -> None:
-    lake = runtime.Lake(spark, load(shop))
+    lake = Lake(spark, load(shop))
     nights = growth.Nights(lake, tiny_shop.day(13), tmp_path)
     rows = growth.measure(nights, users=10, times=[1, 2, 3], repeats=1)
     assert [row.measure for row in rows] == [

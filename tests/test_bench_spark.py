@@ -11,7 +11,7 @@ from pyspark.sql import functions as F
 
 from bench import harness, spark_topk
 from bench.topk import directions
-from jobs import vectors
+from jobs.transforms import vectors
 
 
 def tiny_topk(spark: SparkSession, folder: Path) -> list[harness.Row]:

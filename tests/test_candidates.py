@@ -8,9 +8,18 @@ import numpy as np
 import pytest
 
 from tests.test_item_models import DAY, shop
-from udfs.candidates import FEATURES, GENERATORS, OWN_HALF_LIFE, PER_SOURCE, Candidates, features, fold_in, propose
 from udfs.interactions import Interactions
-from udfs.item_models import FitSettings, ItemModels, fit, user_matrix
+from udfs.recommend.candidates import (
+    FEATURES,
+    GENERATORS,
+    OWN_HALF_LIFE,
+    PER_SOURCE,
+    Candidates,
+    features,
+    fold_in,
+    propose,
+)
+from udfs.recommend.item_models import FitSettings, ItemModels, fit, user_matrix
 
 SETTINGS = FitSettings(
     alive_days=60, neighbours=5, next_neighbours=5, basket_neighbours=4, ease_neighbours=5, factors=4, iterations=3

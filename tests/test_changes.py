@@ -8,10 +8,13 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from jobs import mapping, runtime, summary
 from jobs.clean_events import clean_events
-from jobs.conf import ConfError, Source, load
+from jobs.commands import summary
+from jobs.runner.lake import Lake
+from jobs.transforms import mapping
 from schemas import bronze, silver
+from schemas.deployment import Source, load
+from schemas.errors import ConfError
 from tests import tiny_shop
 from tests.test_night import intake, partition, read
 
@@ -280,7 +283,7 @@ def test_a_new_column_is_kept_in_bronze_and_reported_and_stops_nothing(tiny_shop
     page = (conf.parent / "lake" / "data_docs" / str(day) / "bronze.files.html").read_text()
     assert "no columns that the conf does not name" in page
 
-    files = runtime.Lake(spark, load(conf)).up_to("bronze.files", day)
+    files = Lake(spark, load(conf)).up_to("bronze.files", day)
     assert summary.new_columns(files, [day]) == [
         "events: 1 file with columns that the conf does not name, kept in raw alone: [gift], voucher"
     ]

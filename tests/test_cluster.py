@@ -23,7 +23,7 @@ from tests.tiny_shop import REPO
 def test_a_night_that_airflow_submits_to_a_cluster_has_the_tables_of_one_machine(
     airflow_installed: None, shop: Path, tmp_path: Path
 ) -> None:
-    from jobs import night
+    from jobs.commands import night
 
     day = str(tiny_shop.day(14))
     code = tmp_path / "nightshelf.zip"

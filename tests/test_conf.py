@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from jobs import launch, mapping
-from jobs.conf import ConfError, load
+from jobs.runner import run_job
+from jobs.transforms import mapping
+from schemas.deployment import load
+from schemas.errors import ConfError
 from tests import tiny_shop
 from tests.tiny_shop import REPO
 
@@ -25,7 +27,7 @@ def change(conf, old, new):
 @pytest.mark.parametrize("path", sorted((REPO / "conf").glob("*.toml")), ids=lambda path: path.name)
 def test_the_deployments_that_ship_are_sound(path, spark):
     deployment = load(path)
-    launch.check_settings(deployment)
+    run_job.check_settings(deployment)
     mapping.check_mappings(spark, deployment)
 
 
@@ -71,7 +73,7 @@ def test_a_missing_file_is_named(tmp_path):
 )
 def test_settings_of_jobs_are_checked_against_their_signatures(conf, old, new, message):
     with pytest.raises(ConfError, match=message):
-        launch.check_settings(load(change(conf, old, new)))
+        run_job.check_settings(load(change(conf, old, new)))
 
 
 @pytest.mark.parametrize(
@@ -93,10 +95,10 @@ def test_sql_that_does_not_fit_is_refused_and_names_the_key(conf, spark, old, ne
 
 def test_flag_over_conf_over_default(conf):
     deployment = load(conf)
-    job = launch.JOBS["rank_recommendations"]
-    function = launch.function_of(job.name)
-    assert launch.settings(job, function, deployment, {}) == {"top_k": 8}
-    assert launch.settings(job, function, deployment, {"top_k": 3, "active_days": None}) == {"top_k": 3}
+    job = run_job.JOBS["rank_recommendations"]
+    function = run_job.function_of(job.name)
+    assert run_job.settings(job, function, deployment, {}) == {"top_k": 8}
+    assert run_job.settings(job, function, deployment, {"top_k": 3, "active_days": None}) == {"top_k": 3}
 
 
 def test_paths_are_relative_to_the_file_and_landing_can_be_replaced(conf, tmp_path):

@@ -6,10 +6,12 @@ import datetime as dt
 
 import pytest
 
-from jobs import quality, runtime
+from jobs.runner import quality
+from jobs.runner.lake import check_schema
 from schemas import TABLES, gold, silver
 from schemas.contract import Column, Table, between, not_blank, one_of, row_check
 from schemas.derive import constraints, create_table, example_rows, reference_page
+from schemas.errors import DataError
 
 RUN_DATE = Column("run_date", "DATE", "The night")
 NAME = Column("name", "STRING", "A name, which isn't empty", rules=(not_blank(5),))
@@ -175,7 +177,7 @@ STATED = {
 def test_example_rows_are_sound_and_the_audit_agrees(table, rows):
     stated = STATED.get(table.name, {})
     frame = rows(table, stated, stated)
-    runtime.check_schema(table, frame, "test")
+    check_schema(table, frame, "test")
     refused = {finding.check.name for finding in quality.audit(table, frame.persist()).refused}
     # Ranks are for the test to state: two filled rows share one.
     assert refused <= {"ranks_dense", "key_unique"}, refused
@@ -188,8 +190,8 @@ def test_example_rows_refuse_unknown_columns():
 
 def test_schema_differences_are_listed_field_by_field(spark):
     frame = spark.createDataFrame([], "run_date DATE, user_id STRING, rank BIGINT, colour STRING")
-    with pytest.raises(runtime.DataError) as caught:
-        runtime.check_schema(gold.RECOMMENDATIONS, frame, "as the job made it")
+    with pytest.raises(DataError) as caught:
+        check_schema(gold.RECOMMENDATIONS, frame, "as the job made it")
     message = str(caught.value)
     assert message.startswith("gold.recommendations (as the job made it): lacks item_id string")
     assert "has rank as bigint, not int" in message

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from udfs.count_demand import chance_of_more, quantile
+from udfs.demand.counts import chance_of_more, quantile
 
 
 def distribution(mean, dispersion):

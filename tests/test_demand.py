@@ -11,8 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import nbinom
 
-from udfs import demand
-from udfs.demand import (
+from udfs.demand import forecast as demand
+from udfs.demand.block import Block, Shop, in_sample
+from udfs.demand.day_shares import Holiday, day_weights
+from udfs.demand.dispersion import dispersion_of, fit_dispersion
+from udfs.demand.features import FEATURES, PAIR_FEATURES, pair_features
+from udfs.demand.forecast import (
     Forecast,
     Model,
     Settings,
@@ -23,10 +27,6 @@ from udfs.demand import (
     item_weeks,
     training_rows,
 )
-from udfs.demand_block import Block, Shop, in_sample
-from udfs.demand_days import Holiday, day_weights
-from udfs.demand_dispersion import dispersion_of, fit_dispersion
-from udfs.demand_features import FEATURES, PAIR_FEATURES, pair_features
 
 RUN_DAY = 17_000
 FIRST_DAY = RUN_DAY - 299

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from scipy.stats import nbinom
 
 from tests.test_demand import QUICK, RUN_DAY, SALES, items_of, shop_of
-from udfs.demand_backtest import ALL_CUTS, ITEM, ITEM_LISTED, OURS, PAIR, backtest, weekly
-from udfs.demand_block import Block
-from udfs.demand_metrics import Judged, errors, pinball, pit_inside
-from udfs.demand_peers import ALPHAS, PEERS, auto_ets, croston_sba, empirical, mean_28_days, seasonal_naive
+from udfs.demand.backtest import ALL_CUTS, ITEM, ITEM_LISTED, OURS, PAIR, backtest, weekly
+from udfs.demand.block import Block
+from udfs.demand.metrics import Judged, errors, pinball, pit_inside
+from udfs.demand.peers import ALPHAS, PEERS, auto_ets, croston_sba, empirical, mean_28_days, seasonal_naive
 
 QUICK_PEERS = {name: peer for name, peer in PEERS.items() if name != "auto_ets"}
 HISTORIES = st.lists(

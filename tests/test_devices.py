@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from pyspark.sql import SparkSession
 
-from jobs import devices, runtime
-from jobs.devices import Share, share
+from jobs.runner.lake import properties
+from jobs.transforms import devices
+from jobs.transforms.devices import Share, share
 from tests.tiny_shop import REPO
 
 CONF = REPO / "conf"
@@ -38,12 +39,12 @@ def test_a_task_has_a_whole_gpu_and_the_cores_that_go_with_it(conf: dict[str, st
 
 
 def test_the_gpu_conf_gives_an_encoding_task_an_executor() -> None:
-    assert share(runtime.properties(str(CONF / "spark-gpu.conf"))) == Share(8, 1)
-    assert share(runtime.properties(str(CONF / "spark-local.conf"))) == Share(1, 0)
+    assert share(properties(str(CONF / "spark-gpu.conf"))) == Share(8, 1)
+    assert share(properties(str(CONF / "spark-local.conf"))) == Share(1, 0)
 
 
 def test_what_is_not_about_size_is_the_same_on_a_cluster() -> None:
-    local, gpu = (runtime.properties(str(CONF / f"spark-{name}.conf")) for name in ("local", "gpu"))
+    local, gpu = (properties(str(CONF / f"spark-{name}.conf")) for name in ("local", "gpu"))
     own = {
         "spark.master",
         "spark.sql.shuffle.partitions",
@@ -70,7 +71,7 @@ def test_a_task_without_a_gpu_is_told_so(spark: SparkSession) -> None:
     def tell(batches):
         import pyarrow as pa
 
-        from jobs.devices import of_this_task
+        from jobs.transforms.devices import of_this_task
 
         for _ in batches:
             device, threads = of_this_task()
@@ -108,5 +109,5 @@ def test_the_script_fails_where_nvidia_smi_does(tmp_path: Path) -> None:
 
 
 def test_the_script_that_the_conf_names_is_there_and_runs() -> None:
-    named = Path(runtime.properties(str(CONF / "spark-gpu.conf"))["spark.executor.resource.gpu.discoveryScript"])
+    named = Path(properties(str(CONF / "spark-gpu.conf"))["spark.executor.resource.gpu.discoveryScript"])
     assert os.access(CONF / named.name, os.X_OK)

@@ -11,8 +11,8 @@ from safetensors.torch import load_file, save_file
 from transformers.models.bert.configuration_bert import BertConfig
 from transformers.models.bert.modeling_bert import BertModel
 
-from udfs import distil
-from udfs import encoder as enc
+from udfs.encoder import distil
+from udfs.encoder import encoder as enc
 
 WORDS = ("milk", "beer", "soap", "rice", "tea", "fish")
 TEXTS = [f"{one} {other}" for one in WORDS for other in ("red", "old", "new", "big")]

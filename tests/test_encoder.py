@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 from transformers.models.bert.configuration_bert import BertConfig
 from transformers.models.bert.modeling_bert import BertModel
 
-from udfs import encoder as enc
+from udfs.encoder import encoder as enc
 
 TEXTS = [
     "",
@@ -206,6 +206,6 @@ def test_missing_or_different_base_weights_say_what_to_do(monkeypatch: pytest.Mo
 
 def test_importing_the_module_imports_neither_torch_nor_transformers_nor_pyspark() -> None:
     heavy = "{'torch', 'transformers', 'pyspark', 'tokenizers', 'pandas'}"
-    code = f"import sys, udfs.encoder; print(sorted({heavy} & set(sys.modules)))"
+    code = f"import sys, udfs.encoder.encoder; print(sorted({heavy} & set(sys.modules)))"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"

@@ -10,10 +10,10 @@ import polars as pl
 import pytest
 from pyspark.sql import SparkSession
 
-from jobs import night
-from jobs.contenders import FROZEN, LISTED, PARTS, PUBLISHED, TUNED, TUNED_OF, WHOLE, ZERO_SHOT
+from jobs.commands import night
+from jobs.offline.contenders import FROZEN, LISTED, PARTS, PUBLISHED, TUNED, TUNED_OF, WHOLE, ZERO_SHOT
 from tests import tiny_shop
-from udfs.peers import PEERS
+from udfs.recommend.peers import PEERS
 
 JUDGED = -28  # the night; its model is trained on what came before
 

@@ -1,4 +1,4 @@
-"""The job beside udfs/demand.py: what it reads as sales, promotions everywhere, shops that have no past yet."""
+"""The job beside udfs/demand/forecast.py: what it reads as sales, promotions everywhere, shops without a past."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import datetime as dt
 import pandas as pd
 import pytest
 
-from jobs.days import day_number
 from jobs.forecast_demand import block_of, daily_sales, forecast_demand, promoted_weeks
 from schemas import silver
+from udfs.days import day_number
 
 RUN_DATE = dt.date(2024, 3, 1)
 

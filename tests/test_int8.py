@@ -17,10 +17,10 @@ from safetensors.torch import save_file
 from bench.int8_choices import write_dynamic, write_float
 from tests.test_encoder import TEXTS, write_tiny
 from tests.tiny_shop import REPO
-from udfs import encoder as enc
-from udfs import int8
-from udfs.int8_graph import LARGEST_WEIGHT, rounded, write_graph
-from udfs.model_folder import write_manifest
+from udfs.encoder import encoder as enc
+from udfs.encoder import int8
+from udfs.encoder.model_folder import write_manifest
+from udfs.top_k.int8_graph import LARGEST_WEIGHT, rounded, write_graph
 
 
 @pytest.fixture(scope="module")
@@ -151,7 +151,8 @@ def test_another_kind_of_bert_is_refused(tmp_path: Path) -> None:
 def test_reading_an_int8_model_imports_neither_torch_nor_transformers_nor_onnx(small: Path) -> None:
     heavy = "{'torch', 'transformers', 'onnx', 'pandas'}"
     code = (
-        f"import sys; from udfs.encoder import load_encoder; load_encoder({str(small)!r}).encode(['milk'], 24); "
+        "import sys; from udfs.encoder.encoder import load_encoder; "
+        f"load_encoder({str(small)!r}).encode(['milk'], 24); "
         f"print(sorted({heavy} & set(sys.modules)))"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=REPO)

@@ -15,12 +15,14 @@ import polars as pl
 import pytest
 from pyspark.sql import SparkSession
 
-from jobs import launch, runtime
-from jobs.conf import ConfError, load
 from jobs.flow import INTAKE, JOBS, NIGHT
-from jobs.ledger import REPEATED
-from jobs.work import work_of
+from jobs.runner import run_job
+from jobs.runner.lake import Lake
+from jobs.runner.pending_days import work_of
+from jobs.transforms.ledger import REPEATED
 from schemas import TABLES
+from schemas.deployment import load
+from schemas.errors import ConfError, DataError
 from tests import tiny_shop
 from tests.faults.test_kills import OWN
 from tests.test_night import lake_of, read
@@ -40,12 +42,12 @@ def conf(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def intake(conf: Path, spark: SparkSession) -> Callable[..., list[launch.Outcome]]:
+def intake(conf: Path, spark: SparkSession) -> Callable[..., list[run_job.Outcome]]:
     """Run the first three jobs for the shop's n-th day."""
 
-    def run(number: int, **told: object) -> list[launch.Outcome]:
-        lake = runtime.Lake(spark, load(conf))
-        return [launch.run(job.name, lake, tiny_shop.day(number), **told) for job in INTAKE]
+    def run(number: int, **told: object) -> list[run_job.Outcome]:
+        lake = Lake(spark, load(conf))
+        return [run_job.run(job.name, lake, tiny_shop.day(number), **told) for job in INTAKE]
 
     return run
 
@@ -143,7 +145,7 @@ def test_a_night_that_is_run_again_keeps_what_it_has_read_of_a_file_that_changed
 
 def test_a_file_that_was_refused_is_read_again_when_it_has_been_mended(conf, intake):
     put(conf, 0, *(sale(0, f"x{number}").replace(",1,1.5", ",one,1.5") for number in range(3)))
-    with pytest.raises(runtime.DataError, match="max_rejected_share"):
+    with pytest.raises(DataError, match="max_rejected_share"):
         intake(0)
     put(conf, 0, sale(0, "a"))
     intake(0)
@@ -157,13 +159,13 @@ def test_a_changed_file_is_noticed_and_read_again_when_told(conf, intake, spark,
     copy = file.with_name(f"sales_copy_{tiny_shop.day(1)}.csv")
     copy.write_bytes(file.read_bytes())
     intake(1)
-    lake = runtime.Lake(spark, load(conf))
+    lake = Lake(spark, load(conf))
     file.touch()  # the same bytes, written again: no change
-    launch.run("ingest_logs", lake, tiny_shop.day(1))
+    run_job.run("ingest_logs", lake, tiny_shop.day(1))
     assert "warning" not in capsys.readouterr().err
 
     put(conf, 0, sale(0, "z", "S09"))  # as many bytes
-    launch.run("ingest_logs", lake, tiny_shop.day(2))
+    run_job.run("ingest_logs", lake, tiny_shop.day(2))
     assert f"sales/{file.name} changed since: --reingest reads the new bytes" in capsys.readouterr().err
     check = read(conf, "ops.checks").filter(pl.col("check_name") == "file_unchanged").rows(named=True)[-1]
     assert (check["severity"], check["passed"], check["unexpected_count"]) == ("warning", False, 1)
@@ -173,7 +175,7 @@ def test_a_changed_file_is_noticed_and_read_again_when_told(conf, intake, spark,
     intake(2, reingest=True)
     # The copy of what the file was is no copy any more: its record has come back, late.
     assert sorted(kept(conf)) == [(d0, d0, "S09"), (d1, d0, "S01"), (d1, d1, "S01")]
-    assert work_of(runtime.Lake(spark, load(conf)), JOBS["ingest_logs"], tiny_shop.day(2)).changed == ()
+    assert work_of(Lake(spark, load(conf)), JOBS["ingest_logs"], tiny_shop.day(2)).changed == ()
 
 
 @pytest.mark.nights
@@ -181,7 +183,7 @@ def test_a_day_with_too_many_rejected_records_stops_the_night(conf, intake, spar
     put(conf, 0, sale(0, "a"))
     intake(0)
     put(conf, 1, sale(1, "b"), *(sale(1, f"x{number}").replace(",1,1.5", ",one,1.5") for number in range(3)))
-    with pytest.raises(runtime.DataError) as refused:
+    with pytest.raises(DataError) as refused:
         intake(1)
     said = str(refused.value)
     assert "silver.cleaned_days: of a day's records no more than max_rejected_share may be rejected: 1 of 1" in said
@@ -192,7 +194,7 @@ def test_a_day_with_too_many_rejected_records_stops_the_night(conf, intake, spar
     assert read(conf, "silver.cleaned_days").height == 1
 
     conf.write_text(conf.read_text().replace("[sources.events]", "[sources.events]\nmax_rejected_share = 0.8"))
-    launch.run("clean_events", runtime.Lake(spark, load(conf)), tiny_shop.day(1))
+    run_job.run("clean_events", Lake(spark, load(conf)), tiny_shop.day(1))
     assert len(kept(conf)) == 2
     row = read(conf, "silver.cleaned_days").sort("run_date").rows(named=True)[-1]
     assert (row["rows_in"], row["rows_kept"], row["rows_rejected"]) == (4, 1, 3)
@@ -200,11 +202,11 @@ def test_a_day_with_too_many_rejected_records_stops_the_night(conf, intake, spar
 
 
 def test_a_day_is_cleaned_again_when_the_catalogue_has_got_an_item_that_it_names(conf, spark):
-    lake, (d0, d1) = runtime.Lake(spark, load(conf)), map(tiny_shop.day, (0, 1))
+    lake, (d0, d1) = Lake(spark, load(conf)), map(tiny_shop.day, (0, 1))
 
     def clean(number: int, *also: str) -> None:
         for job in (*also, "clean_items", "clean_events"):
-            launch.run(job, lake, tiny_shop.day(number))
+            run_job.run(job, lake, tiny_shop.day(number))
 
     put(conf, 0, sale(0, "a"), sale(0, "b"), sale(0, "new", "S99"), sale(0, "wrap", "V01"))
     clean(0, "ingest_logs")
@@ -227,7 +229,7 @@ def test_a_day_is_cleaned_again_when_the_catalogue_has_got_an_item_that_it_names
 
 def test_columns_that_tell_otherwise_of_files_already_read_are_refused_until_these_are_read_again(conf, spark):
     def ingest(number: int, since: dt.date | None = None) -> None:
-        launch.run("ingest_logs", runtime.Lake(spark, load(conf)), tiny_shop.day(number), since=since)
+        run_job.run("ingest_logs", Lake(spark, load(conf)), tiny_shop.day(number), since=since)
 
     put(conf, 0, sale(0, "a"))
     ingest(0)
@@ -263,7 +265,7 @@ def test_a_job_that_stops_between_its_tables_is_not_done(conf, intake, spark, mo
     put(conf, 0, sale(0, "a"), sale(0, "b", "S02"))
     intake(0)
     put(conf, 0, sale(0, "z", "S09"), sale(0, "y", "S08"))  # as many records as before
-    real, written = runtime.Lake.replace, []
+    real, written = Lake.replace, []
 
     def replace(self, table, frame, days, metadata):
         if metadata["job"] == job:
@@ -272,8 +274,8 @@ def test_a_job_that_stops_between_its_tables_is_not_done(conf, intake, spark, mo
             written.append(table)
         real(self, table, frame, days, metadata)
 
-    monkeypatch.setattr(runtime.Lake, "replace", replace)
-    monkeypatch.setattr(launch, "ThreadPoolExecutor", OneAfterTheOther)
+    monkeypatch.setattr(Lake, "replace", replace)
+    monkeypatch.setattr(run_job, "ThreadPoolExecutor", OneAfterTheOther)
     with pytest.raises(StoppedError):
         intake(0, reingest=True)
     monkeypatch.undo()
@@ -298,28 +300,28 @@ class OneAfterTheOther:
         return done
 
 
-@pytest.mark.parametrize("times", [1, pytest.param(launch.ATTEMPTS, marks=pytest.mark.faults)])
+@pytest.mark.parametrize("times", [1, pytest.param(run_job.ATTEMPTS, marks=pytest.mark.faults)])
 def test_a_run_that_another_one_gets_into_the_way_of_is_followed_by_one_more(conf, intake, spark, monkeypatch, times):
     put(conf, 0, sale(0, "a"), sale(0, "b", "S02"))
-    real, seen, waited = runtime.Lake.last_run, [], []
+    real, seen, waited = Lake.last_run, [], []
 
     def last_run(self, table, days, since):
         seen.append(table)
         return "another" if seen.count(table) <= times and table == "silver.events" else real(self, table, days, since)
 
-    monkeypatch.setattr(runtime.Lake, "last_run", last_run)
-    monkeypatch.setattr(launch, "time", SimpleNamespace(sleep=waited.append, monotonic=time.monotonic))
-    if times < launch.ATTEMPTS:
+    monkeypatch.setattr(Lake, "last_run", last_run)
+    monkeypatch.setattr(run_job, "time", SimpleNamespace(sleep=waited.append, monotonic=time.monotonic))
+    if times < run_job.ATTEMPTS:
         intake(0)
         assert sorted(item for _, _, item in kept(conf)) == ["S01", "S02"]
         assert read(conf, "silver.cleaned_days")["rows_kept"].to_list() == [2]
     else:
-        with pytest.raises(launch.OvertakenError, match=r"another run \(another\) has written the same days"):
+        with pytest.raises(run_job.OvertakenError, match=r"another run \(another\) has written the same days"):
             intake(0)
         assert read(conf, "silver.cleaned_days").is_empty()
-    assert len(waited) == min(times, launch.ATTEMPTS - 1)
+    assert len(waited) == min(times, run_job.ATTEMPTS - 1)
     runs = read(conf, "ops.runs").filter(pl.col("job") == "clean_events").sort("started_at")["status"].to_list()
-    assert runs == ["failed"] * times + ["done"] * (times < launch.ATTEMPTS)
+    assert runs == ["failed"] * times + ["done"] * (times < run_job.ATTEMPTS)
 
 
 @pytest.mark.faults
@@ -342,7 +344,7 @@ def test_days_in_any_order_with_copies_and_late_rows_end_in_the_same_tables(trai
                 shutil.rmtree(table)
         for number in range(7, tiny_shop.DAYS):
             file_of(made, number).unlink()
-        lake = runtime.Lake(spark, load(made))
+        lake = Lake(spark, load(made))
         for arrived in ([], *(order[first : first + 2] for first in range(0, 7, 2))):
             for number in arrived:
                 put(made, number, *lines[number])
@@ -352,9 +354,9 @@ def test_days_in_any_order_with_copies_and_late_rows_end_in_the_same_tables(trai
                 if number == 11:
                     list_items(made, number, "S31,jasmine tea,tea")
             for job in INTAKE:
-                launch.run(job.name, lake, night)
+                run_job.run(job.name, lake, night)
         for job in NIGHT[len(INTAKE) :]:
-            launch.run(job.name, lake, night)
+            run_job.run(job.name, lake, night)
         tables = [table for table in TABLES if table.split(".")[0] in ("bronze", "silver", "features", "gold")]
         stood = [table for table in tables if (lake_of(made) / table.replace(".", "/")).exists()]
         ends.append({table: sorted(map(repr, read(made, table).drop(OWN, strict=False).rows())) for table in stood})

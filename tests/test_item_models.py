@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from udfs import item_models
 from udfs.interactions import GUEST, Interactions, from_frame
-from udfs.item_models import FitSettings, ItemModels, decay, fit, ranks, user_matrix
+from udfs.recommend import item_models
+from udfs.recommend.item_models import FitSettings, ItemModels, decay, fit, ranks, user_matrix
 
 DAY = 15_000
 SETTINGS = FitSettings(alive_days=60, neighbours=4, next_neighbours=5, basket_neighbours=3, factors=4, iterations=3)

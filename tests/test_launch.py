@@ -5,17 +5,19 @@ from __future__ import annotations
 import datetime as dt
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from pyspark.sql import functions as F
 
-from jobs import launch, runtime
-from jobs.conf import load
 from jobs.flow import JOBS
-from jobs.work import Work
+from jobs.runner import run_job
+from jobs.runner.lake import Lake
+from jobs.runner.pending_days import PendingDays
 from schemas import TABLES
+from schemas.deployment import load
 from tests import tiny_shop
 from tests.test_intake import OneAfterTheOther
+from tests.tiny_shop import REPO
 
 
 @pytest.fixture
@@ -25,7 +27,7 @@ def conf(tmp_path):
 
 def exit_code_of(name, conf, *flags):
     with pytest.raises(SystemExit) as caught:
-        launch.main(name, ["--run-date", str(tiny_shop.day(1)), "--conf", str(conf), *flags])
+        run_job.main(name, ["--run-date", str(tiny_shop.day(1)), "--conf", str(conf), *flags])
     return caught.value.code
 
 
@@ -37,7 +39,7 @@ def test_a_job_by_hand_says_what_it_wrote(conf, spark, capsys):
 
 def test_help_lists_the_knobs_of_the_signature(capsys):
     with pytest.raises(SystemExit) as caught:
-        launch.main("rank_recommendations", ["--help"])
+        run_job.main("rank_recommendations", ["--help"])
     assert caught.value.code == 0
     printed = capsys.readouterr().out
     assert "--top-k" in printed
@@ -46,16 +48,16 @@ def test_help_lists_the_knobs_of_the_signature(capsys):
 
 
 def test_a_run_that_is_interrupted_is_not_recorded_as_done(conf, spark) -> None:
-    lake, told = runtime.Lake(spark, load(str(conf))), []
+    lake, told = Lake(spark, load(str(conf))), []
 
     def interrupted() -> None:
-        with launch.recorded(lake, "ingest_logs", tiny_shop.day(0)) as record:
+        with run_job.recorded(lake, "ingest_logs", tiny_shop.day(0)) as record:
             told.append(record)
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         interrupted()
-    (row,) = lake.up_to("ops.runs", tiny_shop.day(0)).where(runtime.F.col("run_id") == told[0]["run_id"]).collect()
+    (row,) = lake.up_to("ops.runs", tiny_shop.day(0)).where(F.col("run_id") == told[0]["run_id"]).collect()
     assert (row.status, row.error) == ("failed", "interrupted")
 
 
@@ -94,8 +96,8 @@ def test_a_file_name_without_a_date_is_refused_by_name(conf, spark, capsys):
 @pytest.mark.parametrize("between", ["silver.rejected_events", "silver.cleaned_days", None])
 def test_tables_of_which_two_runs_have_written_some_each_are_not_done(conf, spark, rows, monkeypatch, between):
     """Run "b" writes all that it has of day 1 before run "a" writes the table `between`, of days 0 and 1."""
-    real, job, since = runtime.Lake.replace, JOBS["clean_events"], dt.datetime.now(dt.UTC)
-    lake, d0, d1 = runtime.Lake(spark, load(str(conf))), tiny_shop.day(0), tiny_shop.day(1)
+    real, job, since = Lake.replace, JOBS["clean_events"], dt.datetime.now(dt.UTC)
+    lake, d0, d1 = Lake(spark, load(str(conf))), tiny_shop.day(0), tiny_shop.day(1)
 
     def write(run: str, *days: dt.date) -> None:
         made = [
@@ -109,21 +111,23 @@ def test_tables_of_which_two_runs_have_written_some_each_are_not_done(conf, spar
             ],
         }
         frames = {table: rows(TABLES[table], *stated) for table, stated in ready.items()}
-        launch._replace_all(job, lake, Work(list(days)), frames, {"run_id": run, "job": job.name}, since, lambda: None)
+        run_job._replace_all(
+            job, lake, PendingDays(list(days)), frames, {"run_id": run, "job": job.name}, since, lambda: None
+        )
 
     def replace(self, table, frame, days, metadata):
         if metadata["run_id"] == "a" and table == between:
             write("b", d1)
         real(self, table, frame, days, metadata)
 
-    monkeypatch.setattr(runtime.Lake, "replace", replace)
-    monkeypatch.setattr(launch, "ThreadPoolExecutor", OneAfterTheOther)
+    monkeypatch.setattr(Lake, "replace", replace)
+    monkeypatch.setattr(run_job, "ThreadPoolExecutor", OneAfterTheOther)
     write("b", d1)
     if between is None:
         write("a", d0, d1)  # one after the other
     else:
         with pytest.raises(
-            launch.OvertakenError, match=r"another run \(b\) has written .* run clean_events again"
+            run_job.OvertakenError, match=r"another run \(b\) has written .* run clean_events again"
         ) as told:
             write("a", d0, d1)
         assert not told.value.waits, "run b does, for it comes later in the alphabet"
@@ -133,9 +137,10 @@ def test_tables_of_which_two_runs_have_written_some_each_are_not_done(conf, spar
 
 def test_what_a_python_worker_imports_does_not_check_data() -> None:
     """Workers import the file of a job for its functions: were Great Expectations among it, that took them seconds."""
-    files = sorted((Path(launch.__file__).parent).glob("*.py"))
-    names = [f"jobs.{file.stem}" for file in files if "InArrow(" in file.read_text()]
+    files = sorted((REPO / "jobs").rglob("*.py"))
+    names = [".".join(file.relative_to(REPO).with_suffix("").parts) for file in files if "InArrow(" in file.read_text()]
     assert "jobs.ingest_logs" in names
-    told = f"import sys, {', '.join(names)}; print(sorted({{'great_expectations', 'jobs.launch'}} & set(sys.modules)))"
+    unwanted = {"great_expectations", "jobs.runner.run_job"}
+    told = f"import sys, {', '.join(names)}; print(sorted({unwanted} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

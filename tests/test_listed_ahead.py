@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from tests.test_item_models import DAY, shop
-from udfs import scoring
-from udfs.candidates import GENERATORS
 from udfs.interactions import Interactions
+from udfs.recommend import scoring
+from udfs.recommend.candidates import GENERATORS
 
 
 def catalogue(history: Interactions) -> scoring.Catalogue:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 
-from jobs import ledger
-from jobs.log_days import _without_repeats
+from jobs.transforms import ledger
+from jobs.transforms.log_days import _without_repeats
 from schemas import silver
 
 STARTS = dt.date(2024, 3, 4)

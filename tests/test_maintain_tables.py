@@ -11,10 +11,11 @@ import pytest
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from jobs import launch
-from jobs.conf import ConfError, Deployment
-from jobs.runtime import Lake
+from jobs.runner import run_job
+from jobs.runner.lake import Lake
 from schemas import TABLES, features, gold
+from schemas.deployment import Deployment
+from schemas.errors import ConfError
 from tests.conftest import Rows
 
 TONIGHT = dt.date(2024, 6, 30)
@@ -49,7 +50,7 @@ def told(lake: Lake, run_date: dt.date = TONIGHT) -> dict[str, dict[str, int]]:
 def test_old_vectors_go_and_what_others_read_stays(lake: Lake, rows: Rows) -> None:
     write(lake, rows, VECTORS, ago(200), ago(71), ago(70), ago(0))
     write(lake, rows, gold.RECOMMENDATIONS.name, ago(900), ago(0))
-    launch.run("maintain_tables", lake, TONIGHT)
+    run_job.run("maintain_tables", lake, TONIGHT)
     assert nights(lake, VECTORS) == [ago(70), ago(0)]
     assert nights(lake, gold.RECOMMENDATIONS.name) == [ago(900), ago(0)]
     report = told(lake)
@@ -60,14 +61,14 @@ def test_old_vectors_go_and_what_others_read_stays(lake: Lake, rows: Rows) -> No
 
 def test_the_newest_night_stays_however_old(lake: Lake, rows: Rows) -> None:
     write(lake, rows, VECTORS, ago(300), ago(200))
-    launch.run("maintain_tables", lake, TONIGHT)
+    run_job.run("maintain_tables", lake, TONIGHT)
     assert nights(lake, VECTORS) == [ago(200)]
 
 
 def test_small_files_become_large_but_for_those_of_tonight(lake: Lake, rows: Rows) -> None:
     write(lake, rows, VECTORS, ago(1), ago(0), files=4)
     before = sorted(lake.up_to(VECTORS, TONIGHT).drop("vector").collect())
-    launch.run("maintain_tables", lake, TONIGHT)
+    run_job.run("maintain_tables", lake, TONIGHT)
     report = told(lake)[VECTORS]
     assert (report["files_before"], report["files_after"]) == (8, 5)
     assert sorted(lake.up_to(VECTORS, TONIGHT).drop("vector").collect()) == before
@@ -81,7 +82,7 @@ def test_what_a_killed_writer_left_is_removed_and_young_files_are_not(lake: Lake
     for file, days in ((orphan, 31), (young, 29), *((file, 90) for file in live)):
         file.touch()
         os.utime(file, (time.time() - days * 86_400,) * 2)
-    launch.run("maintain_tables", lake, TONIGHT, {"keep_versions_days": 30})
+    run_job.run("maintain_tables", lake, TONIGHT, {"keep_versions_days": 30})
     assert not orphan.exists()
     assert young.exists()
     assert told(lake)[VECTORS]["files_removed"] == 1
@@ -103,7 +104,7 @@ def test_what_others_still_need_cannot_be_thrown_away(
 ) -> None:
     write(lake, rows, VECTORS, ago(29), ago(0))
     with pytest.raises(ConfError, match=message):
-        launch.run("maintain_tables", lake, TONIGHT, knobs)
+        run_job.run("maintain_tables", lake, TONIGHT, knobs)
     assert nights(lake, VECTORS) == [ago(29), ago(0)]
 
 
@@ -129,7 +130,7 @@ def test_folders_that_nothing_needs_go(lake: Lake, rows: Rows) -> None:
             path.touch()
             os.utime(path, (old, old))
     (root / "models" / "young" / "below" / "file").touch()
-    launch.run("maintain_tables", lake, TONIGHT)
+    run_job.run("maintain_tables", lake, TONIGHT)
     assert sorted(path.name for path in (root / "models").iterdir()) == ["in_use", "young"]
     assert not (root / "checkpoints" / "killed").exists()
     assert (root / "data_docs" / "day").exists(), "as old as records may be"

@@ -11,8 +11,8 @@ import scipy.sparse as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from udfs import metrics
-from udfs.metrics import Bootstrap
+from udfs.evaluation import metrics
+from udfs.evaluation.metrics import Bootstrap
 
 ITEMS = 12
 

@@ -14,10 +14,13 @@ import pytest
 from deltalake import DeltaTable
 from pyspark.sql import SparkSession
 
-from jobs import launch, night, runtime
-from jobs.conf import load
+from jobs.commands import night
 from jobs.flow import INTAKE
+from jobs.runner import run_job
+from jobs.runner.lake import Lake
 from schemas import TABLES
+from schemas.deployment import load
+from schemas.errors import DataError
 from tests import tiny_shop
 
 EVENTS = ("bronze.events", "silver.events", "silver.rejected_events")
@@ -30,9 +33,9 @@ def run(conf: Path, number: int, *flags: str) -> int:
 
 def intake(conf: Path, spark: SparkSession, number: int, since: dt.date | None = None) -> None:
     """The first three jobs of a night alone: what becomes of raw files is decided there."""
-    lake = runtime.Lake(spark, load(conf))
+    lake = Lake(spark, load(conf))
     for job in INTAKE:
-        launch.run(job.name, lake, tiny_shop.day(number), since=since)
+        run_job.run(job.name, lake, tiny_shop.day(number), since=since)
 
 
 def lake_of(conf: Path) -> Path:
@@ -124,9 +127,9 @@ def test_a_day_without_a_file_is_a_night_without_events(shop):
 
 
 def test_a_dry_run_computes_the_same_and_writes_nothing(shop, spark):
-    lake, day = runtime.Lake(spark, load(shop)), tiny_shop.day(13)
+    lake, day = Lake(spark, load(shop)), tiny_shop.day(13)
     before, pages = versions(shop), sorted(lake_of(shop).glob("data_docs/**/*"))
-    made = launch.run("rank_recommendations", lake, day, {"top_k": 5}, dry_run=True)
+    made = run_job.run("rank_recommendations", lake, day, {"top_k": 5}, dry_run=True)
     assert made.rows == {"gold.recommendations": 24 * 5}
     assert versions(shop) == before
     assert sorted(lake_of(shop).glob("data_docs/**/*")) == pages
@@ -285,9 +288,9 @@ def test_without_a_model_the_night_says_how_to_make_one(shop, capsys):
 
 
 def test_a_job_without_its_input_says_which_job_makes_it(shop, spark):
-    lake = runtime.Lake(spark, load(shop))
-    with pytest.raises(launch.ConfError, match=r"silver.items has no partition run_date=2024-03-15.*run clean_items"):
-        launch.run("encode_items", lake, tiny_shop.day(14))
+    lake = Lake(spark, load(shop))
+    with pytest.raises(run_job.ConfError, match=r"silver.items has no partition run_date=2024-03-15.*run clean_items"):
+        run_job.run("encode_items", lake, tiny_shop.day(14))
     assert last_run(shop, "encode_items")["status"] == "refused"
 
 
@@ -309,19 +312,17 @@ def test_a_commit_names_run_job_model_and_code(shop):
 
 
 def test_output_that_breaks_its_contract_is_never_published(shop, spark, monkeypatch):
-    lake = runtime.Lake(spark, load(shop))
+    lake = Lake(spark, load(shop))
     before = versions(shop)["gold.recommendations"]
-    sound = launch.function_of("rank_recommendations")
+    sound = run_job.function_of("rank_recommendations")
 
     def rank_recommendations(candidates, items, item_vectors, model, *, run_date: dt.date, top_k: int = 20):
         made = sound(candidates, items, item_vectors, model, run_date=run_date, top_k=top_k)
         return made.withColumn("score", made["score"] + 1.5)
 
     monkeypatch.setattr("jobs.rank_recommendations.rank_recommendations", rank_recommendations)
-    with pytest.raises(
-        runtime.DataError, match=r"gold.recommendations: score must be at least 0 and at most 1: 192 of"
-    ):
-        launch.run("rank_recommendations", lake, tiny_shop.day(13))
+    with pytest.raises(DataError, match=r"gold.recommendations: score must be at least 0 and at most 1: 192 of"):
+        run_job.run("rank_recommendations", lake, tiny_shop.day(13))
     assert versions(shop)["gold.recommendations"] == before
     assert last_run(shop, "rank_recommendations")["status"] == "refused"
 

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.test_encoder import write_tiny
-from udfs import encoder as enc
-from udfs import packed
+from udfs.encoder import encoder as enc
+from udfs.encoder import packed
 
 WORDS = ("milk", "beer", "bread", "soap", "cat food", "wine", "eggs")
 CPU = torch.device("cpu")

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from udfs import peers
+from udfs.evaluation.metrics import ranking, truths
 from udfs.interactions import Interactions, from_frame
-from udfs.metrics import ranking, truths
+from udfs.recommend import peers
 
 DAY = 100  # the cut, in days since 1970
 SMALL = {"als": {"factors": 4}, "bpr": {"factors": 4, "iterations": 20}}

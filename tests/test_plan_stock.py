@@ -1,4 +1,4 @@
-"""The job beside udfs/stock.py: what is left of the snapshot tonight, and whose locations are whose."""
+"""The job beside udfs/inventory/plan.py: what is left of the snapshot tonight, and whose locations are whose."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import datetime as dt
 
 import pytest
 
-from jobs import runtime
-from jobs.conf import Source
 from jobs.plan_stock import left_tonight, plan_stock
 from schemas import gold, silver
+from schemas.deployment import Source
+from schemas.errors import DataError
 
 NIGHT = dt.date(2024, 3, 10)
 EVENING = dt.date(2024, 3, 8)  # of the snapshot
@@ -73,7 +73,7 @@ def test_sales_are_where_the_forecast_has_them(rows):
 def test_stock_that_is_nowhere_in_the_forecast_is_refused(rows, stocked):
     stock, events = rows(silver.STOCK, have("depot", "i1", 9)), rows(silver.EVENTS)
     elsewhere = rows(gold.DEMAND_FORECAST, *ahead("T0", "i1", 0.5))
-    with pytest.raises(runtime.DataError, match=r"silver\.stock.*'depot'.*gold\.demand_forecast.*'T0'.*by_location"):
+    with pytest.raises(DataError, match=r"silver\.stock.*'depot'.*gold\.demand_forecast.*'T0'.*by_location"):
         plan_stock(elsewhere, stock, rows(silver.WAYS), events, run_date=NIGHT, deployment=stocked)
     nothing = rows(gold.DEMAND_FORECAST)  # a shop that has not sold anything yet
     (told,) = plan_stock(nothing, stock, rows(silver.WAYS), events, run_date=NIGHT, deployment=stocked).collect()

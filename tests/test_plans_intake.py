@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from jobs import launch, runtime
-from jobs.conf import load
 from jobs.flow import INTAKE, JOBS, NIGHT, lacking, stands
-from jobs.work import work_of
+from jobs.runner import run_job
+from jobs.runner.lake import Lake
+from jobs.runner.pending_days import work_of
 from schemas import TABLES
+from schemas.deployment import load
+from schemas.errors import DataError
 from schemas.silver import RECORDS_OF
 from tests import tiny_shop
 
@@ -55,19 +57,19 @@ def taken_in(tmp_path_factory: pytest.TempPathFactory, spark) -> Path:
     conf = tiny_shop.make(tmp_path_factory.mktemp("plans"), days=14)
     tiny_shop.add_plans(conf, dirt=DIRT)
     conf.write_text(conf.read_text().replace("[sources.ways]", "[sources.ways]\nmax_rejected_share = 0.6"))
-    lake = runtime.Lake(spark, load(conf))
+    lake = Lake(spark, load(conf))
     for job in INTAKE:
-        launch.run(job.name, lake, NIGHT_OF)
+        run_job.run(job.name, lake, NIGHT_OF)
     return conf
 
 
-def reasons(lake: runtime.Lake, kind: str) -> Counter[str]:
+def reasons(lake: Lake, kind: str) -> Counter[str]:
     rejected = lake.up_to(f"silver.rejected_{kind}", NIGHT_OF).collect()
     return Counter(reason for row in rejected for reason in row.reasons)
 
 
 def test_rows_in_are_rows_kept_and_rejected(taken_in, spark):
-    lake = runtime.Lake(spark, load(taken_in))
+    lake = Lake(spark, load(taken_in))
     kept_by = {
         "stock": "count(*)",
         "ways": "count(*)",
@@ -91,7 +93,7 @@ def test_rows_in_are_rows_kept_and_rejected(taken_in, spark):
 
 
 def test_each_rejected_record_says_why(taken_in, spark):
-    lake = runtime.Lake(spark, load(taken_in))
+    lake = Lake(spark, load(taken_in))
     assert reasons(lake, "stock") == {
         "another record of the snapshot is about this location and item": 1,
         "on_hand must be at least 0 and at most 10000000": 1,
@@ -128,7 +130,7 @@ def test_each_rejected_record_says_why(taken_in, spark):
 
 
 def test_what_is_kept(taken_in, spark):
-    lake = runtime.Lake(spark, load(taken_in))
+    lake = Lake(spark, load(taken_in))
     stock = {(row.location_id, row.item_id): row for row in lake.up_to("silver.stock", NIGHT_OF).collect()}
     assert len(stock) == 61
     assert {row.snapshot_date for row in stock.values()} == {NIGHT_OF}, "the newest snapshot alone"
@@ -154,7 +156,7 @@ def test_what_is_kept(taken_in, spark):
 
 def test_a_log_is_cleaned_day_by_day(taken_in, spark, tmp_path):
     conf = tiny_shop.copied(taken_in.parent, tmp_path / "shop")
-    lake = runtime.Lake(spark, load(conf))
+    lake = Lake(spark, load(conf))
     assert work_of(lake, JOBS["clean_ad_events"], NIGHT_OF).days == [NIGHT_OF]
     log = conf.parent / "landing" / "ads" / f"ads_{tiny_shop.day(12)}.csv"
     log.write_text(
@@ -162,10 +164,10 @@ def test_a_log_is_cleaned_day_by_day(taken_in, spark, tmp_path):
         f"C4-1-seen,impression,U01,C4,{tiny_shop.day(-28)} 09:00:00\n"  # sent twice, on two days
         f"y1,click,U02,C5,{tiny_shop.day(12)} 09:00:00\n"
     )
-    launch.run("ingest_logs", lake, NIGHT_OF)
+    run_job.run("ingest_logs", lake, NIGHT_OF)
     assert work_of(lake, JOBS["clean_ad_events"], NIGHT_OF).days == [tiny_shop.day(12), NIGHT_OF]
     assert work_of(lake, JOBS["clean_events"], NIGHT_OF).days == [NIGHT_OF], "no till line has changed"
-    launch.run("clean_ad_events", lake, NIGHT_OF)
+    run_job.run("clean_ad_events", lake, NIGHT_OF)
     assert reasons(lake, "ad_events")["duplicate of a record of an earlier day"] == 1
     assert lake.up_to("silver.ad_events", NIGHT_OF).where("event_id = 'y1'").count() == 1
 
@@ -185,11 +187,11 @@ def test_what_a_deployment_lacks_is_skipped():
 def test_a_snapshot_that_is_mostly_rejected_stops_the_night(tmp_path, spark):
     conf = tiny_shop.make(tmp_path, days=14)
     tiny_shop.add_plans(conf, dirt={"stock": [f"T0,X{number},3,0,3" for number in range(70)] + ["T1,S01,-1,0,3"]})
-    lake = runtime.Lake(spark, load(conf))
-    launch.run("ingest_logs", lake, NIGHT_OF)
-    launch.run("clean_items", lake, NIGHT_OF)
-    with pytest.raises(runtime.DataError) as refused:
-        launch.run("clean_stock", lake, NIGHT_OF)
+    lake = Lake(spark, load(conf))
+    run_job.run("ingest_logs", lake, NIGHT_OF)
+    run_job.run("clean_items", lake, NIGHT_OF)
+    with pytest.raises(DataError) as refused:
+        run_job.run("clean_stock", lake, NIGHT_OF)
     said = str(refused.value)
     assert "silver.rejected_stock: 71 of 131 records are rejected, max_rejected_share lets 65 pass" in said
     assert "reason=item_id is not in the catalogue, records=70, first=stock/stock_2024-03-14.csv:" in said
@@ -200,5 +202,5 @@ def test_a_snapshot_that_is_mostly_rejected_stops_the_night(tmp_path, spark):
         ("silver.rejected_stock", False),
     ]
     conf.write_text(conf.read_text().replace("[sources.stock]", "[sources.stock]\nmax_rejected_share = 0.6"))
-    launch.run("clean_stock", runtime.Lake(spark, load(conf)), NIGHT_OF)
+    run_job.run("clean_stock", Lake(spark, load(conf)), NIGHT_OF)
     assert lake.up_to("silver.stock", NIGHT_OF).count() == 60

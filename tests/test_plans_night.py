@@ -8,16 +8,18 @@ import polars as pl
 import pytest
 from pyspark.sql import functions as F
 
-from jobs import launch, runtime
 from jobs.backtest_plans import campaigns_to_judge, vectors_before
 from jobs.build_audiences import is_control, room
-from jobs.conf import ConfError, load
 from jobs.flow import INTAKE, PLANNING, PUBLISHING
+from jobs.runner import run_job
+from jobs.runner.lake import Lake
 from schemas import silver
+from schemas.deployment import load
+from schemas.errors import ConfError
 from schemas.features import ITEM_VECTORS
 from tests import tiny_shop
-from udfs import allocation
-from udfs.audience_backtest import OURS, UNREAD
+from udfs.audiences import allocation
+from udfs.audiences.backtest import OURS, UNREAD
 
 NIGHT = tiny_shop.day(13)
 
@@ -26,9 +28,9 @@ NIGHT = tiny_shop.day(13)
 def planned(tmp_path_factory, trained_shop, spark):
     conf = tiny_shop.copied(trained_shop, tmp_path_factory.mktemp("planned") / "shop")
     tiny_shop.add_plans(conf)
-    lake = runtime.Lake(spark, load(conf))
+    lake = Lake(spark, load(conf))
     for job in (*INTAKE, *PLANNING, *PUBLISHING):
-        launch.run(job.name, lake, NIGHT)
+        run_job.run(job.name, lake, NIGHT)
     return conf
 
 
@@ -69,20 +71,20 @@ def test_stock_actions_can_be_checked_by_hand(planned):
 
 
 def test_simulated_stock_is_called_so(planned, spark):
-    lake = runtime.Lake(spark, load(planned))
+    lake = Lake(spark, load(planned))
     stock = load(planned).sources["stock"].model_copy(update={"simulated": True})
     lake.deployment = lake.deployment.model_copy(update={"sources": {**lake.deployment.sources, "stock": stock}})
-    launch.run("plan_stock", lake, tiny_shop.day(13))
+    run_job.run("plan_stock", lake, tiny_shop.day(13))
     assert table(planned, "gold.inventory_actions")["reason"].str.ends_with(" [simulated stock]").all()
 
 
 def test_stock_is_less_what_was_sold_since(planned, spark):
     from jobs.plan_stock import left_tonight
 
-    lake = runtime.Lake(spark, load(planned))
+    lake = Lake(spark, load(planned))
     later = tiny_shop.day(13)
     events = lake.up_to("silver.events", later)
-    stock = lake.up_to("silver.stock", later).withColumn("snapshot_date", runtime.F.lit(tiny_shop.day(10)))
+    stock = lake.up_to("silver.stock", later).withColumn("snapshot_date", F.lit(tiny_shop.day(10)))
     left = {(row.location_id, row.item_id): row for row in left_tonight(stock, events, later, 7).collect()}
     sold: dict[tuple[str, str], int] = defaultdict(int)
     for row in events.where("event_type = 'purchase'").collect():
@@ -151,23 +153,23 @@ def test_the_night_publishes_them(planned):
 
 
 def test_a_snapshot_that_is_too_old_gives_no_orders(planned, spark):
-    lake = runtime.Lake(spark, load(planned))
-    outcome = launch.run("plan_stock", lake, NIGHT, {"max_age_days": -1}, dry_run=True)
+    lake = Lake(spark, load(planned))
+    outcome = run_job.run("plan_stock", lake, NIGHT, {"max_age_days": -1}, dry_run=True)
     assert outcome.rows == {"gold.inventory_actions": 0}
 
 
 def test_a_night_without_campaigns_and_with_old_stock_is_published(planned, tmp_path, spark):
     conf = tiny_shop.copied(planned.parent, tmp_path / "shop")
-    lake = runtime.Lake(spark, load(conf))
+    lake = Lake(spark, load(conf))
     for name in ("gold.ad_audiences", "gold.inventory_actions", "ops.runs"):  # as if no such job had run yet
         spark.sql(f"DELETE FROM delta.`{lake.path(name)}` WHERE run_date = DATE'{NIGHT}'")
     with pytest.raises(ConfError, match=r"no run has written gold\.inventory_actions"):
-        launch.run("publish_night", lake, NIGHT)
-    launch.run("plan_stock", lake, NIGHT, {"max_age_days": -1})
+        run_job.run("publish_night", lake, NIGHT)
+    run_job.run("plan_stock", lake, NIGHT, {"max_age_days": -1})
     campaigns = lake.up_to("silver.campaigns", NIGHT).withColumn("ends_on", F.lit(tiny_shop.day(12)))
     lake.replace("silver.campaigns", campaigns.where("starts_on <= ends_on"), [NIGHT], {"run_date": NIGHT})
-    assert launch.run("build_audiences", lake, NIGHT).rows["gold.ad_audiences"] == 0
-    launch.run("publish_night", lake, NIGHT)
+    assert run_job.run("build_audiences", lake, NIGHT).rows["gold.ad_audiences"] == 0
+    run_job.run("publish_night", lake, NIGHT)
     told = table(conf, "ops.publications").filter(pl.col("current"))
     found = dict(told.select("table_name", "row_count").rows())
     assert (found["gold.ad_audiences"], found["gold.inventory_actions"]) == (0, 0)
@@ -175,8 +177,8 @@ def test_a_night_without_campaigns_and_with_old_stock_is_published(planned, tmp_
 
 
 def test_the_backtest_judges_all_three_and_makes_a_page(planned, spark):
-    lake = runtime.Lake(spark, load(planned))
-    launch.run("backtest_plans", lake, NIGHT)
+    lake = Lake(spark, load(planned))
+    run_job.run("backtest_plans", lake, NIGHT)
     found = table(planned, "ops.backtests")
     assert set(found["plan"]) == {"demand", "stock", "audiences"}
     wape = found.filter((pl.col("metric") == "wape") & (pl.col("slice") == "pair_week, all dates"))
@@ -225,9 +227,9 @@ def test_vectors_are_older_than_what_they_tell_of(rows):
 
 @pytest.mark.nights
 def test_by_prices_limits_hold_and_the_bound_holds(planned, spark):
-    lake = runtime.Lake(spark, load(planned))
-    exact = launch.run("build_audiences", lake, NIGHT, {"control_share": 0.0}, dry_run=True)
-    by_prices = launch.run("build_audiences", lake, NIGHT, {"max_pairs": 20, "control_share": 0.0})
+    lake = Lake(spark, load(planned))
+    exact = run_job.run("build_audiences", lake, NIGHT, {"control_share": 0.0}, dry_run=True)
+    by_prices = run_job.run("build_audiences", lake, NIGHT, {"max_pairs": 20, "control_share": 0.0})
     assert by_prices.rows["gold.ad_audiences"] <= exact.rows["gold.ad_audiences"]
     found = table(planned, "gold.ad_audiences")
     for name, rows in found.group_by("campaign_id"):

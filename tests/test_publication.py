@@ -19,11 +19,15 @@ import pytest
 from delta import exceptions as delta_errors
 from deltalake import DeltaTable
 from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
 
-from jobs import drift, launch, rollback, runtime
-from jobs.conf import Limits, load
+from jobs.commands import rollback
+from jobs.runner import drift, run_job
+from jobs.runner.lake import Lake
 from schemas import TABLES, gold
+from schemas.deployment import Limits, load
 from schemas.derive import example_rows, plain_ddl
+from schemas.errors import DataError
 from tests import tiny_shop
 
 GOLD = (
@@ -66,14 +70,16 @@ def consumer(conf: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 
 def test_a_reader_gets_all_tables_of_one_night_while_it_runs_again(shop, spark, monkeypatch):
-    lake = runtime.Lake(spark, load(shop))
+    lake = Lake(spark, load(shop))
     before = {table: night(shop, table) for table in GOLD}
     first = current(shop)
     assert sorted(first) == list(GOLD)
     assert len({row["publication_id"] for row in first.values()}) == 1
     assert all(row["rows_of"] == NIGHT for row in first.values())
 
-    launch.run("rank_recommendations", lake, NIGHT, {"top_k": 5})  # half of a night: the other tables are still the old
+    run_job.run(
+        "rank_recommendations", lake, NIGHT, {"top_k": 5}
+    )  # half of a night: the other tables are still the old
     assert len(night(shop, "gold.recommendations")) == 24 * 5
     assert current(shop) == first
     for table, row in first.items():
@@ -83,7 +89,7 @@ def test_a_reader_gets_all_tables_of_one_night_while_it_runs_again(shop, spark, 
     shown = consumer(shop, monkeypatch).most_recommended(str(NIGHT))
     assert shown == sorted(Counter(lists).items(), key=lambda pair: (-pair[1], pair[0]))[:10], "not the half of a night"
 
-    launch.run("publish_night", lake, NIGHT)
+    run_job.run("publish_night", lake, NIGHT)
     second = current(shop)
     assert {row["publication_id"] for row in second.values()} != {row["publication_id"] for row in first.values()}
     assert second["gold.recommendations"]["version"] > first["gold.recommendations"]["version"]
@@ -110,47 +116,47 @@ def test_a_reader_gets_all_tables_of_one_night_while_it_runs_again(shop, spark, 
 
 
 def test_a_night_keeps_to_the_model_that_has_encoded_its_items(shop, spark):
-    lake = runtime.Lake(spark, load(shop))
+    lake = Lake(spark, load(shop))
     models = lake.up_to("ops.models", NIGHT).persist()
     (known,) = models.collect()
-    newer = models.withColumn("model_version", runtime.F.lit("zz-newer"))
+    newer = models.withColumn("model_version", F.lit("zz-newer"))
     lake.replace("ops.models", models.unionByName(newer), [NIGHT], {"run_date": NIGHT})  # a training, in between
     assert lake.promoted_model(NIGHT).version == "zz-newer"
     for job in ("score_candidates", "rank_recommendations"):
-        assert launch.run(job, lake, NIGHT).model_version == known.model_version
-    launch.run("publish_night", lake, NIGHT)
+        assert run_job.run(job, lake, NIGHT).model_version == known.model_version
+    run_job.run("publish_night", lake, NIGHT)
     assert {row["model_version"] for row in current(shop).values()} == {known.model_version, None}
 
-    launch.run("encode_items", lake, NIGHT)
-    with pytest.raises(runtime.DataError, match=f"features.candidates of {NIGHT} is of model {known.model_version}"):
-        launch.run("rank_recommendations", lake, NIGHT)
-    launch.run("score_candidates", lake, NIGHT)
+    run_job.run("encode_items", lake, NIGHT)
+    with pytest.raises(DataError, match=f"features.candidates of {NIGHT} is of model {known.model_version}"):
+        run_job.run("rank_recommendations", lake, NIGHT)
+    run_job.run("score_candidates", lake, NIGHT)
     spark.sql(f"UPDATE delta.`{lake.path('ops.models')}` SET promoted = false WHERE model_version = 'zz-newer'")
-    with pytest.raises(runtime.DataError, match="zz-newer, which is not promoted any more"):
-        launch.run("rank_recommendations", lake, NIGHT)
+    with pytest.raises(DataError, match="zz-newer, which is not promoted any more"):
+        run_job.run("rank_recommendations", lake, NIGHT)
 
 
 def test_an_empty_table_takes_the_place_of_no_night(shop, spark):
-    lake, before = runtime.Lake(spark, load(shop)), night(shop, "gold.recommendations")
-    with pytest.raises(runtime.DataError, match=r"gold\.recommendations: a night of it must have rows"):
-        launch.run("rank_recommendations", lake, NIGHT, {"exclude": "true"})
+    lake, before = Lake(spark, load(shop)), night(shop, "gold.recommendations")
+    with pytest.raises(DataError, match=r"gold\.recommendations: a night of it must have rows"):
+        run_job.run("rank_recommendations", lake, NIGHT, {"exclude": "true"})
     assert night(shop, "gold.recommendations") == before
 
 
 def test_tables_of_two_models_are_not_one_night(shop, spark):
-    lake = runtime.Lake(spark, load(shop))
-    other = lake.up_to("gold.similar_items", NIGHT).withColumn("model_version", runtime.F.lit("another"))
+    lake = Lake(spark, load(shop))
+    other = lake.up_to("gold.similar_items", NIGHT).withColumn("model_version", F.lit("another"))
     lake.replace("gold.similar_items", other, [NIGHT], {"run_date": NIGHT})
     first = current(shop)
-    with pytest.raises(runtime.DataError, match="all tables of a night must come from one model"):
-        launch.run("publish_night", lake, NIGHT)
+    with pytest.raises(DataError, match="all tables of a night must come from one model"):
+        run_job.run("publish_night", lake, NIGHT)
     assert current(shop) == first
 
 
 def test_what_is_checked_stands_where_no_reader_looks_and_goes_again(shop, spark, monkeypatch):
-    lake, seen = runtime.Lake(spark, load(shop)), []
+    lake, seen = Lake(spark, load(shop)), []
     staging = shop.parent / "lake" / "staging"
-    real = launch._audit
+    real = run_job._audit
 
     def audit(*told):
         seen.extend(str(file) for file in staging.rglob("*.parquet"))
@@ -158,18 +164,18 @@ def test_what_is_checked_stands_where_no_reader_looks_and_goes_again(shop, spark
         return real(*told)
 
     before = night(shop, "gold.recommendations")
-    monkeypatch.setattr(launch, "_audit", audit)
-    launch.run("rank_recommendations", lake, NIGHT, {"top_k": 5})
+    monkeypatch.setattr(run_job, "_audit", audit)
+    run_job.run("rank_recommendations", lake, NIGHT, {"top_k": 5})
     assert seen
     assert "gold.recommendations" in seen[0]
     assert list(staging.rglob("*.parquet")) == []
 
 
 def test_a_night_is_taken_back_to_what_it_was(shop, spark, capsys):
-    lake = runtime.Lake(spark, load(shop))
+    lake = Lake(spark, load(shop))
     good = {table: night(shop, table) for table in GOLD}
-    launch.run("rank_recommendations", lake, NIGHT, {"top_k": 5})
-    launch.run("publish_night", lake, NIGHT)
+    run_job.run("rank_recommendations", lake, NIGHT, {"top_k": 5})
+    run_job.run("publish_night", lake, NIGHT)
     bad = night(shop, "gold.recommendations")
     versions = {table: DeltaTable(str(path(shop, table))).version() for table in GOLD}
     assert rollback.main(["--run-date", str(NIGHT), "--conf", str(shop)]) == 0
@@ -197,18 +203,18 @@ def test_a_night_is_taken_back_to_what_it_was(shop, spark, capsys):
 
 @pytest.mark.nights
 def test_a_night_without_an_earlier_run_gets_the_rows_of_the_night_before(shop, spark, capsys):
-    lake, next_night = runtime.Lake(spark, load(shop)), tiny_shop.day(14)
+    lake, next_night = Lake(spark, load(shop)), tiny_shop.day(14)
     assert rollback.main(["--run-date", str(next_night), "--conf", str(shop)]) == 2
     assert "was never published" in capsys.readouterr().err
     assert rollback.main(["--run-date", str(NIGHT), "--conf", str(shop)]) == 2
     assert "no publication of" in capsys.readouterr().err
 
     for table in GOLD:  # as if the night had run
-        all_rows = lake.up_to(table, NIGHT).withColumn("run_date", runtime.F.lit(next_night))
+        all_rows = lake.up_to(table, NIGHT).withColumn("run_date", F.lit(next_night))
         some = {"gold.demand_forecast": "target_date > run_date", "gold.item_demand": "target_week > run_date"}
         bad = all_rows.where(some.get(table, "rank <= 3"))
         lake.replace(table, bad, [next_night], {"run_date": next_night})
-    launch.run("publish_night", lake, next_night)
+    run_job.run("publish_night", lake, next_night)
     assert rollback.main(["--run-date", str(next_night), "--conf", str(shop)]) == 0
     for table in GOLD:
         as_before = read(shop, table).filter(pl.col("run_date") == NIGHT).with_columns(run_date=pl.lit(next_night))
@@ -219,7 +225,7 @@ def test_a_night_without_an_earlier_run_gets_the_rows_of_the_night_before(shop, 
 
 
 def test_a_night_unlike_those_before_is_refused_and_the_old_one_stays(shop, spark):
-    lake = runtime.Lake(spark, load(shop))
+    lake = Lake(spark, load(shop))
     figures = {
         row["figure"]: row["value"]
         for row in read(shop, "ops.figures").rows(named=True)
@@ -242,13 +248,13 @@ def test_a_night_unlike_those_before_is_refused_and_the_old_one_stays(shop, spar
     ]
     lake.append("ops.figures", rows, {})
     before = night(shop, "gold.recommendations")
-    with pytest.raises(runtime.DataError, match=r"rows is 192, must be 500 to 2000 \(conf, \[drift\]\); usual is 1000"):
-        launch.run("rank_recommendations", lake, NIGHT)
+    with pytest.raises(DataError, match=r"rows is 192, must be 500 to 2000 \(conf, \[drift\]\); usual is 1000"):
+        run_job.run("rank_recommendations", lake, NIGHT)
     assert night(shop, "gold.recommendations") == before
     check = read(shop, "ops.checks").filter(~pl.col("passed")).rows(named=True)[-1]
     assert (check["check_name"], check["severity"]) == ("drift_rows", "critical")
     shop.write_text(shop.read_text() + '\n[drift.tables."gold.recommendations"]\nrows = 0.9\n')
-    launch.run("rank_recommendations", runtime.Lake(spark, load(shop)), NIGHT)
+    run_job.run("rank_recommendations", Lake(spark, load(shop)), NIGHT)
 
 
 def test_limits_bind_once_there_are_enough_nights():
@@ -291,10 +297,10 @@ def together(*acts: Callable[[], object]) -> None:
 
 def test_writers_at_once_end_as_one_after_the_other(shop, spark):
     """Of one partition, of two, and of one beside the upkeep: Delta refuses the second, which writes again."""
-    table, lake, next_night = "gold.recommendations", runtime.Lake(spark, load(shop)), tiny_shop.day(14)
+    table, lake, next_night = "gold.recommendations", Lake(spark, load(shop)), tiny_shop.day(14)
     expected = night(shop, table)
     frame = lake.up_to(table, NIGHT).persist()
-    moved = frame.withColumn("run_date", runtime.F.lit(next_night)).persist()
+    moved = frame.withColumn("run_date", F.lit(next_night)).persist()
     assert frame.count() == moved.count()
 
     def write(rows: DataFrame, date: dt.date) -> Callable[[], None]:
@@ -308,8 +314,10 @@ def test_writers_at_once_end_as_one_after_the_other(shop, spark):
 
 
 def test_a_writer_that_is_never_first_says_so(shop, spark, monkeypatch):
-    lake, waits = runtime.Lake(spark, load(shop)), []
-    monkeypatch.setattr(runtime, "time", SimpleNamespace(sleep=waits.append))  # not of all: Py4J's threads sleep too
+    lake, waits = Lake(spark, load(shop)), []
+    monkeypatch.setattr(
+        "jobs.runner.lake.time", SimpleNamespace(sleep=waits.append)
+    )  # not of all: Py4J's threads sleep too
 
     def beaten() -> None:
         raise delta_errors.ConcurrentAppendException("somebody else")
@@ -322,7 +330,7 @@ def test_a_writer_that_is_never_first_says_so(shop, spark, monkeypatch):
 
 
 def test_a_table_of_an_older_contract_gets_its_new_columns_in_their_places(deployment, spark, tmp_path, monkeypatch):
-    lake = runtime.Lake(spark, deployment.model_copy(update={"lake": str(tmp_path / "lake")}))
+    lake = Lake(spark, deployment.model_copy(update={"lake": str(tmp_path / "lake")}))
     name, contract, added = "gold.recommendations", TABLES["gold.recommendations"], ("reason_item_id",)
     older = replace(contract, columns=tuple(column for column in contract.columns if column.name not in added))
     rows = [tuple(row[name] for name in older.column_names) for row in example_rows(older, {"run_date": NIGHT})]
@@ -333,7 +341,7 @@ def test_a_table_of_an_older_contract_gets_its_new_columns_in_their_places(deplo
     assert read_as_now.columns == contract.column_names
     assert [row["reason_item_id"] for row in read_as_now.collect()] == [None]
     later = tiny_shop.day(14)
-    tonight = read_as_now.withColumns({"run_date": runtime.F.lit(later), "reason_item_id": runtime.F.lit("i1")})
+    tonight = read_as_now.withColumns({"run_date": F.lit(later), "reason_item_id": F.lit("i1")})
     lake.replace(name, tonight, [later], {})
     stored = pl.read_delta(lake.path(name))
     assert stored.columns == contract.column_names

@@ -8,7 +8,7 @@ from typing import Any
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from jobs.purchases import active_items, buyer, purchases, within
+from jobs.transforms.purchases import active_items, buyer, purchases, within
 from schemas import silver
 from tests.conftest import Rows
 

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 from pyspark.sql import DataFrame
 
-from jobs.conf import ConfError
 from jobs.rank_recommendations import rank_recommendations
-from jobs.runtime import Model
 from schemas import features, gold, silver
+from schemas.errors import ConfError
+from schemas.run import Model
 from tests.conftest import Rows, broken
-from udfs.encoder import to_bytes
+from udfs.encoder.encoder import to_bytes
 
 RUN_DATE = dt.date(2024, 1, 31)
 MODEL = Model(version="m1", folder="/nowhere/m1")
@@ -111,7 +111,7 @@ def test_diversity_prefers_what_is_unlike_the_rest_of_the_list(rows: Rows) -> No
 
 
 def placed_by_hand(scores: dict[str, dict[str, float]], k: int, share: float) -> dict[str, list[str]]:
-    """The lists, a last place given to an item of no list, as jobs/long_tail.py says it."""
+    """The lists, a last place given to an item of no list, as jobs/transforms/recommendation_lists.py says it."""
     listed = {user: sorted(mine, key=lambda item: (-mine[item], item))[:k] for user, mine in scores.items()}
     keeper = {}
     for user in sorted(listed):

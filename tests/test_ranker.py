@@ -5,19 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from udfs import ranker as rankers
-from udfs.metrics import calibration_error, reliability
-from udfs.ranker import (
-    Night,
-    Ranker,
-    Settings,
-    fit,
-    fit_order,
-    from_json,
-    importance,
-    raw_score,
-    score,
-)
+from udfs.evaluation.metrics import calibration_error, reliability
+from udfs.recommend import ranker as rankers
+from udfs.recommend.ranker import Night, Ranker, Settings, fit, fit_order, from_json, importance, raw_score, score
 
 NAMES = ("signal", "noise", "is_own", "user_active", "missing")
 SETTINGS = Settings(trees=20, calibration_trees=40, steps=40)

@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from jobs.report import (
+from jobs.reports.evaluation_page import (
     LEAD,
     SHARES,
     TUNING,

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from udfs.rerank import rerank
+from udfs.recommend.rerank import rerank
 
 
 def follows(list_, score, kind, vectors, new, k, cap, diversity, every):

@@ -9,11 +9,14 @@ import polars as pl
 import pytest
 from pyspark.sql import SparkSession
 
-from jobs import launch, progress, resume, runtime
-from jobs.conf import load
 from jobs.flow import INTAKE
+from jobs.offline import resume
+from jobs.reports import progress
+from jobs.runner import run_job
+from jobs.runner.lake import Lake
+from schemas.deployment import load
 from tests import tiny_shop
-from udfs import encoder, tower
+from udfs.encoder import encoder, tower
 
 FACTS = {"seed": 7, "code": "1"}
 FLAGS = {"encoder_steps": 4, "refit_steps": 2, "newest_steps": 2}  # an evaluation every second step
@@ -33,20 +36,20 @@ def always_tuned(monkeypatch: pytest.MonkeyPatch) -> None:
 def taken_in(tmp_path_factory: pytest.TempPathFactory, spark: SparkSession) -> Path:
     """The root of a tiny shop of which the intake alone has been run."""
     root = tmp_path_factory.mktemp("intake")
-    lake = runtime.Lake(spark, load(tiny_shop.make(root, days=1)))
+    lake = Lake(spark, load(tiny_shop.make(root, days=1)))
     for job in INTAKE:
-        launch.run(job.name, lake, tiny_shop.day(0))
+        run_job.run(job.name, lake, tiny_shop.day(0))
     return root
 
 
-def lake_in(taken_in: Path, root: Path, spark: SparkSession) -> runtime.Lake:
+def lake_in(taken_in: Path, root: Path, spark: SparkSession) -> Lake:
     """A private copy of that shop's lake."""
-    return runtime.Lake(spark, load(tiny_shop.copied(taken_in, root)))
+    return Lake(spark, load(tiny_shop.copied(taken_in, root)))
 
 
-def train(lake: runtime.Lake, **flags: object) -> dict[str, str]:
+def train(lake: Lake, **flags: object) -> dict[str, str]:
     """Train and register a model; the hash of each of its files that an encoder consists of."""
-    launch.run("train_model", lake, tiny_shop.day(0), FLAGS | flags)
+    run_job.run("train_model", lake, tiny_shop.day(0), FLAGS | flags)
     (folder,) = pl.read_delta(lake.path("ops.models"))["folder"]
     names = (encoder.WEIGHTS, encoder.ADAPTER, encoder.FROZEN_ADAPTER)
     return {name: encoder.sha256(Path(lake.deployment.lake) / folder / name) for name in names}
@@ -121,7 +124,7 @@ def test_only_a_training_of_the_same_budget_code_and_data_is_gone_on_with(
     tiny_shop.write_day(tmp_path / "shop" / "landing", tiny_shop.day(-4), [late])
     assert place() == first  # what has not been taken in is not known
     for job in INTAKE:
-        launch.run(job.name, lake, tiny_shop.day(0), since=tiny_shop.day(-4))
+        run_job.run(job.name, lake, tiny_shop.day(0), since=tiny_shop.day(-4))
     assert place() != first
 
 
@@ -173,4 +176,4 @@ def test_checkpoints_lie_in_a_local_lake_or_where_the_deployment_says(
     tmp_path: Path, spark: SparkSession, lake: str, told: str, expected: str | None
 ) -> None:
     deployment = load(tiny_shop.make(tmp_path, days=1)).model_copy(update={"lake": lake, "checkpoints": told})
-    assert runtime.Lake(spark, deployment).checkpoint_folder() == (Path(expected) if expected else None)
+    assert Lake(spark, deployment).checkpoint_folder() == (Path(expected) if expected else None)

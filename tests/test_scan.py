@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from udfs import scan, topk
+from udfs.top_k import exact as topk
+from udfs.top_k import scan
 
 # The many steps are of chips with VNNI; the few are right on any.
 SCANS = {"float32": scan.float_scan} | {

@@ -31,7 +31,7 @@ def server(airflow_installed: None, shop: Path, tmp_path: Path) -> Iterator[Serv
 def test_a_backfill_of_five_nights_with_a_silent_and_a_poisoned_day(
     server: Server, shop: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    from jobs import night
+    from jobs.commands import night
 
     sales = shop.parent / "landing" / "sales"
     for number in range(16, 19):

@@ -10,14 +10,16 @@ import numpy as np
 import pytest
 from pyspark.sql import DataFrame
 
-from jobs.purchases import known_purchases
-from jobs.runtime import Model, ship
+from jobs.runner.lake import ship
 from jobs.score_candidates import score_candidates
+from jobs.transforms.purchases import known_purchases
 from schemas import features, silver
+from schemas.run import Model
 from tests.conftest import Rows, broken
-from udfs import candidates, encoder, ranker, scoring
-from udfs.encoder import to_bytes
+from udfs.encoder import encoder
+from udfs.encoder.encoder import to_bytes
 from udfs.interactions import from_frame
+from udfs.recommend import candidates, ranker, scoring
 
 RUN_DATE = dt.date(2024, 3, 31)
 DAY = (RUN_DATE - dt.date(1970, 1, 1)).days + 1
@@ -156,7 +158,7 @@ def test_what_is_said_of_a_pair_is_what_the_log_says(rows: Rows, model: Model) -
 
 
 def test_a_sample_is_of_whole_users_and_always_the_same(rows: Rows) -> None:
-    from jobs.purchases import sampled
+    from jobs.transforms.purchases import sampled
 
     events, items, _ = shop(rows)
     lines = known_purchases(events, items)

@@ -10,15 +10,20 @@ import polars as pl
 import pytest
 from pyspark.sql import SparkSession
 
-from jobs import launch, progress, runtime, train_model
-from jobs.conf import ConfError, load
+from jobs import train_model
 from jobs.flow import INTAKE
-from jobs.served_encoder import check_layers, served_encoder
-from jobs.shop import Shop
+from jobs.offline.served_encoder import check_layers, served_encoder
+from jobs.offline.training_data import Shop
+from jobs.reports import progress
+from jobs.runner import run_job
+from jobs.runner.lake import Lake
+from schemas.deployment import load
+from schemas.errors import ConfError
 from tests import tiny_shop
 from tests.test_encoder import write_tiny
 from tests.test_train_model import DAY, interactions, shop
-from udfs import encoder, scoring
+from udfs.encoder import encoder
+from udfs.recommend import scoring
 
 WORDS = ("milk", "beer", "soap", "rice", "tea", "fish")
 TEXTS = [f"{one} {other}" for one in WORDS for other in WORDS]
@@ -83,16 +88,16 @@ def test_a_past_night_knows_the_texts_of_what_was_sold_or_described_before_it() 
 def test_a_small_encoder_is_served_and_the_ranker_learned_with_one_of_its_kind(
     tmp_path: Path, spark: SparkSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lake = runtime.Lake(spark, load(tiny_shop.make(tmp_path, days=1)))
+    lake = Lake(spark, load(tiny_shop.make(tmp_path, days=1)))
     for job in INTAKE:
-        launch.run(job.name, lake, tiny_shop.day(0))
+        run_job.run(job.name, lake, tiny_shop.day(0))
     read: list[str] = []
     right = train_model.Shop.encoded
     monkeypatch.setattr(
         train_model.Shop, "encoded", lambda shop, folder: read.append(folder.name) or right(shop, folder)
     )
     flags = {"served_layers": 2, "served_format": "onnx-int8", "distil_steps": 3}
-    launch.run("train_model", lake, tiny_shop.day(0), flags)
+    run_job.run("train_model", lake, tiny_shop.day(0), flags)
     assert read == ["earlier-2-layers-int8"]
     (model,) = pl.read_delta(lake.path("ops.models")).to_dicts()
     folder = Path(lake.deployment.lake) / model["folder"]
@@ -104,7 +109,7 @@ def test_a_small_encoder_is_served_and_the_ranker_learned_with_one_of_its_kind(
     assert {name: figures[name] for name in told if name in figures} == {
         name: value for name, value in told.items() if name not in ("layers", "format")
     }
-    launch.run("encode_items", lake, tiny_shop.day(0))
+    run_job.run("encode_items", lake, tiny_shop.day(0))
     vectors = pl.read_delta(lake.path("features.item_vectors"))
     texts = pl.read_delta(lake.path("silver.items")).select("item_id", "text")
     rows = vectors.join(texts, on="item_id").sort("item_id")

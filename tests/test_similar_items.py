@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from jobs import vectors
 from jobs.find_similar_items import find_similar_items
+from jobs.transforms import vectors
 from schemas import features, gold, silver
 from tests.conftest import Rows, broken
-from udfs.encoder import to_bytes
+from udfs.encoder.encoder import to_bytes
 
 RUN_DATE = dt.date(2024, 1, 31)
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from udfs import stock as actions
+from udfs.inventory import plan as actions
 
 NIGHT = dt.date(2017, 12, 3)
 DAYS = 14

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobs.stock_page import PolicyCurve, stock_section
-from udfs.count_demand import quantile
-from udfs.stock_simulation import (
+from jobs.reports.stock_page import PolicyCurve, stock_section
+from udfs.demand.counts import quantile
+from udfs.inventory.simulation import (
     MEAN_DAYS,
     Comparison,
     Levels,

@@ -8,7 +8,7 @@ import pytest
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from jobs.top_n import top_n
+from jobs.transforms.top_n import top_n
 
 COLUMNS = "shop STRING, user STRING, item STRING, score DOUBLE"
 Row = tuple[str, str, str, float]

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from udfs.topk import top_k
+from udfs.top_k.exact import top_k
 
 
 def oracle(

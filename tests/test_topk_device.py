@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.test_scan import problems
-from udfs import topk_device
-from udfs.topk import top_k
+from udfs.top_k import device as topk_device
+from udfs.top_k.exact import top_k
 
 
 @settings(deadline=None)

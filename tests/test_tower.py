@@ -16,10 +16,11 @@ from transformers.models.bert.configuration_bert import BertConfig
 from transformers.models.bert.modeling_bert import BertModel
 
 from tests.tiny_shop import REPO
-from udfs import copurchase, tower
-from udfs import encoder as enc
-from udfs.copurchase import Examples, Pooling, next_purchase_loss, recent_buyers, user_vectors
+from udfs.encoder import encoder as enc
+from udfs.encoder import tower
 from udfs.interactions import Interactions, from_frame
+from udfs.recommend import copurchase
+from udfs.recommend.copurchase import Examples, Pooling, next_purchase_loss, recent_buyers, user_vectors
 
 THEMES = ("milk", "beer", "soap", "rice", "salt", "fish")
 SECOND = ("red", "blue", "green", "old", "new", "big", "small", "round")
@@ -303,7 +304,7 @@ def test_what_was_measured_with_lora_is_what_is_served(tiny: Path, tmp_path: Pat
 
 
 def test_peft_is_imported_for_lora_alone() -> None:
-    code = "import sys, udfs.tower, udfs.lora; print('peft' in sys.modules)"
+    code = "import sys, udfs.encoder.tower, udfs.encoder.lora; print('peft' in sys.modules)"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=REPO)
     assert out.stdout.strip() == "False"
 

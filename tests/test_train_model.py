@@ -10,14 +10,14 @@ import pandas as pd
 import pytest
 from pyspark.sql import SparkSession
 
-from jobs.conf import ConfError
-from jobs.days import date_of
-from jobs.shop import PastNight, Shop
+from jobs.offline.training_data import PastNight, Shop
 from jobs.train_model import compare, incumbent, others_of_date, train_model
 from schemas import ops, silver
+from schemas.errors import ConfError
 from tests.conftest import Rows
-from udfs import candidates, ranker, scoring
+from udfs.days import date_of
 from udfs.interactions import Interactions, from_frame
+from udfs.recommend import candidates, ranker, scoring
 
 DAY = 20_000
 USERS, ITEMS = 60, 12

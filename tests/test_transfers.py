@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from udfs.transfers import cheapest, fewest
+from udfs.inventory.transfers import cheapest, fewest
 
 WAYS = st.sampled_from([0.0, 1.0, 2.0, 3.5, np.inf])
 
@@ -102,7 +102,7 @@ def test_many_items_share_programs_and_stay_apart(monkeypatch: pytest.MonkeyPatc
     place = np.tile(np.arange(8), 30)
     rows = item, np.maximum(units, 0), np.maximum(-units, 0), place, draw.random((8, 8))
     together = cheapest(*rows)
-    monkeypatch.setattr("udfs.transfers.WAYS_PER_PROGRAM", 1)
+    monkeypatch.setattr("udfs.inventory.transfers.WAYS_PER_PROGRAM", 1)
     alone = cheapest(*rows)
     assert [column.tolist() for column in together] == [column.tolist() for column in alone]
 

@@ -16,10 +16,11 @@ from hypothesis import strategies as st
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from jobs import vectors
-from jobs.runtime import Model, ship
+from jobs.runner.lake import ship
+from jobs.transforms import vectors
+from schemas.run import Model
 from tests.test_encoder import write_tiny
-from udfs.encoder import load_encoder, to_bytes
+from udfs.encoder.encoder import load_encoder, to_bytes
 
 MODEL = Model(version="m1", folder="/nowhere/m1")
 

@@ -12,6 +12,6 @@ COPY schemas schemas
 COPY jobs jobs
 COPY udfs udfs
 COPY conf conf
-RUN uv sync --frozen --no-default-groups && .venv/bin/python -m jobs.doctor --conf conf/complete_journey.toml
+RUN uv sync --frozen --no-default-groups && .venv/bin/python -m jobs.commands.doctor --conf conf/complete_journey.toml
 ENV PATH=/opt/nightshelf/.venv/bin:$PATH PYTHONPATH=/opt/nightshelf HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false
 ENTRYPOINT ["/opt/nightshelf/conf/docker/entrypoint.sh"]

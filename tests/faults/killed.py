@@ -12,8 +12,9 @@ import sys
 import threading
 from typing import Any
 
-from jobs import launch, night
-from jobs.runtime import Lake
+from jobs.commands import night
+from jobs.runner import run_job
+from jobs.runner.lake import Lake
 
 BEGINS = "begins"
 
@@ -39,13 +40,13 @@ def die_at(moment: str) -> None:
 
 def tell_that_it_begins() -> None:
     """Wrap what runs a job."""
-    real = launch.run
+    real = run_job.run
 
-    def run(*given: Any, **named: Any) -> launch.Outcome:
+    def run(*given: Any, **named: Any) -> run_job.Outcome:
         print(BEGINS, flush=True)
         return real(*given, **named)
 
-    launch.run = run
+    run_job.run = run
 
 
 if __name__ == "__main__":
@@ -54,4 +55,4 @@ if __name__ == "__main__":
     tell_that_it_begins()
     if what == "night":
         sys.exit(night.main(flags))
-    launch.main(what, flags)
+    run_job.main(what, flags)

@@ -14,9 +14,10 @@ import polars as pl
 import pytest
 from pyspark.sql import SparkSession
 
-from jobs import launch, runtime
-from jobs.conf import load
 from jobs.flow import INTAKE
+from jobs.runner import run_job
+from jobs.runner.lake import Lake
+from schemas.deployment import load
 from tests import tiny_shop
 from tests.faults import dirt, oracle
 from tests.faults.oracle import DUPLICATE
@@ -105,9 +106,9 @@ def compared(root: Path, shop: Shop, spark: SparkSession, rows: int, number: int
     started = time.monotonic()
     judged = write(root, shop, rows, number)
     drawn = time.monotonic()
-    lake = runtime.Lake(spark, load(shop.deployment(root)))
+    lake = Lake(spark, load(shop.deployment(root)))
     for job in INTAKE:
-        launch.run(job.name, lake, dirt.DAY)
+        run_job.run(job.name, lake, dirt.DAY)
     seconds = time.monotonic() - drawn
 
     def read(table: str) -> pl.DataFrame:

@@ -27,10 +27,11 @@ import polars as pl
 import pytest
 from pyspark.sql import SparkSession
 
-from jobs import launch, night
-from jobs.conf import load
+from jobs.commands import night
 from jobs.flow import NIGHT, lacking, stands
-from jobs.runtime import Lake
+from jobs.runner import run_job
+from jobs.runner.lake import Lake
+from schemas.deployment import load
 from schemas.silver import REQUIRED_KINDS
 from tests import tiny_shop
 from tests.faults.killed import BEGINS
@@ -131,7 +132,7 @@ def clean(template: Path, spark: SparkSession) -> Clean:
             shop.found[job.name] = tonight(conf)
             committed.clear()
             clock = time.monotonic()
-            launch.run(job.name, Lake(spark, load(str(conf))), TONIGHT)
+            run_job.run(job.name, Lake(spark, load(str(conf))), TONIGHT)
             shop.seconds[job.name] = time.monotonic() - clock
             shop.commits[job.name] = len(committed)
             shop.left[job.name] = tonight(conf)
@@ -225,7 +226,7 @@ def suffer_and_mend(
         if fault.what == "night":
             assert night.main(["--run-date", str(TONIGHT), "--conf", str(conf)]) == 0, fault
         else:
-            launch.run(fault.what, Lake(spark, load(str(conf))), TONIGHT)
+            run_job.run(fault.what, Lake(spark, load(str(conf))), TONIGHT)
         for table in TABLES:
             assert rows(conf, table, TONIGHT) == clean.left[fault.what][table], (fault, table)
             if not table.startswith("ops."):

@@ -6,10 +6,11 @@ import datetime as dt
 
 import pytest
 
-from jobs import ingest_logs, mapping
-from jobs.conf import Source
+from jobs import ingest_logs
 from jobs.ingest_logs import _file_batches
+from jobs.transforms import mapping
 from schemas import bronze, silver
+from schemas.deployment import Source
 from udfs.records import SHOWN, FileReport, Record, read_records
 
 COLUMNS = ["id", "at"]

@@ -19,15 +19,16 @@ import pytest
 from deltalake import DeltaTable
 from pyspark.sql import SparkSession
 
-from jobs import launch, trouble, whole
-from jobs.cli import exit_code
-from jobs.conf import ConfError, load
-from jobs.runtime import DataError, Lake
+from jobs.runner import environment_fault, integrity, run_job
+from jobs.runner.cli import exit_code
+from jobs.runner.lake import Lake
 from schemas import TABLES, gold, ops
+from schemas.deployment import load
+from schemas.errors import ConfError, DataError
 from tests import tiny_shop
 from tests.conftest import Rows
-from udfs.encoder import sha256
-from udfs.model_folder import write_manifest
+from udfs.encoder.encoder import sha256
+from udfs.encoder.model_folder import write_manifest
 
 JAVA = "An error occurred while calling o96.save.\n: org.apache.spark.SparkException: "
 LOST = "Job aborted due to stage failure: Task 0 in stage 8.0 failed 4 times, most recent failure: Lost task 0.3 in "
@@ -80,7 +81,7 @@ LOST = "Job aborted due to stage failure: Task 0 in stage 8.0 failed 4 times, mo
     ],
 )
 def test_what_spark_says_becomes_a_sentence(text: str, words: list[str]) -> None:
-    said = trouble.sentence(RuntimeError(text))
+    said = environment_fault.sentence(RuntimeError(text))
     assert said
     assert "\n" not in said
     for word in words:
@@ -97,7 +98,7 @@ def test_what_spark_says_becomes_a_sentence(text: str, words: list[str]) -> None
     ],
 )
 def test_what_python_says_becomes_a_sentence(code: int, words: str) -> None:
-    said = trouble.sentence(OSError(code, os.strerror(code), "/lake/page.html"))
+    said = environment_fault.sentence(OSError(code, os.strerror(code), "/lake/page.html"))
     assert said
     assert words in said
 
@@ -109,13 +110,13 @@ def test_the_error_that_led_to_another_counts() -> None:
         finally:
             raise RuntimeError("what was staged could not be removed")
     except RuntimeError as error:
-        said = trouble.sentence(error, "/lake")
+        said = environment_fault.sentence(error, "/lake")
     assert said
     assert "no space left on device for the lake, or a folder for temporary files (free now: / " in said
 
 
 def test_a_folder_that_cannot_be_made_says_why(tmp_path: Path) -> None:
-    said = trouble.sentence(
+    said = environment_fault.sentence(
         RuntimeError("java.io.IOException: Mkdirs failed to create file:/proc/models/x (exists=false")
     )
     assert said
@@ -132,7 +133,7 @@ def test_a_folder_that_cannot_be_made_says_why(tmp_path: Path) -> None:
     ],
 )
 def test_anything_else_stays_as_it_is(error: Exception) -> None:
-    assert trouble.sentence(error) is None
+    assert environment_fault.sentence(error) is None
 
     def act() -> None:
         raise error
@@ -154,12 +155,12 @@ def test_the_last_line_is_the_sentence_below_the_traceback(capsys: pytest.Captur
 def test_a_master_is_away_only_where_all_its_addresses_are() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-        trouble.check_master(f"spark://127.0.0.1:{closed_port()},127.0.0.1:{port}")
-    trouble.check_master("local[2]")
+        environment_fault.check_master(f"spark://127.0.0.1:{closed_port()},127.0.0.1:{port}")
+    environment_fault.check_master("local[2]")
     with pytest.raises(
-        trouble.TroubleError, match=r"spark://nowhere\.invalid:7077 cannot be reached \(nowhere.invalid"
+        environment_fault.EnvironmentFault, match=r"spark://nowhere\.invalid:7077 cannot be reached \(nowhere.invalid"
     ):
-        trouble.check_master("spark://nowhere.invalid:7077")
+        environment_fault.check_master("spark://nowhere.invalid:7077")
 
 
 @pytest.mark.parametrize(
@@ -172,12 +173,12 @@ def test_a_master_is_away_only_where_all_its_addresses_are() -> None:
     ],
 )
 def test_a_torn_commit_is_told_apart(content: bytes, words: str) -> None:
-    with pytest.raises(whole.NotWholeError, match=re.escape(words)):
-        whole.check_commit(content)
+    with pytest.raises(integrity.NotWholeError, match=re.escape(words)):
+        integrity.check_commit(content)
 
 
 def test_a_whole_commit_may_lack_its_last_line_break() -> None:
-    whole.check_commit(b'{"commitInfo":{}}\n{"add":{}}')
+    integrity.check_commit(b'{"commitInfo":{}}\n{"add":{}}')
 
 
 @pytest.fixture
@@ -185,7 +186,7 @@ def model(tmp_path: Path) -> Path:
     for name in ("config.json", "model.safetensors", "ranker.json"):
         (tmp_path / name).write_text(name)
     write_manifest(tmp_path)
-    whole.check_model(tmp_path, sha256(tmp_path / "model.safetensors"))
+    integrity.check_model(tmp_path, sha256(tmp_path / "model.safetensors"))
     return tmp_path
 
 
@@ -193,23 +194,25 @@ def test_a_model_file_that_changed_is_named_with_both_hashes(model: Path) -> Non
     before = sha256(model / "ranker.json")
     (model / "ranker.json").write_text("{}")
     after = sha256(model / "ranker.json")
-    with pytest.raises(whole.NotWholeError, match=f"ranker.json: manifest.json expects sha256 {before}, found {after}"):
-        whole.check_model(model, sha256(model / "model.safetensors"))
+    with pytest.raises(
+        integrity.NotWholeError, match=f"ranker.json: manifest.json expects sha256 {before}, found {after}"
+    ):
+        integrity.check_model(model, sha256(model / "model.safetensors"))
 
 
 @pytest.mark.parametrize("name", ["ranker.json", "model.safetensors", "manifest.json"])
 def test_a_model_file_that_is_missing_is_named(model: Path, name: str) -> None:
     weights = sha256(model / "model.safetensors")
     (model / name).unlink()
-    with pytest.raises(whole.NotWholeError, match=f"{name}.* (found no such file|is missing)"):
-        whole.check_model(model, weights)
+    with pytest.raises(integrity.NotWholeError, match=f"{name}.* (found no such file|is missing)"):
+        integrity.check_model(model, weights)
 
 
 def test_weights_that_are_not_the_registrys_are_refused(model: Path) -> None:
     with pytest.raises(
-        whole.NotWholeError, match=r"model.safetensors: ops.models expects sha256 0000, found [0-9a-f]{64}"
+        integrity.NotWholeError, match=r"model.safetensors: ops.models expects sha256 0000, found [0-9a-f]{64}"
     ):
-        whole.check_model(model, "0000")
+        integrity.check_model(model, "0000")
 
 
 # -- runs --------------------------------------------------------------------------------------------------------------
@@ -222,7 +225,7 @@ def closed_port() -> int:
 
 def ingest(conf: Path, number: int) -> int:
     with pytest.raises(SystemExit) as ended:
-        launch.main("ingest_logs", ["--run-date", str(tiny_shop.day(number)), "--conf", str(conf)])
+        run_job.main("ingest_logs", ["--run-date", str(tiny_shop.day(number)), "--conf", str(conf)])
     return int(ended.value.code or 0)
 
 
@@ -320,7 +323,7 @@ def test_a_read_only_lake_is_said_and_can_be_read(small_disk: Path, capsys: pyte
 def test_a_master_that_is_away_is_said_at_once(tiny_shop_conf: Path) -> None:
     properties, port = tiny_shop_conf.with_name("spark.conf"), closed_port()
     properties.write_text(properties.read_text().replace("local[2,3]", f"spark://127.0.0.1:{port}"))
-    found = in_a_process("jobs.sql", "--conf", str(tiny_shop_conf))
+    found = in_a_process("jobs.commands.sql", "--conf", str(tiny_shop_conf))
     assert found.returncode == 1
     last = found.stderr.splitlines()[-1]
     told = f"error: the Spark master spark://127.0.0.1:{port} cannot be reached (127.0.0.1:{port}: Connection refused)"
@@ -460,7 +463,7 @@ def test_a_torn_commit_of_an_ops_table_stops_a_job_before_it_writes(
 def test_other_tables_can_be_queried_beside_a_torn_one(stocked: Path) -> None:
     cut(max((folder_of(stocked, "gold.recommendations") / "_delta_log").glob("[0-9]*.json")))
     query = "SELECT job, status FROM ops.runs"
-    found = in_a_process("jobs.sql", "--conf", str(stocked), "--query", query)
+    found = in_a_process("jobs.commands.sql", "--conf", str(stocked), "--query", query)
     assert found.returncode == 0, found.stderr
     assert "warning: gold.recommendations: its newest commit" in found.stderr
     assert "|ingest_logs|done  |" in found.stdout

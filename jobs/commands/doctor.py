@@ -1,0 +1,39 @@
+"""Whether this machine can run a night: Java, Spark with Delta (its jars fetched the first time), BERT weights."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from jobs.runner.cli import exit_code
+from jobs.runner.lake import session
+from jobs.runner.version import code_version
+from schemas.deployment import load
+from schemas.errors import ConfError
+from udfs.encoder.encoder import ModelError, base_folder
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Start Spark once, check the weights, print the versions."""
+    parser = argparse.ArgumentParser(prog="jobs.commands.doctor", description=__doc__)
+    parser.add_argument("--conf", required=True, help="the deployment, conf/<name>.toml")
+    given = parser.parse_args(arguments)
+
+    def act() -> None:
+        try:
+            weights = base_folder()
+        except ModelError as error:
+            raise ConfError(str(error)) from None
+        deployment = load(given.conf)
+        spark = session(deployment, log_file=Path("logs") / "setup.log")
+        java = spark.sparkContext._jvm.System.getProperty("java.version")  # type: ignore[union-attr]
+        print(f"Spark {spark.version} with Delta on Java {java}; weights checked: {weights.name}; {code_version()}")
+        spark.stop()
+
+    return exit_code(act)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

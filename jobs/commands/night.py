@@ -1,0 +1,121 @@
+"""A whole night in one Spark session: every job in the flow's order, through the same code as a spark-submit each.
+
+`python -m jobs.commands.night --run-date 2017-12-03 --conf conf/complete_journey.toml [--train never|missing|always]`
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from jobs.flow import BACKTEST, EVALUATION, INTAKE, NIGHT, PLANNING, PUBLISHING, SCORING, TRAINING, Job
+from jobs.reports import progress
+from jobs.runner.cli import common_flags, exit_code
+from jobs.runner.lake import Lake, session
+from schemas.deployment import Deployment, load
+from schemas.errors import ConfError
+from udfs.horizon import HORIZON_DAYS
+
+if TYPE_CHECKING:
+    from jobs.runner.run_job import Outcome
+
+
+def run_jobs(
+    lake: Lake, jobs: Sequence[Job], run_date: dt.date, since: dt.date | None = None, reingest: bool = False
+) -> list[Outcome]:
+    """Run jobs one after the other, each shown while it runs; the first that fails ends the night."""
+    from jobs.runner import run_job
+
+    outcomes = []
+    for job in jobs:
+        with progress.watching(lake.spark, job.name):
+            outcome = run_job.run(job.name, lake, run_date, since=since, reingest=reingest)
+        rows = ", ".join(f"{table} {count:,}" for table, count in outcome.rows.items())
+        said = f"skipped: {outcome.skipped}" if outcome.skipped else rows or "nothing new"
+        progress.console.print(f"  {job.name:<30} {outcome.seconds:6.1f} s  {said}", markup=False, soft_wrap=True)
+        outcomes.append(outcome)
+    return outcomes
+
+
+def run_night(
+    deployment: Deployment,
+    run_date: dt.date,
+    *,
+    train: str = "never",
+    only: str = "night",
+    since: dt.date | None = None,
+    reingest: bool = False,
+) -> None:
+    """The night of one date, or after its intake only `training`; prints what a person wants to know of it.
+
+    `train`: 'missing' trains first when no promoted model has seen data up to run_date only, 'always' trains anyway.
+    `only` = 'evaluation' judges the night instead, by the 28 days after it, whose logs it takes in first; 'backtest'
+    judges how demand, stock and audiences would have been planned on earlier dates by what followed up to run_date.
+    """
+    if only == "evaluation":
+        run_date += dt.timedelta(days=HORIZON_DAYS)
+    progress.console.print(f"Nightshelf: {deployment.name}, night of {run_date}. Starting Spark ...", markup=False)
+    with ThreadPoolExecutor(1) as pool:
+        log_file = Path("logs") / f"spark-{deployment.name}.log"
+        starting = pool.submit(session, deployment, log_file=log_file)
+        # Importing Great Expectations takes as long as starting the JVM, some eight seconds: side by side.
+        from jobs.commands import summary
+        from jobs.runner import run_job
+        from jobs.transforms import mapping
+
+        run_job.check_settings(deployment)
+    spark = starting.result()
+    lake = Lake(spark, deployment)
+    mapping.check_mappings(spark, deployment)
+    outcomes = run_jobs(lake, INTAKE, run_date, since, reingest)
+    if only == "evaluation":
+        run_jobs(lake, EVALUATION, run_date)
+        summary.show_evaluation(lake, run_date)
+        return
+    if only == "backtest":
+        run_jobs(lake, BACKTEST, run_date)
+        summary.show_backtest(lake, run_date)
+        return
+    if train == "always" or (train == "missing" and not _has_model(lake, run_date)):
+        outcomes += run_jobs(lake, TRAINING, run_date)
+    if only == "night":
+        if train == "never":
+            lake.promoted_model(run_date)  # says at once what is missing, instead of after the histories
+        outcomes += run_jobs(lake, SCORING + PLANNING + PUBLISHING, run_date)
+        summary.show(lake, run_date, outcomes)
+
+
+def _has_model(lake: Lake, run_date: dt.date) -> bool:
+    try:
+        lake.promoted_model(run_date)
+    except ConfError:
+        return False
+    return True
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Parse the flags, run the night; the exit code of design.md."""
+    parser = argparse.ArgumentParser(
+        prog="jobs.commands.night", description=f"The night: {', '.join(job.name for job in NIGHT)}"
+    )
+    common_flags(parser)
+    parser.add_argument("--train", choices=("never", "missing", "always"), default="never", help="train a model first")
+    parser.add_argument("--only", choices=("night", "training", "evaluation", "backtest"), default="night")
+    given = parser.parse_args(arguments)
+
+    def act() -> None:
+        deployment = load(given.conf, landing=given.landing)
+        run_night(
+            deployment, given.run_date, train=given.train, only=given.only, since=given.since, reingest=given.reingest
+        )
+
+    return exit_code(act)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

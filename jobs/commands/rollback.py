@@ -1,0 +1,138 @@
+"""A night taken back: its gold tables get the rows of an earlier good publication again, one commit a table.
+
+`python -m jobs.commands.rollback --run-date 2017-12-03 --conf conf/complete_journey.toml [--rows-of 2017-12-01]`
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from pyspark.sql import Row
+from pyspark.sql import functions as F
+
+from jobs.publish_night import with_earlier
+from jobs.runner import quality, run_job
+from jobs.runner.cli import exit_code, parse_date
+from jobs.runner.lake import Lake, session
+from schemas import TABLES
+from schemas.contract import PARTITION
+from schemas.deployment import load
+from schemas.errors import ConfError, DataError
+
+JOB = "rollback"
+
+
+def earlier_publication(
+    lake: Lake, run_date: dt.date, rows_of: dt.date | None, publication: str | None = None
+) -> list[Row]:
+    """The rows of ops.publications to go back to.
+
+    Without `rows_of`, what the night published before its current publication; where that was its first, the current
+    publication of the newest night before it. With `rows_of`, that night's current publication; of run_date itself, the
+    one before. Taken back twice, a night is as it was: of several bad ones, `publication` (or its first characters)
+    says which of this night's to go back to. ConfError where there is none.
+    """
+    known = lake.up_to("ops.publications", run_date).collect()
+    own = [row for row in known if row[PARTITION] == run_date]
+    before = [row for row in own if not row.current]
+    others = [row for row in known if row[PARTITION] < run_date and row.current]
+    if publication:
+        chosen, name = [row for row in own if row.publication_id.startswith(publication)], f"{run_date} {publication!r}"
+        if len({row.publication_id for row in chosen}) != 1:
+            raise ConfError(f"ops.publications has not one publication of {name}; {_listed(own)}")
+    elif rows_of is not None and rows_of != run_date:
+        chosen, name = [row for row in others if row[PARTITION] == rows_of], str(rows_of)
+    elif before:
+        newest = max(row.published_at for row in before)
+        chosen, name = [row for row in before if row.published_at == newest], f"an earlier run of {run_date}"
+    else:
+        newest_night = max((row[PARTITION] for row in others), default=None)
+        chosen = [] if rows_of else [row for row in others if row[PARTITION] == newest_night]
+        name = f"{run_date} or of a night before"
+    if not own and not rows_of:
+        raise ConfError(f"{run_date} was never published: there is nothing to take back")
+    if not chosen:
+        there = ", ".join(sorted({str(row[PARTITION]) for row in others})) or "none"
+        raise ConfError(f"ops.publications has no publication of {name}; nights published before: {there}")
+    return chosen
+
+
+def _listed(publications: Sequence[Row]) -> str:
+    """Each publication of a night: the beginning of its id, when, of which night the rows are, which one is current."""
+    told = {
+        row.publication_id: f"{row.publication_id[:8]} ({row.published_at:%Y-%m-%d %H:%M:%S} UTC, rows of {row.rows_of}"
+        f"{', current' * row.current})"
+        for row in sorted(publications, key=lambda row: row.published_at)
+    }
+    return f"its publications: {', '.join(told.values()) or 'none'}"
+
+
+def roll_back(
+    lake: Lake, run_date: dt.date, rows_of: dt.date | None = None, publication: str | None = None
+) -> list[Row]:
+    """Give run_date's gold tables the rows of an earlier publication, checked; publish that; the rows gone back to."""
+    with run_job.recorded(lake, JOB, run_date) as record:
+        chosen = earlier_publication(lake, run_date, rows_of, publication)
+        frames = {
+            row.table_name: lake.at_version(row.table_name, row.version, row[PARTITION])
+            .withColumn(PARTITION, F.lit(run_date))
+            .persist()
+            for row in chosen
+        }
+        for row in chosen:
+            audit = quality.audit(TABLES[row.table_name], frames[row.table_name])
+            if audit.refused:
+                raise DataError(quality.explain(audit, frames[row.table_name]))
+            if audit.row_count != row.row_count:
+                raise DataError(
+                    f"{row.table_name}: version {row.version} has {audit.row_count} rows of {row[PARTITION]}, and "
+                    f"{row.row_count} were published"
+                )
+        told = {key: record[key] for key in ("run_id", "job", "code_version", "run_date")}
+        rows, figures = [], []
+        for row in chosen:
+            metadata = told | {"model_version": row.model_version}
+            lake.replace(row.table_name, frames[row.table_name], [run_date], metadata)
+            version = lake.written(row.table_name, run_date)
+            same = (row.table_name, version, row.row_count, row.model_version, row.rows_of)
+            rows.append((run_date, record["run_id"], record["started_at"], True, *same))
+            found = run_job.measured(lake, run_date, TABLES[row.table_name], frames[row.table_name])
+            figures += [run_job.figure_row(record, row.table_name, figure) for figure in found]
+        made = with_earlier(lake.up_to("ops.publications", run_date), run_date, rows).persist()
+        lake.replace("ops.publications", made, [run_date], told)
+        lake.append("ops.figures", figures, told)  # what later nights are held against
+        record["rows_written"] = {row.table_name: row.row_count for row in chosen}
+        record["model_version"] = max((row.model_version for row in chosen if row.model_version), default=None)
+    return chosen
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Parse the flags, take the night back, say what it is now."""
+    parser = argparse.ArgumentParser(prog="jobs.commands.rollback", description=__doc__)
+    parser.add_argument("--run-date", required=True, type=parse_date, help="the night to take back, YYYY-MM-DD")
+    parser.add_argument("--rows-of", type=parse_date, help="the night whose rows it gets; default: the last good ones")
+    parser.add_argument("--publication", help="which of that night's publications, by the first characters of its id")
+    parser.add_argument("--conf", required=True, help="the deployment, conf/<name>.toml")
+    given = parser.parse_args(arguments)
+
+    def act() -> None:
+        deployment = load(given.conf)
+        spark = session(deployment, log_file=Path("logs") / f"spark-{deployment.name}.log")
+        lake = Lake(spark, deployment)
+        for row in roll_back(lake, given.run_date, given.rows_of, given.publication):
+            print(
+                f"{row.table_name}: {given.run_date} has the {row.row_count:,} rows of {row.rows_of} again, "
+                f"as published at {row.published_at:%Y-%m-%d %H:%M} UTC"
+            )
+        own = lake.up_to("ops.publications", given.run_date).where(F.col(PARTITION) == F.lit(given.run_date))
+        print(f"{given.run_date}: {_listed(own.collect())}")
+
+    return exit_code(act)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

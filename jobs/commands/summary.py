@@ -1,0 +1,236 @@
+"""What a person reads in the morning: rows in, kept, rejected and why; what was scored; three users' lists."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Sequence
+from itertools import groupby
+
+from pyspark.sql import DataFrame, Row
+from pyspark.sql import functions as F
+from rich.console import Console
+from rich.table import Table
+
+from jobs.flow import stands
+from jobs.runner.lake import Lake
+from jobs.runner.run_job import Outcome
+from jobs.transforms.top_n import top_n
+from schemas import gold
+from schemas.silver import RECORDS_OF
+from udfs.horizon import HORIZON_DAYS
+
+SHOWN_USERS = 3
+SHOWN_ITEMS = 10
+SHOWN_PURCHASES = 5
+SHOWN_REASONS = 8
+
+
+def show(lake: Lake, run_date: dt.date, outcomes: Sequence[Outcome]) -> None:
+    """Print the night's summary to stdout."""
+    console = Console(highlight=False, width=None if Console().is_terminal else 120)
+    users = lake.deployment.users
+
+    def night(table: str) -> DataFrame:
+        return lake.up_to(table, run_date).where(F.col("run_date") == F.lit(run_date))
+
+    console.rule(f"{lake.deployment.name}, night of {run_date}")
+    days = {table: outcome.days for outcome in outcomes for table in outcome.rows}
+    for kind in (kind for kind in RECORDS_OF if f"silver.{kind}" in days):
+        _show_split(console, lake, run_date, kind, days[f"silver.{kind}"])
+    for outcome in (outcome for outcome in outcomes if outcome.skipped):
+        console.print(f"skipped: {outcome.job}, for {outcome.skipped}", markup=False)
+
+    for line in new_columns(lake.up_to("bronze.files", run_date), days.get("bronze.files", ())):
+        console.print(line, markup=False)
+
+    lists = night("gold.recommendations").persist()
+    scored_users, scored_items = lists.select("user_id").distinct().count(), night("features.item_vectors").count()
+    console.print(
+        f"scored: {scored_users:,} {users}, {scored_items:,} items; {lists.count():,} recommendations of "
+        f"{lists.select('item_id').distinct().count():,} different items; model {_version(lists)}"
+    )
+    for row in night("ops.encodes").collect():
+        console.print(_encoded(row))
+    seconds = Table("job", "seconds", "rows written", title="seconds per job", title_justify="left")
+    for outcome in (outcome for outcome in outcomes if not outcome.skipped):
+        rows = ", ".join(f"{table} {count:,}" for table, count in outcome.rows.items())
+        seconds.add_row(outcome.job, f"{outcome.seconds:.1f}", rows)
+    seconds.add_row("all", f"{sum(outcome.seconds for outcome in outcomes):.1f}", "")
+    console.print(seconds)
+    _show_users(console, lake, run_date, night, lists)
+
+    _show_plans(console, lake, night, outcomes)
+
+    compared = night("ops.figures").where("usual IS NOT NULL").count()
+    published = night("ops.publications").where("current").orderBy("table_name").collect()
+    versions = ", ".join(f"{row['table_name']} at version {row['version']}" for row in published)
+    console.print(f"published: {versions}; {compared} figures compared with the nights before", markup=False)
+    tables = "\n".join(f"    {lake.path(name)}" for name in sorted({t for o in outcomes for t in o.rows}))
+    console.print(f"tables:\n{tables}", markup=False, soft_wrap=True)
+    page = f"{lake.deployment.lake}/data_docs/{run_date}/index.html"
+    console.print(f"quality: {page}", markup=False, soft_wrap=True)
+    path = lake.path("gold.recommendations")
+    rest = f"WHERE run_date = '{run_date}' AND user_id = '{_first_user(lists)}' ORDER BY rank;"
+    console.print(f"DuckDB:    SELECT * FROM delta_scan('{path}') {rest}", markup=False, soft_wrap=True)
+    console.print(f"Spark SQL: SELECT * FROM delta.`{path}` {rest}", markup=False, soft_wrap=True)
+
+
+def _show_split(console: Console, lake: Lake, run_date: dt.date, kind: str, days: Sequence[dt.date]) -> None:
+    """Rows in = kept + rejected of one kind of log, and the reasons that were most frequent."""
+    written = F.col("run_date").isin(list(days))
+    kept = lake.up_to(f"silver.{kind}", run_date).where(written)
+    rejected = lake.up_to(f"silver.rejected_{kind}", run_date).where(written)
+    described = "record_count" in RECORDS_OF[kind].column_names
+    rows_kept = kept.agg(F.sum("record_count")).collect()[0][0] or 0 if described else kept.count()
+    reasons = rejected.select(F.explode("reasons").alias("reason")).groupBy("reason").count().collect()
+    rows_lost = rejected.count()
+    note = f"{len(days)} day{'s' * (len(days) != 1)}, the last {run_date}"
+    if described:
+        note = "the catalogue" if kind == "items" else "all up to now"
+    elif kind == "stock":
+        newest = kept.agg(F.max("snapshot_date")).collect()[0][0]
+        note = f"the newest snapshot, {newest}"
+    elif kind == "ways":
+        note = "the newest list"
+    console.print(f"{kind}: {rows_kept + rows_lost:,} rows in = {rows_kept:,} kept + {rows_lost:,} rejected  ({note})")
+    for row in sorted(reasons, key=lambda row: (-row["count"], row["reason"]))[:SHOWN_REASONS]:
+        console.print(f"    {row['count']:>9,}  {row['reason']}", markup=False)
+
+
+def _show_plans(console: Console, lake: Lake, night: Callable[[str], DataFrame], outcomes: Sequence[Outcome]) -> None:
+    """What is forecast, to be done about stock, and to be shown to whom; a line for each that there is."""
+    kinds = lake.deployment.sources
+    ahead = night("gold.demand_forecast").agg(F.sum("expected_units"), F.min("target_date"), F.max("target_date"))
+    units, first, last = ahead.collect()[0]
+    if units is not None:
+        forecast = next(outcome for outcome in outcomes if outcome.job == "forecast_demand")
+        pairs = forecast.rows["gold.demand_forecast"] // HORIZON_DAYS
+        each = f"{100_000 * forecast.seconds / pairs:,.0f} s per 100,000 pairs"
+        console.print(f"demand: {units:,.0f} units expected from {first} to {last}; {pairs:,} pairs, {each}")
+    if stands("gold.inventory_actions", kinds):
+        found = (
+            night("gold.inventory_actions").groupBy("action").agg(F.count("*").alias("n"), F.sum("quantity").alias("q"))
+        )
+        told = {row["action"]: row for row in found.collect()}
+        said = [f"{told[a]['n']:,} {a} ({told[a]['q']:,} units)" for a in gold.ACTIONS[1:] if a in told]
+        said += [f"{told['ok']['n']:,} ok"] if "ok" in told else []
+        note = " (SIMULATED stock levels)" if kinds["stock"].simulated else ""
+        console.print(f"stock{note}: {', '.join(said) or 'no actions: the newest snapshot is too old'}")
+    if stands("gold.ad_audiences", kinds):
+        chosen = night("gold.ad_audiences").groupBy("campaign_id")
+        shown, left_out = F.count_if(~F.col("is_control")), F.count_if("is_control")
+        found = chosen.agg(shown.alias("shown"), left_out.alias("controls"))
+        for row in found.orderBy("campaign_id").collect():
+            console.print(
+                f"campaign {row['campaign_id']}: {row['shown']:,} {lake.deployment.users} to show it to, "
+                f"{row['controls']:,} left out as controls",
+                markup=False,
+            )
+        for row in night("ops.allocations").collect():
+            exact = "the optimum" if row["is_exact"] else "by prices"
+            console.print(
+                f"audiences: {row['chosen']:,} of {row['pairs']:,} pairs, worth {row['value']:,.2f} of at most "
+                f"{row['upper_bound']:,.2f}: a gap of {row['gap']:.2%} ({exact})"
+            )
+
+
+def new_columns(files: DataFrame, days: Sequence[dt.date]) -> list[str]:
+    """One line a source: the columns of these days' raw files that the conf does not name."""
+    wider = files.where(F.col("run_date").isin(list(days)) & (F.size("extra_columns") > 0))
+    columns = F.array_sort(F.array_distinct(F.flatten(F.collect_list("extra_columns"))))
+    found = wider.groupBy("source").agg(F.count("*").alias("files"), columns.alias("columns")).orderBy("source")
+    return [
+        f"{row['source']}: {row['files']:,} file{'s' * (row['files'] != 1)} with columns that the conf does not name, "
+        f"kept in raw alone: {', '.join(row['columns'])}"
+        for row in found.collect()
+    ]
+
+
+def _encoded(row: Row) -> str:
+    """One line: what the vectors of the night took."""
+    said = f"encoded: {row['texts_encoded']:,} of {row['texts']:,} different texts, {row['texts_reused']:,} reused"
+    if not row["texts_encoded"]:
+        return f"{said}; no forward pass"
+    return (
+        f"{said}; {row['forward_passes']:,} forward passes over {row['real_tokens']:,} tokens "
+        f"({row['real_token_share']:.0%} of those read); {row['workers']} workers, each "
+        f"{row['texts_per_worker_second']:,.0f} texts and {row['tokens_per_worker_second']:,.0f} tokens a second and "
+        f"{row['peak_memory_bytes'] / 2**20:,.0f} MiB at most; model loaded {row['model_loads']} times, "
+        f"{row['load_seconds']:.1f} s in all"
+    )
+
+
+def _version(lists: DataFrame) -> str:
+    row = lists.select("model_version").first()
+    return str(row[0]) if row else "none"
+
+
+def _first_user(lists: DataFrame) -> str:
+    row = lists.agg(F.min("user_id")).first()
+    return str(row[0]) if row else ""
+
+
+def _show_users(console: Console, lake: Lake, run_date: dt.date, night: object, lists: DataFrame) -> None:
+    """Three users, chosen by hash: their last purchases and their first recommendations."""
+    assert callable(night)
+    chosen = lists.select("user_id").distinct().orderBy(F.xxhash64("user_id"), "user_id").limit(SHOWN_USERS)
+    users = [row["user_id"] for row in chosen.collect()]
+    titles = night("silver.items").select("item_id", "title")
+    events = lake.up_to("silver.events", run_date).where(
+        F.col("user_id").isin(users) & (F.col("event_type") == "purchase")
+    )
+    last = top_n(events, ["user_id"], [F.desc("occurred_at"), "item_id", "event_id"], SHOWN_PURCHASES, rank="place")
+    bought = last.join(titles, "item_id", "left").orderBy("user_id", "place").collect()
+    listed = (
+        lists.where(F.col("user_id").isin(users) & (F.col("rank") <= SHOWN_ITEMS))
+        .join(titles, "item_id", "left")
+        .orderBy("user_id", "rank")
+        .collect()
+    )
+    for user in users:
+        purchases = "; ".join(f"{row['event_date']} {row['title']}" for row in bought if row["user_id"] == user)
+        table = Table(
+            "rank", "item", "", "score", "reason", title=f"{user} last bought: {purchases}", title_justify="left"
+        )
+        for row in listed:
+            if row["user_id"] == user:
+                table.add_row(str(row["rank"]), row["item_id"], row["title"], f"{row['score']:.3f}", row["reason"])
+        console.print(table)
+
+
+def show_evaluation(lake: Lake, run_date: dt.date) -> None:
+    """Print what an evaluation found: NDCG@10 of every contender with its interval, and where the page is."""
+    console = Console(highlight=False, width=None if Console().is_terminal else 120)
+    rows = lake.up_to("ops.metrics", run_date).where(F.col("run_date") == F.lit(run_date))
+    found = {(row["task"], row["contender"], row["metric"]): row for row in rows.where("slice = 'all'").collect()}
+    for task in sorted({task for task, _, _ in found}):
+        table = Table("contender", "ndcg@10", "95 %", "coverage", "lead of nightshelf", title=f"task {task}")
+        of_task = [row for (of, _, metric), row in found.items() if of == task and metric == "ndcg@10"]
+        for row in sorted(of_task, key=lambda row: -row["value"]):
+            cover = found.get((task, row["contender"], "coverage"))
+            lead = found.get((task, row["contender"], "lead_ndcg@10"))
+            table.add_row(
+                row["contender"],
+                f"{row['value']:.4f}",
+                f"{row['low']:.4f} to {row['high']:.4f}",
+                f"{cover['value']:.3f}" if cover else "",
+                f"{lead['value']:+.1%} ({lead['low']:+.1%} to {lead['high']:+.1%})" if lead else "",
+            )
+        console.print(table)
+    cut = run_date - dt.timedelta(days=HORIZON_DAYS - 1)
+    console.print(f"page: {lake.deployment.lake}/evaluation/{cut}.html", markup=False, soft_wrap=True)
+
+
+def show_backtest(lake: Lake, run_date: dt.date) -> None:
+    """Print what the backtest found: a table a plan, a row a slice, contender and metric; and where the page is."""
+    console = Console(highlight=False, width=None if Console().is_terminal else 120)
+    rows = lake.up_to("ops.backtests", run_date).where(F.col("run_date") == F.lit(run_date))
+    order = ("plan", "slice", "metric", "contender")
+    for plan, found in groupby(rows.orderBy(*order).collect(), key=lambda row: row["plan"]):
+        table = Table("slice", "metric", "contender", "value", "95 %", title=plan, title_justify="left")
+        for row in found:
+            between = "" if row["low"] is None else f"{row['low']:.4f} to {row['high']:.4f}"
+            value = "n/a" if row["value"] is None else f"{row['value']:.4f}"
+            table.add_row(row["slice"], row["metric"], row["contender"], value, between)
+        console.print(table)
+    console.print(f"page: {lake.deployment.lake}/backtest/{run_date}.html", markup=False, soft_wrap=True)

@@ -1,0 +1,1 @@
+"""What training, evaluation and backtests hold on the driver: a bounded sample of the shop."""

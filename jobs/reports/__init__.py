@@ -1,0 +1,1 @@
+"""Results in, HTML or a line for a person out."""

@@ -1,0 +1,107 @@
+"""What a gold table looks like tonight beside the nights before: figures, and the limits that conf sets to them."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from pyspark.sql import DataFrame, Window
+from pyspark.sql import functions as F
+
+from schemas.contract import PARTITION, Check, Table
+from schemas.deployment import Limits
+
+SCORES = {"score_low": 0.1, "score_median": 0.5, "score_high": 0.9}
+ACCURACY = 1_000  # of the quantiles: ranks are right to a thousandth of the rows
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One figure of a table: its value, the median of the nights before (None: too few), and what conf lets pass."""
+
+    name: str
+    value: float
+    usual: float | None
+    low: float | None
+    high: float | None
+
+    @property
+    def passed(self) -> bool:
+        """Whether it lies between the limits; one without limits does."""
+        return (self.low is None or self.value >= self.low) and (self.high is None or self.value <= self.high)
+
+    def check(self) -> Check:
+        """The same as a statement of the table; jobs/runner/run_job.py records it among the others."""
+        return Check(
+            name=f"drift_{self.name}",
+            reason=f"{self.name} is {self.value:.6g}, must be {self.low:.6g} to {self.high:.6g} (conf, [drift]); "
+            f"usual is {'nothing yet' if self.usual is None else f'{self.usual:.6g}'}",
+            expectation="",
+        )
+
+
+def measure(table: Table, rows: DataFrame, before: DataFrame | None) -> dict[str, float]:
+    """Figures of one night of a gold table: rows; lists and items where it has ranked lists; quantiles of the score.
+
+    `changed` is the share of the lists of both nights that are not the same in `before`, the night before's rows; it is
+    left out where there is none.
+    """
+    wanted = [F.count(F.lit(1)).alias("rows")]
+    item = next((name for name in ("similar_item_id", "item_id") if name in table.column_names), None)
+    lists = table.key[:-1] if table.key[-1:] == ("rank",) and item else ()
+    if lists and item:
+        wanted += [F.count_distinct(*lists).alias("lists"), F.count_distinct(item).alias("items")]
+    if "score" in table.column_names:
+        wanted.append(F.percentile_approx("score", list(SCORES.values()), ACCURACY).alias("scores"))
+    found = rows.agg(*wanted).collect()[0].asDict()
+    scores = found.pop("scores", None) or []
+    figures = {name: float(value) for name, value in found.items()} | dict(zip(SCORES, scores, strict=False))
+    if before is not None and lists and item:
+        tonight, last = (_whole_lists(frame, lists, item) for frame in (rows, before))
+        both = tonight.join(last.withColumnRenamed("listed", "listed_before"), list(lists), "inner")
+        differs = (F.col("listed") != F.col("listed_before")).cast("double")
+        share = both.agg(F.avg(differs).alias("share")).collect()[0]["share"]
+        if share is not None:
+            figures["changed"] = share
+    return figures
+
+
+def _whole_lists(rows: DataFrame, lists: Sequence[str], item: str) -> DataFrame:
+    """Each list as one hash of its items in order."""
+    ranked = F.sort_array(F.collect_list(F.struct("rank", item)))
+    return rows.groupBy(*lists).agg(F.xxhash64(ranked).alias("listed"))
+
+
+def compare(figures: Mapping[str, float], nights: Mapping[object, Mapping[str, float]], limits: Limits) -> list[Figure]:
+    """Each figure beside its median over `nights`, the newest ones before; limits bind from `min_nights` of them on."""
+    compared = []
+    for name, value in figures.items():
+        past = [night[name] for night in nights.values() if name in night]
+        usual = statistics.median(past) if len(past) >= limits.min_nights else None
+        share = getattr(limits, "score" if name.startswith("score") else name)
+        if name == "changed":
+            compared.append(Figure(name, value, usual, 0.0, share))
+        elif usual is None:
+            compared.append(Figure(name, value, None, None, None))
+        else:
+            compared.append(Figure(name, value, usual, usual * (1 - share), _up(usual, share)))
+    return compared
+
+
+def _up(usual: float, share: float) -> float:
+    """As much above as `share` allows below: half as many and twice as many are equally far."""
+    return usual / (1 - share) if share < 1 else math.inf
+
+
+def past_nights(figures: DataFrame, runs: DataFrame, table: Table, nights: int) -> dict[object, dict[str, float]]:
+    """The figures of the newest nights in ops.figures, by run_date: of several runs of one night, those of the last."""
+    begun = runs.select("run_id", "started_at")
+    mine = figures.where(F.col("table_name") == table.name).join(begun, "run_id", "left")
+    age = F.dense_rank().over(Window.orderBy(F.desc(PARTITION)))
+    newest = mine.withColumn("age", age).where(F.col("age") <= nights)
+    runs_of_nights: dict[tuple[object, str], dict[str, float]] = {}
+    for row in newest.orderBy(PARTITION, "started_at", "run_id").collect():
+        runs_of_nights.setdefault((row[PARTITION], row["run_id"]), {})[row["figure"]] = row["value"]
+    return {night: found for (night, _), found in runs_of_nights.items()}

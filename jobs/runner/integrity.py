@@ -1,0 +1,46 @@
+"""Whether what stands in a lake is whole: a table's newest commit, a model's folder. No Spark: bytes and files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from udfs.encoder.encoder import MANIFEST, ModelError, sha256, weights_file
+
+
+class NotWholeError(Exception):
+    """What is wrong, by name; whoever knows the table or the model adds what to do."""
+
+
+def check_commit(content: bytes) -> None:
+    """NotWholeError unless a commit of a Delta log is lines of JSON objects, the last one among them.
+
+    Delta and other readers take an empty one for a commit that changed nothing, and its rows are gone without a word.
+    """
+    if not content.strip():
+        raise NotWholeError(f"is empty ({len(content)} bytes)")
+    lines = content.rstrip(b"\n").split(b"\n")
+    for number, line in enumerate(lines, start=1):
+        try:
+            action = json.loads(line)
+        except ValueError:
+            action = None
+        if not isinstance(action, dict):
+            raise NotWholeError(f"is torn: line {number} of {len(lines)} is no complete JSON object")
+
+
+def check_model(folder: Path, weights_sha256: str) -> None:
+    """NotWholeError unless every file that a model's manifest lists has its hash, and the weights the registry's."""
+    try:
+        listed: dict[str, str] = json.loads((folder / MANIFEST).read_text("utf-8"))
+        weights = weights_file(folder).name
+    except FileNotFoundError:
+        raise NotWholeError(f"{MANIFEST} is missing") from None
+    except (ValueError, ModelError) as error:
+        raise NotWholeError(f"{MANIFEST} cannot be read: {error}") from None
+    for name, expected in listed.items():
+        found = sha256(folder / name) if (folder / name).is_file() else "no such file"
+        if found != expected:
+            raise NotWholeError(f"{name}: {MANIFEST} expects sha256 {expected}, found {found}")
+    if listed.get(weights) != weights_sha256:
+        raise NotWholeError(f"{weights}: ops.models expects sha256 {weights_sha256}, found {listed.get(weights)}")

@@ -1,0 +1,167 @@
+"""What a job has to do: which days, by what is in landing, what bronze.files lists and what the ledgers say is done."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from pyspark.sql import Row
+from pyspark.sql import functions as F
+
+from jobs.flow import Balance, Job
+from jobs.runner.lake import Lake, RawFile
+from jobs.transforms import catalogue, ledger
+from schemas.contract import PARTITION
+from schemas.deployment import Deployment
+from schemas.errors import ConfError, DataError
+from schemas.silver import REQUIRED_KINDS
+
+
+@dataclass(frozen=True)
+class PendingDays:
+    """What a job has to do: the days whose partitions it replaces, and raw files that are no longer as they were read.
+
+    The days of `changed` are among `days` only where another file of that day is new. `later` are days after run_date
+    that depend on these days: a night of theirs has to do them again, so the ledger is not to list them any more.
+    """
+
+    days: list[dt.date]
+    changed: tuple[RawFile, ...] = ()
+    later: tuple[dt.date, ...] = ()
+
+
+def work_of(
+    lake: Lake, job: Job, run_date: dt.date, since: dt.date | None = None, reingest: bool = False
+) -> PendingDays:
+    """What a job has to process: run_date, and each earlier day that its ledger does not list, or is `since` on.
+
+    For raw files: days with a file that bronze.files does not list; with `reingest` also those with a file that has
+    changed since it was read (run_date is not read again without it once such a day has been cleaned). For days to
+    be cleaned: those whose files are others than were cleaned, or of which a record was rejected for an item that
+    the catalogue has now; and later ones whose records may repeat theirs; of these, what is after run_date is for
+    a later night. Any other job: run_date alone. ConfError where there are no data of that date or the conf reads
+    them otherwise than they were read; DataError where a day could only be read again without one of its files.
+    """
+    if any(read.window == "files" for read in job.reads):
+        return _days_to_read(lake, run_date, since, reingest)
+    if job.ledger and job.balance:
+        by_items = any(read.table == "silver.items" for read in job.reads)
+        return _days_to_clean(lake, job.ledger, job.balance, by_items, run_date, since)
+    return PendingDays([run_date])
+
+
+def _days_to_clean(
+    lake: Lake, ledger_table: str, split: Balance, by_items: bool, run_date: dt.date, since: dt.date | None
+) -> PendingDays:
+    log = ledger.LOGS[ledger_table]
+    files, cleaned = lake.up_to("bronze.files", run_date), lake.up_to(ledger_table, dt.date.max)
+    wanted = {row[0] for row in ledger.uncleaned(files, cleaned, log.kind).collect()}
+    if by_items:
+        items = lake.up_to("silver.items", run_date).where(F.col(PARTITION) == F.lit(run_date))
+        found = catalogue.days_of_items_listed_since(lake.up_to(split.rejected, run_date), items)
+        wanted |= {row[0] for row in found.collect()}
+    if since:
+        again = files.where((F.col("source") == log.kind) & (F.col(PARTITION) >= F.lit(since)))
+        wanted |= {row[0] for row in again.select(PARTITION).distinct().collect()}
+    days, later = wanted | {run_date}, set()
+    if wanted and (min(wanted) < run_date or not cleaned.where(F.col(PARTITION) > F.lit(run_date)).isEmpty()):
+        kept, rejected = (
+            lake.up_to(table, dt.date.max).where(F.col(PARTITION) > F.lit(min(wanted)))
+            for table in (split.kept, split.rejected)
+        )
+        touched = {row[0] for row in ledger.touched(kept, rejected, log.dated).collect()}
+        days, later = days | {day for day in touched if day < run_date}, {day for day in touched if day > run_date}
+    return PendingDays(sorted(days), later=tuple(sorted(later)))
+
+
+def _days_to_read(lake: Lake, run_date: dt.date, since: dt.date | None, reingest: bool) -> PendingDays:
+    sources, landing = lake.deployment.sources, lake.deployment.landing
+    landed = {(file.source, file.name): file for kind in sources for file in lake.raw_files(kind)}
+    columns = ("source", "source_file", PARTITION, "bytes", "sha256", "modified_at", "duplicate_of", "columns")
+    ever = lake.up_to("bronze.files", dt.date.max).select(*columns).collect()
+    known_rows = [row for row in ever if row[PARTITION] <= run_date]
+    known = {(row.source, row.source_file): row for row in known_rows}
+    days_seen = sorted(
+        {file.day for file in landed.values() if file.source in REQUIRED_KINDS}
+        | {row[PARTITION] for row in known_rows if row.source in REQUIRED_KINDS}
+    )
+    _refuse_dates_without_data(lake.deployment, run_date, days_seen)
+    changed = _changed(lake, {landed[key]: row for key, row in known.items() if key in landed})
+    again = {file.day for file in changed} if reingest else set()
+    if since:
+        again |= {file.day for file in landed.values() if file.day >= since}
+    new = again | {file.day for key, file in landed.items() if key not in known}
+    gone: dict[dt.date, str] = {
+        row[PARTITION]: key[1] for key, row in known.items() if key not in landed and key[0] in sources
+    }
+    new_days = {day for day in new if day <= run_date}
+    if run_date not in new_days | gone.keys() and not _is_used(lake, run_date, changed):
+        new_days.add(run_date)
+    # A file that was not read because another has its bytes: that one is read anew, and may be another now.
+    read_anew = {key[1] for key, row in known.items() if row[PARTITION] in new_days}
+    copies = {
+        row[PARTITION] for row in ever if row.duplicate_of in read_anew and (row.source, row.source_file) in landed
+    }
+    new_days |= {day for day in copies if day <= run_date}
+    if lost := sorted(new_days & gone.keys()):
+        raise DataError(
+            f"{gone[lost[0]]} was read into bronze for {lost[0]} and is no longer in {landing}, "
+            "while a new file of that day is: replacing the day would lose its rows. Put the file back."
+        )
+    _refuse_other_columns(lake.deployment, [row for row in known_rows if row[PARTITION] not in new_days])
+    untold = tuple(file for file in changed if file.day not in again)
+    return PendingDays(sorted(new_days), untold, tuple(sorted(day for day in copies if day > run_date)))
+
+
+def _refuse_dates_without_data(deployment: Deployment, run_date: dt.date, days: list[dt.date]) -> None:
+    where = deployment.landing
+    if not days:
+        raise ConfError(f"{where}: no raw files there that match the deployment's sources")
+    if run_date < days[0]:
+        raise ConfError(f"--run-date {run_date} is before the first raw file ({days[0]}) in {where}")
+    silent = (run_date - days[-1]).days
+    if silent > deployment.max_silent_days:
+        raise ConfError(
+            f"--run-date {run_date} is {silent} days after the newest raw file ({days[-1]}) in {where}; "
+            f"max_silent_days allows {deployment.max_silent_days}"
+        )
+
+
+def _refuse_other_columns(deployment: Deployment, known: Sequence[Row]) -> None:
+    """ConfError where a file is not read again whose records have a field where the conf says another one is."""
+    for row in sorted(known, key=lambda row: row[PARTITION]):
+        then, source = row["columns"] or [], deployment.sources.get(row.source)
+        now = source.on(row[PARTITION]).columns if source else []
+        if [a for a, b in zip(now, then, strict=False) if a != b]:
+            raise ConfError(
+                f"{deployment.file}: [sources.{row.source}] columns = {now}, but {row.source_file} was read "
+                f"as {then}. Put back what held then and say in [[sources.{row.source}.changes]] from which day on "
+                f"it is otherwise; or, if the file has these columns, read it again: --since {row[PARTITION]}"
+            )
+
+
+def _is_used(lake: Lake, run_date: dt.date, changed: Sequence[RawFile]) -> bool:
+    """Whether a file of run_date is no longer as it was read, and the night has cleaned what was read of it.
+
+    As long as it has not, a file that was refused can be mended and the night be run again.
+    """
+    if not any(file.day == run_date for file in changed):
+        return False
+    cleaned = lake.up_to(ledger.EVENTS.ledger, run_date).where(F.col(PARTITION) == F.lit(run_date))
+    return not cleaned.isEmpty()
+
+
+def _changed(lake: Lake, read: Mapping[RawFile, Row]) -> list[RawFile]:
+    """Files whose bytes are not those that were read. Only such are read for it as were written since."""
+    other_size = [file for file, row in read.items() if file.size != row.bytes]
+    rewritten = [
+        file
+        for file, row in read.items()
+        if file.size == row.bytes and row.modified_at and file.modified_at != row.modified_at.replace(tzinfo=dt.UTC)
+    ]
+    if rewritten:
+        found = lake.contents(rewritten).select("source", "source_file", "sha256").collect()
+        hashes = {(row.source, row.source_file): row.sha256 for row in found}
+        rewritten = [file for file in rewritten if hashes[file.source, file.name] != read[file].sha256]
+    return sorted(other_size + rewritten, key=lambda file: (file.day, file.name))

@@ -1,0 +1,124 @@
+"""A log that is cleaned day by day: sound records, rejected ones with the reasons, and the ledger of the days."""
+
+from __future__ import annotations
+
+from functools import reduce
+
+from pyspark.sql import Column, DataFrame, Window
+from pyspark.sql import functions as F
+
+from jobs.transforms import ledger
+from jobs.transforms.catalogue import with_item_verdict
+from jobs.transforms.ledger import REPEATED, Log
+from jobs.transforms.mapping import all_reasons, canonical, completed
+from schemas import TABLES, silver
+from schemas.deployment import Source
+
+DUPLICATE = "duplicate of an earlier record"
+
+
+def split(
+    log: Log,
+    records: DataFrame,
+    files: DataFrame,
+    past: DataFrame,
+    source: Source,
+    catalogue: tuple[DataFrame, DataFrame] | None = None,
+) -> dict[str, DataFrame]:
+    """The tables of a log: silver.<kind>, silver.rejected_<kind> and its ledger, each record on the day of its file.
+
+    A record is rejected when it cannot be read, breaks the contract or a rule of the deployment, names an item that
+    is not in the `catalogue` (silver.items, silver.rejected_items), or repeats another record of that day (sound
+    records first, then by file and line), or a sound record of an earlier day's files (`past` is silver.<kind>).
+    Without an event_id in the log, a hash of the record is one: exact duplicates share it.
+    """
+    table = silver.RECORDS_OF[log.kind]
+    mapped = canonical(records, source, table)
+    if "event_id" in table.column_names:
+        own_id = F.col("event_id") if "event_id" in mapped.columns else F.lit(None).cast("string")
+        mapped = mapped.withColumn("event_id", F.coalesce(own_id, F.md5("raw")))
+    if "event_date" in table.column_names:
+        mapped = mapped.withColumn("event_date", F.to_date("occurred_at"))
+    complete = completed(mapped, table, table.column_names)
+    known = complete if catalogue is None else with_item_verdict(complete, *catalogue)
+    # Without a moment there is no date either: that is one fault, not two.
+    if "event_date" in table.column_names:
+        known = known.withColumn("event_date", F.coalesce("event_date", "run_date"))
+    unsound = all_reasons(table, table.column_names)
+    judged = known.withColumn("reasons", unsound if catalogue is None else F.concat(unsound, "_item_reasons"))
+    of_the_day = judged.withColumn("reasons", F.concat("reasons", _repeated_within_the_day(log))).persist()
+    final = _without_repeats(log, of_the_day, past)
+    rejected = f"silver.rejected_{log.kind}"
+    return {
+        table.name: final.where("size(reasons) = 0").select(*table.column_names),
+        rejected: final.where("size(reasons) > 0").select(*TABLES[rejected].column_names),
+        log.ledger: _cleaned_days(log.kind, files, final, source.max_rejected_share),
+    }
+
+
+def _repeated_within_the_day(log: Log) -> Column:
+    """One reason for each but the first of the day's records that cannot be told apart, sound ones first."""
+    alike = [name for name in log.identity if name != "event_date"]
+    order = Window.partitionBy("run_date", *alike).orderBy(
+        (F.size("reasons") > 0).cast("int"), "source_file", "source_row"
+    )
+    again: Column = F.when(F.row_number().over(order) > 1, F.array(F.lit(DUPLICATE))).otherwise(F.array())
+    return again
+
+
+def _without_repeats(log: Log, judged: DataFrame, past: DataFrame) -> DataFrame:
+    """The same; a sound late record that stands among the sound ones of an earlier day's files is no longer sound.
+
+    An event that is not late cannot repeat one of an earlier day, whose files hold nothing from later. So what is read
+    of `past` begins with the day of the oldest late record, and is nothing where there is none. Promotions can be told
+    before they start, several times: that is not looked for here, and who reads them takes what was told last.
+    """
+    identity = list(log.identity)
+    sound = judged.where("size(reasons) = 0").select(*identity, "run_date")
+    late = sound.where(F.col(log.dated) < F.col("run_date"))
+    oldest = late.agg(F.min(log.dated).alias("day")).collect()[0]["day"]
+    if oldest is None:
+        return judged
+    own_days = judged.select("run_date").distinct()
+    elsewhere = past.where(F.col("run_date") >= F.lit(oldest)).join(own_days, "run_date", "left_anti")
+    everywhere = sound.unionByName(elsewhere.select(*identity, "run_date"))
+    wanted = late.select(*(F.col(name).alias(f"_{name}") for name in identity)).distinct()
+    # A promotion everywhere has no location: null is the same as null.
+    same = reduce(Column.__and__, (F.col(name).eqNullSafe(F.col(f"_{name}")) for name in identity))
+    found = everywhere.join(wanted, same, "inner").groupBy(*wanted.columns)
+    first = found.agg(F.min("run_date").alias("_first"))
+    again = (F.size("reasons") == 0) & (F.col("_first") < F.col("run_date"))
+    return (
+        judged.join(first, same, "left")
+        .withColumn("reasons", F.when(again, F.array(F.lit(REPEATED))).otherwise(F.col("reasons")))
+        .drop("_first", *wanted.columns)
+        .persist()
+    )
+
+
+def _cleaned_days(kind: str, files: DataFrame, judged: DataFrame, share: float) -> DataFrame:
+    """Rows of the ledger: one for each day that has files.
+
+    What came in is what bronze.files says, not what was read here: two runs that read a day's files at once, the one
+    before and the other after one more had landed, may leave the list of the one beside the records of the other.
+    """
+    counted = files.where((F.col("source") == kind) & F.col("duplicate_of").isNull())
+    rows_in = counted.groupBy("run_date").agg(F.sum("record_count").alias("rows_in"))
+    split_by_day = judged.groupBy("run_date").agg(
+        F.count_if(F.size("reasons") == 0).alias("rows_kept"), F.count_if(F.size("reasons") > 0).alias("rows_rejected")
+    )
+    by_reason = judged.select("run_date", F.explode("reasons").alias("reason")).groupBy("run_date", "reason").count()
+    reasons = by_reason.groupBy("run_date").agg(
+        F.map_from_entries(F.collect_list(F.struct("reason", "count"))).alias("r")
+    )
+    counts = ("rows_in", "rows_kept", "rows_rejected")
+    days = ledger.fingerprints(files, kind)
+    for found in (rows_in, split_by_day, reasons):
+        days = days.join(found, "run_date", "left")
+    return days.select(
+        "run_date",
+        "fingerprint",
+        *(F.coalesce(name, F.lit(0)).cast("bigint").alias(name) for name in counts),
+        F.coalesce("r", F.create_map().cast("map<string,bigint>")).alias("reasons"),
+        F.lit(share).alias("max_rejected_share"),
+    )

@@ -1,0 +1,201 @@
+"""One canonical row per bronze record: the deployment's SQL over the raw columns, and what is wrong with it."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import reduce
+from itertools import groupby
+
+from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import functions as F
+from pyspark.sql.types import StringType, StructType
+
+from jobs.runner import quality
+from jobs.runner.lake import first_problem
+from schemas import TABLES
+from schemas.contract import Check, Table
+from schemas.deployment import Deployment, Source, section
+from schemas.derive import plain_ddl
+from schemas.errors import ConfError
+from schemas.silver import RECORDS_OF
+
+# What fields are trimmed of: Unicode's white space and, of what shows as nothing, what files joined or copied leave.
+WHITE_SPACE = "\t\n\v\f\r \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(map(chr, range(0x2000, 0x200B)))
+INVISIBLE = "\u200b\ufeff"
+# How a text with a date begins: to one without, such as 10:00:00, Spark gives the date of its clock.
+DATED = r"^[\x00-\x20\x7f]*[+-]?[0-9]{4}"
+
+
+@contextlib.contextmanager
+def nulls_for_errors(spark: SparkSession) -> Iterator[None]:
+    """While it lasts, expressions are built so that a value they cannot convert gives null instead of an error."""
+    before = spark.conf.get("spark.sql.ansi.enabled")
+    spark.conf.set("spark.sql.ansi.enabled", "false")
+    try:
+        yield
+    finally:
+        spark.conf.set("spark.sql.ansi.enabled", str(before))
+
+
+def canonical(bronze: DataFrame, source: Source, table: Table) -> DataFrame:
+    """Each record with the mapped columns of `table`, its own place and text, and two array<string>: `broken`, why it
+    could not be read or converted and which of the deployment's rules rejects it, and `lost`.
+
+    A record is mapped by the version of the source that holds on its run_date. Fields are trimmed of white space of any
+    kind, empty ones null. A mapped value that does not convert to its column's type is null and named in `broken`; so
+    is a time without a date. One that the deployment's own SQL could not convert is, too, where the column is required,
+    else in `lost`, which rejects nothing by itself.
+    """
+    if not source.changes:
+        return _as_of(bronze, source, table)
+    days = sorted(row["run_date"] for row in bronze.select("run_date").distinct().collect())
+    mapped = []
+    for version, days_of_it in groupby(days or [dt.date.max], source.on):
+        its = list(days_of_it)
+        mapped.append(_as_of(bronze.where(F.col("run_date").between(its[0], its[-1])), version, table))
+    return reduce(lambda earlier, later: earlier.unionByName(later, allowMissingColumns=True), mapped)
+
+
+def _as_of(bronze: DataFrame, source: Source, table: Table) -> DataFrame:
+    """canonical() by one version of a source; its rules may name a raw column as `log.<column>`."""
+    place = bronze.select(
+        "run_date",
+        "source_file",
+        "source_row",
+        "raw",
+        F.when(F.col("problem").isNotNull(), F.array(F.concat(F.lit("unreadable: "), "problem"))).alias("_unreadable"),
+        F.struct(*_raw_columns(source)).alias("log"),
+    )
+    names = list(source.map)
+    with nulls_for_errors(bronze.sparkSession):
+        # The deployment's SQL sees the raw columns alone: a log may have one named raw or run_date itself.
+        values = place.select(F.struct("*").alias("_place"), "log.*").select(
+            "_place.*", *(F.expr(source.map[name]).alias(f"_{name}") for name in names)
+        )
+        converted = values.select(
+            *place.columns,
+            *(f"_{name}" for name in names),
+            *(_cast(table, name, values.schema).alias(name) for name in names),
+        )
+        optional = [name for name in names if table.column(name).nullable]
+        lost = {name: _is_no(table, name, _given_but_unfit(source, table, name)) for name in names}
+        failed = [_is_no(table, name, F.col(f"_{name}").isNotNull()) for name in names]
+        failed += [lost[name] for name in names if name not in optional]
+        rejected = [
+            F.when(F.coalesce(F.expr(rule), F.lit(False)), F.lit(reason)) for reason, rule in source.reject.items()
+        ]
+        broken = F.coalesce("_unreadable", F.array_distinct(F.array_compact(F.array(*failed, *rejected))))
+        by_its_sql = F.array_compact(F.array(*(lost[name] for name in optional))).cast("array<string>")
+        return converted.select(
+            *("run_date", "source_file", "source_row", "raw"), *names, broken.alias("broken"), by_its_sql.alias("lost")
+        )
+
+
+def completed(mapped: DataFrame, table: Table, names: Sequence[str]) -> DataFrame:
+    """canonical()'s records with those of these columns that the deployment does not map, null."""
+    absent = [name for name in names if name not in mapped.columns]
+    return mapped.select("*", *(_typed(table, name) for name in absent))
+
+
+def all_reasons(table: Table, columns: Sequence[str]) -> Column:
+    """`broken` and, for a record that could be read, every row check of the contract about these columns."""
+    about = [
+        _unless_unconvertible(table, check)
+        for check in table.row_checks()
+        if check.column in columns
+        or (check.column is None and all(c in columns for c in table.column_names if c in str(check.sql)))
+    ]
+    broken, of_contract = F.col("broken"), quality.reasons(about)
+    # What the deployment's SQL made null is a reason only where the contract misses that column.
+    lost = F.filter(
+        "lost", lambda no: F.exists(of_contract, lambda reason: reason.contains(F.split_part(no, F.lit(" "), F.lit(1))))
+    )
+    readable = ~F.exists(broken, lambda reason: reason.startswith("unreadable"))
+    return F.when(readable, F.array_distinct(F.concat(broken, lost, of_contract))).otherwise(broken)
+
+
+def check_mappings(spark: SparkSession, deployment: Deployment) -> None:
+    """Refuse a deployment whose SQL does not fit its own columns, before anything is read; ConfError names the key."""
+    for kind, source in deployment.sources.items():
+        for since, version in source.versions():
+            _check_mapping(spark, deployment.file, kind, since, version)
+    _check_ranking_rules(spark, deployment)
+
+
+def _check_mapping(spark: SparkSession, file: str, kind: str, since: dt.date, source: Source) -> None:
+    """One version of a source: its SQL over its raw columns, its rules over what that gives."""
+    table = RECORDS_OF[kind]
+    raw = spark.createDataFrame([], ", ".join(f"`{column}` STRING" for column in source.columns))
+    with nulls_for_errors(spark):
+        casts = {name: f"try_cast(({sql}) AS {table.column(name).type})" for name, sql in source.map.items()}
+        if wrong := first_problem(raw, casts):
+            name, why = wrong
+            raise ConfError(f"{file}: {section(kind, 'map', since)} {name} = {source.map[name]!r}: {why}")
+        mapped = raw.select(F.struct("*").alias("log"), *(_typed(table, name) for name in source.map))
+        rules = {reason: f"({rule}) AND true" for reason, rule in source.reject.items()}
+        if wrong := first_problem(mapped, rules):
+            reason, why = wrong
+            rule = source.reject[reason]
+            raise ConfError(f"{file}: {section(kind, 'reject', since)} {reason!r} = {rule!r}: {why}")
+
+
+def _check_ranking_rules(spark: SparkSession, deployment: Deployment) -> None:
+    """The SQL of what may be recommended, over the columns of silver.items."""
+    told = deployment.jobs.get("rank_recommendations", {})
+    typed = {"exclude": "({}) AND true", "boost": "CAST(({}) AS DOUBLE)"}
+    rules = {key: form.format(told[key]) for key, form in typed.items() if told.get(key)}
+    if wrong := first_problem(spark.createDataFrame([], plain_ddl(TABLES["silver.items"])), rules):
+        key, why = wrong
+        raise ConfError(f"{deployment.file}: [jobs.rank_recommendations] {key} = {told[key]!r}: {why}")
+
+
+def _unless_unconvertible(table: Table, check: Check) -> Check:
+    """A value that did not convert is not also called missing: one fault, one reason."""
+    if not check.name.endswith("_present"):
+        return check
+    name = str(check.column)
+    converted = f"array_contains(broken, '{name} is no {table.column(name).type}')"
+    return replace(check, sql=f"{check.sql} OR {converted}")
+
+
+def _raw_columns(source: Source) -> list[Column]:
+    return [
+        F.nullif(F.trim(F.get("fields", F.lit(place)), F.lit(WHITE_SPACE + INVISIBLE)), F.lit("")).alias(name)
+        for place, name in enumerate(source.columns)
+    ]
+
+
+def _is_no(table: Table, name: str, condition: Column) -> Column:
+    """Why a value is null that was there, if the condition holds."""
+    return F.when(F.col(name).isNull() & condition, F.lit(f"{name} is no {table.column(name).type}"))
+
+
+def _given_but_unfit(source: Source, table: Table, name: str) -> Column:
+    """Whether the raw columns that a column's SQL names are all given and, for a number, one of them is none.
+
+    Where the value is null nevertheless, a conversion in that SQL has failed, such as try_cast('many' AS INT).
+    """
+    wanted, sql = table.column(name).type, source.map[name]
+    named = [column for column in source.columns if re.search(rf"(?<!\w){re.escape(column)}(?!\w)", sql, re.IGNORECASE)]
+    raw = [F.col("log").getField(column) for column in named]
+    if wanted == "STRING" or wanted.startswith(("ARRAY", "MAP")) or not raw:
+        return F.lit(False)
+    given = reduce(Column.__and__, (value.isNotNull() for value in raw))
+    if wanted in ("DATE", "TIMESTAMP"):
+        return given
+    return given & reduce(Column.__or__, (value.try_cast(wanted).isNull() for value in raw))
+
+
+def _cast(table: Table, name: str, mapped: StructType) -> Column:
+    typed = F.expr(f"try_cast(`_{name}` AS {table.column(name).type})")
+    if table.column(name).type == "TIMESTAMP" and isinstance(mapped[f"_{name}"].dataType, StringType):
+        return F.when(F.col(f"_{name}").rlike(DATED), typed)
+    return typed
+
+
+def _typed(table: Table, name: str) -> Column:
+    return F.lit(None).cast(table.column(name).type).alias(name)

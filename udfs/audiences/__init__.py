@@ -1,0 +1,1 @@
+"""Who converts on a campaign, and how places are allocated."""

@@ -1,0 +1,1 @@
+"""The demand model: counts by item, location and week."""

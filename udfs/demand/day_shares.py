@@ -1,0 +1,86 @@
+"""One number is a day's share of its week's expected units: of its weekday, and of a holiday on it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from udfs.demand.block import HISTORY_DAYS, WEEK, WEEKS_AHEAD, Daily, Doubles, Ids, Shop
+
+PROFILE_DAYS: Final = 182
+PROFILE_PRIOR: Final = 2_000.0  # units: a category's own profile has half the weight where it sold so many
+AROUND_WEEKS: Final = 4  # a holiday is compared with the same weekday of so many weeks before and after
+MOST_FACTOR: Final = 5.0
+
+
+class Holiday(NamedTuple):
+    """A day that is not like its weekday; those of one name are alike from year to year. Closed: nothing is sold."""
+
+    day: int
+    name: str
+    closed: bool = False
+
+
+def day_weights(shop: Shop, categories: Ids, run_day: int, holidays: Sequence[Holiday] = ()) -> Doubles:
+    """[categories, 28]: what each day after run_day is of a seventh of a week's expectation; about 1.
+
+    A category's profile of weekdays is shrunk to the shop's. A holiday multiplies its day by what days of its name
+    were in the past, and by 0 where it is closed; weeks with one then have more or less than an ordinary week.
+    """
+    table = shop.categories
+    days = np.arange(run_day - PROFILE_DAYS + 1, run_day + 1)
+    special = {holiday.day for holiday in holidays}
+    ordinary = np.array([day for day in days if day not in special and day >= shop.first_day], np.int64)
+    units = _columns(table, ordinary)
+    count = np.bincount(ordinary % WEEK, minlength=WEEK)
+    per_day = np.zeros((len(table.keys), WEEK))
+    for weekday in range(WEEK):
+        per_day[:, weekday] = units[:, ordinary % WEEK == weekday].sum(axis=1) / max(count[weekday], 1)
+    per_day[:, count == 0] = units.sum(axis=1, keepdims=True) / max(len(ordinary), 1)  # of a log not a week long yet
+    overall = _profile(per_day.sum(axis=0))
+    sold = units.sum(axis=1, keepdims=True)
+    own = np.stack([_profile(row) for row in per_day]) if len(per_day) else np.zeros((0, WEEK))
+    profile = (sold * own + PROFILE_PRIOR * overall) / (sold + PROFILE_PRIOR)
+    place = table.places(categories)
+    chosen = np.vstack([profile, overall])[place]  # -1, unknown, is the last
+    ahead = np.arange(run_day + 1, run_day + 1 + WEEKS_AHEAD * WEEK)
+    weights: Doubles = chosen[:, ahead % WEEK] * _factors(table, ahead, run_day, holidays)
+    return weights
+
+
+def _factors(table: Daily, ahead: np.ndarray, run_day: int, holidays: Sequence[Holiday]) -> Doubles:
+    """For each day ahead, the product over its holidays of what their like were in the past; 1 without a past."""
+    factors = np.ones(len(ahead))
+    special = {holiday.day for holiday in holidays}
+    for coming in holidays:
+        if coming.day not in ahead:
+            continue
+        found = []
+        for past in holidays:
+            known = table.first_day <= past.day <= run_day and past.day > run_day - 2 * HISTORY_DAYS - 2 * WEEK
+            if past.name == coming.name and known:
+                steps = [WEEK * step for step in range(-AROUND_WEEKS, AROUND_WEEKS + 1) if step]
+                near = [past.day + step for step in steps if past.day + step not in special]
+                near = [day for day in near if table.first_day <= day <= run_day]
+                ordinary = _columns(table, np.array(near, np.int64)).sum(axis=0).mean() if near else 0.0
+                if ordinary > 0:
+                    found.append(_columns(table, np.array([past.day])).sum() / ordinary)
+        factor = min(float(np.mean(found)), MOST_FACTOR) if found else 1.0
+        factors[ahead == coming.day] *= 0.0 if coming.closed else factor
+    return factors
+
+
+def _columns(table: Daily, days: np.ndarray) -> Doubles:
+    """[keys, days] units, 0 outside the table."""
+    inside = (days >= table.first_day) & (days < table.first_day + table.values.shape[1])
+    result = np.zeros((len(table.keys), len(days)))
+    result[:, inside] = table.values[:, days[inside] - table.first_day]
+    return result
+
+
+def _profile(per_day: Doubles) -> Doubles:
+    """[7] of mean 1; even where nothing was sold."""
+    mean = per_day.mean()
+    return per_day / mean if mean > 0 else np.ones(len(per_day))

@@ -1,0 +1,1 @@
+"""The BERT text encoder: loading, batching, fine-tuning, distillation, 8-bit weights."""

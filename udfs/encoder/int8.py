@@ -1,0 +1,68 @@
+"""One result is one text's vector from an encoder of 8-bit products: ONNX Runtime in place of torch, on one thread.
+
+Neither torch nor transformers is imported to read a folder's model.onnx. A text's vector has the same bits whatever
+its batch mates are, on any chip whose float operations round alike (udfs/top_k/int8_graph.py says why).
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from udfs.encoder import encoder
+from udfs.encoder.encoder import Encoder, Floats
+
+
+class Int8Encoder(Encoder):
+    """One int8 model in memory: a session of ONNX Runtime and a Tokenizer."""
+
+    def __init__(self, folder: Path) -> None:
+        """Read a folder that `write_int8` wrote. Raises ModelError."""
+        encoder.check_files(folder)
+        import onnxruntime
+
+        config = json.loads((folder / encoder.CONFIG).read_text("utf-8"))
+        settings = encoder.read_settings(folder, config["hidden_size"])
+        tokenizer, adapter = encoder.read_tokenizer(folder), encoder.read_adapter(folder)
+        self._prepare(tokenizer, settings, adapter, config["max_position_embeddings"])
+        self.tokens_per_batch = encoder.TOKENS_PER_BATCH["cpu"]
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        options.log_severity_level = 3  # errors
+        path = folder / encoder.INT8
+        try:
+            self._session: Any = onnxruntime.InferenceSession(str(path), options, ["CPUExecutionProvider"])
+        except Exception as error:  # of a class of its own for each reason
+            raise encoder.ModelError(f"{path} is no graph that ONNX Runtime reads: {error}") from error
+
+    def use_threads(self, count: int) -> None:
+        """There is never more than one, however many are offered."""
+
+    def _read(self, batches: Iterable[list[list[int]]]) -> Floats:
+        parts = []
+        for ids in batches:
+            self.work.read_tokens += len(ids) * len(ids[0])
+            (hidden,) = self._session.run(None, {"ids": np.array(ids, np.int64)})
+            pooled = hidden.sum(axis=1)  # the mean's direction
+            parts.append(pooled / np.linalg.norm(pooled, axis=1, keepdims=True))
+        return np.concatenate(parts)
+
+
+def write_int8(folder: Path, output: Path) -> None:
+    """A model folder of the same tokenizer, settings and adapters, its weights 8-bit. Raises ModelError."""
+    from udfs.encoder.model_folder import new_folder
+    from udfs.top_k.int8_graph import write_graph
+
+    model, _, _ = encoder.read_model(folder)
+    weights = {name: tensor.numpy() for name, tensor in model.state_dict().items()}
+    config = json.loads((folder / encoder.CONFIG).read_text("utf-8"))
+    with new_folder(output) as scratch:
+        for name in (encoder.CONFIG, encoder.TOKENIZER, encoder.SETTINGS, encoder.ADAPTER, encoder.FROZEN_ADAPTER):
+            if (folder / name).is_file():
+                shutil.copyfile(folder / name, scratch / name)
+        write_graph(weights, config, scratch / encoder.INT8)

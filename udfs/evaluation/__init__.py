@@ -1,0 +1,1 @@
+"""Ranking metrics, calibration and their intervals."""

@@ -1,0 +1,1 @@
+"""Stock actions: needs, transfers, reasons, and their simulation."""

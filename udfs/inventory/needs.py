@@ -1,0 +1,109 @@
+"""One entry is what one pair of item and location has, expects to sell and needs to keep its service level."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from udfs.demand.counts import quantile
+
+Doubles = npt.NDArray[np.float64]
+Longs = npt.NDArray[np.int64]
+Mask = npt.NDArray[np.bool_]
+
+
+class Pairs(NamedTuple):
+    """Arrays with one entry a pair, by (item_id, location_id).
+
+    item, place: codes from 0 in the order of the ids; on_hand, on_order, needed_lead, needed: whole units, the last two
+    the service level's quantile of the demand over the lead time, and over the lead time and the review; known: it has
+    a forecast; expected_lead, expected: mean units over the same days; dispersion: variance / mean.
+    """
+
+    item: Longs
+    place: Longs
+    on_hand: Longs
+    on_order: Longs
+    lead_days: Longs
+    known: Mask
+    expected_lead: Doubles
+    expected: Doubles
+    dispersion: Doubles
+    needed_lead: Longs
+    needed: Longs
+
+    @property
+    def position(self) -> Longs:
+        """On hand and on order: what is there before an order made tonight could come."""
+        return self.on_hand + self.on_order
+
+
+def needs(
+    stock: pd.DataFrame, forecast: pd.DataFrame, run_date: dt.date, service_level: float, review_days: int
+) -> Pairs:
+    """The needs of the pairs of a snapshot in the order of (item_id, location_id): see `udfs.inventory.plan.plan`."""
+    item, items = pd.factorize(stock["item_id"], sort=True)
+    place, places = pd.factorize(stock["location_id"], sort=True)
+    lead_days = whole(stock["lead_time_days"], np.ceil)
+
+    # The snapshot is in the order of this code, so a forecast finds its pair by bisection.
+    code = item.astype(np.int64) * len(places) + place
+    item_of, place_of = (
+        pd.Index(known).get_indexer(pd.Index(forecast[name])).astype(np.int64)
+        for known, name in ((items, "item_id"), (places, "location_id"))
+    )
+    day = (forecast["target_date"].to_numpy().astype("datetime64[D]") - np.datetime64(run_date, "D")).astype(np.int64)
+    wanted = item_of * len(places) + place_of
+    row = np.searchsorted(code, wanted)
+    ours = (item_of >= 0) & (place_of >= 0) & (day > 0)
+    ours[ours] &= code[np.minimum(row[ours], len(code) - 1)] == wanted[ours]
+    row, day = row[ours], day[ours]
+    mean, dispersion = (
+        np.maximum(np.nan_to_num(forecast[name].to_numpy(np.float64)[ours]), 0)
+        for name in ("expected_units", "dispersion")
+    )
+
+    count = len(stock)
+    days_known = np.bincount(row, minlength=count)
+    total, spread = _sum(row, mean, count), _sum(row, mean * dispersion, count)
+    last = np.zeros(count, np.int64)
+    np.maximum.at(last, row, day)
+
+    def expected(until: Longs) -> Doubles:
+        beyond: Doubles = np.maximum(until - last, 0) * total / np.maximum(days_known, 1)
+        return _sum(row, mean * (day <= until[row]), count) + beyond
+
+    known = days_known > 0
+    spread = np.divide(spread, total, out=np.ones(count), where=total > 0)
+    in_lead, in_cover = expected(lead_days), expected(lead_days + review_days)
+    return Pairs(
+        item.astype(np.int64),
+        place.astype(np.int64),
+        whole(stock["on_hand"], np.floor),
+        whole(stock["on_order"], np.floor),
+        lead_days,
+        known,
+        in_lead,
+        in_cover,
+        spread,
+        quantile(in_lead, spread, service_level),
+        quantile(in_cover, spread, service_level),
+    )
+
+
+def _sum(row: Longs, values: Doubles, count: int) -> Doubles:
+    """[count]: the sum of the values of each row."""
+    total: Doubles = np.bincount(row, weights=values, minlength=count).astype(np.float64)
+    return total
+
+
+def whole(column: pd.Series, rounded: np.ufunc) -> Longs:
+    """Whole numbers, at least 0; 0 where there is none."""
+    numbers: Longs = rounded(np.maximum(np.nan_to_num(column.to_numpy(np.float64, na_value=np.nan)), 0)).astype(
+        np.int64
+    )
+    return numbers

@@ -1,0 +1,132 @@
+"""One result is a sentence: why this action for this item at this location, in numbers that can be checked by hand."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from udfs.inventory.needs import Pairs
+from udfs.inventory.transfers import Moves
+
+Doubles = npt.NDArray[np.float64]
+Longs = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Reasons:
+    """Sentences about pairs, each by its row; location: its id; given, received: units by all its transfers.
+
+    level: the probability that what is needed lasts.
+    """
+
+    pairs: Pairs
+    location: npt.NDArray[Any]
+    level: float
+    review_days: int
+    given: Longs
+    received: Longs
+
+    def ok(self, rows: Longs) -> list[str]:
+        """Nothing to do."""
+        pairs, sentences = self.pairs, []
+        for row, has, needs, known in zip(rows, self._has(rows), self._needs(rows), pairs.known[rows], strict=True):
+            if not known:
+                sentences.append(f"{has}; no forecast: left alone")
+            elif self.given[row]:
+                kept = pairs.on_hand[row] - self.given[row]
+                sentences.append(f"{has}; {needs}: gives {self.given[row]} and keeps {kept}")
+            else:
+                sentences.append(f"{has}; {needs}: nothing to do")
+        return sentences
+
+    def replenish(self, rows: Longs, order: Longs) -> list[str]:
+        """What is missing of the need, and what is ordered for it."""
+        missing = np.maximum(self.pairs.needed - self.pairs.position - self.received, 0)
+        return [
+            f"{has}; {needs}: order {units}" + (f" ({short} missing; whole packs)" if units > short else "")
+            for has, needs, units, short in zip(
+                self._has(rows), self._needs(rows), order[rows].tolist(), missing[rows].tolist(), strict=True
+            )
+        ]
+
+    def alert(self, rows: Longs, chance: Doubles, limit: float, missing: Longs) -> list[str]:
+        """The chance to run out before an order could come, and what is missing until then."""
+        return [
+            f"{has}; {lead}: {percent(likely)} chance to run out, above {percent(limit)}; {units} short of "
+            f"{percent(self.level)}"
+            for has, lead, likely, units in zip(
+                self._has(rows),
+                self._lead(rows),
+                chance[rows].tolist(),
+                missing[rows].tolist(),
+                strict=True,
+            )
+        ]
+
+    def transfer(self, moves: Moves) -> list[str]:
+        """Why the receiver needs it before an order could come, and why the giver can do without."""
+        pairs, giver, receiver, level = self.pairs, moves.giver, moves.receiver, percent(self.level)
+        has = self._has(receiver, received=False)
+        kept = pairs.on_hand[giver] - self.given[giver]
+        return [
+            f"{here}; {lead}, {needed} needed for {level}: {units} of the {received} it gets from {name}, which keeps "
+            f"{keeps} on hand and needs {own} for {level} of its own {days} days ({expected:.2f} expected)"
+            for here, lead, needed, units, received, name, keeps, own, days, expected in zip(
+                has,
+                self._lead(receiver),
+                pairs.needed_lead[receiver].tolist(),
+                moves.units.tolist(),
+                self.received[receiver].tolist(),
+                self.location[giver].tolist(),
+                kept.tolist(),
+                pairs.needed[giver].tolist(),
+                (pairs.lead_days[giver] + self.review_days).tolist(),
+                pairs.expected[giver].tolist(),
+                strict=True,
+            )
+        ]
+
+    def _has(self, rows: Longs, *, received: bool = True) -> list[str]:
+        """`3 on hand, 0 on order`, and what the transfers bring."""
+        coming = self.received[rows] if received else np.zeros(len(rows), np.int64)
+        return [
+            f"{hand} on hand, {order} on order" + (f", {units} by transfer" if units else "")
+            for hand, order, units in zip(
+                self.pairs.on_hand[rows].tolist(), self.pairs.on_order[rows].tolist(), coming.tolist(), strict=True
+            )
+        ]
+
+    def _lead(self, rows: Longs) -> list[str]:
+        """`4.20 expected (sd 2.60) in 7 days of lead time`."""
+        pairs = self.pairs
+        spread = np.sqrt(pairs.expected_lead[rows] * np.maximum(pairs.dispersion[rows], 1))
+        return [
+            f"{mean:.2f} expected (sd {sd:.2f}) in {days} days of lead time"
+            for mean, sd, days in zip(
+                pairs.expected_lead[rows].tolist(), spread.tolist(), pairs.lead_days[rows].tolist(), strict=True
+            )
+        ]
+
+    def _needs(self, rows: Longs) -> list[str]:
+        """`4.80 expected (sd 2.80) in 7 days of lead time and 1 of review, 10 needed for 95 %`."""
+        pairs = self.pairs
+        spread = np.sqrt(pairs.expected[rows] * np.maximum(pairs.dispersion[rows], 1))
+        return [
+            f"{mean:.2f} expected (sd {sd:.2f}) in {days} days of lead time and {self.review_days} of review, "
+            f"{units} needed for {percent(self.level)}"
+            for mean, sd, days, units in zip(
+                pairs.expected[rows].tolist(),
+                spread.tolist(),
+                pairs.lead_days[rows].tolist(),
+                pairs.needed[rows].tolist(),
+                strict=True,
+            )
+        ]
+
+
+def percent(share: float) -> str:
+    """`95 %`, with the digits that it has, up to four."""
+    return f"{100 * share:.4g} %"

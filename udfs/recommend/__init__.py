@@ -1,0 +1,1 @@
+"""Candidate generators, features, ranker and re-ranking."""

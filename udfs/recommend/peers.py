@@ -1,0 +1,435 @@
+"""One result is a peer's list for one user: the models that a recommender must beat, each fitted in seconds.
+
+`fit(interactions, day, **params)` sees purchases before `day` alone and gives a Scorer. Each peer also comes blended
+with recent popularity, score + b * log(1 + recent buyers): such a blend is a peer too, and often the strongest.
+Hyperparameters are chosen on a validation cut by `tune`, for each task; everything is seeded and runs on one thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse as sp
+from implicit.cpu.als import AlternatingLeastSquares
+from implicit.cpu.bpr import BayesianPersonalizedRanking
+from scipy.linalg import lapack
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+from udfs.evaluation.metrics import TASK_ALL, TASK_NEW, Lists, Mask, PerUser, ranking, truths
+from udfs.horizon import HORIZON_DAYS
+from udfs.interactions import Codes, Floats, Interactions
+
+Params: TypeAlias = dict[str, Any]
+
+RECENT_DAYS = 28
+USER_BLOCK = 256  # with 70,000 items: 70 MiB of scores at a time
+EASE_ITEMS = 6_000  # EASE inverts a matrix of this many items: some 5 s and 300 MiB on one core
+COLUMN_GROUPS = 2_048
+SEED = 7
+
+WEIGHTS = (0.0, 0.0003, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)  # the b of blends
+TUNED_BEST, TUNED_POPULAR = 150, 400  # while tuning, a blend's list is sought among these many items a user
+
+
+def best(scores: Floats, k: int) -> Lists:
+    """[n, k] columns by (score desc, column asc); -1 where a row has fewer than k scores above -inf."""
+    n, m = scores.shape
+    lists = np.full((n, k), -1, np.int64)
+    if not n or not m:
+        return lists
+    floor = np.full(n, np.finfo(np.float32).min, np.float32)
+    groups = min(max(COLUMN_GROUPS, k), m)
+    if groups >= k:
+        # The k-th largest of the maxima of disjoint groups of columns is at most the k-th largest score: few pass it.
+        maxima = scores[:, : m // groups * groups].reshape(n, m // groups, groups).max(axis=1)
+        floor = np.maximum(floor, np.partition(maxima, groups - k, axis=1)[:, groups - k])
+    rows, columns = np.nonzero(scores >= floor[:, None])
+    order = np.lexsort((columns, -scores[rows, columns], rows))
+    rows, columns = rows[order], columns[order]
+    place = np.arange(len(rows)) - np.searchsorted(rows, np.arange(n))[rows]
+    kept = place < k
+    lists[rows[kept], place[kept]] = columns[kept]
+    return lists
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """A fitted peer: fresh scores [users, items] for a block of users; a score of 0 means that nothing speaks for it.
+
+    own: [users, items], stored where the user bought the item before the day; sold: items with a sale before it;
+    recent: log(1 + buyers of the last 28 days) per item; weight: the b of the blend, 0 without.
+    """
+
+    of: Callable[[Codes], Floats]
+    own: sp.csr_matrix
+    sold: Mask
+    recent: Floats
+    weight: float = 0.0
+
+    def blended(self, weight: float) -> Scorer:
+        """The same scores + weight * recent."""
+        return replace(self, weight=weight)
+
+    def scores(self, users: Codes) -> Floats:
+        """[users, items] float32; -inf for what is not to be listed: never sold, or scored 0."""
+        found = self.of(users)
+        if self.weight:
+            found += np.float32(self.weight) * self.recent
+        return np.where((found != 0) & self.sold, found, np.float32(-np.inf))
+
+    def top(self, users: Codes, k: int, exclude_own: bool) -> Lists:
+        """[users, k] item codes by (score desc, item_id asc), -1 where a list is short; `users` may hold any codes."""
+        lists = np.full((len(users), k), -1, np.int64)
+        for start in range(0, len(users), USER_BLOCK):
+            block = users[start : start + USER_BLOCK]
+            scores = self.scores(block)
+            if exclude_own:
+                _mask(scores, self.own[block])
+            lists[start : start + USER_BLOCK] = best(scores, k)
+        return lists
+
+
+def _mask(scores: Floats, own: sp.csr_matrix) -> None:
+    """What the users of these rows bought becomes -inf, in place."""
+    scores[np.repeat(np.arange(len(scores)), np.diff(own.indptr)), own.indices] = -np.inf
+
+
+def _scorer(seen: Interactions, day: int, of: Callable[[Codes], Floats]) -> Scorer:
+    sold = np.bincount(seen.item, minlength=len(seen.items)) > 0
+    return Scorer(of, seen.matrix(), sold, np.log1p(seen.within(day - RECENT_DAYS, day).buyers().astype(np.float32)))
+
+
+def _profile(days: Interactions, day: int, half_life: float | None) -> sp.csr_matrix:
+    """[users, items] the number of days on which the user bought the item, each halved every half_life days."""
+    age = day - days.day
+    return days.matrix(None if half_life is None else np.exp2(-age / half_life))
+
+
+def _dense(matrix: sp.csr_matrix) -> Floats:
+    return np.asarray(matrix.toarray(), np.float32)
+
+
+def _diagonal(values: npt.NDArray[np.floating]) -> sp.dia_matrix:
+    return sp.diags(values.astype(np.float32))
+
+
+def popularity(interactions: Interactions, day: int, *, days: int = RECENT_DAYS) -> Scorer:
+    """Buyers of the last days."""
+    seen = interactions.before(day)
+    score = seen.within(day - days, day).buyers().astype(np.float32)
+    return _scorer(seen, day, lambda users: np.tile(score, (len(users), 1)))
+
+
+def own_history(interactions: Interactions, day: int, *, half_life: float = 60, shape: float = 1.0) -> Scorer:
+    """The days on which the user bought the item, the older the lighter, to the power `shape`."""
+    seen = interactions.before(day)
+    profile = _profile(seen.user_days(), day, half_life)
+    profile.data **= np.float32(shape)
+    return _scorer(seen, day, lambda users: _dense(profile[users]))
+
+
+def item_knn(
+    interactions: Interactions,
+    day: int,
+    *,
+    half_life: float = 120,
+    pair_half_life: float | None = 30,
+    others: float = 1.0,
+) -> Scorer:
+    """Decayed purchases times the cosine of items' buyers, without a cut-off of neighbours.
+
+    A buyer counts by 1 / sqrt(number of items bought), and, with pair_half_life, for the item proposed by the recency
+    of the purchase: an item is near that such buyers turn to now. The user's own purchase of the item itself counts
+    once more, (1 / others - 1)-fold: with `others` below 1, repeats come first.
+    """
+    seen = interactions.before(day)
+    days = seen.user_days()
+    profile = _profile(days, day, half_life)
+    bought = _profile(days, day, None)
+    bought.data[:] = 1
+    per_user = _diagonal(np.maximum(np.diff(bought.indptr), 1) ** -0.5)
+    bought = (per_user @ bought).tocsr()
+    length = np.sqrt(np.asarray(bought.multiply(bought).sum(axis=0)).ravel())
+    scale = _diagonal(1 / np.where(length > 0, length, 1))
+    lately = bought
+    if pair_half_life is not None:
+        lately = _profile(days, day, pair_half_life)
+        lately.data = np.minimum(lately.data, 1)
+        lately = per_user @ lately
+    # (profile @ items) @ items: through users, of whom there are few, instead of items by items.
+    left, right = (bought @ scale).T.tocsr(), (lately @ scale).tocsr()
+    own = np.float32(1 / others - 1)
+
+    def of(users: Codes) -> Floats:
+        mine = profile[users]
+        near = np.asarray(_dense(mine @ left) @ right, np.float32)
+        return near + own * _dense(mine) if own else near
+
+    return _scorer(seen, day, of)
+
+
+def ease(
+    interactions: Interactions, day: int, *, ridge: float = 300, half_life: float | None = 120, items: int = EASE_ITEMS
+) -> Scorer:
+    """EASE (Steck 2019) over the `items` most bought: each item from all others by ridge regression, in closed form.
+
+    A user's purchases are decayed when they are scored, and count 1 without a half-life; as examples they count 1.
+    """
+    seen = interactions.before(day)
+    days = seen.user_days()
+    count = np.bincount(days.item, minlength=len(seen.items))
+    order = np.lexsort((np.arange(len(count)), -count))[:items]
+    chosen = np.sort(order[count[order] > 0])
+    profile = _profile(days, day, half_life)[:, chosen]
+    bought = profile.copy()
+    bought.data[:] = 1
+    if half_life is None:
+        profile = bought
+    gram = _dense(bought.T @ bought)
+    gram[np.diag_indices_from(gram)] += ridge
+    with threadpool_limits(1):
+        inverse = lapack.spotri(lapack.spotrf(gram)[0])[0]  # the upper triangle alone
+    inverse = np.triu(inverse) + np.triu(inverse, 1).T
+    weights = (-inverse / np.diag(inverse)).astype(np.float32)
+    weights[np.diag_indices_from(weights)] = 0
+
+    def of(users: Codes) -> Floats:
+        found = np.zeros((len(users), len(seen.items)), np.float32)
+        found[:, chosen] = profile[users] @ weights
+        return found
+
+    return _scorer(seen, day, of)
+
+
+def als(
+    interactions: Interactions,
+    day: int,
+    *,
+    factors: int = 64,
+    half_life: float | None = 120,
+    alpha: float = 1.0,
+    ridge: float = 0.01,
+    iterations: int = 15,
+) -> Scorer:
+    """Implicit ALS (Hu et al. 2008); confidence is the decayed number of purchases, or 1 without a half-life."""
+    seen = interactions.before(day)
+    confidence = _profile(seen.user_days(), day, half_life)
+    if half_life is None:
+        confidence.data[:] = 1
+    model = AlternatingLeastSquares(
+        factors=factors, regularization=ridge, alpha=alpha, iterations=iterations, num_threads=1, random_state=SEED
+    )
+    return _factors(model, confidence, seen, day)
+
+
+def bpr(
+    interactions: Interactions,
+    day: int,
+    *,
+    factors: int = 32,
+    rate: float = 0.05,
+    ridge: float = 0.01,
+    iterations: int = 60,
+) -> Scorer:
+    """BPR (Rendle et al. 2009): factors under which bought items come before others."""
+    seen = interactions.before(day)
+    model = BayesianPersonalizedRanking(
+        factors=factors,
+        learning_rate=rate,
+        regularization=ridge,
+        iterations=iterations,
+        num_threads=1,
+        random_state=SEED,
+    )
+    return _factors(model, _profile(seen.user_days(), day, None), seen, day)
+
+
+def _factors(model: Any, bought: sp.csr_matrix, seen: Interactions, day: int) -> Scorer:
+    with threadpool_limits(1):
+        model.fit(bought, show_progress=False)
+    users, items = np.asarray(model.user_factors), np.asarray(model.item_factors).T
+    return _scorer(seen, day, lambda chosen: users[chosen] @ items)
+
+
+def tifu_knn(
+    interactions: Interactions,
+    day: int,
+    *,
+    groups: int = 7,
+    within: float = 0.9,
+    between: float = 0.7,
+    own_share: float = 0.7,
+    neighbours: int = 300,
+) -> Scorer:
+    """TIFU-KNN (Hu et al. 2020): own_share * the user's vector + the rest * the mean of the nearest users' vectors.
+
+    A vector: days of purchase in `groups` groups of like size, weighted by `within` per day back in a group and by
+    `between` per group back.
+    """
+    seen = interactions.before(day)
+    lines = seen.user_days()
+    baskets, basket = np.unique(np.stack([lines.user, lines.day]).astype(np.int64), axis=1, return_inverse=True)
+    user = baskets[0]
+    count = np.bincount(user, minlength=len(seen.users))
+    back = np.cumsum(count)[user] - 1 - np.arange(len(user))  # 0 is the user's last
+    size = np.ceil(count[user] / groups).astype(np.int64)
+    group, used = back // size, np.ceil(count[user] / size)
+    members = np.where(group == used - 1, count[user] - (used - 1) * size, size)
+    weight = within ** (back % size) / members * between**group / used
+    vectors = lines.matrix(weight[basket.ravel()])
+    known = np.flatnonzero(count).astype(np.int32)
+    others = vectors[known]
+    transposed, squares = others.T.tocsr(), np.asarray(others.multiply(others).sum(axis=1)).ravel()
+
+    def of(users: Codes) -> Floats:
+        mine = vectors[users]
+        nearness = 2 * _dense(mine @ transposed) - squares  # the squared distance, less what is the same for all
+        nearness[users[:, None] == known] = -np.inf
+        near = best(nearness, min(neighbours, max(len(known) - 1, 1)))
+        rows, places = np.nonzero(near >= 0)
+        share = np.full(len(rows), 1 / near.shape[1], np.float32)
+        mean = sp.csr_matrix((share, (rows, near[rows, places])), shape=nearness.shape) @ others
+        return _dense(mine * np.float32(own_share) + mean * np.float32(1 - own_share))
+
+    return _scorer(seen, day, of)
+
+
+@dataclass(frozen=True)
+class Peer:
+    """A kind of peer: how to fit it, what to try, on which tasks it has lists, whether it also comes blended."""
+
+    fit: Callable[..., Scorer]
+    grid: tuple[Params, ...]
+    tasks: tuple[str, ...] = (TASK_ALL, TASK_NEW)
+    blends: bool = True
+
+
+PEERS: dict[str, Peer] = {
+    "popularity": Peer(popularity, ({"days": 28},), blends=False),
+    "own_history": Peer(
+        own_history,
+        (
+            {"half_life": 60},
+            {"half_life": 120},
+            {"half_life": 60, "shape": 0.5},
+            {"half_life": 120, "shape": 0.5},
+            {"half_life": 240, "shape": 0.5},
+        ),
+        (TASK_ALL,),
+    ),
+    "item_knn": Peer(
+        item_knn,
+        (
+            {"pair_half_life": 20, "half_life": 365},
+            {"pair_half_life": 30, "half_life": 120},
+            {"pair_half_life": None, "half_life": 120},
+            {"pair_half_life": None, "half_life": 120, "others": 0.1},
+            {"pair_half_life": 180, "half_life": 120, "others": 0.1},
+            {"pair_half_life": None, "half_life": 60, "others": 0.02},
+            {"pair_half_life": None, "half_life": 60, "others": 0.002},
+        ),
+    ),
+    "ease": Peer(ease, ({"ridge": 100}, {"ridge": 400}, {"ridge": 400, "half_life": None})),
+    "als": Peer(als, ({}, {"half_life": None}, {"factors": 128}, {"factors": 128, "alpha": 5.0})),
+    "bpr": Peer(bpr, ({}, {"iterations": 20})),
+    "tifu_knn": Peer(
+        tifu_knn,
+        ({}, {"own_share": 0.9}, {"own_share": 0.4}, {"groups": 15, "between": 0.9, "within": 1.0}),
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What tuning chose: a peer with its parameters and its b for one task, and its NDCG on the validation cut."""
+
+    peer: str
+    task: str
+    params: Params
+    weight: float
+    ndcg: float
+
+    @property
+    def contender(self) -> str:
+        """The peer's name in tables."""
+        return f"{self.peer} + popularity" if self.weight else self.peer
+
+
+def tune(name: str, interactions: Interactions, day: int, *, horizon: int = HORIZON_DAYS, k: int = 10) -> list[Choice]:
+    """The best plain and the best blended form of the peer for each of its tasks, by mean NDCG@k on the cut `day`.
+
+    Of equals the earlier in the grid and the smaller b. Purchases from day + horizon on are not looked at.
+    """
+    peer = PEERS[name]
+    users, bought = truths(interactions, day, horizon)
+    weights = WEIGHTS if peer.blends else WEIGHTS[:1]
+    chosen: dict[tuple[str, bool], Choice] = {}
+    for params in peer.grid:
+        for task, row in _ndcg(peer.fit(interactions, day, **params), users, bought, peer.tasks, weights, k).items():
+            for weight, ndcg in zip(weights, row, strict=True):
+                key = task, weight > 0
+                if key not in chosen or ndcg > chosen[key].ndcg:
+                    chosen[key] = Choice(name, task, params, weight, float(ndcg))
+    return [chosen[key] for key in sorted(chosen)]
+
+
+def _ndcg(
+    scorer: Scorer,
+    users: Codes,
+    bought: Mapping[str, sp.csr_matrix],
+    tasks: Iterable[str],
+    weights: Sequence[float],
+    k: int,
+) -> dict[str, PerUser]:
+    """Per task the mean NDCG@k of each weight.
+
+    A blend's list is sought among the items that score highest without it and the most popular ones; a list of
+    `Scorer.top` may in rare cases hold another.
+    """
+    popular = np.sort(np.lexsort((np.arange(len(scorer.recent)), -scorer.recent))[:TUNED_POPULAR])
+    is_popular = np.zeros(len(scorer.recent), np.bool_)
+    is_popular[popular] = True
+    found: dict[str, list[PerUser]] = {task: [] for task in tasks}
+    for start in range(0, len(users), USER_BLOCK):
+        rows = slice(start, start + USER_BLOCK)
+        block = users[rows]
+        base = np.where(scorer.sold, scorer.of(block), np.float32(-np.inf))
+        for task in sorted(found):  # all items first: then the own ones are masked in place
+            if task == TASK_NEW:
+                _mask(base, scorer.own[block])
+            top = best(np.where(base == 0, np.float32(-np.inf), base), TUNED_BEST)
+            twice = (top < 0) | is_popular[top]
+            items = np.hstack([np.maximum(top, 0), np.broadcast_to(popular, (len(block), len(popular)))])
+            score = np.take_along_axis(base, items, axis=1)
+            score[:, : top.shape[1]][twice] = -np.inf
+            order = np.argsort(items, axis=1, kind="stable")
+            items, score = np.take_along_axis(items, order, axis=1), np.take_along_axis(score, order, axis=1)
+            recent, truth = scorer.recent[items], bought[task][rows]
+            by_weight = []
+            for weight in weights:
+                blend = score + np.float32(weight) * recent
+                place = best(np.where(blend == 0, np.float32(-np.inf), blend), k)
+                lists = np.where(place < 0, -1, np.take_along_axis(items, np.maximum(place, 0), axis=1))
+                by_weight.append(ranking(lists, truth, k)["ndcg"])
+            found[task].append(np.stack(by_weight))
+    return {task: np.asarray(np.nanmean(np.hstack(parts), axis=1)) for task, parts in found.items()}
+
+
+def lists_of(
+    choices: Sequence[Choice], interactions: Interactions, day: int, users: Codes, k: int = 10
+) -> dict[tuple[str, str], Lists]:
+    """The lists [users, k] of each choice, by (task, contender), fitted before `day`; equal parameters fit once."""
+    found = {}
+    fitted: dict[str, list[Choice]] = {}
+    for choice in choices:
+        fitted.setdefault(f"{choice.peer} {sorted(choice.params.items())}", []).append(choice)
+    for alike in fitted.values():
+        scorer = PEERS[alike[0].peer].fit(interactions, day, **alike[0].params)
+        for choice in alike:
+            lists = scorer.blended(choice.weight).top(users, k, choice.task == TASK_NEW)
+            found[choice.task, choice.contender] = lists
+    return found

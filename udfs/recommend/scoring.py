@@ -1,0 +1,226 @@
+"""One result row is one candidate of one user with its probability: what a night does with one block of users."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+
+from udfs.encoder.encoder import check_files
+from udfs.horizon import HORIZON_DAYS
+from udfs.interactions import Codes, Floats, Interactions, from_frame
+from udfs.recommend import candidates, item_models, ranker
+from udfs.recommend.copurchase import user_vectors
+
+Halves = npt.NDArray[np.float16]
+
+ATTRIBUTES = ("category", "brand", "title")
+FRESH_DAYS = 28  # an item described so lately and never sold is a candidate
+# In a model folder beside the encoder: the ranker; what was trained on what; the vectors that the ranker learned with.
+RANKER, TRAINING, EARLIER = "ranker.json", "training.json", "earlier.npz"
+
+# The columns of what `score_users` gives.
+SCORED = (
+    "user_id",
+    "item_id",
+    "score",
+    "sources",
+    "reason_item_id",
+    "times_bought",
+    "last_bought_on",
+    "usual_gap",
+    "recent_buyers",
+)
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """What is known of items beside their sales; every array follows `items`, ids in ascending order.
+
+    attributes: [items, ATTRIBUTES] codes, -1 where unknown; described: day of the newest description, days since
+    1970-01-01; vectors: float16 [different texts, dims], with vector_of the row of each item, -1 where it has none.
+    """
+
+    items: npt.NDArray[np.str_]
+    attributes: Codes
+    described: Codes
+    vectors: Halves
+    vector_of: Codes
+
+    def item_vectors(self) -> Floats:
+        """float32 [items, dims]; zeros where an item has no vector."""
+        if not len(self.vectors):
+            return np.zeros((len(self.items), 0), np.float32)
+        found: Floats = self.vectors.astype(np.float32)[self.vector_of]
+        found[self.vector_of < 0] = 0
+        return found
+
+    def with_vectors(self, vectors: npt.NDArray[np.floating], vector_of: Codes) -> Catalogue:
+        """The same items with these vectors, rounded to how they are stored."""
+        return replace(self, vectors=vectors.astype(np.float16), vector_of=vector_of)
+
+    def listed_ahead(self, interactions: Interactions, day: int) -> Catalogue:
+        """As if the items first sold in the horizon from `day` had been described the day before it.
+
+        interactions: purchases up to the end of that horizon, with the catalogue's item codes.
+        """
+        first = np.full(len(self.items), np.iinfo(np.int32).max)
+        np.minimum.at(first, interactions.item, interactions.day)
+        coming = (first >= day) & (first < day + HORIZON_DAYS)
+        return replace(self, described=np.where(coming, day - 1, self.described).astype(np.int32))
+
+
+@dataclass(frozen=True)
+class State:
+    """What scoring needs beside the users' own purchases, as of one day: catalogue and item models."""
+
+    catalogue: Catalogue
+    models: item_models.ItemModels
+
+    def to_bytes(self) -> bytes:
+        """All arrays in NumPy's own format; no pickle."""
+        stream = io.BytesIO()
+        models = np.frombuffer(self.models.to_bytes(), np.uint8)
+        np.savez(stream, allow_pickle=False, models=models, **self.catalogue.__dict__)
+        return stream.getvalue()
+
+
+def state_from_bytes(data: bytes) -> State:
+    """What `State.to_bytes` wrote."""
+    with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
+        found = {name: arrays[name] for name in Catalogue.__dataclass_fields__}
+        return State(Catalogue(**found), item_models.from_bytes(arrays["models"].tobytes()))
+
+
+def catalogue(items: pd.DataFrame) -> Catalogue:
+    """From item_id (unique), category, brand, title, described_on and, where it is there, vector (binary float16).
+
+    A kind of attribute in which most items differ tells items apart, not kinds of them, and counts as unknown.
+    """
+    items = items.sort_values("item_id", ignore_index=True)
+    codes = np.full((len(items), len(ATTRIBUTES)), -1, np.int32)
+    for place, name in enumerate(ATTRIBUTES):
+        code, kinds = pd.factorize(items[name], sort=True)
+        if len(kinds) * 2 <= len(items):
+            codes[:, place] = code
+    days = pd.to_datetime(items["described_on"]).to_numpy("datetime64[D]").astype(np.int64).astype(np.int32)
+    vector_of, cells = np.full(len(items), -1, np.int32), []
+    if "vector" in items:
+        code, distinct = pd.factorize(items["vector"])
+        vector_of, cells = code.astype(np.int32), list(distinct)
+    dims = len(cells[0]) // 2 if cells else 0
+    vectors = np.frombuffer(b"".join(cells), "<f2").reshape(len(cells), dims)
+    return Catalogue(np.asarray(items["item_id"], dtype=np.str_), codes, days, vectors, vector_of)
+
+
+def fit_state(
+    interactions: Interactions, known: Catalogue, day: int, settings: item_models.FitSettings | None = None
+) -> State:
+    """The state of the night before `day`, from purchases before it; `interactions` has the catalogue's item codes."""
+    never = np.ones(len(known.items), bool)
+    never[interactions.item[interactions.day < day]] = False
+    fresh = np.flatnonzero(never & (known.described < day) & (known.described >= day - FRESH_DAYS))
+    models = item_models.fit(interactions, day, settings=settings, catalogue=fresh, attributes=known.attributes)
+    return State(known, models)
+
+
+def propose(
+    history: Interactions, state: State, day: int, generators: Collection[str] = candidates.GENERATORS
+) -> tuple[candidates.Candidates, Floats]:
+    """Candidates of the users of `history` and their features [candidates, FEATURES]."""
+    vectors = state.catalogue.item_vectors()
+    with_vectors = vectors.shape[1] > 0
+    pairs = candidates.propose(
+        history,
+        state.models,
+        day,
+        user_vectors=user_vectors(history, vectors, day) if with_vectors else None,
+        item_vectors=vectors if with_vectors else None,
+        generators=generators,
+    )
+    return pairs, candidates.features(pairs, history, state.models, day)
+
+
+def arrivals(pairs: candidates.Candidates, models: item_models.ItemModels) -> npt.NDArray[np.bool_]:
+    """[candidates]: proposed by their text, as nobody has bought them yet."""
+    by_text = pairs.proposed[:, candidates.GENERATORS.index("fresh")]
+    return np.asarray(by_text & (models.column("buyers")[pairs.row] == 0))
+
+
+def best_first(
+    user: Codes, item: Codes, score: npt.NDArray[np.floating]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """The rows in the order (user, score desc, item), and the place of each of these in its user's list, from 0."""
+    order = np.lexsort((item, -score, user))
+    return order, _places(user[order])
+
+
+def _places(user: Codes) -> npt.NDArray[np.int64]:
+    """How many rows of the same user stand before each row; `user` is ascending."""
+    return np.arange(len(user)) - np.searchsorted(user, user)
+
+
+def lists(user: Codes, item: Codes, score: npt.NDArray[np.floating], users: Codes, k: int) -> npt.NDArray[np.int64]:
+    """[users, k]: the item codes of each user's best pairs by (score desc, item asc), -1 where there are too few."""
+    order, place = best_first(user, item, score)
+    row = np.searchsorted(users, user[order])
+    kept = (place < k) & (users[np.minimum(row, len(users) - 1)] == user[order])
+    found = np.full((len(users), k), -1, np.int64)
+    found[row[kept], place[kept]] = item[order][kept]
+    return found
+
+
+@lru_cache(maxsize=1)
+def read_ranker(folder: str) -> ranker.Ranker:
+    """The ranker of a model folder; encoder.ModelError where a file is not what the manifest says."""
+    check_files(Path(folder))
+    return ranker.from_json((Path(folder) / RANKER).read_text("utf-8"))
+
+
+def score_users(
+    lines: pd.DataFrame, state: State, folder: str, day: int, keep: int, keep_new: int, keep_arrivals: int
+) -> pa.RecordBatch:
+    """The most probable candidates of each user of `lines`, in the order (user, score desc, item_id).
+
+    Those are the `keep` best of all, the `keep_new` best of the items that the user never bought, and the
+    `keep_arrivals` best of those that nobody ever bought.
+    lines: user_id, item_id, event_date, basket_id, quantity of whole users. Columns: SCORED.
+    """
+    history = from_frame(lines, state.catalogue.items)
+    fitted = read_ranker(folder)
+    pairs, table = propose(history, state, day, fitted.generators)
+    score = np.round(ranker.score(fitted, table), 9)
+    order, place = best_first(pairs.user, pairs.item, score)
+    kept, new = place < keep, table[order, list(candidates.FEATURES).index("is_own")] == 0
+    kept[new] |= _places(pairs.user[order][new]) < keep_new
+    arrival = arrivals(pairs, state.models)[order]
+    kept[arrival] |= _places(pairs.user[order][arrival]) < keep_arrivals
+    order = order[kept]
+    column = dict(zip(candidates.FEATURES, table[order].T, strict=True))
+    bought = column["own_days"] > 0
+    names = np.array(candidates.GENERATORS)
+    ids = state.catalogue.items
+    reason = pairs.reason[order]
+    last = day - np.nan_to_num(column["own_last"]).astype(np.int64)
+    recent = state.models.column("buyers_28")[pairs.row[order]]
+    return pa.RecordBatch.from_arrays(
+        [
+            pa.array(history.users[pairs.user[order]]),
+            pa.array(ids[pairs.item[order]]),
+            pa.array(score[order]),
+            pa.array([names[row].tolist() for row in pairs.proposed[order]], pa.list_(pa.string())),
+            pa.array(ids[reason], mask=reason < 0),
+            pa.array(column["own_days"].astype(np.int32)),
+            pa.array(last.astype("datetime64[D]"), mask=~bought),
+            pa.array(column["own_gap"].astype(np.float64).round(1), mask=column["own_days"] < 2),
+            pa.array(recent.astype(np.int32)),
+        ],
+        names=list(SCORED),
+    )

@@ -1,0 +1,1 @@
+"""Exact top-k search by inner product, on CPUs and GPUs."""
