@@ -25,7 +25,7 @@ from rich.table import Table
 
 from bench.harness import Contenders, Row, Timing, alternate, compare, console, gate, on_cpu, report
 from bench.texts import joined, real_texts
-from udfs.encoder import encoder
+from udfs.encoder import encoder, model_folder
 from udfs.encoder.encoder import Encoder, Floats
 
 MAX_TOKENS = 128  # where a text is cut, and what the naive loop pads to
@@ -249,7 +249,7 @@ def main(arguments: list[str]) -> None:
         )
     console().print(f"texts of {words}: {len(found):,} different ones, {len(short):,} of them read")
     long = list(dict.fromkeys(joined(found, len(short) // 2, given.seed)))
-    folder = given.weights or encoder.base_folder()
+    folder = given.weights or model_folder.base_folder()
     rows = measure(ITEMS, short, folder, given.device, given.naive_texts, given.repeats)
     rows += measure(JOINED, long, folder, given.device, given.naive_texts, given.repeats)
     report(rows)

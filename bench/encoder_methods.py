@@ -25,11 +25,11 @@ from rich.table import Table
 from jobs.offline.training_data import Shop, collect
 from jobs.runner.cli import parse_date
 from jobs.train_model import MAX_TEXTS
+from udfs.catalogue import catalogue_of
 from udfs.days import day_number
-from udfs.encoder import encoder, tower
+from udfs.encoder import model_folder, tower
 from udfs.horizon import HORIZON_DAYS
 from udfs.interactions import from_frame
-from udfs.recommend import scoring
 
 
 def shop_of_lake(conf: str, cut: dt.date, max_users: int) -> Shop:
@@ -55,7 +55,7 @@ def shop_of_file(path: str, cut: dt.date) -> Shop:
     newest = events.sort_values("event_date", ascending=False, kind="stable").sort_values("late", kind="stable")
     titles = newest.drop_duplicates("item_id").set_index("item_id")["title"].reindex(lines.items).fillna("")
     known = pd.DataFrame({"item_id": lines.items, "title": titles.to_numpy(), "described_on": str(cut)})
-    catalogue = scoring.catalogue(known.assign(category=None, brand=None))
+    catalogue = catalogue_of(known.assign(category=None, brand=None))
     return Shop(lines, catalogue, titles.str.lower().tolist())
 
 
@@ -98,7 +98,7 @@ def main(arguments: list[str]) -> None:
                 texts,
                 lines,
                 day_number(given.cut) + HORIZON_DAYS,
-                encoder.base_folder(),
+                model_folder.base_folder(),
                 Path(scratch) / "model",
                 settings=settings,
                 seed=given.seed,

@@ -10,21 +10,21 @@ import shutil
 import sys
 from pathlib import Path
 
-from udfs.encoder import encoder
+from udfs.encoder import model_folder
 
 
 def write(folder: Path) -> None:
     """The base weights as float16: of a text's vector that changes the fourth decimal of a cosine at most."""
     from safetensors.torch import load_file, save_file
 
-    base = encoder.base_folder()
+    base = model_folder.base_folder()
     folder.mkdir(parents=True, exist_ok=True)
-    tensors = load_file(base / encoder.WEIGHTS).items()
+    tensors = load_file(base / model_folder.WEIGHTS).items()
     save_file(
         {name: value.half() if value.is_floating_point() else value for name, value in tensors},
-        folder / encoder.WEIGHTS,
+        folder / model_folder.WEIGHTS,
     )
-    for name in (encoder.CONFIG, encoder.TOKENIZER):
+    for name in (model_folder.CONFIG, model_folder.TOKENIZER):
         shutil.copyfile(base / name, folder / name)
 
 

@@ -25,7 +25,7 @@ from rich.table import Table
 
 from bench.harness import Contenders, alternate, compare, console, on_cpu, report
 from bench.texts import real_texts
-from udfs.encoder import encoder, int8
+from udfs.encoder import encoder, int8, model_folder
 from udfs.encoder.encoder import Encoder, Floats
 from udfs.encoder.model_folder import new_folder
 from udfs.top_k.int8_graph import Array, Graph, write_graph
@@ -54,11 +54,11 @@ class FloatGraph(Graph):
 def write_float(folder: Path, output: Path) -> None:
     """A model folder whose model.onnx has the folder's float32 weights."""
     weights = {name: tensor.numpy() for name, tensor in encoder.read_model(folder)[0].state_dict().items()}
-    config = json.loads((folder / encoder.CONFIG).read_text("utf-8"))
+    config = json.loads((folder / model_folder.CONFIG).read_text("utf-8"))
     with new_folder(output) as scratch:
-        for name in (encoder.CONFIG, encoder.TOKENIZER):
+        for name in (model_folder.CONFIG, model_folder.TOKENIZER):
             shutil.copyfile(folder / name, scratch / name)
-        write_graph(weights, config, scratch / encoder.INT8, FloatGraph())
+        write_graph(weights, config, scratch / model_folder.INT8, FloatGraph())
 
 
 def write_dynamic(folder: Path, output: Path) -> None:
@@ -66,11 +66,11 @@ def write_dynamic(folder: Path, output: Path) -> None:
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     with new_folder(output) as scratch:
-        for name in (encoder.CONFIG, encoder.TOKENIZER):
+        for name in (model_folder.CONFIG, model_folder.TOKENIZER):
             shutil.copyfile(folder / name, scratch / name)
         quantize_dynamic(
-            folder / encoder.INT8,
-            scratch / encoder.INT8,
+            folder / model_folder.INT8,
+            scratch / model_folder.INT8,
             op_types_to_quantize=["MatMul", "Gather"],
             per_channel=True,
             reduce_range=True,  # as ours: without VNNI sums of full 8 bits are cut off
@@ -157,7 +157,7 @@ def main(arguments: list[str]) -> None:
     random.Random(given.seed).shuffle(texts)
     console().print(f"texts of {words}: {len(texts):,} different ones, {len(texts[: given.texts]):,} of them read")
     with tempfile.TemporaryDirectory() as scratch:
-        report(measure(encoder.base_folder(), texts[: given.texts], Path(scratch), given.repeats))
+        report(measure(model_folder.base_folder(), texts[: given.texts], Path(scratch), given.repeats))
 
 
 if __name__ == "__main__":

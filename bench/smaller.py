@@ -35,13 +35,20 @@ from jobs.offline.training_data import Shop
 from jobs.runner.cli import parse_date
 from jobs.train_model import MAX_TEXTS
 from udfs.days import day_number
-from udfs.encoder import distil, encoder, int8, tower
+from udfs.encoder import distil, encoder, int8, model_folder, tower
 from udfs.horizon import HORIZON_DAYS
 
 FULL, TOKENS = "full", "token ids alone"
 UNSEEN_SHARE = 0.1
 # What a worker reads of a folder: its size. The ranker and its vectors are the same beside any encoder.
-FILES = (encoder.CONFIG, encoder.TOKENIZER, encoder.WEIGHTS, encoder.INT8, encoder.ADAPTER, encoder.SETTINGS)
+FILES = (
+    model_folder.CONFIG,
+    model_folder.TOKENIZER,
+    model_folder.WEIGHTS,
+    model_folder.INT8,
+    model_folder.ADAPTER,
+    model_folder.SETTINGS,
+)
 
 
 @dataclass(frozen=True)
@@ -65,7 +72,7 @@ def tuned(shop: Shop, cut: dt.date, steps: int, seed: int, output: Path) -> Judg
     settings = tower.TowerSettings(max_steps=steps, refit_steps=0, evaluate_every=max(1, steps // 4), patience=steps)
     day = day_number(cut) + HORIZON_DAYS
     found = tower.train_tower(
-        texts, lines, day, encoder.base_folder(), output, settings=settings, seed=seed, log=console().print
+        texts, lines, day, model_folder.base_folder(), output, settings=settings, seed=seed, log=console().print
     )
     return Judge(tower.Checks(lines.before(day), day - HORIZON_DAYS), texts, found.scale)
 
@@ -165,7 +172,7 @@ def main(arguments: list[str]) -> None:
 
     torch.set_num_threads(given.threads)
     with tempfile.TemporaryDirectory() as name:
-        scratch, judge, full = Path(name), None, encoder.base_folder()
+        scratch, judge, full = Path(name), None, model_folder.base_folder()
         if given.cut:
             shop = (
                 shop_of_file(given.events, given.cut)

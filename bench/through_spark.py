@@ -38,7 +38,7 @@ from jobs.runner.lake import session, ship
 from jobs.transforms import vectors
 from schemas.deployment import load
 from schemas.run import Model
-from udfs.encoder import encoder
+from udfs.encoder import encoder, model_folder
 from udfs.encoder.encoder import Floats, from_bytes, load_encoder, to_bytes
 
 CONF = Path(__file__).parents[1] / "conf" / "complete_journey.toml"
@@ -144,12 +144,14 @@ def shortened(folder: Path, layers: int, to: Path) -> Path:
     from safetensors.torch import load_file, save_file
 
     to.mkdir(parents=True)
-    config = json.loads((folder / encoder.CONFIG).read_text("utf-8")) | {"num_hidden_layers": layers}
-    (to / encoder.CONFIG).write_text(json.dumps(config), "utf-8")
-    shutil.copyfile(folder / encoder.TOKENIZER, to / encoder.TOKENIZER)
+    config = json.loads((folder / model_folder.CONFIG).read_text("utf-8")) | {"num_hidden_layers": layers}
+    (to / model_folder.CONFIG).write_text(json.dumps(config), "utf-8")
+    shutil.copyfile(folder / model_folder.TOKENIZER, to / model_folder.TOKENIZER)
     dropped = tuple(f"encoder.layer.{number}." for number in range(layers, 1000))
-    kept = {name: value for name, value in load_file(folder / encoder.WEIGHTS).items() if not name.startswith(dropped)}
-    save_file(kept, to / encoder.WEIGHTS)
+    kept = {
+        name: value for name, value in load_file(folder / model_folder.WEIGHTS).items() if not name.startswith(dropped)
+    }
+    save_file(kept, to / model_folder.WEIGHTS)
     return to
 
 
@@ -207,7 +209,7 @@ def _against_stock(night: Night, texts: Sequence[str], folder: Path, device: str
 
 
 def _named(folder: Path, texts: Sequence[str]) -> str:
-    layers = json.loads((folder / encoder.CONFIG).read_text("utf-8"))["num_hidden_layers"]
+    layers = json.loads((folder / model_folder.CONFIG).read_text("utf-8"))["num_hidden_layers"]
     return f"{NIGHT}, {layers} layers, {len(texts):,} texts vs"
 
 
@@ -285,7 +287,7 @@ def main(arguments: list[str]) -> None:
     torch.set_num_threads(os.cpu_count() or 1)
     with tempfile.TemporaryDirectory() as folder:
         spark = session(load(str(given.conf or CONF)), log_file=Path(folder) / "spark.log")
-        rows = measure(Night(spark, Path(folder), texts), texts, encoder.base_folder(), given)
+        rows = measure(Night(spark, Path(folder), texts), texts, model_folder.base_folder(), given)
         spark.stop()
     report(rows)
 

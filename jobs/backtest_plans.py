@@ -9,11 +9,11 @@ import pandas as pd
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from jobs.build_audiences import Learned, learned, logs_since, read_book
-from jobs.forecast_demand import block_of, daily_sales, holidays_of, promoted_weeks, shop_of
 from jobs.offline.backtest_stock import StockRow, backtest_stock
 from jobs.reports import progress
 from jobs.reports.plans_page import Plans, plans_page
+from jobs.transforms.audience_inputs import Learned, learned, logs_since, read_book
+from jobs.transforms.demand_inputs import block_of, daily_sales, holidays_of, promoted_weeks, shop_totals
 from jobs.transforms.sample import drawn
 from schemas import ops
 from schemas.contract import PARTITION
@@ -25,6 +25,7 @@ from udfs.audiences.backtest import Backtest as AudienceBacktest
 from udfs.days import date_of, day_number
 from udfs.demand import backtest as demand_backtest
 from udfs.demand.backtest import Backtest as DemandBacktest
+from udfs.demand.block import Shop
 from udfs.horizon import HORIZON_DAYS
 
 CUTS = 3  # of the demand, 28 days apart; the newest has just been followed by 28 known days
@@ -62,7 +63,10 @@ def backtest_plans(
     """
     today, holidays = day_number(run_date), holidays_of(deployment)
     sales = daily_sales(events, items, run_date, by_location).persist()
-    shop, pairs = shop_of(sales), sales.select("location_id", "item_id").distinct().count()
+    shop, pairs = (
+        Shop.of(*(total.toPandas() for total in shop_totals(sales))),
+        sales.select("location_id", "item_id").distinct().count(),
+    )
 
     def some(frame: DataFrame, most: int) -> pd.DataFrame:
         """The rows of so many items that they have about `most` pairs, the same items every time."""
@@ -124,7 +128,7 @@ def vectors_before(item_vectors: DataFrame, day: dt.date) -> tuple[DataFrame, dt
 
 def _audiences(made: Learned, day: int, campaigns: Collection[str], *, with_vectors: bool) -> AudienceBacktest | None:
     """The contest over these campaigns; None where the contacts that were drawn have none of them."""
-    book, rows = read_book(made.book), made.rows.toPandas()
+    book, rows = read_book(made.book.toArrow()), made.rows.toPandas()
     contacted = set(rows["campaign_id"])
     place = {name: number for number, name in enumerate(book.ids.tolist()) if name in contacted}
     tested = [place[name] for name in campaigns if name in place]

@@ -28,27 +28,19 @@ from jobs.offline.contenders import (
     peers,
     published_lists,
 )
+from jobs.offline.measures import ImportanceRow, MeasureRow, ParameterRow
 from jobs.offline.training_data import collect
-from jobs.rank_recommendations import FALLBACK, rank_recommendations
 from jobs.reports import progress
-from jobs.reports.evaluation_page import (
-    EVERYONE,
-    LEAD,
-    TUNING,
-    WORTH,
-    Evaluation,
-    ImportanceRow,
-    MeasureRow,
-    ParameterRow,
-    evaluation_page,
-)
+from jobs.reports.evaluation_page import EVERYONE, LEAD, TUNING, WORTH, Evaluation, evaluation_page
 from jobs.transforms.purchases import purchases
+from jobs.transforms.ranking import FALLBACK, ranked_lists
 from jobs.transforms.top_n import top_n
 from schemas import ops
 from schemas.deployment import Deployment
 from schemas.derive import plain_ddl
 from schemas.errors import TooEarlyError
 from schemas.run import Model
+from udfs.catalogue import Catalogue
 from udfs.days import date_of, day_number
 from udfs.evaluation import metrics
 from udfs.evaluation.metrics import TASK_ALL, TASK_NEW, Bootstrap, Interval, Mask
@@ -161,7 +153,7 @@ def _give_last_places(
 ) -> None:
     """The lists of ten that the job of the night makes with this `long_tail` contend: its worth and its price."""
     for task, rows in ((TASK_ALL, found), (TASK_NEW, found.where("times_bought = 0"))):
-        listed = rank_recommendations(rows, items, vectors, model, run_date=night, top_k=K, long_tail=share)
+        listed = ranked_lists(rows, items, vectors, model, run_date=night, top_k=K, long_tail=share)
         own = F.array_contains("sources", FALLBACK)  # what fills a short list may be the user's own
         published_lists(contest, task, f"{NIGHT}, long tail {share}", listed.where(~own))
 
@@ -176,9 +168,7 @@ def _segments(events: DataFrame, night: dt.date, segment: str) -> dict[str, str]
     return {row["user_id"]: str(row["value"]) for row in first.select("user_id", "value").collect()}
 
 
-def _rows(
-    contest: Contenders, seen: scoring.Catalogue, cut_date: dt.date, segments: dict[str, str]
-) -> Iterator[MeasureRow]:
+def _rows(contest: Contenders, seen: Catalogue, cut_date: dt.date, segments: dict[str, str]) -> Iterator[MeasureRow]:
     """Every figure of every contender: over all users, over slices of them, over slices of items."""
     draws = Bootstrap(len(contest.users))
     buyers = np.asarray((contest.history.matrix() > 0).sum(axis=0)).ravel()

@@ -13,8 +13,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from jobs.transforms import arrow_rows
-from jobs.transforms.purchases import location, purchases, within
-from jobs.transforms.top_n import top_n
+from jobs.transforms.demand_inputs import block_of, daily_sales, holidays_of, promoted_weeks, shop_totals
 from schemas import gold
 from schemas.contract import PARTITION, Table
 from schemas.deployment import Deployment
@@ -22,13 +21,11 @@ from schemas.derive import plain_ddl
 from schemas.errors import ConfError
 from udfs.days import day_number
 from udfs.demand import forecast as demand
-from udfs.demand.block import HISTORY_DAYS, LISTED_DAYS, WEEK, Block, Shop
-from udfs.demand.day_shares import Holiday
+from udfs.demand.block import LISTED_DAYS, Block, Shop
 from udfs.demand.features import FEATURES
 from udfs.demand.forecast import TARGETS
 
 PAIRS_PER_BLOCK = 20_000  # 28 rows each: some 60 MB in an executor's Python worker, with features 100
-SALES = ("location_id", "item_id", "day", "units")
 TRAINING = ", ".join(  # the rows that the model learns from
     ("level TINYINT, origin INT, item_id STRING, location_id STRING", *(f"{n} FLOAT" for n in (*FEATURES, *TARGETS)))
 )
@@ -60,7 +57,7 @@ def forecast_demand(
     today, holidays = day_number(run_date), holidays_of(deployment)
     sales = daily_sales(events, items, run_date, by_location).persist()
     promoted = promoted_weeks(promotions, run_date)
-    shop = shop_of(sales)
+    shop = Shop.of(*(total.toPandas() for total in shop_totals(sales)))
     listed = sales.where(F.col("day") > today - LISTED_DAYS)
     pairs = listed.select("location_id", "item_id").distinct().count()
     settings = demand.Settings(max_pairs=training_pairs, trees=trees)
@@ -83,59 +80,6 @@ def forecast_demand(
         "gold.demand_forecast": table(gold.DEMAND_FORECAST, "target_date", _pair_days),
         "gold.item_demand": table(gold.ITEM_DEMAND, "target_week", demand.item_weeks),
     }
-
-
-def holidays_of(deployment: Deployment) -> list[Holiday]:
-    """The deployment's holidays as udfs/demand/day_shares.py has them."""
-    return [Holiday(day_number(holiday.date), holiday.name, holiday.closed) for holiday in deployment.holidays]
-
-
-def daily_sales(events: DataFrame, items: DataFrame, run_date: dt.date, by_location: bool = True) -> DataFrame:
-    """location_id, item_id, category, day (since 1970), units: what was bought of items still in the catalogue."""
-    bought = within(purchases(events), run_date, 2 * HISTORY_DAYS + 1)
-    day = F.unix_date("event_date").alias("day")
-    daily = bought.groupBy(location(by_location), "item_id", day).agg(F.sum("quantity").alias("units"))
-    return daily.join(items.select("item_id", "category"), "item_id", "inner").select(
-        "location_id", "item_id", "category", "day", F.col("units").cast("double").alias("units")
-    )
-
-
-def promoted_weeks(promotions: DataFrame, run_date: dt.date) -> DataFrame:
-    """location_id (null: everywhere), item_id, day, mailer, display: a row a week of each promotion that has begun.
-
-    Weeks are counted from its first day; `day` is the first of each, up to run_date. A plan that was told several times
-    counts as it was told last.
-    """
-    begun = promotions.where(F.col("starts_on") <= F.lit(run_date))
-    newest_first = (F.desc("run_date"), "source_file", "source_row")
-    last = F.least("ends_on", F.lit(run_date))
-    return top_n(begun, ["location_id", "item_id", "starts_on"], newest_first, 1).select(
-        "location_id",
-        "item_id",
-        F.explode(F.sequence(F.unix_date("starts_on"), F.unix_date(last), F.lit(WEEK))).alias("day"),
-        F.col("mailer").isNotNull().alias("mailer"),
-        F.col("display").isNotNull().alias("display"),
-    )
-
-
-def shop_of(sales: DataFrame) -> Shop:
-    """What a block cannot see of the whole shop: a row a category and day, a row a location and day."""
-    totals = [
-        sales.groupBy(F.coalesce(name, F.lit("")).alias(name), "day").agg(F.sum("units").alias("units")).toPandas()
-        for name in ("category", "location_id")
-    ]
-    return Shop.of(*totals)
-
-
-def block_of(lines: pd.DataFrame, told: pd.DataFrame) -> Block:
-    """The block of rows of `daily_sales` and `promoted_weeks`; a promotion everywhere holds where the item is sold."""
-    of_items = lines[["item_id", "category"]].drop_duplicates("item_id")
-    if not len(told):
-        return Block.of(lines[list(SALES)], of_items)
-    everywhere = told[told["location_id"].isna()].drop(columns="location_id")
-    sold_in = lines[["item_id", "location_id"]].drop_duplicates()
-    told = pd.concat([told[told["location_id"].notna()], everywhere.merge(sold_in, "inner", "item_id")])
-    return Block.of(lines[list(SALES)], of_items, promotions=told)
 
 
 def _learner(learn: Callable[[Block], pd.DataFrame]) -> Callable[[pa.Table, pa.Table], pa.Table]:

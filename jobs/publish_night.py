@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import DataFrame, Row
 from pyspark.sql import functions as F
 
 from jobs.flow import stands
 from jobs.reports import night_page
+from jobs.transforms.publications import with_earlier
 from jobs.transforms.top_n import top_n
-from schemas import ops
 from schemas.contract import PARTITION
 from schemas.deployment import Deployment
-from schemas.derive import plain_ddl
 
 
 def publish_night(
@@ -63,16 +62,14 @@ def publish_night(
     tonight = runs.where((F.col(PARTITION) == F.lit(run_date)) & (F.col("status") == "done"))
     last = top_n(tonight, ["job"], [F.desc("started_at"), "run_id"], 1).select("run_id")
     told = (cleaned_days, *(frame.join(last, "run_id", "left_semi") for frame in (checks, figures)))
-    page = night_page.render(run_date, *(night_page.of_night(frame, run_date) for frame in told))
+    page = night_page.render(run_date, *(_of_night(frame, run_date) for frame in told))
     publish_page(f"data_docs/{run_date}/index.html", page)
     return with_earlier(publications, run_date, rows)
 
 
-def with_earlier(publications: DataFrame, run_date: dt.date, rows: Sequence[tuple[object, ...]]) -> DataFrame:
-    """Rows of a new publication and the earlier ones of the same night, which are not current any more."""
-    new = SparkSession.active().createDataFrame(rows, plain_ddl(ops.PUBLICATIONS))
-    earlier = publications.where(F.col(PARTITION) == F.lit(run_date)).withColumn("current", F.lit(False))
-    return new.unionByName(earlier)
+def _of_night(frame: DataFrame, run_date: dt.date) -> list[Row]:
+    """The rows of one night of a table of records: one a check, a figure or a day."""
+    return frame.where(F.col(PARTITION) == F.lit(run_date)).collect()
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from jobs.transforms.catalogue import described
 from jobs.transforms.purchases import known_purchases, sampled
 from schemas import features
 from schemas.run import Model
+from udfs.catalogue import catalogue_of
 from udfs.days import day_number
 from udfs.interactions import from_frame
 from udfs.recommend import scoring
@@ -71,7 +72,7 @@ def _fitter(run_date: dt.date) -> Callable[[pa.Table, pa.Table], pa.Table]:
     day = day_number(run_date) + 1  # the first that the night has not seen
 
     def fit(lines: pa.Table, described: pa.Table) -> pa.Table:
-        known = scoring.catalogue(described.to_pandas())
+        known = catalogue_of(described.to_pandas())
         interactions = from_frame(lines.to_pandas(), known.items)
         return pa.table({"state": pa.array([scoring.fit_state(interactions, known, day).to_bytes()], pa.binary())})
 

@@ -19,12 +19,11 @@ from jobs.offline import resume
 from jobs.offline.served_encoder import Figures, Format, check_layers, served_encoder
 from jobs.offline.training_data import PastNight, Shop, collect
 from jobs.reports import progress
-from jobs.runner.version import code_version
 from schemas import ops
 from schemas.derive import plain_ddl
 from schemas.errors import ConfError, DataError
 from udfs.days import date_of, day_number
-from udfs.encoder import encoder, tower
+from udfs.encoder import model_folder, tower
 from udfs.encoder.model_folder import write_manifest
 from udfs.evaluation import metrics
 from udfs.horizon import HORIZON_DAYS
@@ -42,6 +41,7 @@ def train_model(
     run_date: dt.date,
     publish_model: Callable[[Path], str],
     checkpoints: Path | None,
+    code_version: str,
     max_users: int = 20_000,
     encoder_method: tower.Method = "full",
     lora_rank: int = 8,
@@ -113,17 +113,17 @@ def train_model(
         "learn_steps": learn_steps,
         "distil_steps": distil_steps,
         "seed": seed,
-        "code": resume.code(),
+        "code": resume.code(code_version),
         "data": resume.data(shop),
     }
     with resume.workplace(checkpoints, f"train_model-{run_date}", facts) as place:
-        base, earlier, newest_encoder = encoder.base_folder(), place / "earlier", place / "newest"
+        base, earlier, newest_encoder = model_folder.base_folder(), place / "earlier", place / "newest"
         progress.say(f"encoder for the ranker's past nights: purchases before {date_of(first)}")
         report = fit_encoder(shop, first, base, earlier, settings, learn_steps, seed)
 
         def to_serve(full: Path, day: int) -> tuple[Path, Figures]:
             texts = shop.texts_before(day)
-            return served_encoder(full, texts, served_layers, served_format, distil_steps, seed)
+            return served_encoder(full, texts, served_layers, served_format, distil_steps, seed, progress.say)
 
         serving, smaller = to_serve(earlier, first)
         known = shop.encoded(serving)
@@ -155,7 +155,7 @@ def train_model(
         )
         story = {
             "run_date": str(run_date),
-            "code_version": code_version(),
+            "code_version": code_version,
             "nights": [str(date_of(night)) for night in sorted(rows)],
             "trees": trees,
             "encoder": asdict(report),
@@ -166,14 +166,14 @@ def train_model(
         }
         (served / scoring.TRAINING).write_text(json.dumps(story, indent=1, default=str) + "\n", encoding="utf-8")
         write_manifest(served)
-        weights = encoder.sha256(encoder.weights_file(served))
-        version = f"{run_date}-{encoder.sha256(served / encoder.MANIFEST)[:8]}"
+        weights = model_folder.sha256(model_folder.weights_file(served))
+        version = f"{run_date}-{model_folder.sha256(served / model_folder.MANIFEST)[:8]}"
         publish_model(served.rename(place / version))
     row = {
         "run_date": run_date,
         "model_version": version,
         "folder": f"models/{version}",
-        "base_sha256": encoder.BASE_SHA256,
+        "base_sha256": model_folder.BASE_SHA256,
         "weights_sha256": weights,
         "trained_from": date_of(int(shop.interactions.day.min())),
         "cut_date": run_date,
@@ -188,7 +188,7 @@ def train_model(
         },
         "ranker": judged.to_json(),
         "promoted": bool(verdict["promoted"]),
-        "code_version": code_version(),
+        "code_version": code_version,
     }
     progress.say(said_of(version, verdict))
     told = [row, *others_of_date(models, row)]

@@ -11,8 +11,9 @@ import pytest
 from filelock import FileLock
 from pyspark.sql import DataFrame, SparkSession
 
-from jobs.runner import lake, quality
+from jobs.runner import lake
 from jobs.runner.lake import check_schema
+from jobs.transforms.reasons import reasons_of
 from schemas.contract import Table
 from schemas.deployment import Deployment, load
 from schemas.derive import example_rows, plain_ddl
@@ -82,7 +83,7 @@ def broken(table: Table, frame: DataFrame) -> list[str]:
     check_schema(table, frame, "in a test")
     here = frame.sparkSession.createDataFrame(frame.collect(), frame.schema)
     here.createOrReplaceTempView("batch")
-    found = {reason for row in here.select(quality.reasons(table.checks())).collect() for reason in row[0]}
+    found = {reason for row in here.select(reasons_of(table.checks())).collect() for reason in row[0]}
     queries = [(check.reason, check.query.format(batch="batch")) for check in table.checks() if check.query]
     return sorted(found | {reason for reason, query in queries if frame.sparkSession.sql(query).take(1)})
 

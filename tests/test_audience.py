@@ -21,7 +21,7 @@ from udfs.audiences.features import FEATURES, features, usual_of, with_usual
 from udfs.audiences.model import AudienceModel, Settings, expected_value, fit, from_json, predict, probability
 from udfs.audiences.rows import SCORED, TRAINED, scoring_rows, training_rows
 from udfs.audiences.users import HALF_LIFE_DAYS, Block, block_of, past_of
-from udfs.recommend import scoring
+from udfs.catalogue import Catalogue, catalogue_of
 
 DAY = dt.date(2024, 1, 1)
 FIRST = (DAY - dt.date(1970, 1, 1)).days
@@ -33,7 +33,7 @@ def on(day: int) -> dt.date:
     return DAY + dt.timedelta(days=day)
 
 
-def shop(seed: int = 1) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, scoring.Catalogue]:
+def shop(seed: int = 1) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, Catalogue]:
     """Purchases, ad events, campaigns and items of a shop; the first half of its users answers far more often."""
     draw = np.random.default_rng(seed)
     lines = pd.DataFrame(
@@ -67,7 +67,7 @@ def shop(seed: int = 1) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, scori
                 ads.append((on(start + int(draw.integers(0, LENGTH))), f"u{user:02}", f"k{number}", "conversion"))
     ad_events = pd.DataFrame(ads, columns=["event_date", "user_id", "campaign_id", "event_type"])
     told = pd.DataFrame(table, columns=["campaign_id", "kind", "starts_on", "ends_on", "items"])
-    return lines, ad_events, told, scoring.catalogue(described)
+    return lines, ad_events, told, catalogue_of(described)
 
 
 def usual_prices(lines: pd.DataFrame) -> pd.Series:
@@ -92,9 +92,7 @@ def tally_of(ad_events: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(found, axis=1).fillna(0).astype("int64").reset_index()
 
 
-def opened(
-    lines: pd.DataFrame, ad_events: pd.DataFrame, told: pd.DataFrame, items: scoring.Catalogue
-) -> tuple[Block, Book]:
+def opened(lines: pd.DataFrame, ad_events: pd.DataFrame, told: pd.DataFrame, items: Catalogue) -> tuple[Block, Book]:
     book = book_of(told, tally_of(ad_events), items, FIRST)
     block = block_of(lines, ad_events, book)
     return block, with_usual(book, usual_of(block, book, np.arange(len(book.ids))))

@@ -9,7 +9,8 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from jobs.build_audiences import CONTACT_DAYS, _allocate, _allocated, _choose, _fit_models, _values
+from jobs.build_audiences import CONTACT_DAYS, _fit_models, _values
+from jobs.transforms.audience_places import _allocate, _choose, allocated
 from tests.test_audience import FIRST, on, opened, shop
 from udfs.audiences.allocation import find_prices
 from udfs.audiences.rows import training_rows
@@ -111,7 +112,7 @@ def test_a_pair_is_counted_where_the_week_holds_its_impression() -> None:
 def test_by_prices_limits_hold_on_blocks_of_users(spark) -> None:
     asked = pairs().drop(columns=["capacity", "price"])
     limits = spark.createDataFrame(list(CAPACITY.items()), "campaign_id STRING, capacity BIGINT")
-    found = _allocated(spark.createDataFrame(asked), limits, 1, 180).toPandas()
+    found = allocated(spark.createDataFrame(asked), limits, 1, 180).toPandas()
     bound = found["upper_bound"].sum()
     found = found.dropna(subset="campaign_id").astype({"taken": bool})
     taken, controls = found[found["taken"]], found[~found["taken"]]

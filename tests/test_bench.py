@@ -10,7 +10,7 @@ import torch
 
 from bench import encode, half_weights, harness, int8_choices, smaller, texts, through_spark, topk
 from tests.test_encoder import write_tiny
-from udfs.encoder.encoder import base_folder
+from udfs.encoder.model_folder import base_folder
 
 WORDS = ("milk", "beer", "bread", "soap", "cat food", "wine", "eggs")
 ITEMS = [" ".join(words) for count in (1, 2) for words in itertools.product(WORDS, repeat=count)]

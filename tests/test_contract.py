@@ -8,6 +8,7 @@ import pytest
 
 from jobs.runner import quality
 from jobs.runner.lake import check_schema
+from jobs.transforms.reasons import reasons_of
 from schemas import TABLES, gold, silver
 from schemas.contract import Column, Table, between, not_blank, one_of, row_check
 from schemas.derive import constraints, create_table, example_rows, reference_page
@@ -85,7 +86,7 @@ def dirty(spark):
 
 
 def test_row_rules_give_each_row_its_reasons(dirty):
-    found = dirty.select(quality.reasons(PETS.row_checks()).alias("reasons")).collect()
+    found = dirty.select(reasons_of(PETS.row_checks()).alias("reasons")).collect()
     assert [row.reasons for row in found] == [reasons for *_, reasons in DIRTY]
 
 

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from transformers.models.bert.configuration_bert import BertConfig
 from transformers.models.bert.modeling_bert import BertModel
 
-from udfs.encoder import distil
+from udfs.encoder import distil, model_folder
 from udfs.encoder import encoder as enc
 
 WORDS = ("milk", "beer", "soap", "rice", "tea", "fish")
@@ -31,12 +31,12 @@ def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
         model = BertModel(config, add_pooling_layer=False)
         for layer in model.encoder.layer:  # as they start, layers hardly change what passes them
             torch.nn.init.normal_(layer.output.dense.weight, std=0.3)
-        save_file(model.state_dict(), folder / enc.WEIGHTS)
-        save_file({"weight": torch.randn(8, 32), "bias": torch.randn(8)}, folder / enc.ADAPTER)
-        save_file({"weight": torch.randn(32, 32), "bias": torch.randn(32)}, folder / enc.FROZEN_ADAPTER)
-    (folder / enc.CONFIG).write_text(config.to_json_string())
-    (folder / enc.SETTINGS).write_text(json.dumps({"name": "teacher", "dims": 8, "max_item_tokens": 16}))
-    shutil.copyfile(enc.base_folder() / enc.TOKENIZER, folder / enc.TOKENIZER)
+        save_file(model.state_dict(), folder / model_folder.WEIGHTS)
+        save_file({"weight": torch.randn(8, 32), "bias": torch.randn(8)}, folder / model_folder.ADAPTER)
+        save_file({"weight": torch.randn(32, 32), "bias": torch.randn(32)}, folder / model_folder.FROZEN_ADAPTER)
+    (folder / model_folder.CONFIG).write_text(config.to_json_string())
+    (folder / model_folder.SETTINGS).write_text(json.dumps({"name": "teacher", "dims": 8, "max_item_tokens": 16}))
+    shutil.copyfile(model_folder.base_folder() / model_folder.TOKENIZER, folder / model_folder.TOKENIZER)
     return folder
 
 
@@ -53,21 +53,23 @@ def test_a_student_learns_its_teachers_vectors_and_its_folder_is_an_ordinary_one
     assert 1 - cosine(tmp_path / "small", teacher) < (1 - cosine(tmp_path / "untaught", teacher)) / 10
     assert report.cosine > report.cosine_before
     assert (report.layers, report.steps, report.texts, report.held_out) == (2, 60, 24, 2)
-    assert json.loads((tmp_path / "small" / enc.CONFIG).read_text())["num_hidden_layers"] == 2
+    assert json.loads((tmp_path / "small" / model_folder.CONFIG).read_text())["num_hidden_layers"] == 2
     settings = enc.load_encoder(tmp_path / "small").settings
     assert (settings.name, settings.dims, settings.max_item_tokens) == ("small", 8, 16)
     assert lines[-1].endswith("on 2 texts not learned from")
     # What was learned over the base's weights goes along as it is; so do the words.
-    frozen = [load_file(folder / enc.FROZEN_ADAPTER) for folder in (teacher, tmp_path / "small")]
+    frozen = [load_file(folder / model_folder.FROZEN_ADAPTER) for folder in (teacher, tmp_path / "small")]
     assert all(torch.equal(frozen[0][name], frozen[1][name]) for name in frozen[0])
-    words = [load_file(f / enc.WEIGHTS)["embeddings.word_embeddings.weight"] for f in (teacher, tmp_path / "small")]
+    words = [
+        load_file(f / model_folder.WEIGHTS)["embeddings.word_embeddings.weight"] for f in (teacher, tmp_path / "small")
+    ]
     assert torch.equal(*words)
 
 
 def test_a_student_of_a_base_model_has_no_adapter_either(teacher: Path, tmp_path: Path) -> None:
     base = tmp_path / "base"
     base.mkdir()
-    for name in (enc.CONFIG, enc.TOKENIZER, enc.WEIGHTS):
+    for name in (model_folder.CONFIG, model_folder.TOKENIZER, model_folder.WEIGHTS):
         shutil.copyfile(teacher / name, base / name)
     distil.distil(TEXTS, base, tmp_path / "small", settings=replace(SETTINGS, steps=2), log=str)
     assert enc.read_adapter(tmp_path / "small") is None
@@ -78,7 +80,7 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_others(teacher: P
     few = replace(SETTINGS, steps=3)
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
         distil.distil(TEXTS, teacher, tmp_path / name, settings=few, seed=seed, log=str)
-    a, b, c = (load_file(tmp_path / name / enc.WEIGHTS) for name in "abc")
+    a, b, c = (load_file(tmp_path / name / model_folder.WEIGHTS) for name in "abc")
     assert all(torch.equal(a[name], b[name]) for name in a)
     assert not all(torch.equal(a[name], c[name]) for name in a)
 
@@ -88,7 +90,7 @@ def test_a_student_starts_from_evenly_spaced_layers_of_its_teacher(teacher: Path
     assert distil.kept_layers(1, 6) == [5]
     assert distil.kept_layers(4, 6) == [0, 2, 3, 5]
     distil.distil(TEXTS, teacher, tmp_path / "small", settings=replace(SETTINGS, steps=0), log=str)
-    whole, small = (load_file(folder / enc.WEIGHTS) for folder in (teacher, tmp_path / "small"))
+    whole, small = (load_file(folder / model_folder.WEIGHTS) for folder in (teacher, tmp_path / "small"))
     for number, of in enumerate((0, 3)):
         name = "attention.self.query.weight"
         assert torch.equal(small[f"encoder.layer.{number}.{name}"], whole[f"encoder.layer.{of}.{name}"])

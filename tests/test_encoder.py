@@ -19,6 +19,7 @@ from transformers.models.bert.configuration_bert import BertConfig
 from transformers.models.bert.modeling_bert import BertModel
 
 from udfs.encoder import encoder as enc
+from udfs.encoder import model_folder
 
 TEXTS = [
     "",
@@ -51,7 +52,7 @@ def write_tiny(folder: Path) -> None:
         torch.manual_seed(3)
         save_file(BertModel(config, add_pooling_layer=False).state_dict(), folder / "model.safetensors")
     (folder / "config.json").write_text(config.to_json_string())
-    shutil.copyfile(enc.base_folder() / "tokenizer.json", folder / "tokenizer.json")
+    shutil.copyfile(model_folder.base_folder() / "tokenizer.json", folder / "tokenizer.json")
 
 
 def write_manifest(folder: Path) -> None:
@@ -80,7 +81,7 @@ def test_unpadded_batches_equal_the_padded_reference(tiny: Path) -> None:
 
 
 def test_the_real_model_in_bfloat16_is_the_padded_float32_reference_to_a_cosine_of_0_999() -> None:
-    folder = enc.base_folder()
+    folder = model_folder.base_folder()
     vectors = enc.load_encoder(folder, dtype="bfloat16").encode(TEXTS, 64)
     assert (vectors * padded_reference(folder, TEXTS, 64)).sum(axis=1).min() >= 0.999
 
@@ -103,7 +104,7 @@ def test_a_few_texts_have_the_bits_that_they_have_among_many() -> None:
         f"{one} {other}" for one in ("milk", "tea", "soap", "rice") for other in ("red", "blue", "old", "new") * 20
     ]
     texts = [f"{text} {number % 10}" for number, text in enumerate(texts)]
-    encoder = enc.Encoder(*enc.read_model(enc.base_folder()), dtype="bfloat16")
+    encoder = enc.Encoder(*enc.read_model(model_folder.base_folder()), dtype="bfloat16")
     together = encoder.encode(texts, 32)
     for count in (1, 7, 20, 60):
         np.testing.assert_array_equal(encoder.encode(texts[:count], 32), together[:count])
@@ -154,11 +155,11 @@ def test_bytes_are_little_endian_float16_and_another_length_is_refused() -> None
 def test_a_tampered_file_is_refused_with_both_hashes(tmp_path: Path) -> None:
     write_tiny(tmp_path)
     write_manifest(tmp_path)
-    enc.check_files(tmp_path)
+    model_folder.check_files(tmp_path)
     before = hashlib.sha256((tmp_path / "config.json").read_bytes()).hexdigest()
     (tmp_path / "config.json").write_text("{}")
     after = hashlib.sha256(b"{}").hexdigest()
-    with pytest.raises(enc.ModelError, match=f"config.json: sha256 is {after}, manifest.json says {before}"):
+    with pytest.raises(model_folder.ModelError, match=f"config.json: sha256 is {after}, manifest.json says {before}"):
         enc.load_encoder(tmp_path)
 
 
@@ -166,42 +167,42 @@ def test_a_file_that_the_manifest_does_not_list_is_refused(tmp_path: Path) -> No
     write_tiny(tmp_path)
     write_manifest(tmp_path)
     (tmp_path / "encoder.json").write_text("{}")  # added after the manifest was written
-    with pytest.raises(enc.ModelError, match=r"does not list encoder\.json"):
+    with pytest.raises(model_folder.ModelError, match=r"does not list encoder\.json"):
         enc.load_encoder(tmp_path)
 
 
 def test_pickled_weights_are_refused_under_any_name(tmp_path: Path) -> None:
     write_tiny(tmp_path)
     torch.save({}, tmp_path / "pytorch_model.bin")
-    with pytest.raises(enc.ModelError, match=r"holds pytorch_model\.bin: a pickle can run code"):
+    with pytest.raises(model_folder.ModelError, match=r"holds pytorch_model\.bin: a pickle can run code"):
         enc.load_encoder(tmp_path)
     (tmp_path / "pytorch_model.bin").unlink()
     (tmp_path / "model.safetensors").write_bytes(pickle.dumps({}))  # a pickle that calls itself safetensors
-    with pytest.raises(enc.ModelError, match="is no safetensors file"):
+    with pytest.raises(model_folder.ModelError, match="is no safetensors file"):
         enc.load_encoder(tmp_path)
 
 
 def test_weights_that_lack_a_tensor_are_refused_not_left_random(tmp_path: Path) -> None:
     write_tiny(tmp_path)
     save_file({"embeddings.word_embeddings.weight": torch.zeros(30522, 32)}, tmp_path / "model.safetensors")
-    with pytest.raises(enc.ModelError, match=r"lacks .* tensors"):
+    with pytest.raises(model_folder.ModelError, match=r"lacks .* tensors"):
         enc.load_encoder(tmp_path)
 
 
 def test_settings_of_another_pooling_are_refused(tmp_path: Path) -> None:
     write_tiny(tmp_path)
     (tmp_path / "encoder.json").write_text(json.dumps({"name": "x", "dims": 32, "pooling": "cls"}))
-    with pytest.raises(enc.ModelError, match="pooling mean, normalised true, dims 32 expected"):
+    with pytest.raises(model_folder.ModelError, match="pooling mean, normalised true, dims 32 expected"):
         enc.load_encoder(tmp_path)
 
 
 def test_missing_or_different_base_weights_say_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(enc, "BASE_SHA256", "0" * 64)
-    with pytest.raises(enc.ModelError, match=f"published file's is {'0' * 64}; run `make setup` again"):
-        enc.base_folder()
-    monkeypatch.setattr(enc, "BASE_PACKAGE", "no_such_package")
-    with pytest.raises(enc.ModelError, match=r"no_such_package .* is missing: run `make setup`"):
-        enc.base_folder()
+    monkeypatch.setattr(model_folder, "BASE_SHA256", "0" * 64)
+    with pytest.raises(model_folder.ModelError, match=f"published file's is {'0' * 64}; run `make setup` again"):
+        model_folder.base_folder()
+    monkeypatch.setattr(model_folder, "BASE_PACKAGE", "no_such_package")
+    with pytest.raises(model_folder.ModelError, match=r"no_such_package .* is missing: run `make setup`"):
+        model_folder.base_folder()
 
 
 def test_importing_the_module_imports_neither_torch_nor_transformers_nor_pyspark() -> None:

@@ -7,7 +7,8 @@ import datetime as dt
 import pandas as pd
 import pytest
 
-from jobs.forecast_demand import block_of, daily_sales, forecast_demand, promoted_weeks
+from jobs.forecast_demand import forecast_demand
+from jobs.transforms.demand_inputs import block_of, daily_sales, promoted_weeks
 from schemas import silver
 from udfs.days import day_number
 

@@ -18,7 +18,7 @@ from bench.int8_choices import write_dynamic, write_float
 from tests.test_encoder import TEXTS, write_tiny
 from tests.tiny_shop import REPO
 from udfs.encoder import encoder as enc
-from udfs.encoder import int8
+from udfs.encoder import int8, model_folder
 from udfs.encoder.model_folder import write_manifest
 from udfs.top_k.int8_graph import LARGEST_WEIGHT, rounded, write_graph
 
@@ -29,8 +29,8 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("float")
     write_tiny(folder)
     weight = torch.randn(8, 32, generator=torch.Generator().manual_seed(1))
-    save_file({"weight": weight, "bias": torch.ones(8)}, folder / enc.ADAPTER)
-    (folder / enc.SETTINGS).write_text(json.dumps({"name": "tiny", "dims": 8, "max_item_tokens": 24}))
+    save_file({"weight": weight, "bias": torch.ones(8)}, folder / model_folder.ADAPTER)
+    (folder / model_folder.SETTINGS).write_text(json.dumps({"name": "tiny", "dims": 8, "max_item_tokens": 24}))
     return folder
 
 
@@ -52,7 +52,7 @@ def test_the_graph_with_weights_as_they_are_gives_torchs_vectors(tiny: Path) -> 
     write_float(tiny, tiny.with_name("graph"))
     bare = tiny.with_name("bare")
     bare.mkdir()
-    for name in (enc.CONFIG, enc.TOKENIZER, enc.WEIGHTS):
+    for name in (model_folder.CONFIG, model_folder.TOKENIZER, model_folder.WEIGHTS):
         shutil.copyfile(tiny / name, bare / name)
     found, expected = (enc.load_encoder(f, dtype="float32").encode(TEXTS, 64) for f in (tiny.with_name("graph"), bare))
     np.testing.assert_allclose(found, expected, atol=2e-6)
@@ -76,11 +76,14 @@ def test_eight_bits_are_near_float32_in_a_folder_that_has_all_else(tiny: Path, s
 
 
 def test_the_real_model_in_eight_bits_is_float32_to_a_cosine_of_0_99(tmp_path: Path) -> None:
-    int8.write_int8(enc.base_folder(), tmp_path / "int8")
+    int8.write_int8(model_folder.base_folder(), tmp_path / "int8")
     texts = ["kids cereal 14.5 oz", "fluid milk white only, fluid milk products, 1 ga, private", "white hanging heart"]
     found, expected = (
         model.encode(texts, 32)
-        for model in (enc.load_encoder(tmp_path / "int8"), enc.load_encoder(enc.base_folder(), dtype="float32"))
+        for model in (
+            enc.load_encoder(tmp_path / "int8"),
+            enc.load_encoder(model_folder.base_folder(), dtype="float32"),
+        )
     )
     assert (found * expected).sum(axis=1).min() > 0.99
 
@@ -119,27 +122,29 @@ def test_the_work_done_is_counted_and_no_batch_is_filled_up(small: Path) -> None
 
 def test_the_same_weights_give_the_same_file(tiny: Path, small: Path) -> None:
     int8.write_int8(tiny, tiny.with_name("again"))
-    assert enc.sha256(tiny.with_name("again") / enc.INT8) == enc.sha256(small / enc.INT8)
+    assert model_folder.sha256(tiny.with_name("again") / model_folder.INT8) == model_folder.sha256(
+        small / model_folder.INT8
+    )
 
 
 def test_what_is_no_graph_or_not_the_manifests_is_refused(small: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(small, tmp_path / "model")
-    (folder / enc.INT8).write_bytes(b"no graph")
-    with pytest.raises(enc.ModelError, match=r"model.onnx: sha256 is .*, manifest.json says"):
+    (folder / model_folder.INT8).write_bytes(b"no graph")
+    with pytest.raises(model_folder.ModelError, match=r"model.onnx: sha256 is .*, manifest.json says"):
         enc.load_encoder(folder)
     write_manifest(folder)
-    with pytest.raises(enc.ModelError, match=r"model.onnx is no graph that ONNX Runtime reads"):
+    with pytest.raises(model_folder.ModelError, match=r"model.onnx is no graph that ONNX Runtime reads"):
         enc.load_encoder(folder)
 
 
 def test_an_int8_folder_is_for_reading_on_a_cpu_only_and_has_one_kind_of_weights(small: Path, tmp_path: Path) -> None:
-    with pytest.raises(enc.ModelError, match="is for a CPU; train a model with served_format = safetensors"):
+    with pytest.raises(model_folder.ModelError, match="is for a CPU; train a model with served_format = safetensors"):
         enc.load_encoder(small, device="cuda")
-    with pytest.raises(enc.ModelError, match="8-bit weights only: nothing can be trained"):
+    with pytest.raises(model_folder.ModelError, match="8-bit weights only: nothing can be trained"):
         enc.read_model(small)
     folder = shutil.copytree(small, tmp_path / "both")
-    (folder / enc.WEIGHTS).write_bytes(b"")
-    with pytest.raises(enc.ModelError, match=r"holds both model.safetensors and model.onnx"):
+    (folder / model_folder.WEIGHTS).write_bytes(b"")
+    with pytest.raises(model_folder.ModelError, match=r"holds both model.safetensors and model.onnx"):
         enc.load_encoder(folder)
 
 

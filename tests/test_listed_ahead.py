@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 
 from tests.test_item_models import DAY, shop
+from udfs.catalogue import Catalogue
 from udfs.interactions import Interactions
 from udfs.recommend import scoring
 from udfs.recommend.candidates import GENERATORS
 
 
-def catalogue(history: Interactions) -> scoring.Catalogue:
+def catalogue(history: Interactions) -> Catalogue:
     """Every item is described by its last sale; a vector each."""
     count = len(history.items)
     described = np.zeros(count, np.int32)
@@ -19,9 +20,7 @@ def catalogue(history: Interactions) -> scoring.Catalogue:
     vectors = np.random.default_rng(1).normal(size=(count, 6))
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     none = np.full((count, 3), -1, np.int32)
-    return scoring.Catalogue(
-        history.items, none, described, vectors.astype(np.float16), np.arange(count, dtype=np.int32)
-    )
+    return Catalogue(history.items, none, described, vectors.astype(np.float16), np.arange(count, dtype=np.int32))
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tests.test_encoder import write_tiny
 from udfs.encoder import encoder as enc
-from udfs.encoder import packed
+from udfs.encoder import model_folder, packed
 
 WORDS = ("milk", "beer", "bread", "soap", "cat food", "wine", "eggs")
 CPU = torch.device("cpu")
@@ -26,7 +26,7 @@ def some_texts(count: int) -> list[str]:
 @pytest.fixture(params=["tiny", "real"])
 def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     if request.param == "real":
-        return enc.base_folder()
+        return model_folder.base_folder()
     write_tiny(tmp_path)
     return tmp_path
 
@@ -52,7 +52,9 @@ def test_a_packed_pass_equals_one_text_at_a_time(folder: Path, tokens: int, monk
 
 
 def test_packed_bfloat16_is_float32_to_a_cosine_of_0_999() -> None:
-    one, other = (enc.Encoder(*enc.read_model(enc.base_folder()), dtype=kind) for kind in ("float32", "bfloat16"))
+    one, other = (
+        enc.Encoder(*enc.read_model(model_folder.base_folder()), dtype=kind) for kind in ("float32", "bfloat16")
+    )
     made_packed(other)
     texts = some_texts(40)
     assert (one.encode(texts, 32) * other.encode(texts, 32)).sum(axis=1).min() >= 0.999

@@ -8,18 +8,8 @@ from html.parser import HTMLParser
 
 import pytest
 
-from jobs.reports.evaluation_page import (
-    LEAD,
-    SHARES,
-    TUNING,
-    WORTH,
-    Evaluation,
-    ImportanceRow,
-    MeasureRow,
-    ParameterRow,
-    ReliabilityRow,
-    evaluation_page,
-)
+from jobs.offline.measures import ImportanceRow, MeasureRow, ParameterRow, ReliabilityRow
+from jobs.reports.evaluation_page import LEAD, SHARES, TUNING, WORTH, Evaluation, evaluation_page
 
 CUT = dt.date(2024, 1, 1)
 EVIL = '<b>&"$x_1$'  # a name that would be markup, an entity and a formula

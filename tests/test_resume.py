@@ -16,7 +16,7 @@ from jobs.runner import run_job
 from jobs.runner.lake import Lake
 from schemas.deployment import load
 from tests import tiny_shop
-from udfs.encoder import encoder, tower
+from udfs.encoder import model_folder, tower
 
 FACTS = {"seed": 7, "code": "1"}
 FLAGS = {"encoder_steps": 4, "refit_steps": 2, "newest_steps": 2}  # an evaluation every second step
@@ -51,8 +51,8 @@ def train(lake: Lake, **flags: object) -> dict[str, str]:
     """Train and register a model; the hash of each of its files that an encoder consists of."""
     run_job.run("train_model", lake, tiny_shop.day(0), FLAGS | flags)
     (folder,) = pl.read_delta(lake.path("ops.models"))["folder"]
-    names = (encoder.WEIGHTS, encoder.ADAPTER, encoder.FROZEN_ADAPTER)
-    return {name: encoder.sha256(Path(lake.deployment.lake) / folder / name) for name in names}
+    names = (model_folder.WEIGHTS, model_folder.ADAPTER, model_folder.FROZEN_ADAPTER)
+    return {name: model_folder.sha256(Path(lake.deployment.lake) / folder / name) for name in names}
 
 
 def killed_after(words: str, times: int, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -84,7 +84,7 @@ def test_a_killed_training_goes_on_to_the_same_weights(
     killed_after("step 4: ", 1, monkeypatch)
     with pytest.raises(KilledError):
         train(lake)
-    assert not list(left.rglob(encoder.CONFIG))  # nothing there that reads as a model
+    assert not list(left.rglob(model_folder.CONFIG))  # nothing there that reads as a model
     killed_after("refit on all days before the cut, step 2", 2, monkeypatch)  # now within the encoder to serve
     with pytest.raises(KilledError):
         train(lake)
@@ -116,7 +116,7 @@ def test_only_a_training_of_the_same_budget_code_and_data_is_gone_on_with(
     assert place() == place(trees=6) == first  # trees say nothing of an encoder
     for changed in ({"learn_steps": 5}, {"seed": 8}, {"ranker_nights": 1}, {"encoder_method": "lora"}):
         assert place(**changed) != first
-    monkeypatch.setattr(resume, "code", lambda: "another")
+    monkeypatch.setattr(resume, "code", lambda _: "another")
     assert place() != first
     monkeypatch.undo()
     monkeypatch.setattr("jobs.train_model.fit_encoder", fit_encoder)

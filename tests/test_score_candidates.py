@@ -16,7 +16,8 @@ from jobs.transforms.purchases import known_purchases
 from schemas import features, silver
 from schemas.run import Model
 from tests.conftest import Rows, broken
-from udfs.encoder import encoder
+from udfs.catalogue import catalogue_of
+from udfs.encoder import model_folder
 from udfs.encoder.encoder import to_bytes
 from udfs.interactions import from_frame
 from udfs.recommend import candidates, ranker, scoring
@@ -39,11 +40,11 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
     bought = table[:, 0] + draw.normal(size=4000) > 1
     night = ranker.Night(np.repeat(np.arange(100), 40), table, bought)
     fitted = ranker.fit([night], [night], tuple(candidates.FEATURES), GENERATORS, ranker.Settings(trees=5))
-    for name in (encoder.CONFIG, encoder.TOKENIZER):
+    for name in (model_folder.CONFIG, model_folder.TOKENIZER):
         (folder / name).write_text("{}")
-    (folder / encoder.WEIGHTS).write_bytes(b"none needed")
+    (folder / model_folder.WEIGHTS).write_bytes(b"none needed")
     (folder / scoring.RANKER).write_text(fitted.to_json())
-    (folder / encoder.MANIFEST).write_text(json.dumps({p.name: encoder.sha256(p) for p in folder.iterdir()}))
+    (folder / model_folder.MANIFEST).write_text(json.dumps({p.name: model_folder.sha256(p) for p in folder.iterdir()}))
     return Model("m1", str(folder))
 
 
@@ -85,7 +86,7 @@ def test_blocks_on_executors_equal_the_plain_functions_on_everybody(
     assert broken(features.CANDIDATES, found) == []
 
     lines = known_purchases(events, items).toPandas()
-    known = scoring.catalogue(items.join(vectors.select("item_id", "vector"), "item_id", "left").toPandas())
+    known = catalogue_of(items.join(vectors.select("item_id", "vector"), "item_id", "left").toPandas())
     interactions = from_frame(lines, known.items)
     state = scoring.fit_state(interactions, known, DAY)
     pairs, table = scoring.propose(interactions, state, DAY, GENERATORS)

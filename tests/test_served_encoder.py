@@ -14,7 +14,6 @@ from jobs import train_model
 from jobs.flow import INTAKE
 from jobs.offline.served_encoder import check_layers, served_encoder
 from jobs.offline.training_data import Shop
-from jobs.reports import progress
 from jobs.runner import run_job
 from jobs.runner.lake import Lake
 from schemas.deployment import load
@@ -22,7 +21,8 @@ from schemas.errors import ConfError
 from tests import tiny_shop
 from tests.test_encoder import write_tiny
 from tests.test_train_model import DAY, interactions, shop
-from udfs.encoder import encoder
+from udfs.catalogue import Catalogue
+from udfs.encoder import encoder, model_folder
 from udfs.recommend import scoring
 
 WORDS = ("milk", "beer", "soap", "rice", "tea", "fish")
@@ -39,28 +39,25 @@ def full(tmp_path: Path) -> Path:
 
 
 def test_where_nothing_is_asked_the_full_encoder_is_served(full: Path) -> None:
-    assert served_encoder(full, TEXTS, 0, "safetensors", 5, 7) == (full, {})
+    assert served_encoder(full, TEXTS, 0, "safetensors", 5, 7, print) == (full, {})
 
 
-def test_fewer_layers_in_8_bits_are_made_once_and_their_figures_kept(
-    full: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder, figures = served_encoder(full, TEXTS, 1, "onnx-int8", 5, 7)
+def test_fewer_layers_in_8_bits_are_made_once_and_their_figures_kept(full: Path) -> None:
+    folder, figures = served_encoder(full, TEXTS, 1, "onnx-int8", 5, 7, print)
     assert folder == full.with_name("newest-1-layers-int8")
-    assert json.loads((folder / encoder.CONFIG).read_text())["num_hidden_layers"] == 1
+    assert json.loads((folder / model_folder.CONFIG).read_text())["num_hidden_layers"] == 1
     assert (figures["distilled_layers"], figures["distilled_steps"]) == (1, 5)
     assert 0.99 < figures["int8_cosine"] < 1
     assert 0 < figures["distilled_cosine_before"] < 1
     said: list[str] = []
-    monkeypatch.setattr(progress, "say", said.append)
-    assert served_encoder(full, TEXTS, 1, "onnx-int8", 5, 7) == (folder, figures)
+    assert served_encoder(full, TEXTS, 1, "onnx-int8", 5, 7, said.append) == (folder, figures)
     assert said == [f"this encoder is there already: {n}" for n in ("newest-1-layers", "newest-1-layers-int8")]
 
 
 def test_one_that_was_killed_before_its_figures_were_kept_is_made_anew(full: Path) -> None:
-    folder, _ = served_encoder(full, TEXTS, 0, "onnx-int8", 5, 7)
+    folder, _ = served_encoder(full, TEXTS, 0, "onnx-int8", 5, 7, print)
     folder.with_name(f"{folder.name}.json").unlink()
-    again, figures = served_encoder(full, TEXTS, 0, "onnx-int8", 5, 7)
+    again, figures = served_encoder(full, TEXTS, 0, "onnx-int8", 5, 7, print)
     assert again == folder
     assert set(figures) == {"int8_cosine"}
 
@@ -79,7 +76,7 @@ def test_a_past_night_knows_the_texts_of_what_was_sold_or_described_before_it() 
     some = shop()
     described = np.full(len(some.texts), DAY + 9, np.int32)
     described[5] = DAY - 1
-    late = Shop(interactions(), scoring.Catalogue(**{**some.catalogue.__dict__, "described": described}), some.texts)
+    late = Shop(interactions(), Catalogue(**{**some.catalogue.__dict__, "described": described}), some.texts)
     assert late.texts_before(DAY) == ["text 0", "text 2"]  # item 0 was sold, item 5 was described
     assert late.texts_before(DAY + 10) == [f"text {number}" for number in range(6)]
 
@@ -101,8 +98,8 @@ def test_a_small_encoder_is_served_and_the_ranker_learned_with_one_of_its_kind(
     assert read == ["earlier-2-layers-int8"]
     (model,) = pl.read_delta(lake.path("ops.models")).to_dicts()
     folder = Path(lake.deployment.lake) / model["folder"]
-    assert model["weights_sha256"] == encoder.sha256(folder / encoder.INT8)
-    assert not (folder / encoder.WEIGHTS).exists()
+    assert model["weights_sha256"] == model_folder.sha256(folder / model_folder.INT8)
+    assert not (folder / model_folder.WEIGHTS).exists()
     told = json.loads((folder / scoring.TRAINING).read_text())["served"]
     assert (told["layers"], told["format"], told["distilled_steps"]) == (2, "onnx-int8", 3)
     figures = dict(model["metrics"])

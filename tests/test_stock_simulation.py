@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobs.reports.stock_page import PolicyCurve, stock_section
+from jobs.offline.backtest_stock import PolicyCurve
+from jobs.reports.stock_page import stock_section
 from udfs.demand.counts import quantile
 from udfs.inventory.simulation import (
     MEAN_DAYS,

@@ -16,11 +16,10 @@ from transformers.models.bert.configuration_bert import BertConfig
 from transformers.models.bert.modeling_bert import BertModel
 
 from tests.tiny_shop import REPO
+from udfs.encoder import copurchase, model_folder, tower
 from udfs.encoder import encoder as enc
-from udfs.encoder import tower
+from udfs.encoder.copurchase import Examples, Pooling, next_purchase_loss, recent_buyers, user_vectors
 from udfs.interactions import Interactions, from_frame
-from udfs.recommend import copurchase
-from udfs.recommend.copurchase import Examples, Pooling, next_purchase_loss, recent_buyers, user_vectors
 
 THEMES = ("milk", "beer", "soap", "rice", "salt", "fish")
 SECOND = ("red", "blue", "green", "old", "new", "big", "small", "round")
@@ -52,7 +51,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
         torch.manual_seed(3)
         save_file(BertModel(config, add_pooling_layer=False).state_dict(), folder / "model.safetensors")
     (folder / "config.json").write_text(config.to_json_string())
-    shutil.copyfile(enc.base_folder() / "tokenizer.json", folder / "tokenizer.json")
+    shutil.copyfile(model_folder.base_folder() / "tokenizer.json", folder / "tokenizer.json")
     return folder
 
 
@@ -181,7 +180,7 @@ def test_training_finds_the_rule_and_writes_a_folder_that_loads(tiny: Path, tmp_
 
 def frozen_vectors(folder: Path, base: Path) -> np.ndarray:
     """The shop's texts as the base reads them, through the frozen adapter of a model folder."""
-    adapter = enc.read_adapter(folder, enc.FROZEN_ADAPTER)
+    adapter = enc.read_adapter(folder, model_folder.FROZEN_ADAPTER)
     assert adapter is not None
     return adapter(enc.load_encoder(base).encode([TEXTS[item] for item in shop().items], 32))
 
@@ -342,8 +341,8 @@ def test_an_adapter_is_part_of_the_folder_and_of_every_vector(tiny: Path, tmp_pa
 def test_an_adapter_that_does_not_fit_is_refused(tiny: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(tiny, tmp_path / "model")
     save_file({"weight": torch.zeros(8, 31), "bias": torch.zeros(8)}, folder / "adapter.safetensors")
-    with pytest.raises(enc.ModelError, match=r"weight \(8, 31\); \(8, 32\) expected"):
+    with pytest.raises(model_folder.ModelError, match=r"weight \(8, 31\); \(8, 32\) expected"):
         enc.load_encoder(folder)
     save_file({"weight": torch.zeros(8, 32)}, folder / "adapter.safetensors")
-    with pytest.raises(enc.ModelError, match="with weight and bias expected"):
+    with pytest.raises(model_folder.ModelError, match="with weight and bias expected"):
         enc.load_encoder(folder)

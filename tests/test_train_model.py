@@ -15,9 +15,10 @@ from jobs.train_model import compare, incumbent, others_of_date, train_model
 from schemas import ops, silver
 from schemas.errors import ConfError
 from tests.conftest import Rows
+from udfs.catalogue import catalogue_of
 from udfs.days import date_of
 from udfs.interactions import Interactions, from_frame
-from udfs.recommend import candidates, ranker, scoring
+from udfs.recommend import candidates, ranker
 
 DAY = 20_000
 USERS, ITEMS = 60, 12
@@ -38,7 +39,7 @@ def interactions() -> Interactions:
 
 def shop() -> Shop:
     items = pd.DataFrame({"item_id": [f"i{item:02}" for item in range(ITEMS)], "described_on": "2020-01-01"})
-    known = scoring.catalogue(items.assign(category="c", brand=None, title=items["item_id"]))
+    known = catalogue_of(items.assign(category="c", brand=None, title=items["item_id"]))
     return Shop(interactions(), known, [f"text {item // 2}" for item in range(ITEMS)])
 
 
@@ -118,7 +119,14 @@ def test_a_training_again_loses_no_model_of_its_date(spark: SparkSession, rows: 
 def test_an_unknown_generator_cannot_be_left_out(spark: SparkSession, rows: Rows) -> None:
     nothing = rows(silver.EVENTS), rows(silver.ITEMS), rows(ops.MODELS)
     with pytest.raises(ConfError, match="leave_out: 'own' is none of knn"):
-        train_model(*nothing, run_date=date_of(DAY), publish_model=str, checkpoints=None, leave_out="next, own")
+        train_model(
+            *nothing,
+            run_date=date_of(DAY),
+            publish_model=str,
+            checkpoints=None,
+            code_version="",
+            leave_out="next, own",
+        )
 
 
 def test_items_of_one_text_are_one_to_the_encoder() -> None:

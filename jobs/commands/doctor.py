@@ -12,7 +12,7 @@ from jobs.runner.lake import session
 from jobs.runner.version import code_version
 from schemas.deployment import load
 from schemas.errors import ConfError
-from udfs.encoder.encoder import ModelError, base_folder
+from udfs.encoder.model_folder import ModelError, base_folder
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

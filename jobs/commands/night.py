@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from jobs.commands.watching import watching
 from jobs.flow import BACKTEST, EVALUATION, INTAKE, NIGHT, PLANNING, PUBLISHING, SCORING, TRAINING, Job
 from jobs.reports import progress
 from jobs.runner.cli import common_flags, exit_code
@@ -33,7 +34,7 @@ def run_jobs(
 
     outcomes = []
     for job in jobs:
-        with progress.watching(lake.spark, job.name):
+        with watching(lake.spark, job.name):
             outcome = run_job.run(job.name, lake, run_date, since=since, reingest=reingest)
         rows = ", ".join(f"{table} {count:,}" for table, count in outcome.rows.items())
         said = f"skipped: {outcome.skipped}" if outcome.skipped else rows or "nothing new"

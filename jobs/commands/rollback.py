@@ -14,10 +14,10 @@ from pathlib import Path
 from pyspark.sql import Row
 from pyspark.sql import functions as F
 
-from jobs.publish_night import with_earlier
 from jobs.runner import quality, run_job
 from jobs.runner.cli import exit_code, parse_date
 from jobs.runner.lake import Lake, session
+from jobs.transforms.publications import with_earlier
 from schemas import TABLES
 from schemas.contract import PARTITION
 from schemas.deployment import load

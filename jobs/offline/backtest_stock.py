@@ -10,8 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from jobs.forecast_demand import SALES
-from jobs.reports.stock_page import PolicyCurve
+from jobs.transforms.demand_inputs import SALES
 from udfs.demand.block import LISTED_DAYS, Block, Shop
 from udfs.demand.day_shares import Holiday
 from udfs.demand.forecast import fit, forecast, sample_share, training_rows
@@ -54,6 +53,15 @@ PROTOCOL = (
 
 Doubles = npt.NDArray[np.float64]
 Longs = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class PolicyCurve:
+    """One policy's line: fill rate (share of the units wanted that were sold) and average units on hand, rising."""
+
+    policy: str
+    fill_rate: Doubles
+    stock: Doubles
 
 
 class StockRow(NamedTuple):

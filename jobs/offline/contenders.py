@@ -16,16 +16,17 @@ import pandas as pd
 import scipy.sparse as sp
 from pyspark.sql import DataFrame
 
+from jobs.offline.measures import MeasureRow, ReliabilityRow
 from jobs.offline.training_data import PastNight, Shop
-from jobs.reports.evaluation_page import MeasureRow, ReliabilityRow
+from udfs.catalogue import Catalogue
 from udfs.days import day_number
-from udfs.encoder import encoder
+from udfs.encoder import encoder, model_folder
+from udfs.encoder.copurchase import recent_buyers, user_vectors
 from udfs.evaluation import metrics
 from udfs.evaluation.metrics import TASK_ALL, TASK_NEW, Lists, Mask
 from udfs.horizon import HORIZON_DAYS
 from udfs.interactions import Codes, Floats, Interactions
 from udfs.recommend import candidates, ranker, scoring
-from udfs.recommend.copurchase import recent_buyers, user_vectors
 from udfs.recommend.peers import PEERS, WEIGHTS, Choice, Scorer, lists_of, tune
 from udfs.recommend.rerank import rerank
 
@@ -220,7 +221,7 @@ class JudgedNight:
     """
 
     contest: Contenders
-    seen: scoring.Catalogue
+    seen: Catalogue
     shop: Shop
     folder: Path
     story: Mapping[str, Any]
@@ -232,14 +233,14 @@ class JudgedNight:
         return ranker.from_json((self.folder / scoring.RANKER).read_text("utf-8")).generators
 
     @cached_property
-    def served(self) -> scoring.Catalogue:
+    def served(self) -> Catalogue:
         """Every item's text as the model's encoder reads it, those too that the night did not know."""
         return self.shop.encoded(self.folder)
 
     @cached_property
     def base(self) -> tuple[Floats, Codes]:
         """The vectors of the different texts by the published weights, and each item's row of them."""
-        return self.shop.text_vectors(encoder.base_folder())
+        return self.shop.text_vectors(model_folder.base_folder())
 
     @property
     def plain(self) -> Floats:
@@ -264,7 +265,7 @@ class JudgedNight:
             known = known.with_vectors(np.concatenate([known.vectors, self.served.vectors]), place.astype(np.int32))
         return self._night(known, self.contest.day, listed, buyers_only=False)
 
-    def _night(self, known: scoring.Catalogue, day: int, listed: bool, *, buyers_only: bool) -> PastNight:
+    def _night(self, known: Catalogue, day: int, listed: bool, *, buyers_only: bool) -> PastNight:
         if listed:
             known = known.listed_ahead(self.contest.interactions, day)
         return self.shop.past_night(known, day, self.used, buyers_only=buyers_only)
@@ -294,7 +295,7 @@ def bert(judged: JudgedNight, say: Callable[[str], None]) -> list[Choice]:
 
     tuned = alone(seen.item_vectors(), report["scale"])
     fixed = {TUNED: tuned, TUNED + BLENDED: tuned.blended(float(report["popularity"]))}
-    adapter = encoder.read_adapter(judged.folder, encoder.FROZEN_ADAPTER)
+    adapter = encoder.read_adapter(judged.folder, model_folder.FROZEN_ADAPTER)
     if adapter is not None:  # a model of an earlier version has none
         texts, text_of = judged.base
         mapped = judged.shop.catalogue.with_vectors(adapter(texts), text_of).item_vectors()

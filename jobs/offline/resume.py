@@ -13,7 +13,6 @@ from typing import Any
 
 import udfs
 from jobs.offline.training_data import Shop
-from jobs.runner.version import code_version
 
 
 @contextlib.contextmanager
@@ -40,10 +39,10 @@ def workplace(root: Path | None, name: str, facts: Mapping[str, Any]) -> Iterato
         root.rmdir()
 
 
-def code() -> str:
+def code(code_version: str) -> str:
     """The version of the code, with the hash of the files that fit models: a commit misses what is not committed."""
     files = sorted(Path(udfs.__path__[0]).rglob("*.py"))
-    return f"{code_version()} {hashlib.sha256(b''.join(path.read_bytes() for path in files)).hexdigest()}"
+    return f"{code_version} {hashlib.sha256(b''.join(path.read_bytes() for path in files)).hexdigest()}"
 
 
 def data(shop: Shop) -> str:

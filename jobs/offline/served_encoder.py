@@ -10,9 +10,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from jobs.reports import progress
 from schemas.errors import ConfError
-from udfs.encoder import distil, encoder
+from udfs.encoder import distil, encoder, model_folder
 
 Format: TypeAlias = Literal["safetensors", "onnx-int8"]
 Figures: TypeAlias = dict[str, float]
@@ -22,7 +21,7 @@ INT8_CHECKED = 1_000  # texts on which the 8-bit encoder is compared
 
 def check_layers(layers: int) -> None:
     """ConfError unless an encoder of so many layers (0: all) can be made of the base."""
-    whole = json.loads((encoder.base_folder() / encoder.CONFIG).read_text("utf-8"))["num_hidden_layers"]
+    whole = json.loads((model_folder.base_folder() / model_folder.CONFIG).read_text("utf-8"))["num_hidden_layers"]
     if not 0 <= layers < whole:
         raise ConfError(
             f"[jobs.train_model] served_layers: 0 for the encoder as it is trained, or 1 to {whole - 1} of its "
@@ -31,7 +30,7 @@ def check_layers(layers: int) -> None:
 
 
 def served_encoder(
-    full: Path, texts: list[str], layers: int, form: Format, steps: int, seed: int
+    full: Path, texts: list[str], layers: int, form: Format, steps: int, seed: int, say: Callable[[str], None]
 ) -> tuple[Path, Figures]:
     """The folder to read in place of `full`, and how near its vectors are; written beside `full`, and only once.
 
@@ -43,10 +42,10 @@ def served_encoder(
         settings = distil.DistilSettings(layers=layers, steps=steps)
 
         def student(output: Path) -> Figures:
-            report = distil.distil(texts, full, output, settings=settings, seed=seed, log=progress.say)
+            report = distil.distil(texts, full, output, settings=settings, seed=seed, log=say)
             return {f"distilled_{name}": float(value) for name, value in asdict(report).items()}
 
-        folder, told = _once(full.with_name(f"{full.name}-{layers}-layers"), student)
+        folder, told = _once(full.with_name(f"{full.name}-{layers}-layers"), student, say)
         figures |= told
     if form == "onnx-int8":
         from udfs.encoder.int8 import write_int8
@@ -62,22 +61,22 @@ def served_encoder(
             )
             return {"int8_cosine": float((before * after).sum(axis=1).mean())}
 
-        folder, told = _once(source.with_name(f"{source.name}-int8"), rounded)
+        folder, told = _once(source.with_name(f"{source.name}-int8"), rounded, say)
         figures |= told
     return folder, figures
 
 
-def _once(output: Path, make: Callable[[Path], Figures]) -> tuple[Path, Figures]:
+def _once(output: Path, make: Callable[[Path], Figures], say: Callable[[str], None]) -> tuple[Path, Figures]:
     """The folder and what was told of it; made only if it is not there with that."""
     import torch
 
     note = output.with_name(f"{output.name}.json")
     if note.is_file():
-        progress.say(f"this encoder is there already: {output.name}")
+        say(f"this encoder is there already: {output.name}")
         return output, json.loads(note.read_text("utf-8"))
     shutil.rmtree(output, ignore_errors=True)  # without its note: killed just then
     torch.set_num_threads(os.cpu_count() or 1)
-    progress.say(f"encoder to be served: {output.name}")
+    say(f"encoder to be served: {output.name}")
     figures = make(output)
     half = note.with_suffix(".tmp")
     half.write_text(json.dumps(figures), "utf-8")

@@ -11,6 +11,7 @@ import pandas as pd
 from pyspark.sql import DataFrame
 
 from jobs.transforms.purchases import known_purchases, sampled
+from udfs.catalogue import ATTRIBUTES, Catalogue, catalogue_of
 from udfs.encoder import encoder
 from udfs.horizon import HORIZON_DAYS
 from udfs.interactions import Codes, Floats, Interactions, from_frame
@@ -22,10 +23,10 @@ class Shop:
     """Purchases, the catalogue that their item codes stand for, and a text per item."""
 
     interactions: Interactions
-    catalogue: scoring.Catalogue
+    catalogue: Catalogue
     texts: list[str]
 
-    def with_vectors_of(self, item_vectors: pd.DataFrame) -> scoring.Catalogue:
+    def with_vectors_of(self, item_vectors: pd.DataFrame) -> Catalogue:
         """The catalogue with the vectors (item_id, vector as stored); an item without one had no text then."""
         cells = item_vectors.set_index("item_id")["vector"].reindex(self.catalogue.items)
         code, distinct = pd.factorize(cells)
@@ -54,13 +55,13 @@ class Shop:
         code, distinct = pd.factorize(np.array(self.texts, dtype=object), sort=True)
         return model.encode(list(distinct), model.settings.max_item_tokens), code.astype(np.int32)
 
-    def encoded(self, folder: Path) -> scoring.Catalogue:
+    def encoded(self, folder: Path) -> Catalogue:
         """The catalogue with a vector for every item, as the encoder of `folder` reads its text."""
         return self.catalogue.with_vectors(*self.text_vectors(folder))
 
     def past_night(
         self,
-        known: scoring.Catalogue,
+        known: Catalogue,
         day: int,
         generators: Collection[str] = candidates.GENERATORS,
         *,
@@ -96,8 +97,8 @@ def collect(events: DataFrame, items: DataFrame, max_users: int) -> Shop:
     """Purchases of at most about `max_users` users, and all items."""
     lines = known_purchases(events, items).persist()
     users = lines.select("user_id").where("user_id IS NOT NULL").distinct().count()
-    told = items.select("item_id", *scoring.ATTRIBUTES, "described_on", "text").toPandas()
+    told = items.select("item_id", *ATTRIBUTES, "described_on", "text").toPandas()
     told = told.sort_values("item_id", ignore_index=True)
-    known = scoring.catalogue(told)
+    known = catalogue_of(told)
     table: pd.DataFrame = sampled(lines, users, max_users).toPandas()
     return Shop(from_frame(table, known.items), known, told["text"].tolist())

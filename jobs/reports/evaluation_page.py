@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from jobs.offline.measures import ImportanceRow, MeasureRow, ParameterRow, ReliabilityRow
 from jobs.reports.page import ACCENT, QUIET, interval, number, page, reliability_figure, svg, table, text
 
 # Names that the page looks for in the rows. Every row is shown, whatever its names: see `_rest`.
@@ -36,52 +37,6 @@ GENERATORS = "recall@200"
 CALIBRATION = "calibration_error"
 COUNTRY = "country: "  # a slice's name begins with it
 FEWEST_USERS = 10  # a country is called the worst only with this many
-
-
-@dataclass(frozen=True)
-class MeasureRow:
-    """One figure of one contender on one cut: a row of ops.metrics; low and high are None without an interval."""
-
-    cut_date: dt.date
-    task: str
-    contender: str
-    metric: str
-    slice: str
-    value: float
-    low: float | None
-    high: float | None
-    user_count: int
-
-
-@dataclass(frozen=True)
-class ReliabilityRow:
-    """List entries of like score: their mean score, the share that was bought with its interval, their number."""
-
-    task: str
-    predicted: float
-    observed: float
-    low: float
-    high: float
-    count: int
-
-
-@dataclass(frozen=True)
-class ImportanceRow:
-    """How much a feature moves the ranker's score, in the ranker's own unit, and what the feature is."""
-
-    feature: str
-    importance: float
-    description: str = ""
-
-
-@dataclass(frozen=True)
-class ParameterRow:
-    """What tuning chose for a contender on a task, and the NDCG@10 it had on the validation cut."""
-
-    task: str
-    contender: str
-    parameters: str
-    value: float | None = None
 
 
 @dataclass(frozen=True)

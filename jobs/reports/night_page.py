@@ -6,10 +6,7 @@ import datetime as dt
 from collections.abc import Sequence
 from html import escape
 
-from pyspark.sql import DataFrame, Row
-from pyspark.sql import functions as F
-
-from schemas.contract import PARTITION
+from pyspark.sql import Row
 
 STYLE = (
     "body{font:15px/1.5 system-ui,sans-serif;max-width:70rem;margin:2rem auto;padding:0 1rem;color:#222}"
@@ -17,11 +14,6 @@ STYLE = (
     "text-align:left;vertical-align:top}td.n{text-align:right;font-variant-numeric:tabular-nums}.bad{color:#a00}"
 )
 MOST_REASONS = 20
-
-
-def of_night(frame: DataFrame, run_date: dt.date) -> list[Row]:
-    """The rows of one night of a table of records: one a check, a figure or a day."""
-    return frame.where(F.col(PARTITION) == F.lit(run_date)).collect()
 
 
 def render(run_date: dt.date, cleaned: Sequence[Row], checks: Sequence[Row], figures: Sequence[Row]) -> str:

@@ -2,53 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
-import sys
-import threading
-import time
-from collections.abc import Iterator
-
-from pyspark.sql import SparkSession
 from rich.console import Console
 
 console = Console(stderr=True, highlight=False)
-SECONDS_BETWEEN_LINES = 10.0
 
 
 def say(text: str) -> None:
     """One line of progress."""
     console.print(f"    {text}", style="dim", markup=False)
-
-
-@contextlib.contextmanager
-def watching(spark: SparkSession, title: str) -> Iterator[None]:
-    """While a job runs, show how long it has run and how far Spark's current stages are."""
-    done = threading.Event()
-    started = time.monotonic()
-
-    def line() -> str:
-        seconds = f"{time.monotonic() - started:4.0f} s"
-        return f"{title}  {seconds}  {_stages(spark)}"
-
-    def show() -> None:
-        if console.is_terminal:
-            with console.status(line(), spinner="dots") as status:
-                while not done.wait(0.5):
-                    status.update(line())
-            return
-        while not done.wait(SECONDS_BETWEEN_LINES):
-            print(f"    {line()}", file=sys.stderr, flush=True)
-
-    thread = threading.Thread(target=show, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        done.set()
-        thread.join()
-
-
-def _stages(spark: SparkSession) -> str:
-    tracker = spark.sparkContext.statusTracker()
-    infos = [tracker.getStageInfo(stage) for stage in tracker.getActiveStageIds()]
-    return ", ".join(f"{info.name.split(' at ')[0]} {info.numCompletedTasks}/{info.numTasks}" for info in infos if info)

@@ -3,21 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from matplotlib.figure import Figure
 
+from jobs.offline.backtest_stock import PolicyCurve
 from jobs.reports.page import ACCENT, QUIET, interval, number, svg, table, text
-from udfs.inventory.simulation import Comparison, Doubles
-
-
-@dataclass(frozen=True)
-class PolicyCurve:
-    """One policy's line: fill rate (share of the units wanted that were sold) and average units on hand, rising."""
-
-    policy: str
-    fill_rate: Doubles
-    stock: Doubles
+from udfs.inventory.simulation import Comparison
 
 
 def stock_figure(ours: PolicyCurve, peers: Sequence[PolicyCurve], from_fill_rate: float = 0.5) -> Figure:

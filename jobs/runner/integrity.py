@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from udfs.encoder.encoder import MANIFEST, ModelError, sha256, weights_file
+from udfs.encoder.model_folder import MANIFEST, ModelError, sha256, weights_file
 
 
 class NotWholeError(Exception):

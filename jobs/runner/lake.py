@@ -699,17 +699,3 @@ def days_predicate(days: Sequence[dt.date]) -> str:
 def _escape_glob(uri: str) -> str:
     """A path in which no character means a pattern."""
     return re.sub(r"([\[\]{}*?\\])", r"\\\1", uri)
-
-
-def first_problem(frame: DataFrame, expressions: Mapping[str, str]) -> tuple[str, str] | None:
-    """The first of these named SQL expressions that makes no sense over the frame's columns, and why; else None."""
-    try:
-        frame.select(*(F.expr(sql) for sql in expressions.values()))  # analysed at once, run never
-    except PySparkException:
-        for name, sql in expressions.items():
-            try:
-                frame.select(F.expr(sql))
-            except PySparkException as error:
-                return name, str(error).strip().split("\n")[0]
-        raise
-    return None

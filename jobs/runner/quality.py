@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from html import escape
@@ -16,7 +16,6 @@ import great_expectations.expectations as gxe
 from great_expectations.core import ExpectationSuiteValidationResult
 from great_expectations.render.renderer import ValidationResultsPageRenderer
 from great_expectations.render.view import DefaultJinjaPageView
-from pyspark.sql import Column as SparkColumn
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
@@ -87,12 +86,6 @@ class Audit:
     def refused(self) -> list[Finding]:
         """Critical checks that did not hold: any stops the publish."""
         return [finding for finding in self.findings if not finding.passed and finding.check.severity == "critical"]
-
-
-def reasons(checks: Iterable[Check]) -> SparkColumn:
-    """For one row, the reasons of every check that it breaks: array<string>, empty for a good row."""
-    broken = [F.when(~F.coalesce(F.expr(check.sql), F.lit(True)), F.lit(check.reason)) for check in checks if check.sql]
-    return F.array_compact(F.array(*broken)) if broken else F.array().cast("array<string>")
 
 
 def expectation(check: Check) -> gxe.Expectation:

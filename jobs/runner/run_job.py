@@ -41,7 +41,7 @@ RECORDS = ("ops.runs", "ops.checks", "ops.figures")  # what a run writes beside 
 # Parameters that are not knobs: what a job may ask for beside its tables.
 RESERVED = (
     *("run_date", "run_id", "started_at", "deployment"),
-    *("publish_model", "publish_page", "checkpoints", "maintain", "clear", "written"),
+    *("publish_model", "publish_page", "checkpoints", "code_version", "maintain", "clear", "written"),
 )
 
 
@@ -252,6 +252,7 @@ def _publish(
         "deployment": lake.deployment,
         "publish_model": publish_model,
         "publish_page": write_page,
+        "code_version": record["code_version"],
         "checkpoints": None if dry_run else lake.checkpoint_folder(),
         "maintain": _unsaid if dry_run else partial(lake.maintain, run_date),
         "clear": _unsaid if dry_run else lake.clear,

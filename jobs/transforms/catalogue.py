@@ -6,7 +6,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from schemas.contract import PARTITION
-from udfs.recommend import scoring
+from udfs.catalogue import ATTRIBUTES
 
 UNLISTED = "item_id is not in the catalogue"
 REFUSED = "item: "  # and why no record of the catalogue describes it
@@ -44,5 +44,5 @@ def days_of_items_listed_since(rejected: DataFrame, items: DataFrame) -> DataFra
 
 def described(items: DataFrame, item_vectors: DataFrame) -> DataFrame:
     """item_id, ATTRIBUTES, described_on, vector (null without one): what udfs.recommend.scoring.catalogue reads."""
-    told = items.select("item_id", *scoring.ATTRIBUTES, "described_on")
+    told = items.select("item_id", *ATTRIBUTES, "described_on")
     return told.join(item_vectors.select("item_id", "vector"), "item_id", "left")

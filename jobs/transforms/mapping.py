@@ -5,17 +5,17 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import reduce
 from itertools import groupby
 
+from pyspark.errors import PySparkException
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.types import StringType, StructType
 
-from jobs.runner import quality
-from jobs.runner.lake import first_problem
+from jobs.transforms.reasons import reasons_of
 from schemas import TABLES
 from schemas.contract import Check, Table
 from schemas.deployment import Deployment, Source, section
@@ -109,7 +109,7 @@ def all_reasons(table: Table, columns: Sequence[str]) -> Column:
         if check.column in columns
         or (check.column is None and all(c in columns for c in table.column_names if c in str(check.sql)))
     ]
-    broken, of_contract = F.col("broken"), quality.reasons(about)
+    broken, of_contract = F.col("broken"), reasons_of(about)
     # What the deployment's SQL made null is a reason only where the contract misses that column.
     lost = F.filter(
         "lost", lambda no: F.exists(of_contract, lambda reason: reason.contains(F.split_part(no, F.lit(" "), F.lit(1))))
@@ -124,6 +124,20 @@ def check_mappings(spark: SparkSession, deployment: Deployment) -> None:
         for since, version in source.versions():
             _check_mapping(spark, deployment.file, kind, since, version)
     _check_ranking_rules(spark, deployment)
+
+
+def first_problem(frame: DataFrame, expressions: Mapping[str, str]) -> tuple[str, str] | None:
+    """The first of these named SQL expressions that makes no sense over the frame's columns, and why; else None."""
+    try:
+        frame.select(*(F.expr(sql) for sql in expressions.values()))  # analysed at once, run never
+    except PySparkException:
+        for name, sql in expressions.items():
+            try:
+                frame.select(F.expr(sql))
+            except PySparkException as error:
+                return name, str(error).strip().split("\n")[0]
+        raise
+    return None
 
 
 def _check_mapping(spark: SparkSession, file: str, kind: str, since: dt.date, source: Source) -> None:

@@ -27,8 +27,7 @@ from schemas.deployment import load
 from schemas.errors import ConfError, DataError
 from tests import tiny_shop
 from tests.conftest import Rows
-from udfs.encoder.encoder import sha256
-from udfs.encoder.model_folder import write_manifest
+from udfs.encoder.model_folder import sha256, write_manifest
 
 JAVA = "An error occurred while calling o96.save.\n: org.apache.spark.SparkException: "
 LOST = "Job aborted due to stage failure: Task 0 in stage 8.0 failed 4 times, most recent failure: Lost task 0.3 in "

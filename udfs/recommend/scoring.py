@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -13,15 +13,14 @@ import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 
-from udfs.encoder.encoder import check_files
-from udfs.horizon import HORIZON_DAYS
+from udfs.catalogue import Catalogue
+from udfs.encoder.copurchase import user_vectors
+from udfs.encoder.model_folder import check_files
 from udfs.interactions import Codes, Floats, Interactions, from_frame
 from udfs.recommend import candidates, item_models, ranker
-from udfs.recommend.copurchase import user_vectors
 
 Halves = npt.NDArray[np.float16]
 
-ATTRIBUTES = ("category", "brand", "title")
 FRESH_DAYS = 28  # an item described so lately and never sold is a candidate
 # In a model folder beside the encoder: the ranker; what was trained on what; the vectors that the ranker learned with.
 RANKER, TRAINING, EARLIER = "ranker.json", "training.json", "earlier.npz"
@@ -38,43 +37,6 @@ SCORED = (
     "usual_gap",
     "recent_buyers",
 )
-
-
-@dataclass(frozen=True)
-class Catalogue:
-    """What is known of items beside their sales; every array follows `items`, ids in ascending order.
-
-    attributes: [items, ATTRIBUTES] codes, -1 where unknown; described: day of the newest description, days since
-    1970-01-01; vectors: float16 [different texts, dims], with vector_of the row of each item, -1 where it has none.
-    """
-
-    items: npt.NDArray[np.str_]
-    attributes: Codes
-    described: Codes
-    vectors: Halves
-    vector_of: Codes
-
-    def item_vectors(self) -> Floats:
-        """float32 [items, dims]; zeros where an item has no vector."""
-        if not len(self.vectors):
-            return np.zeros((len(self.items), 0), np.float32)
-        found: Floats = self.vectors.astype(np.float32)[self.vector_of]
-        found[self.vector_of < 0] = 0
-        return found
-
-    def with_vectors(self, vectors: npt.NDArray[np.floating], vector_of: Codes) -> Catalogue:
-        """The same items with these vectors, rounded to how they are stored."""
-        return replace(self, vectors=vectors.astype(np.float16), vector_of=vector_of)
-
-    def listed_ahead(self, interactions: Interactions, day: int) -> Catalogue:
-        """As if the items first sold in the horizon from `day` had been described the day before it.
-
-        interactions: purchases up to the end of that horizon, with the catalogue's item codes.
-        """
-        first = np.full(len(self.items), np.iinfo(np.int32).max)
-        np.minimum.at(first, interactions.item, interactions.day)
-        coming = (first >= day) & (first < day + HORIZON_DAYS)
-        return replace(self, described=np.where(coming, day - 1, self.described).astype(np.int32))
 
 
 @dataclass(frozen=True)
@@ -97,27 +59,6 @@ def state_from_bytes(data: bytes) -> State:
     with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
         found = {name: arrays[name] for name in Catalogue.__dataclass_fields__}
         return State(Catalogue(**found), item_models.from_bytes(arrays["models"].tobytes()))
-
-
-def catalogue(items: pd.DataFrame) -> Catalogue:
-    """From item_id (unique), category, brand, title, described_on and, where it is there, vector (binary float16).
-
-    A kind of attribute in which most items differ tells items apart, not kinds of them, and counts as unknown.
-    """
-    items = items.sort_values("item_id", ignore_index=True)
-    codes = np.full((len(items), len(ATTRIBUTES)), -1, np.int32)
-    for place, name in enumerate(ATTRIBUTES):
-        code, kinds = pd.factorize(items[name], sort=True)
-        if len(kinds) * 2 <= len(items):
-            codes[:, place] = code
-    days = pd.to_datetime(items["described_on"]).to_numpy("datetime64[D]").astype(np.int64).astype(np.int32)
-    vector_of, cells = np.full(len(items), -1, np.int32), []
-    if "vector" in items:
-        code, distinct = pd.factorize(items["vector"])
-        vector_of, cells = code.astype(np.int32), list(distinct)
-    dims = len(cells[0]) // 2 if cells else 0
-    vectors = np.frombuffer(b"".join(cells), "<f2").reshape(len(cells), dims)
-    return Catalogue(np.asarray(items["item_id"], dtype=np.str_), codes, days, vectors, vector_of)
 
 
 def fit_state(

@@ -1,0 +1,165 @@
+"""What audiences are made from: the book of campaigns, and blocks of users beside it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from pyspark.sql import Column, DataFrame, Window
+from pyspark.sql import functions as F
+
+from jobs.transforms import arrow_rows
+from jobs.transforms.catalogue import described
+from jobs.transforms.sample import drawn
+from schemas.contract import PARTITION
+from udfs.audiences import features as audience
+from udfs.audiences import rows as audience_rows
+from udfs.audiences.campaigns import Book, book_of, from_bytes
+from udfs.audiences.users import Block, block_of
+from udfs.catalogue import catalogue_of
+from udfs.days import day_number
+
+USERS_PER_BLOCK = 5_000
+# Purchases and ad events of a user in one frame, since Spark groups two frames at most and the book is the other.
+LINES = ("user_id", "item_id", "event_date", "quantity", "unit_price", "basket_id", "usual_price")
+AD_LINES = ("user_id", "event_date", "campaign_id", "event_type")
+
+
+@dataclass(frozen=True)
+class Learned:
+    """What audiences are made from: `of_users`, the book (one row), TRAINED rows; users fall into so many blocks."""
+
+    known: DataFrame
+    book: DataFrame
+    rows: DataFrame
+    blocks: int
+
+
+def learned(
+    events: DataFrame,
+    items: DataFrame,
+    item_vectors: DataFrame,
+    campaigns: DataFrame,
+    ad_events: DataFrame,
+    day: int,
+    training_contacts: int,
+    everything: bool = False,
+) -> Learned:
+    """What the campaigns that were over before `day` tell; with `everything` also of those that had begun by then."""
+    known = of_users(events, items, ad_events).persist()
+    blocks = max(1, math.ceil(known.select("user_id").distinct().count() / USERS_PER_BLOCK))
+    book = _book(events, items, item_vectors, campaigns, ad_events).persist()
+    usual = by_block(known, book, blocks, _usual, "campaign_id STRING, feature STRING, total DOUBLE, count BIGINT")
+    summed = usual.groupBy("campaign_id", "feature").agg(F.sum("total").alias("total"), F.sum("count").alias("count"))
+    both = book.groupBy(F.lit(0).alias("all")).cogroup(summed.groupBy(F.lit(0).alias("all")))
+    whole = both.applyInArrow(_with_usual, "book BINARY").persist()
+    contacts = ad_events.where("event_type = 'impression'").select("user_id", "campaign_id").distinct().count()
+    some = drawn(known, "user_id", training_contacts, contacts, "train")
+    rows = by_block(some, whole, blocks, _training_rows(day, everything), ddl_of(audience_rows.TRAINED))
+    return Learned(known, whole, rows, blocks)
+
+
+def logs_since(events: DataFrame, ad_events: DataFrame) -> Column:
+    """The first day with logs of sales and of ads: a campaign that began by then is not known whole."""
+    return F.greatest(*(frame.agg(F.min(PARTITION)).scalar() for frame in (events, ad_events)))
+
+
+def of_users(events: DataFrame, items: DataFrame, ad_events: DataFrame) -> DataFrame:
+    """Every purchase and ad event of a known user: LINES and AD_LINES in one frame, the other's columns null.
+
+    usual_price is the median price of the item in the last earlier month in which it sold: the same whenever one asks.
+    """
+    bought = events.where("event_type = 'purchase'").join(items.select("item_id"), "item_id", "left_semi")
+    month = F.trunc("event_date", "month").alias("month")
+    monthly = bought.groupBy("item_id", month).agg(F.median("unit_price").alias("price"))
+    before = F.lag("price").over(Window.partitionBy("item_id").orderBy("month"))
+    usual = monthly.select("item_id", "month", before.alias("usual_price"))
+    lines = bought.where("user_id IS NOT NULL").withColumn("month", month).join(usual, ["item_id", "month"], "left")
+    return lines.select(*LINES).unionByName(ad_events.select(*AD_LINES), allowMissingColumns=True)
+
+
+def _book(
+    events: DataFrame, items: DataFrame, item_vectors: DataFrame, told: DataFrame, ad_events: DataFrame
+) -> DataFrame:
+    """One row, `book`: what every task must know of campaigns, items and past answers (udfs/audiences/campaigns.py)."""
+    first = ad_events.groupBy("campaign_id", "user_id", "event_type").agg(F.min("event_date").alias("event_date"))
+    daily = first.groupBy("campaign_id", "event_date").agg(
+        F.count_if(F.col("event_type") == "impression").alias("contacted"),
+        F.count_if(F.col("event_type") == "conversion").alias("converted"),
+    )
+    since = logs_since(events, ad_events)
+    tally = daily.groupBy("campaign_id").agg(
+        F.collect_list(F.struct("event_date", "contacted", "converted")).alias("tally")
+    )
+    listed = told.join(tally, "campaign_id", "left").select(
+        "campaign_id", "kind", "starts_on", "ends_on", "items", "tally", since.alias("since")
+    )
+    known = described(items, item_vectors).groupBy(F.lit(0).alias("all"))
+    return listed.groupBy(F.lit(0).alias("all")).cogroup(known).applyInArrow(_bind, "book BINARY")
+
+
+def _bind(listed: pa.Table, known: pa.Table) -> pa.Table:
+    told = listed.to_pandas()
+    tally = [
+        {"campaign_id": campaign, **day}
+        for campaign, days in zip(told["campaign_id"], listed.column("tally").to_pylist(), strict=True)
+        for day in days or ()
+    ]
+    columns = ["campaign_id", "event_date", "contacted", "converted"]
+    catalogue = catalogue_of(known.to_pandas())
+    since = told["since"].dropna()
+    first = day_number(since.iloc[0]) if len(since) else 0
+    book = book_of(told, pd.DataFrame(tally, columns=columns), catalogue, first)
+    return pa.table({"book": pa.array([book.to_bytes()], pa.binary())})
+
+
+def _with_usual(book: pa.Table, sums: pa.Table) -> pa.Table:
+    if not book.num_rows:
+        return pa.table({"book": pa.array([], pa.binary())})
+    whole = audience.with_usual(read_book(book), sums.to_pandas())
+    return pa.table({"book": pa.array([whole.to_bytes()], pa.binary())})
+
+
+def read_book(books: pa.Table) -> Book:
+    """The book, from the one row of its frame."""
+    return from_bytes(books.column("book")[0].as_py())
+
+
+def by_block(
+    known: DataFrame, book: DataFrame, blocks: int, act: Callable[[Block, Book], pd.DataFrame], ddl: str
+) -> DataFrame:
+    """The rows of `act` for each block of users, who stand together with the book."""
+
+    def rows_of(lines: pa.Table, books: pa.Table) -> pa.Table:
+        if not (lines.num_rows and books.num_rows):
+            return arrow_rows.schema(ddl).empty_table()
+        both, read = lines.drop_columns(["block"]).to_pandas(), read_book(books)
+        is_ad = both["campaign_id"].notna()
+        block = block_of(both.loc[~is_ad, list(LINES)], both.loc[is_ad, list(AD_LINES)], read)
+        return arrow_rows.table(act(block, read), ddl)
+
+    place = F.pmod(F.xxhash64("user_id"), F.lit(blocks)).cast("int")
+    copies = book.crossJoin(book.sparkSession.range(blocks).select(F.col("id").cast("int").alias("block")))
+    placed = known.withColumn("block", place)
+    return placed.groupBy("block").cogroup(copies.groupBy("block")).applyInArrow(rows_of, ddl)
+
+
+def _usual(block: Block, book: Book) -> pd.DataFrame:
+    return audience.usual_of(block, book, np.arange(len(book.ids)))
+
+
+def _training_rows(day: int, everything: bool) -> Callable[[Block, Book], pd.DataFrame]:
+    def rows_of(block: Block, book: Book) -> pd.DataFrame:
+        begun = np.flatnonzero((book.starts > book.first_day) & (book.starts < day)) if everything else None
+        return audience_rows.training_rows(block, book, day, begun)
+
+    return rows_of
+
+
+def ddl_of(columns: tuple[str, ...]) -> str:
+    """Columns of udfs.audiences.rows as Spark declares them."""
+    return ", ".join(f"`{name}` {audience_rows.TYPES[name]}" for name in columns)

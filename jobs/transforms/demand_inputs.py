@@ -1,0 +1,71 @@
+"""What the demand model reads: daily sales, promoted weeks, holidays, and blocks of them."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+import pandas as pd
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from jobs.transforms.purchases import location, purchases, within
+from jobs.transforms.top_n import top_n
+from schemas.deployment import Deployment
+from udfs.days import day_number
+from udfs.demand.block import HISTORY_DAYS, WEEK, Block
+from udfs.demand.day_shares import Holiday
+
+SALES = ("location_id", "item_id", "day", "units")
+
+
+def holidays_of(deployment: Deployment) -> list[Holiday]:
+    """The deployment's holidays as udfs/demand/day_shares.py has them."""
+    return [Holiday(day_number(holiday.date), holiday.name, holiday.closed) for holiday in deployment.holidays]
+
+
+def daily_sales(events: DataFrame, items: DataFrame, run_date: dt.date, by_location: bool = True) -> DataFrame:
+    """location_id, item_id, category, day (since 1970), units: what was bought of items still in the catalogue."""
+    bought = within(purchases(events), run_date, 2 * HISTORY_DAYS + 1)
+    day = F.unix_date("event_date").alias("day")
+    daily = bought.groupBy(location(by_location), "item_id", day).agg(F.sum("quantity").alias("units"))
+    return daily.join(items.select("item_id", "category"), "item_id", "inner").select(
+        "location_id", "item_id", "category", "day", F.col("units").cast("double").alias("units")
+    )
+
+
+def promoted_weeks(promotions: DataFrame, run_date: dt.date) -> DataFrame:
+    """location_id (null: everywhere), item_id, day, mailer, display: a row a week of each promotion that has begun.
+
+    Weeks are counted from its first day; `day` is the first of each, up to run_date. A plan that was told several times
+    counts as it was told last.
+    """
+    begun = promotions.where(F.col("starts_on") <= F.lit(run_date))
+    newest_first = (F.desc("run_date"), "source_file", "source_row")
+    last = F.least("ends_on", F.lit(run_date))
+    return top_n(begun, ["location_id", "item_id", "starts_on"], newest_first, 1).select(
+        "location_id",
+        "item_id",
+        F.explode(F.sequence(F.unix_date("starts_on"), F.unix_date(last), F.lit(WEEK))).alias("day"),
+        F.col("mailer").isNotNull().alias("mailer"),
+        F.col("display").isNotNull().alias("display"),
+    )
+
+
+def shop_totals(sales: DataFrame) -> tuple[DataFrame, DataFrame]:
+    """What a block cannot see of the whole shop, for Shop.of: a row a category and day, a row a location and day."""
+    by_category, by_location = (
+        sales.groupBy(F.coalesce(name, F.lit("")).alias(name), "day").agg(F.sum("units").alias("units"))
+        for name in ("category", "location_id")
+    )
+    return by_category, by_location
+
+
+def block_of(lines: pd.DataFrame, told: pd.DataFrame) -> Block:
+    """The block of rows of `daily_sales` and `promoted_weeks`; a promotion everywhere holds where the item is sold."""
+    of_items = lines[["item_id", "category"]].drop_duplicates("item_id")
+    if not len(told):
+        return Block.of(lines[list(SALES)], of_items)
+    everywhere = told[told["location_id"].isna()].drop(columns="location_id")
+    sold_in = lines[["item_id", "location_id"]].drop_duplicates()
+    told = pd.concat([told[told["location_id"].notna()], everywhere.merge(sold_in, "inner", "item_id")])
+    return Block.of(lines[list(SALES)], of_items, promotions=told)

@@ -1,0 +1,182 @@
+"""Candidates into ranked lists: the shop's rules, diversity, exactly K rows, and each with its reason."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from jobs.transforms.recommendation_lists import with_long_tail
+from jobs.transforms.top_n import top_n
+from schemas import gold
+from schemas.run import Model
+from udfs.encoder.encoder import from_bytes
+from udfs.recommend.rerank import rerank
+
+FALLBACK = "fallback"
+USERS_PER_BLOCK = 5_000
+DUE = 0.8  # of the usual gap since the last purchase
+
+
+def ranked_lists(
+    candidates: DataFrame,
+    items: DataFrame,
+    item_vectors: DataFrame,
+    model: Model,
+    *,
+    run_date: dt.date,
+    top_k: int,
+    exclude: str = "",
+    boost: str = "",
+    cap_per_category: int = 0,
+    diversity: float = 0.0,
+    long_tail: float = 0.0,
+    arrivals_every: int = 0,
+) -> DataFrame:
+    """Rows of gold.recommendations by these rules: see jobs/rank_recommendations.py, which declares them."""
+    allowed = items.where(~F.coalesce(F.expr(exclude or "false"), F.lit(False))).select(
+        "item_id", "category", F.expr(boost or "1").cast("double").alias("boost")
+    )
+    possible = candidates.join(allowed, "item_id", "inner").withColumn("weight", F.col("score") * F.col("boost"))
+    order: list[Column | str] = [F.desc("weight"), "item_id"]
+    pool = top_n(possible, ["user_id"], order, 3 * top_k)
+    if arrivals_every:
+        arrivals = top_n(possible.where(_arrival()), ["user_id"], order, top_k)
+        pool = pool.unionByName(arrivals).dropDuplicates(["user_id", "item_id"])
+    wanted = pool.persist()
+    complete = wanted.unionByName(fallback(candidates, wanted, allowed, top_k), allowMissingColumns=True)
+    if cap_per_category or diversity or arrivals_every:
+        rules = {"cap": cap_per_category, "diversity": diversity, "every": arrivals_every}
+        ranked = _apart(complete, item_vectors, top_k, rules)
+    else:
+        ranked = top_n(complete, ["user_id"], order, top_k, rank="rank")
+    if long_tail:
+        if cap_per_category:  # what a list has enough of does not come in by this door either
+            counts = ranked.where("category IS NOT NULL").groupBy("user_id", "category").count()
+            full = counts.where(F.col("count") >= cap_per_category)
+            possible = possible.join(full.select("user_id", "category"), ["user_id", "category"], "left_anti")
+        kept = arrivals_every and top_k % arrivals_every == 0  # the last place is an arrival's
+        ranked = with_long_tail(ranked, possible, top_k - 1 if kept else top_k, long_tail)
+    return _with_reasons(ranked, items, model, run_date)
+
+
+def _with_reasons(ranked: DataFrame, items: DataFrame, model: Model, run_date: dt.date) -> DataFrame:
+    """The columns of gold.recommendations, each row with its reason."""
+    titles = items.select(F.col("item_id").alias("reason_item_id"), F.col("title").alias("reason_title"))
+    return (
+        ranked.join(titles, "reason_item_id", "left")
+        .select(
+            F.lit(run_date).alias("run_date"),
+            "user_id",
+            "rank",
+            "item_id",
+            "score",
+            "sources",
+            reason(run_date).alias("reason"),
+            F.when(F.col("times_bought") > 0, F.col("item_id"))
+            .otherwise(F.col("reason_item_id"))
+            .alias("reason_item_id"),
+            (F.col("times_bought") > 0).alias("is_repeat"),
+            F.lit(model.version).alias("model_version"),
+        )
+        .select(*gold.RECOMMENDATIONS.column_names)
+    )
+
+
+def fallback(candidates: DataFrame, wanted: DataFrame, allowed: DataFrame, top_k: int) -> DataFrame:
+    """Rows like `wanted`, of score 0, for every user with fewer than `top_k` of them: allowed items that sell best."""
+    users = candidates.select("user_id").distinct()
+    counts = wanted.groupBy("user_id").agg(F.count("*").alias("found"))
+    short = users.join(counts, "user_id", "left").where(F.coalesce("found", F.lit(0)) < top_k).select("user_id")
+    buyers = candidates.groupBy("item_id").agg(F.max("recent_buyers").alias("recent_buyers"))
+    sellers = allowed.join(buyers, "item_id", "left").withColumn("all", F.lit(1))
+    # A user with fewer than K rows knows fewer than K of the first 2K sellers: at least K remain.
+    best = top_n(sellers, ["all"], [F.desc_nulls_last("recent_buyers"), "item_id"], 2 * top_k)
+    filled = short.crossJoin(F.broadcast(best.select("item_id", "category", "recent_buyers")))
+    return filled.join(wanted, ["user_id", "item_id"], "left_anti").select(
+        "user_id",
+        "item_id",
+        "category",
+        F.coalesce("recent_buyers", F.lit(0)).alias("recent_buyers"),
+        F.lit(0.0).alias("score"),
+        F.lit(0.0).alias("weight"),
+        F.array(F.lit(FALLBACK)).alias("sources"),
+        F.lit(0).alias("times_bought"),
+    )
+
+
+def _arrival() -> Column:
+    """Of a row of features.candidates: nobody has bought the item yet, its text proposes it."""
+    return F.array_contains("sources", "fresh") & (F.col("recent_buyers") == 0)
+
+
+def _apart(complete: DataFrame, item_vectors: DataFrame, top_k: int, rules: dict[str, Any]) -> DataFrame:
+    """`complete` with `rank`, `top_k` rows a user, re-ranked user block by user block on the executors."""
+    blocks = max(1, complete.select("user_id").distinct().count() // USERS_PER_BLOCK)
+    chosen = (
+        complete.select("user_id", "item_id", "weight", "category", _arrival().alias("arrival"))
+        .join(item_vectors.select("item_id", "vector"), "item_id", "left")
+        .groupBy(F.pmod(F.xxhash64("user_id"), F.lit(blocks)))
+        .applyInArrow(_reranker(top_k, rules), "user_id STRING, item_id STRING, rank INT")
+    )
+    return complete.join(chosen, ["user_id", "item_id"], "inner")
+
+
+def _reranker(top_k: int, rules: dict[str, Any]) -> Callable[[pa.Table], pa.Table]:
+    def rank(rows: pa.Table) -> pa.Table:
+        table = rows.to_pandas().sort_values(["user_id", "weight", "item_id"], ascending=[True, False, True])
+        cells = table["vector"].dropna()
+        vectors = None
+        if rules["diversity"] and len(cells):
+            dims = len(cells.iloc[0]) // 2
+            vectors = np.zeros((len(table), dims), np.float32)  # an item without a vector is like no other
+            vectors[table["vector"].notna().to_numpy()] = from_bytes(cells, dims)
+        user, kind = (pd.factorize(table[name])[0] for name in ("user_id", "category"))
+        weight = np.maximum(table["weight"].to_numpy(), 1e-9)
+        new = table["arrival"].to_numpy(bool)
+        chosen = rerank(user, weight, top_k, kind=kind, vectors=vectors, arrivals=new, **rules)
+        listed = table.iloc[chosen]
+        place = listed.groupby("user_id", sort=False).cumcount() + 1
+        return pa.table(
+            {
+                "user_id": pa.array(listed["user_id"], pa.string()),
+                "item_id": pa.array(listed["item_id"], pa.string()),
+                "rank": pa.array(place.to_numpy(np.int32)),
+            }
+        )
+
+    return rank
+
+
+def reason(run_date: dt.date) -> Column:
+    """Why, in a sentence: the user's own habit first, then what the item is bought with, its text, its sales."""
+
+    def proposed_by(*sources: str) -> Column:
+        return F.arrays_overlap("sources", F.array(*(F.lit(source) for source in sources)))
+
+    times = F.when(F.col("times_bought") == 1, F.lit("once")).otherwise(F.format_string("%d times", "times_bought"))
+    since = F.datediff(F.lit(run_date), "last_bought_on")
+    habit = F.format_string("Bought %d times, every %.0f days or so", "times_bought", "usual_gap")
+    bought = F.concat(F.lit("Bought "), times, F.lit(", last on "), F.col("last_bought_on").cast("string"))
+    own = F.when(
+        (F.col("times_bought") > 2) & (since >= DUE * F.col("usual_gap")), F.concat(habit, F.lit(": due"))
+    ).otherwise(bought)
+    together = F.concat(F.lit("Often bought with "), F.coalesce("reason_title", "reason_item_id"))
+    popular = F.format_string("Popular: %d buyers in the last 28 days", "recent_buyers")
+    chosen = F.coalesce(
+        F.when(F.col("times_bought") > 0, own),
+        F.when(F.col("reason_item_id").isNotNull() & proposed_by("knn", "next", "basket", "ease", "als"), together),
+        F.when(proposed_by("fresh"), F.lit("New, and close to what you buy by its description")),
+        F.when(proposed_by("bert"), F.lit("Close to what you buy, by its description")),
+        F.when(proposed_by("trend"), F.lit("Sells better this week than in the weeks before")),
+        F.when(proposed_by("next", "als", "ease"), F.lit("Bought by people who buy what you buy")),
+        F.when(proposed_by("popular"), popular),
+        F.lit("Sells well in the shop; fills up the list"),
+    )
+    return F.substring(chosen, 1, 500)

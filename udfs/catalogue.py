@@ -1,0 +1,74 @@
+"""The catalogue as arrays: attributes, description days and text vectors of items."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from udfs.horizon import HORIZON_DAYS
+from udfs.interactions import Codes, Floats, Interactions
+
+Halves = npt.NDArray[np.float16]
+
+ATTRIBUTES = ("category", "brand", "title")
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """What is known of items beside their sales; every array follows `items`, ids in ascending order.
+
+    attributes: [items, ATTRIBUTES] codes, -1 where unknown; described: day of the newest description, days since
+    1970-01-01; vectors: float16 [different texts, dims], with vector_of the row of each item, -1 where it has none.
+    """
+
+    items: npt.NDArray[np.str_]
+    attributes: Codes
+    described: Codes
+    vectors: Halves
+    vector_of: Codes
+
+    def item_vectors(self) -> Floats:
+        """float32 [items, dims]; zeros where an item has no vector."""
+        if not len(self.vectors):
+            return np.zeros((len(self.items), 0), np.float32)
+        found: Floats = self.vectors.astype(np.float32)[self.vector_of]
+        found[self.vector_of < 0] = 0
+        return found
+
+    def with_vectors(self, vectors: npt.NDArray[np.floating], vector_of: Codes) -> Catalogue:
+        """The same items with these vectors, rounded to how they are stored."""
+        return replace(self, vectors=vectors.astype(np.float16), vector_of=vector_of)
+
+    def listed_ahead(self, interactions: Interactions, day: int) -> Catalogue:
+        """As if the items first sold in the horizon from `day` had been described the day before it.
+
+        interactions: purchases up to the end of that horizon, with the catalogue's item codes.
+        """
+        first = np.full(len(self.items), np.iinfo(np.int32).max)
+        np.minimum.at(first, interactions.item, interactions.day)
+        coming = (first >= day) & (first < day + HORIZON_DAYS)
+        return replace(self, described=np.where(coming, day - 1, self.described).astype(np.int32))
+
+
+def catalogue_of(items: pd.DataFrame) -> Catalogue:
+    """From item_id (unique), category, brand, title, described_on and, where it is there, vector (binary float16).
+
+    A kind of attribute in which most items differ tells items apart, not kinds of them, and counts as unknown.
+    """
+    items = items.sort_values("item_id", ignore_index=True)
+    codes = np.full((len(items), len(ATTRIBUTES)), -1, np.int32)
+    for place, name in enumerate(ATTRIBUTES):
+        code, kinds = pd.factorize(items[name], sort=True)
+        if len(kinds) * 2 <= len(items):
+            codes[:, place] = code
+    days = pd.to_datetime(items["described_on"]).to_numpy("datetime64[D]").astype(np.int64).astype(np.int32)
+    vector_of, cells = np.full(len(items), -1, np.int32), []
+    if "vector" in items:
+        code, distinct = pd.factorize(items["vector"])
+        vector_of, cells = code.astype(np.int32), list(distinct)
+    dims = len(cells[0]) // 2 if cells else 0
+    vectors = np.frombuffer(b"".join(cells), "<f2").reshape(len(cells), dims)
+    return Catalogue(np.asarray(items["item_id"], dtype=np.str_), codes, days, vectors, vector_of)
