@@ -77,6 +77,10 @@ rollback: setup  ## Take the night of RUN_DATE back to its last PUBLICATION, or 
 maintain: setup  ## Delete what is older than conf keeps, compact the tables, remove files that no table names
 	@python -m jobs.maintain_tables --run-date $(RUN_DATE) --conf $(CONF)
 
+.PHONY: upgrade-lake
+upgrade-lake: setup  ## Bring a lake that an older version wrote to today's layout, once
+	@python -m jobs.commands.upgrade_lake --conf $(CONF)
+
 .PHONY: sql
 sql: setup  ## Run Q="SELECT ..." with every table named <layer>.<table>
 	@python -m jobs.commands.sql --conf $(CONF) --query "$$Q"

@@ -26,9 +26,11 @@ from pyspark.sql import functions as F
 from bench.harness import Contenders, Row, alternate, compare, console, gate, on_cpu, report
 from jobs.flow import JOBS, history, today
 from jobs.rank_recommendations import rank_recommendations
-from jobs.runner import run_job
+from jobs.runner import model_store
 from jobs.runner.cli import parse_date
-from jobs.runner.lake import Lake, session
+from jobs.runner.lake import Lake
+from jobs.runner.session import session
+from jobs.runner.settings import settings
 from jobs.score_candidates import score_candidates
 from schemas.deployment import load
 
@@ -40,7 +42,7 @@ class Nights:
 
     def __init__(self, lake: Lake, run_date: dt.date, folder: Path) -> None:
         self.lake, self.run_date, self.folder = lake, run_date, folder
-        self.model = lake.promoted_model(run_date)
+        self.model = model_store.promoted_model(lake, run_date)
         self.items = lake.read(today("silver.items"), run_date, [])
         self.item_vectors = lake.read(today("features.item_vectors"), run_date, [])
 
@@ -90,7 +92,7 @@ class Nights:
 
     def _knobs(self, function: Any) -> dict[str, Any]:
         """As the deployment's conf has them, but that no list depends on other users'."""
-        told = run_job.settings(JOBS[function.__name__], function, self.lake.deployment, {})
+        told = settings(JOBS[function.__name__], function, self.lake.deployment, {})
         told.pop("long_tail", None)
         return told | {"run_date": self.run_date}
 

@@ -24,7 +24,7 @@ from pyspark.sql import functions as F
 
 from bench.harness import Contenders, Row, alternate, compare, console, on_cpu, report
 from bench.topk import OURS, check, directions, oracle
-from jobs.runner.lake import session
+from jobs.runner.session import session
 from jobs.transforms import vectors
 from schemas.deployment import load
 from udfs.encoder.encoder import to_bytes

@@ -34,7 +34,8 @@ from pyspark.sql.types import ArrayType, FloatType
 from bench.encode import Padded
 from bench.harness import Contenders, Row, alternate, compare, console, gate, on_cpu, report
 from bench.texts import real_texts
-from jobs.runner.lake import session, ship
+from jobs.runner.model_store import ship
+from jobs.runner.session import session
 from jobs.transforms import vectors
 from schemas.deployment import load
 from schemas.run import Model

@@ -23,8 +23,11 @@ from schemas.silver import REQUIRED_KINDS
 #   promoted  the newest promoted model that has seen nothing after run_date; an error where there is none
 #   encoding  the model that has made the item vectors of run_date, also where a newer one was promoted meanwhile; an
 #             error where it is not promoted any more, or where another input of run_date is of another model
+#   records   the rows up to run_date of a table of records (ops), as dicts on the driver: no query
 #   judged    the same 28 days earlier: the model of the night whose lists are judged by what was bought since
-Window = Literal["files", "pending", "today", "written", "latest", "history", "ever", "promoted", "encoding", "judged"]
+Window = Literal[
+    "files", "pending", "today", "written", "latest", "history", "ever", "records", "promoted", "encoding", "judged"
+]
 
 MODELS = ("promoted", "encoding", "judged")  # windows that are a model
 
@@ -67,6 +70,7 @@ class Job:
     `ledger` is the one of its tables whose rows say which days are done. What it says of a day is taken back before
     anything of that day is written and said again when all else has been: a run that is killed between has not done it.
     `needs` are kinds of raw files: where the deployment has none of one of them, the job is skipped.
+    `after` are tables that must have been written for run_date though the job does not read their rows.
     """
 
     name: str
@@ -75,6 +79,7 @@ class Job:
     balance: Balance | None = None
     ledger: str | None = None
     needs: tuple[str, ...] = ()
+    after: tuple[str, ...] = ()
 
     @property
     def layer(self) -> str:
@@ -110,6 +115,11 @@ def latest(table: str) -> Read:
 def history(table: str) -> Read:
     """All days up to run_date."""
     return Read(table, "history")
+
+
+def recorded(table: str) -> Read:
+    """What a table of records has up to run_date, on the driver."""
+    return Read(table, "records")
 
 
 def records(kind: str, window: Window) -> Read:
@@ -268,20 +278,14 @@ PUBLISHING = (
     Job(
         "publish_night",
         reads=(
-            today("gold.recommendations"),
-            today("gold.similar_items"),
-            today("gold.default_recommendations"),
-            today("gold.demand_forecast"),
-            today("gold.item_demand"),
-            written("gold.inventory_actions"),
-            written("gold.ad_audiences"),
-            latest("silver.cleaned_days"),
-            history("ops.runs"),
-            history("ops.checks"),
-            history("ops.figures"),
-            history("ops.publications"),
+            recorded("silver.cleaned_days"),
+            recorded("ops.runs"),
+            recorded("ops.checks"),
+            recorded("ops.figures"),
+            recorded("ops.publications"),
         ),
         writes=("ops.publications",),
+        after=tuple(table for job in SCORING + PLANNING for table in job.writes if table.startswith("gold.")),
     ),
 )
 
@@ -339,7 +343,7 @@ def edges(jobs: tuple[Job, ...]) -> list[tuple[str, str]]:
         for job in jobs
         for read in job.reads
         if read.table in writer and read.window != "judged"
-    }
+    } | {(writer[table], job.name) for job in jobs for table in job.after if table in writer}
     return sorted(pair for pair in pairs if pair[0] != pair[1])
 
 

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import datetime as dt
-from collections.abc import Callable
-from typing import Any
-
 from pyspark.sql import DataFrame, SparkSession
 
 from schemas import TABLES, ops
 from schemas.derive import plain_ddl
 from schemas.errors import ConfError
+from schemas.run import RunContext
 from udfs.horizon import HORIZON_DAYS
 
 VECTORS = ("features.item_vectors",)
@@ -24,9 +21,7 @@ SHORTEST_HISTORY = 7  # days: a reader or a writer that began earlier than that 
 
 def maintain_tables(
     *,
-    run_date: dt.date,
-    maintain: Callable[[str, int, int], dict[str, Any] | None],
-    clear: Callable[[str, int], int | None],
+    run: RunContext,
     keep_vectors_days: int = 70,
     keep_candidates_days: int = 70,
     keep_records_days: int = 400,
@@ -58,14 +53,14 @@ def maintain_tables(
         )
     kept = dict.fromkeys(VECTORS, keep_vectors_days)
     kept |= dict.fromkeys(CANDIDATES, keep_candidates_days) | dict.fromkeys(RECORDS, keep_records_days)
-    told = [maintain(table, kept.get(table, 0), keep_versions_days) for table in TABLES]
+    told = [run.maintain(table, kept.get(table, 0), keep_versions_days) for table in TABLES]
     beside = {
-        "ops.models": (clear("models", keep_models_days) or 0) + (clear("checkpoints", keep_models_days) or 0),
-        "ops.checks": clear("data_docs", keep_records_days) or 0,
+        "ops.models": (run.clear("models", keep_models_days) or 0) + (run.clear("checkpoints", keep_models_days) or 0),
+        "ops.checks": run.clear("data_docs", keep_records_days) or 0,
     }
     for row in filter(None, told):
         row["files_removed"] += beside.get(row["table_name"], 0)
-    rows = [(run_date, *(row[name] for name in ops.MAINTENANCE.column_names[1:])) for row in told if row]
+    rows = [(run.run_date, *(row[name] for name in ops.MAINTENANCE.column_names[1:])) for row in told if row]
     return SparkSession.active().createDataFrame(rows, plain_ddl(ops.MAINTENANCE))
 
 

@@ -1,75 +1,46 @@
-"""The night's last word: which version of each gold table holds it, so that a reader can have all of one night."""
+"""The run's last word: which version of each gold table holds it, so that a reader can have all tables of one run."""
 
 from __future__ import annotations
 
-import datetime as dt
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from pyspark.sql import DataFrame, Row
-from pyspark.sql import functions as F
+from pyspark.sql import DataFrame
 
-from jobs.flow import stands
 from jobs.reports import night_page
-from jobs.transforms.publications import with_earlier
-from jobs.transforms.top_n import top_n
+from jobs.transforms.publications import publication_rows, publications_frame
 from schemas.contract import PARTITION
-from schemas.deployment import Deployment
+from schemas.run import RunContext
+
+Records = Sequence[Mapping[str, Any]]
 
 
 def publish_night(
-    recommendations: DataFrame,
-    similar_items: DataFrame,
-    default_recommendations: DataFrame,
-    demand_forecast: DataFrame,
-    item_demand: DataFrame,
-    inventory_actions: DataFrame,
-    ad_audiences: DataFrame,
-    cleaned_days: DataFrame,
-    runs: DataFrame,
-    checks: DataFrame,
-    figures: DataFrame,
-    publications: DataFrame,
+    cleaned_days: Records,
+    runs: Records,
+    checks: Records,
+    figures: Records,
+    publications: Records,
     *,
-    run_date: dt.date,
-    run_id: str,
-    started_at: dt.datetime,
-    deployment: Deployment,
-    written: Callable[[str], int],
-    publish_page: Callable[[str, str], object],
+    run: RunContext,
 ) -> DataFrame:
     """ops.publications of run_date: this publication, a row a gold table, and the earlier ones, no longer current.
 
-    It runs when every gold table has been checked and replaced. Whoever reads each table at the version that stands
-    here has all tables of one night, also while a later run of it replaces them one by one. A table that this
-    deployment has no raw files for is left out. Tables of two models are refused. `data_docs/<run_date>/index.html`
-    gets the night's checks, figures and rejected records, without values.
+    It runs when every gold table of jobs/flow.py that the deployment has was checked and replaced. Whoever reads each
+    table at the version recorded here has all tables of one run, also while a later run replaces them one by one.
+    Tables of two models are refused. `data_docs/<run_date>/index.html` gets the run's checks, figures and rejected
+    records, without values.
     """
-    tables = {
-        "gold.recommendations": recommendations,
-        "gold.similar_items": similar_items,
-        "gold.default_recommendations": default_recommendations,
-        "gold.demand_forecast": demand_forecast,
-        "gold.item_demand": item_demand,
-        "gold.inventory_actions": inventory_actions,
-        "gold.ad_audiences": ad_audiences,
-    }
-    rows = []
-    for name, frame in ((name, frame) for name, frame in tables.items() if stands(name, deployment.sources)):
-        model = frame.select("model_version").first() if "model_version" in frame.columns else None
-        made_by = model["model_version"] if model else None  # of all rows: one run has made them
-        rows.append((run_date, run_id, started_at, True, name, written(name), frame.count(), made_by, run_date))
-    # Of a night that has run several times, each job's last run that ended well: its rows are the ones that stand.
-    tonight = runs.where((F.col(PARTITION) == F.lit(run_date)) & (F.col("status") == "done"))
-    last = top_n(tonight, ["job"], [F.desc("started_at"), "run_id"], 1).select("run_id")
-    told = (cleaned_days, *(frame.join(last, "run_id", "left_semi") for frame in (checks, figures)))
-    page = night_page.render(run_date, *(_of_night(frame, run_date) for frame in told))
-    publish_page(f"data_docs/{run_date}/index.html", page)
-    return with_earlier(publications, run_date, rows)
-
-
-def _of_night(frame: DataFrame, run_date: dt.date) -> list[Row]:
-    """The rows of one night of a table of records: one a check, a figure or a day."""
-    return frame.where(F.col(PARTITION) == F.lit(run_date)).collect()
+    tables = run.gold_tables()
+    of_date = [row for row in runs if row[PARTITION] == run.run_date and row["status"] == "done"]
+    last: dict[str, Mapping[str, Any]] = {}  # of a date that has run several times, each job's last run counts
+    for row in sorted(of_date, key=lambda row: (row["started_at"], row["run_id"])):
+        last[row["job"]] = row
+    kept = {row["run_id"] for row in last.values()}
+    cleaned = [row for row in cleaned_days if row[PARTITION] == run.run_date]
+    found = ([row for row in records if row["run_id"] in kept] for records in (checks, figures))
+    run.write_page(f"data_docs/{run.run_date}/index.html", night_page.render(run.run_date, cleaned, *found))
+    return publications_frame(publications, run.run_date, publication_rows(run, tables))
 
 
 if __name__ == "__main__":

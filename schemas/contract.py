@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 Severity = Literal["critical", "warning"]
@@ -19,7 +19,8 @@ class Check:
     A check with `sql` and no `column` speaks of several columns of a row; one with a `query` of the whole table: the
     query, over `{batch}`, returns the offending rows.
     `expectation` and `kwargs` name the Great Expectations class that says the same. An error shows of a failing row
-    the key, the columns that `sql` names, and those `shown`.
+    the key, the columns that `sql` names, and those `shown`. `distinct`: columns that no two rows share; the query
+    shows such rows, and they are counted without it.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Check:
     query: str | None = None
     severity: Severity = "critical"
     shown: tuple[str, ...] = ()
+    distinct: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -185,15 +187,7 @@ class Table:
         covered = self.key[-1:] == ("rank",) and any(check.name == "ranks_dense" for check in self.extra_checks)
         if not self.key or covered:  # dense ranks within a group are unique in it
             return ()
-        columns = ", ".join(dict.fromkeys((PARTITION, *self.key)))
-        return (
-            Check(
-                name="key_unique",
-                reason=f"({columns}) must be unique",
-                expectation="UnexpectedRowsExpectation",
-                query=f"SELECT {columns} FROM {{batch}} GROUP BY {columns} HAVING count(*) > 1",
-            ),
-        )
+        return (_unique("key_unique", tuple(dict.fromkeys((PARTITION, *self.key)))),)
 
 
 def row_check(name: str, sql: str, reason: str, severity: Severity = "critical", shown: tuple[str, ...] = ()) -> Check:
@@ -222,6 +216,10 @@ def dense_rank_check(*group: str, where: str = "true") -> Check:
 
 def unique_check(*columns: str) -> Check:
     """No two rows of a night share these columns (beside the key)."""
-    listed = ", ".join((PARTITION, *columns))
+    return _unique(f"{'_'.join(columns)}_unique", (PARTITION, *columns))
+
+
+def _unique(name: str, columns: tuple[str, ...]) -> Check:
+    listed = ", ".join(columns)
     query = f"SELECT {listed} FROM {{batch}} GROUP BY {listed} HAVING count(*) > 1"
-    return table_check(f"{'_'.join(columns)}_unique", query, f"({listed}) must be unique")
+    return replace(table_check(name, query, f"({listed}) must be unique"), distinct=columns)

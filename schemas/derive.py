@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from schemas.contract import PARTITION, Table
+from schemas.contract import Table
 
 
 def quote(text: str) -> str:
@@ -41,18 +41,21 @@ def constraints(table: Table) -> dict[str, str]:
     }
 
 
-def create_table(table: Table, path: str) -> str:
-    """The CREATE TABLE statement of one table at one path; it does nothing where the table stands.
+PRIMITIVES = {"INT": "integer", "BIGINT": "long", "TINYINT": "byte"}
 
-    Deletion vectors stay off, so that any Delta reader can read the table.
-    """
-    properties = {"delta.enableDeletionVectors": "false"}
-    properties |= {f"delta.constraints.{name}": sql for name, sql in constraints(table).items()}
-    listed = ",\n  ".join(f"{quote(key)} = {quote(value)}" for key, value in properties.items())
-    return (
-        f"CREATE TABLE IF NOT EXISTS delta.`{path}` (\n  {column_ddl(table)}\n)\nUSING delta\n"
-        f"PARTITIONED BY ({PARTITION})\nCOMMENT {quote('One row: ' + table.row)}\nTBLPROPERTIES (\n  {listed}\n)"
-    )
+
+def delta_type(sql_type: str) -> Any:
+    """A Spark SQL type as Delta's log writes it: a name, or of arrays, maps and structs a JSON object."""
+    text = re.sub(r"\s+", " ", sql_type.strip())
+    kind, _, inner = text.partition("<")
+    inner = inner.removesuffix(">").strip()
+    if kind.upper() == "ARRAY":
+        return {"type": "array", "elementType": delta_type(inner), "containsNull": True}
+    if kind.upper() == "MAP":
+        key, value = inner.split(",", 1)
+        found = {"keyType": delta_type(key), "valueType": delta_type(value)}
+        return {"type": "map", **found, "valueContainsNull": True}
+    return PRIMITIVES.get(text.upper(), text.lower())
 
 
 def reference_page(tables: Iterable[Table]) -> str:

@@ -9,12 +9,13 @@ JOB = Column("job", "STRING", "The job, as in jobs/flow.py")
 
 RUNS = Table(
     "ops.runs",
-    "one run of one job, also when it failed",
+    "one run of one job as it began (running), and once more as it ended; without a second row it is running or was "
+    "killed",
     (
         RUN_DATE,
         RUN_ID,
         JOB,
-        Column("status", "STRING", "How it ended", rules=(one_of("done", "refused", "failed"),)),
+        Column("status", "STRING", "How it ended", rules=(one_of("running", "done", "refused", "failed"),)),
         Column("error", "STRING", "Why it was refused or failed", True),
         Column("started_at", "TIMESTAMP", "When it started, UTC"),
         Column("seconds", "DOUBLE", "How long it took", rules=(between(0, None),)),
@@ -23,7 +24,7 @@ RUNS = Table(
         Column("code_version", "STRING", "Version of Nightshelf, with the commit where there is one"),
         Column("deployment", "STRING", "Name of the deployment"),
     ),
-    key=("run_id",),
+    key=("run_id", "status"),
 )
 CHECKS = Table(
     "ops.checks",

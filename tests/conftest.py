@@ -11,8 +11,8 @@ import pytest
 from filelock import FileLock
 from pyspark.sql import DataFrame, SparkSession
 
-from jobs.runner import lake
 from jobs.runner.lake import check_schema
+from jobs.runner.session import session as spark_session
 from jobs.transforms.reasons import reasons_of
 from schemas.contract import Table
 from schemas.deployment import Deployment, load
@@ -53,7 +53,7 @@ def deployment(session_root: Path) -> Deployment:
 
 @pytest.fixture(scope="session")
 def spark(deployment: Deployment, session_root: Path) -> Iterator[SparkSession]:
-    session = lake.session(deployment, log_file=session_root / "spark.log")
+    session = spark_session(deployment, log_file=session_root / "spark.log")
     yield session
     session.stop()
 

@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow as pa
 from pyspark.sql import SparkSession
 
-from jobs.runner.lake import properties
+from jobs.runner.session import properties
 from jobs.transforms import vectors
 from schemas.run import Model
 

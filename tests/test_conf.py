@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from jobs.runner import run_job
+from jobs.runner.settings import check_settings, function_of, settings
 from jobs.transforms import mapping
 from schemas.deployment import load
 from schemas.errors import ConfError
@@ -27,7 +28,7 @@ def change(conf, old, new):
 @pytest.mark.parametrize("path", sorted((REPO / "conf").glob("*.toml")), ids=lambda path: path.name)
 def test_the_deployments_that_ship_are_sound(path, spark):
     deployment = load(path)
-    run_job.check_settings(deployment)
+    check_settings(deployment)
     mapping.check_mappings(spark, deployment)
 
 
@@ -73,7 +74,7 @@ def test_a_missing_file_is_named(tmp_path):
 )
 def test_settings_of_jobs_are_checked_against_their_signatures(conf, old, new, message):
     with pytest.raises(ConfError, match=message):
-        run_job.check_settings(load(change(conf, old, new)))
+        check_settings(load(change(conf, old, new)))
 
 
 @pytest.mark.parametrize(
@@ -96,9 +97,9 @@ def test_sql_that_does_not_fit_is_refused_and_names_the_key(conf, spark, old, ne
 def test_flag_over_conf_over_default(conf):
     deployment = load(conf)
     job = run_job.JOBS["rank_recommendations"]
-    function = run_job.function_of(job.name)
-    assert run_job.settings(job, function, deployment, {}) == {"top_k": 8}
-    assert run_job.settings(job, function, deployment, {"top_k": 3, "active_days": None}) == {"top_k": 3}
+    function = function_of(job.name)
+    assert settings(job, function, deployment, {}) == {"top_k": 8}
+    assert settings(job, function, deployment, {"top_k": 3, "active_days": None}) == {"top_k": 3}
 
 
 def test_paths_are_relative_to_the_file_and_landing_can_be_replaced(conf, tmp_path):

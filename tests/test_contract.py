@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import datetime as dt
 
+import great_expectations as gx
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pyspark.sql import functions as F
 
-from jobs.runner import quality
+from jobs.runner import audit_counts, delta_log, quality
+from jobs.runner.findings import balance_check, explain, few_rejected
 from jobs.runner.lake import check_schema
 from jobs.transforms.reasons import reasons_of
 from schemas import TABLES, gold, silver
-from schemas.contract import Column, Table, between, not_blank, one_of, row_check
-from schemas.derive import constraints, create_table, example_rows, reference_page
+from schemas.contract import Check, Column, Table, between, not_blank, one_of, row_check
+from schemas.derive import constraints, delta_type, example_rows, reference_page
 from schemas.errors import DataError
 
 RUN_DATE = Column("run_date", "DATE", "The night")
@@ -49,13 +54,21 @@ def test_a_contradictory_declaration_is_refused():
         Table("platinum.x", "", (RUN_DATE, NAME), key=())
 
 
-def test_ddl_carries_types_nullability_comments_and_constraints():
-    sql = create_table(PETS, "/lake/silver/pets")
-    assert "`name` STRING NOT NULL COMMENT 'A name, which isn\\'t empty'" in sql
-    assert "`age` INT COMMENT 'Years'" in sql
-    assert "PARTITIONED BY (run_date)" in sql
+def test_a_table_is_created_with_types_nullability_comments_and_constraints(tmp_path):
+    created = delta_log.create(PETS, str(tmp_path / "pets"))
+    fields = {field.name: field for field in created.schema().fields}
+    assert fields["name"].metadata == {"comment": "A name, which isn't empty"}
+    assert [name for name, field in fields.items() if field.nullable] == ["age", "kind"]
+    assert created.metadata().partition_columns == []
     assert set(constraints(PETS)) == {"name_not_blank", "age_in_range", "kind_known", "old_cats"}
-    assert "'delta.constraints.age_in_range' = '(`age` >= 0 AND `age` <= 120) IS NOT FALSE'" in sql
+    stored = created.metadata().configuration["delta.constraints.age_in_range"]
+    assert stored == "(`age` >= 0 AND `age` <= 120) IS NOT FALSE"
+
+
+def test_types_are_written_as_delta_writes_them():
+    assert [delta_type(name) for name in ("BIGINT", "DATE", "DECIMAL(18,3)")] == ["long", "date", "decimal(18,3)"]
+    assert delta_type("ARRAY<STRING>") == {"type": "array", "elementType": "string", "containsNull": True}
+    assert delta_type("MAP<STRING, BIGINT>")["valueType"] == "long"
 
 
 def test_reference_page_names_every_table_and_column():
@@ -100,17 +113,52 @@ def test_expectations_count_what_the_row_rules_split(dirty):
     assert counts == by_rows | {"(run_date, name) must be unique": 1}
 
 
-def test_an_audit_asks_for_counts_and_for_no_row(dirty, monkeypatch):
-    fetched = []
-    monkeypatch.setattr(type(dirty), "limit", lambda frame, count: fetched.append(count) or frame)
-    audit = quality.audit(PETS, dirty.persist())
+def executions(spark):
+    return spark._jsparkSession.sharedState().statusStore().executionsCount()
+
+
+def test_an_audit_is_one_query_and_fetches_no_row(spark, dirty):
+    frame = dirty.persist()
+    frame.count()
+    before = executions(spark)
+    audit = quality.audit(PETS, frame)
     assert len([finding for finding in audit.findings if not finding.passed]) > 3
-    assert fetched == [], "examples of what breaks a check: a query each"
+    assert executions(spark) - before == 1
+
+
+def test_the_librarys_own_engine_finds_the_same(dirty):
+    """The oracle: Great Expectations on Spark itself, a dozen Spark jobs for what one aggregate counts."""
+    frame = dirty.persist()
+    stated = {check.name: F.expr(check.sql) for check in PETS.checks() if check.sql and check.column is None}
+    context = gx.get_context(mode="ephemeral")
+    asset = context.data_sources.add_spark("oracle").add_dataframe_asset("frames")
+    batch = asset.add_batch_definition_whole_dataframe("frame").get_batch({"dataframe": frame.withColumns(stated)})
+    judged = batch.validate(quality.suite(PETS), result_format="SUMMARY")
+    theirs = {
+        result.expectation_config.meta["check"]: (
+            bool(result.success),
+            result.result.get("unexpected_count", result.result.get("observed_value")),
+        )
+        for result in judged.results
+    }
+    ours = {
+        finding.check.name: (finding.passed, finding.unexpected_count)
+        for finding in quality.audit(PETS, frame).findings
+    }
+    assert ours == theirs
+
+
+@given(keys=st.lists(st.tuples(st.sampled_from([None, "a", "b"]), st.sampled_from(["x", "y"])), max_size=8))
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_rows_that_share_a_key_are_counted_with_nulls(spark, keys):
+    frame = spark.createDataFrame(keys, "one STRING, two STRING")
+    check = Check("key_unique", "", "", query="", distinct=("one", "two"))
+    assert audit_counts.count(frame, [check]).broken["key_unique"] == len(keys) - len(set(keys))
 
 
 def test_delta_refuses_what_the_rules_refuse(spark, dirty, tmp_path):
     path = str(tmp_path / "pets")
-    spark.sql(create_table(PETS, path))
+    delta_log.create(PETS, path)
     for place, (*_, reasons) in enumerate(DIRTY):
         row = spark.createDataFrame(dirty.collect()[place : place + 1], dirty.schema)
         if not reasons:
@@ -123,15 +171,15 @@ def test_delta_refuses_what_the_rules_refuse(spark, dirty, tmp_path):
 @pytest.mark.parametrize("counted_by", [None, "age"])
 def test_no_row_in_is_no_row_kept_and_none_rejected(spark, dirty, counted_by):
     none = dirty.limit(0).persist()
-    assert quality.audit(PETS, none, [quality.balance_check(0, counted_by)]).refused == []
-    assert len(quality.audit(PETS, none, [quality.balance_check(1, counted_by)]).refused) == 1
+    assert quality.audit(PETS, none, [balance_check(0, counted_by)]).refused == []
+    assert len(quality.audit(PETS, none, [balance_check(1, counted_by)]).refused) == 1
 
 
 @pytest.mark.parametrize(
     ("rejected", "share", "passed"), [(29, 0.29, True), (30, 0.29, False), (0, 0.0, True), (1, 0.0, False)]
 )
 def test_a_share_of_rejected_records_is_whole_records(rejected, share, passed):
-    assert quality.few_rejected(rejected, 100, share * 100).passed is passed
+    assert few_rejected(rejected, 100, share * 100).passed is passed
 
 
 def test_the_page_of_an_audit_shows_no_value_of_a_row(spark):
@@ -144,7 +192,7 @@ def test_the_page_of_an_audit_shows_no_value_of_a_row(spark):
 
 
 def test_the_error_of_a_refused_table_names_column_and_value(dirty):
-    text = quality.explain(quality.audit(PETS, dirty.persist()), dirty)
+    text = explain(quality.audit(PETS, dirty.persist()), dirty)
     assert "silver.pets: kind must be one of cat, dog: 1 of 9 rows do not, e.g. run_date=2024-01-01, name=nemo" in text
     assert "kind=fish" in text
     assert "(run_date, name) must be unique" in text

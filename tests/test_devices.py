@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from pyspark.sql import SparkSession
 
-from jobs.runner.lake import properties
+from jobs.runner.session import properties
 from jobs.transforms import devices
 from jobs.transforms.devices import Share, share
 from tests.tiny_shop import REPO

@@ -13,18 +13,18 @@ import pytest
 from jobs import flow
 from jobs.commands import draw_flow
 from jobs.flow import BACKTEST, EVALUATION, INTAKE, JOBS, NIGHT, PLANNING, PUBLISHING, SCORING, TRAINING
-from jobs.runner import run_job
+from jobs.runner.settings import function_of, knobs_of
 from schemas import TABLES
 from tests.tiny_shop import REPO
 
 
 @pytest.mark.parametrize("job", JOBS.values(), ids=lambda job: job.name)
 def test_a_jobs_parameters_are_its_reads(job):
-    function = run_job.function_of(job.name)
+    function = function_of(job.name)
     parameters = inspect.signature(function, eval_str=True).parameters.values()
     positional = [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
     assert positional == [read.parameter for read in job.reads]
-    knobs = run_job.knobs_of(function)
+    knobs = knobs_of(function)
     assert all(p.default is not p.empty for p in knobs.values())
     assert all(p.annotation in (int, float, str, bool) or get_origin(p.annotation) is Literal for p in knobs.values())
     assert inspect.getdoc(function)

@@ -80,8 +80,6 @@ COLLECTED = {
     ("jobs.ingest_logs", "ingest_logs", "broadcast"): (1, "a row a raw file that came twice"),
     ("jobs.plan_stock", "_check_locations", "first"): (1, "one row: an example of a location"),
     ("jobs.plan_stock", "plan_stock", "toPandas"): (1, "a row a pair of locations with a way: 250,000 of 500 stores"),
-    ("jobs.publish_night", "_of_night", "collect"): (1, "a row a check, a figure, a day of one night"),
-    ("jobs.publish_night", "publish_night", "first"): (1, "one row: the model of a table"),
     ("jobs.transforms.audience_places", "__init__", "first"): (2, "no frame: pandas', on an executor"),
     ("jobs.transforms.audience_places", "allocated", "broadcast"): (3, "a row a running campaign"),
     ("jobs.transforms.audience_places", "choose", "first"): (1, "no frame: pandas', on an executor"),

@@ -7,16 +7,16 @@ import subprocess
 import sys
 
 import pytest
-from pyspark.sql import functions as F
 
 from jobs.flow import JOBS
 from jobs.runner import run_job
 from jobs.runner.lake import Lake
 from jobs.runner.pending_days import PendingDays
+from jobs.runner.publish import OvertakenError, Publisher
+from jobs.runner.records import recorded
 from schemas import TABLES
 from schemas.deployment import load
 from tests import tiny_shop
-from tests.test_intake import OneAfterTheOther
 from tests.tiny_shop import REPO
 
 
@@ -51,14 +51,14 @@ def test_a_run_that_is_interrupted_is_not_recorded_as_done(conf, spark) -> None:
     lake, told = Lake(spark, load(str(conf))), []
 
     def interrupted() -> None:
-        with run_job.recorded(lake, "ingest_logs", tiny_shop.day(0)) as record:
+        with recorded(lake, "ingest_logs", tiny_shop.day(0)) as record:
             told.append(record)
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         interrupted()
-    (row,) = lake.up_to("ops.runs", tiny_shop.day(0)).where(F.col("run_id") == told[0]["run_id"]).collect()
-    assert (row.status, row.error) == ("failed", "interrupted")
+    rows = [row for row in lake.rows("ops.runs") if row["run_id"] == told[0]["run_id"]]
+    assert {row["status"]: row["error"] for row in rows} == {"running": None, "failed": "interrupted"}
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_a_file_name_without_a_date_is_refused_by_name(conf, spark, capsys):
 @pytest.mark.parametrize("between", ["silver.rejected_events", "silver.cleaned_days", None])
 def test_tables_of_which_two_runs_have_written_some_each_are_not_done(conf, spark, rows, monkeypatch, between):
     """Run "b" writes all that it has of day 1 before run "a" writes the table `between`, of days 0 and 1."""
-    real, job, since = Lake.replace, JOBS["clean_events"], dt.datetime.now(dt.UTC)
+    real, job, since = Lake.publish, JOBS["clean_events"], dt.datetime.now(dt.UTC)
     lake, d0, d1 = Lake(spark, load(str(conf))), tiny_shop.day(0), tiny_shop.day(1)
 
     def write(run: str, *days: dt.date) -> None:
@@ -111,24 +111,22 @@ def test_tables_of_which_two_runs_have_written_some_each_are_not_done(conf, spar
             ],
         }
         frames = {table: rows(TABLES[table], *stated) for table, stated in ready.items()}
-        run_job._replace_all(
-            job, lake, PendingDays(list(days)), frames, {"run_id": run, "job": job.name}, since, lambda: None
-        )
+        record = {"run_id": run, "job": job.name, "run_date": days[-1], "started_at": since}
+        writer = Publisher(job, lake, PendingDays(list(days)), record, lambda *_: None, False)
+        writer._written(frames)
+        writer._commit(record)
 
-    def replace(self, table, frame, days, metadata):
-        if metadata["run_id"] == "a" and table == between:
+    def publish(self, table, files, days, metadata):
+        if metadata.get("run_id") == "a" and table == between:
             write("b", d1)
-        real(self, table, frame, days, metadata)
+        real(self, table, files, days, metadata)
 
-    monkeypatch.setattr(Lake, "replace", replace)
-    monkeypatch.setattr(run_job, "ThreadPoolExecutor", OneAfterTheOther)
+    monkeypatch.setattr(Lake, "publish", publish)
     write("b", d1)
     if between is None:
         write("a", d0, d1)  # one after the other
     else:
-        with pytest.raises(
-            run_job.OvertakenError, match=r"another run \(b\) has written .* run clean_events again"
-        ) as told:
+        with pytest.raises(OvertakenError, match=r"another run \(b\) has written .* run clean_events again") as told:
             write("a", d0, d1)
         assert not told.value.waits, "run b does, for it comes later in the alphabet"
     done = lake.up_to("silver.cleaned_days", d1).select("run_date").collect()

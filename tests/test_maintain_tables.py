@@ -56,7 +56,7 @@ def test_old_vectors_go_and_what_others_read_stays(lake: Lake, rows: Rows) -> No
     report = told(lake)
     assert report[VECTORS]["nights_deleted"] == 2
     assert report[gold.RECOMMENDATIONS.name]["nights_deleted"] == 0
-    assert lake.up_to("ops.runs", TONIGHT).count() == 1, "this run; nothing else stood there"
+    assert lake.up_to("ops.runs", TONIGHT).count() == 2, "this run's start and end; nothing else was there"
 
 
 def test_the_newest_night_stays_however_old(lake: Lake, rows: Rows) -> None:
@@ -76,8 +76,9 @@ def test_small_files_become_large_but_for_those_of_tonight(lake: Lake, rows: Row
 
 def test_what_a_killed_writer_left_is_removed_and_young_files_are_not(lake: Lake, rows: Rows) -> None:
     write(lake, rows, VECTORS, ago(1), files=2)
-    folder = Path(lake.path(VECTORS)) / f"run_date={ago(1)}"
-    live = set(folder.glob("*.parquet"))
+    live = set(Path(lake.path(VECTORS)).rglob("*.parquet"))
+    folder = Path(lake.path(VECTORS)) / "killed-run"
+    folder.mkdir()
     orphan, young = folder / "part-orphan.parquet", folder / "part-young.parquet"
     for file, days in ((orphan, 31), (young, 29), *((file, 90) for file in live)):
         file.touch()

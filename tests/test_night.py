@@ -18,6 +18,7 @@ from jobs.commands import night
 from jobs.flow import INTAKE
 from jobs.runner import run_job
 from jobs.runner.lake import Lake
+from jobs.runner.settings import function_of
 from schemas import TABLES
 from schemas.deployment import load
 from schemas.errors import DataError
@@ -314,7 +315,7 @@ def test_a_commit_names_run_job_model_and_code(shop):
 def test_output_that_breaks_its_contract_is_never_published(shop, spark, monkeypatch):
     lake = Lake(spark, load(shop))
     before = versions(shop)["gold.recommendations"]
-    sound = run_job.function_of("rank_recommendations")
+    sound = function_of("rank_recommendations")
 
     def rank_recommendations(candidates, items, item_vectors, model, *, run_date: dt.date, top_k: int = 20):
         made = sound(candidates, items, item_vectors, model, run_date=run_date, top_k=top_k)

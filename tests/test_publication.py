@@ -16,14 +16,17 @@ from types import ModuleType, SimpleNamespace
 
 import polars as pl
 import pytest
-from delta import exceptions as delta_errors
 from deltalake import DeltaTable
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from jobs.commands import rollback
-from jobs.runner import drift, run_job
+from jobs.runner import drift, publish, run_job
+from jobs.runner.catalog import name_tables
+from jobs.runner.delta_log import ConflictError
 from jobs.runner.lake import Lake
+from jobs.runner.model_store import promoted_model
+from jobs.runner.upkeep import maintain
 from schemas import TABLES, gold
 from schemas.deployment import Limits, load
 from schemas.derive import example_rows, plain_ddl
@@ -96,7 +99,7 @@ def test_a_reader_gets_all_tables_of_one_night_while_it_runs_again(shop, spark, 
     assert second["gold.similar_items"]["version"] == first["gold.similar_items"]["version"]
     assert read(shop, "ops.publications").height == 2 * len(GOLD)
 
-    lake.name_tables()
+    name_tables(lake)
     try:
         assert spark.sql("SELECT * FROM published.recommendations").count() == 24 * 5
         assert spark.sql("SELECT DISTINCT run_date FROM published.similar_items").collect()[0][0] == NIGHT
@@ -121,7 +124,7 @@ def test_a_night_keeps_to_the_model_that_has_encoded_its_items(shop, spark):
     (known,) = models.collect()
     newer = models.withColumn("model_version", F.lit("zz-newer"))
     lake.replace("ops.models", models.unionByName(newer), [NIGHT], {"run_date": NIGHT})  # a training, in between
-    assert lake.promoted_model(NIGHT).version == "zz-newer"
+    assert promoted_model(lake, NIGHT).version == "zz-newer"
     for job in ("score_candidates", "rank_recommendations"):
         assert run_job.run(job, lake, NIGHT).model_version == known.model_version
     run_job.run("publish_night", lake, NIGHT)
@@ -153,22 +156,26 @@ def test_tables_of_two_models_are_not_one_night(shop, spark):
     assert current(shop) == first
 
 
-def test_what_is_checked_stands_where_no_reader_looks_and_goes_again(shop, spark, monkeypatch):
-    lake, seen = Lake(spark, load(shop)), []
-    staging = shop.parent / "lake" / "staging"
-    real = run_job._audit
+def test_what_is_checked_was_written_where_no_reader_looks(shop, spark, monkeypatch):
+    lake, written = Lake(spark, load(shop)), []
+    folder, real = path(shop, "gold.recommendations"), publish.audit_all
+    before, files = night(shop, "gold.recommendations"), set(folder.rglob("*.parquet"))
 
-    def audit(*told):
-        seen.extend(str(file) for file in staging.rglob("*.parquet"))
+    def audit(*given):
+        written.extend(set(folder.rglob("*.parquet")) - files)
         assert night(shop, "gold.recommendations") == before
-        return real(*told)
+        return real(*given)
 
-    before = night(shop, "gold.recommendations")
-    monkeypatch.setattr(run_job, "_audit", audit)
+    monkeypatch.setattr(publish, "audit_all", audit)
     run_job.run("rank_recommendations", lake, NIGHT, {"top_k": 5})
-    assert seen
-    assert "gold.recommendations" in seen[0]
-    assert list(staging.rglob("*.parquet")) == []
+    assert len(written) == 1
+    assert set(map(str, written)) <= {uri.removeprefix("file://") for uri in DeltaTable(str(folder)).file_uris()}
+    written.clear()
+    monkeypatch.setattr(publish, "measured", lambda *_: [drift.Figure("rows", 1.0, 9.0, 5.0, 20.0)])
+    with pytest.raises(DataError, match="rows is 1, must be 5 to 20"):
+        run_job.run("rank_recommendations", lake, NIGHT, {"top_k": 6})
+    assert written
+    assert not any(file.exists() for file in written), "what was refused goes again"
 
 
 def test_a_night_is_taken_back_to_what_it_was(shop, spark, capsys):
@@ -185,10 +192,8 @@ def test_a_night_is_taken_back_to_what_it_was(shop, spark, capsys):
         table: version + 1 for table, version in versions.items()
     }
     told = read(shop, "ops.runs").filter(pl.col("job") == "rollback").rows(named=True)
-    assert [row["status"] for row in told] == ["done"]
-    past = drift.past_nights(
-        *(lake.up_to(name, NIGHT) for name in ("ops.figures", "ops.runs")), gold.RECOMMENDATIONS, 7
-    )
+    assert [row["status"] for row in told] == ["running", "done"]
+    past = drift.past_nights(lake.rows("ops.figures"), lake.rows("ops.runs"), gold.RECOMMENDATIONS, 7)
     assert past[NIGHT]["rows"] == 192, "later nights are held against what stands"
     assert rollback.main(["--run-date", str(NIGHT), "--conf", str(shop)]) == 0
     assert night(shop, "gold.recommendations") == bad, "taken back twice"
@@ -296,7 +301,7 @@ def together(*acts: Callable[[], object]) -> None:
 
 
 def test_writers_at_once_end_as_one_after_the_other(shop, spark):
-    """Of one partition, of two, and of one beside the upkeep: Delta refuses the second, which writes again."""
+    """Of one date, of two, and of one beside the upkeep: the second is refused, looks again and commits anew."""
     table, lake, next_night = "gold.recommendations", Lake(spark, load(shop)), tiny_shop.day(14)
     expected = night(shop, table)
     frame = lake.up_to(table, NIGHT).persist()
@@ -308,9 +313,29 @@ def test_writers_at_once_end_as_one_after_the_other(shop, spark):
 
     for _ in range(2):
         together(write(frame, NIGHT), write(frame, NIGHT), write(moved, next_night), write(frame, NIGHT))
-        together(write(frame, NIGHT), lambda: lake.maintain(next_night, table, 0, 30), write(moved, next_night))
+        together(write(frame, NIGHT), lambda: maintain(lake, next_night, table, 0, 30), write(moved, next_night))
     assert night(shop, table) == expected
     assert len(night(shop, table, next_night)) == len(expected)
+
+
+def test_four_backfills_at_once_end_as_one_after_the_other(deployment, spark, rows, tmp_path):
+    """Four dates of a table whose files hold several dates each, each written by a driver's own view of the lake."""
+    place, table = deployment.model_copy(update={"lake": str(tmp_path / "lake")}), gold.RECOMMENDATIONS
+    dates = [dt.date(2024, 3, number) for number in range(1, 8)]
+    first = Lake(spark, place)
+    for date in dates:
+        first.replace(table.name, rows(table, {"run_date": date, "score": 0.1}), [date], {})
+    first.compact(table.name, first.files(table.name))
+    assert len(first.files(table.name)) == 1
+
+    def backfill(date: dt.date) -> Callable[[], None]:
+        made = rows(table, {"run_date": date, "score": 0.2}, {"run_date": date, "score": 0.3})
+        return lambda: Lake(spark, place).replace(table.name, made, [date], {"run_id": str(date)})
+
+    together(*(backfill(date) for date in dates[1:5]))
+    found = pl.read_delta(first.path(table.name)).sort("run_date", "score").select("run_date", "score").rows()
+    expected = [(date, score) for date in dates for score in ((0.2, 0.3) if date in dates[1:5] else (0.1,))]
+    assert found == expected
 
 
 def test_a_writer_that_is_never_first_says_so(shop, spark, monkeypatch):
@@ -319,17 +344,17 @@ def test_a_writer_that_is_never_first_says_so(shop, spark, monkeypatch):
         "jobs.runner.lake.time", SimpleNamespace(sleep=waits.append)
     )  # not of all: Py4J's threads sleep too
 
-    def beaten() -> None:
-        raise delta_errors.ConcurrentAppendException("somebody else")
+    def beaten(_: object) -> None:
+        raise ConflictError("somebody else")
 
     with pytest.raises(
-        RuntimeError, match=r"gold.recommendations: other writers were faster 6 times; run this job again"
+        RuntimeError, match=r"gold.recommendations: other writers were faster 8 times; run this job again"
     ):
-        lake._commit("gold.recommendations", beaten)
-    assert len(waits) == 6
+        lake._committed("gold.recommendations", beaten)
+    assert len(waits) == 8
 
 
-def test_a_table_of_an_older_contract_gets_its_new_columns_in_their_places(deployment, spark, tmp_path, monkeypatch):
+def test_a_table_of_an_older_contract_gets_its_new_columns(deployment, spark, tmp_path, monkeypatch):
     lake = Lake(spark, deployment.model_copy(update={"lake": str(tmp_path / "lake")}))
     name, contract, added = "gold.recommendations", TABLES["gold.recommendations"], ("reason_item_id",)
     older = replace(contract, columns=tuple(column for column in contract.columns if column.name not in added))
@@ -344,7 +369,7 @@ def test_a_table_of_an_older_contract_gets_its_new_columns_in_their_places(deplo
     tonight = read_as_now.withColumns({"run_date": F.lit(later), "reason_item_id": F.lit("i1")})
     lake.replace(name, tonight, [later], {})
     stored = pl.read_delta(lake.path(name))
-    assert stored.columns == contract.column_names
+    assert sorted(stored.columns) == sorted(contract.column_names)
     assert stored.sort("run_date")["reason_item_id"].to_list() == [None, "i1"]
 
 

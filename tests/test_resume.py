@@ -14,6 +14,7 @@ from jobs.offline import resume
 from jobs.reports import progress
 from jobs.runner import run_job
 from jobs.runner.lake import Lake
+from jobs.runner.model_store import checkpoint_folder
 from schemas.deployment import load
 from tests import tiny_shop
 from udfs.encoder import model_folder, tower
@@ -176,4 +177,4 @@ def test_checkpoints_lie_in_a_local_lake_or_where_the_deployment_says(
     tmp_path: Path, spark: SparkSession, lake: str, told: str, expected: str | None
 ) -> None:
     deployment = load(tiny_shop.make(tmp_path, days=1)).model_copy(update={"lake": lake, "checkpoints": told})
-    assert Lake(spark, deployment).checkpoint_folder() == (Path(expected) if expected else None)
+    assert checkpoint_folder(Lake(spark, deployment)) == (Path(expected) if expected else None)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from pyspark.sql import DataFrame
 
-from jobs.runner.lake import ship
+from jobs.runner.model_store import ship
 from jobs.score_candidates import score_candidates
 from jobs.transforms.purchases import known_purchases
 from schemas import features, silver

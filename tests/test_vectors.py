@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from jobs.runner.lake import ship
+from jobs.runner.model_store import ship
 from jobs.transforms import vectors
 from schemas.run import Model
 from tests.test_encoder import write_tiny

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from jobs.runner.cli import exit_code
-from jobs.runner.lake import session
+from jobs.runner.session import session
 from jobs.runner.version import code_version
 from schemas.deployment import load
 from schemas.errors import ConfError

@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING
 from jobs.commands.watching import watching
 from jobs.flow import BACKTEST, EVALUATION, INTAKE, NIGHT, PLANNING, PUBLISHING, SCORING, TRAINING, Job
 from jobs.reports import progress
+from jobs.runner import model_store
 from jobs.runner.cli import common_flags, exit_code
-from jobs.runner.lake import Lake, session
+from jobs.runner.lake import Lake
+from jobs.runner.session import session
 from schemas.deployment import Deployment, load
 from schemas.errors import ConfError
 from udfs.horizon import HORIZON_DAYS
@@ -66,10 +68,11 @@ def run_night(
         starting = pool.submit(session, deployment, log_file=log_file)
         # Importing Great Expectations takes as long as starting the JVM, some eight seconds: side by side.
         from jobs.commands import summary
-        from jobs.runner import run_job
+        from jobs.runner import quality  # noqa: F401
+        from jobs.runner.settings import check_settings
         from jobs.transforms import mapping
 
-        run_job.check_settings(deployment)
+        check_settings(deployment)
     spark = starting.result()
     lake = Lake(spark, deployment)
     mapping.check_mappings(spark, deployment)
@@ -86,14 +89,14 @@ def run_night(
         outcomes += run_jobs(lake, TRAINING, run_date)
     if only == "night":
         if train == "never":
-            lake.promoted_model(run_date)  # says at once what is missing, instead of after the histories
+            model_store.promoted_model(lake, run_date)  # says at once what is missing, instead of after the histories
         outcomes += run_jobs(lake, SCORING + PLANNING + PUBLISHING, run_date)
         summary.show(lake, run_date, outcomes)
 
 
 def _has_model(lake: Lake, run_date: dt.date) -> bool:
     try:
-        lake.promoted_model(run_date)
+        model_store.promoted_model(lake, run_date)
     except ConfError:
         return False
     return True

@@ -8,16 +8,21 @@ from __future__ import annotations
 import argparse
 import datetime as dt
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from pyspark.sql import Row
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from jobs.runner import quality, run_job
+from jobs.runner import quality
 from jobs.runner.cli import exit_code, parse_date
-from jobs.runner.lake import Lake, session
-from jobs.transforms.publications import with_earlier
+from jobs.runner.findings import explain
+from jobs.runner.lake import Lake
+from jobs.runner.publish import measured
+from jobs.runner.records import figure_row, recorded
+from jobs.runner.session import session
+from jobs.transforms.publications import publications_frame
 from schemas import TABLES
 from schemas.contract import PARTITION
 from schemas.deployment import load
@@ -28,7 +33,7 @@ JOB = "rollback"
 
 def earlier_publication(
     lake: Lake, run_date: dt.date, rows_of: dt.date | None, publication: str | None = None
-) -> list[Row]:
+) -> list[dict[str, Any]]:
     """The rows of ops.publications to go back to.
 
     Without `rows_of`, what the night published before its current publication; where that was its first, the current
@@ -36,19 +41,22 @@ def earlier_publication(
     one before. Taken back twice, a night is as it was: of several bad ones, `publication` (or its first characters)
     says which of this night's to go back to. ConfError where there is none.
     """
-    known = lake.up_to("ops.publications", run_date).collect()
+    known = lake.rows("ops.publications", run_date)
     own = [row for row in known if row[PARTITION] == run_date]
-    before = [row for row in own if not row.current]
-    others = [row for row in known if row[PARTITION] < run_date and row.current]
+    before = [row for row in own if not row["current"]]
+    others = [row for row in known if row[PARTITION] < run_date and row["current"]]
     if publication:
-        chosen, name = [row for row in own if row.publication_id.startswith(publication)], f"{run_date} {publication!r}"
-        if len({row.publication_id for row in chosen}) != 1:
+        chosen, name = (
+            [row for row in own if row["publication_id"].startswith(publication)],
+            f"{run_date} {publication!r}",
+        )
+        if len({row["publication_id"] for row in chosen}) != 1:
             raise ConfError(f"ops.publications has not one publication of {name}; {_listed(own)}")
     elif rows_of is not None and rows_of != run_date:
         chosen, name = [row for row in others if row[PARTITION] == rows_of], str(rows_of)
     elif before:
-        newest = max(row.published_at for row in before)
-        chosen, name = [row for row in before if row.published_at == newest], f"an earlier run of {run_date}"
+        newest = max(row["published_at"] for row in before)
+        chosen, name = [row for row in before if row["published_at"] == newest], f"an earlier run of {run_date}"
     else:
         newest_night = max((row[PARTITION] for row in others), default=None)
         chosen = [] if rows_of else [row for row in others if row[PARTITION] == newest_night]
@@ -61,53 +69,54 @@ def earlier_publication(
     return chosen
 
 
-def _listed(publications: Sequence[Row]) -> str:
+def _listed(publications: Sequence[Mapping[str, Any]]) -> str:
     """Each publication of a night: the beginning of its id, when, of which night the rows are, which one is current."""
     told = {
-        row.publication_id: f"{row.publication_id[:8]} ({row.published_at:%Y-%m-%d %H:%M:%S} UTC, rows of {row.rows_of}"
-        f"{', current' * row.current})"
-        for row in sorted(publications, key=lambda row: row.published_at)
+        row["publication_id"]: f"{row['publication_id'][:8]} ({row['published_at']:%Y-%m-%d %H:%M:%S} UTC, rows of "
+        f"{row['rows_of']}{', current' * row['current']})"
+        for row in sorted(publications, key=lambda row: row["published_at"])
     }
     return f"its publications: {', '.join(told.values()) or 'none'}"
 
 
 def roll_back(
     lake: Lake, run_date: dt.date, rows_of: dt.date | None = None, publication: str | None = None
-) -> list[Row]:
+) -> list[dict[str, Any]]:
     """Give run_date's gold tables the rows of an earlier publication, checked; publish that; the rows gone back to."""
-    with run_job.recorded(lake, JOB, run_date) as record:
+    with recorded(lake, JOB, run_date) as record:
         chosen = earlier_publication(lake, run_date, rows_of, publication)
-        frames = {
-            row.table_name: lake.at_version(row.table_name, row.version, row[PARTITION])
-            .withColumn(PARTITION, F.lit(run_date))
-            .persist()
-            for row in chosen
-        }
-        for row in chosen:
-            audit = quality.audit(TABLES[row.table_name], frames[row.table_name])
-            if audit.refused:
-                raise DataError(quality.explain(audit, frames[row.table_name]))
-            if audit.row_count != row.row_count:
-                raise DataError(
-                    f"{row.table_name}: version {row.version} has {audit.row_count} rows of {row[PARTITION]}, and "
-                    f"{row.row_count} were published"
-                )
-        told = {key: record[key] for key in ("run_id", "job", "code_version", "run_date")}
+        frames = {row["table_name"]: _rows_then(lake, row, run_date) for row in chosen}
+        metadata = {key: record[key] for key in ("run_id", "job", "code_version", "run_date")}
         rows, figures = [], []
         for row in chosen:
-            metadata = told | {"model_version": row.model_version}
-            lake.replace(row.table_name, frames[row.table_name], [run_date], metadata)
-            version = lake.written(row.table_name, run_date)
-            same = (row.table_name, version, row.row_count, row.model_version, row.rows_of)
-            rows.append((run_date, record["run_id"], record["started_at"], True, *same))
-            found = run_job.measured(lake, run_date, TABLES[row.table_name], frames[row.table_name])
-            figures += [run_job.figure_row(record, row.table_name, figure) for figure in found]
-        made = with_earlier(lake.up_to("ops.publications", run_date), run_date, rows).persist()
-        lake.replace("ops.publications", made, [run_date], told)
-        lake.append("ops.figures", figures, told)  # what later nights are held against
-        record["rows_written"] = {row.table_name: row.row_count for row in chosen}
-        record["model_version"] = max((row.model_version for row in chosen if row.model_version), default=None)
+            name = row["table_name"]
+            lake.replace(name, frames[name], [run_date], metadata | {"model_version": row["model_version"]})
+            same = {key: row[key] for key in ("table_name", "row_count", "model_version", "rows_of")}
+            now = {"publication_id": record["run_id"], "published_at": record["started_at"], "current": True}
+            rows.append({PARTITION: run_date, "version": lake.written(name, run_date), **now, **same})
+            found = measured(lake, run_date, TABLES[name], frames[name])
+            figures += [figure_row(record, name, figure) for figure in found]
+        frame = publications_frame(lake.rows("ops.publications", run_date), run_date, rows)
+        lake.replace("ops.publications", frame, [run_date], metadata)
+        lake.append("ops.figures", figures, metadata)  # what later nights are held against
+        record["rows_written"] = {row["table_name"]: row["row_count"] for row in chosen}
+        record["model_version"] = max((row["model_version"] for row in chosen if row["model_version"]), default=None)
     return chosen
+
+
+def _rows_then(lake: Lake, row: Mapping[str, Any], run_date: dt.date) -> DataFrame:
+    """A published table's rows as run_date's, once they have passed its checks. DataError where they do not."""
+    name, then = row["table_name"], row[PARTITION]
+    frame = lake.at_version(name, row["version"], then).withColumn(PARTITION, F.lit(run_date)).persist()
+    audit = quality.audit(TABLES[name], frame)
+    if audit.refused:
+        raise DataError(explain(audit, frame))
+    if audit.row_count != row["row_count"]:
+        raise DataError(
+            f"{name}: version {row['version']} has {audit.row_count} rows of {then}, and {row['row_count']} were "
+            "published"
+        )
+    return frame
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -125,11 +134,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         lake = Lake(spark, deployment)
         for row in roll_back(lake, given.run_date, given.rows_of, given.publication):
             print(
-                f"{row.table_name}: {given.run_date} has the {row.row_count:,} rows of {row.rows_of} again, "
-                f"as published at {row.published_at:%Y-%m-%d %H:%M} UTC"
+                f"{row['table_name']}: {given.run_date} has the {row['row_count']:,} rows of {row['rows_of']} again, "
+                f"as published at {row['published_at']:%Y-%m-%d %H:%M} UTC"
             )
-        own = lake.up_to("ops.publications", given.run_date).where(F.col(PARTITION) == F.lit(given.run_date))
-        print(f"{given.run_date}: {_listed(own.collect())}")
+        print(f"{given.run_date}: {_listed(lake.rows('ops.publications', of=given.run_date))}")
 
     return exit_code(act)
 

@@ -9,8 +9,10 @@ from pathlib import Path
 
 from pyspark.errors import AnalysisException, ParseException
 
+from jobs.runner.catalog import name_tables
 from jobs.runner.cli import exit_code
-from jobs.runner.lake import Lake, session
+from jobs.runner.lake import Lake
+from jobs.runner.session import session
 from schemas.deployment import load
 from schemas.errors import ConfError
 
@@ -25,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     def act() -> None:
         deployment = load(given.conf)
         spark = session(deployment, log_file=Path("logs") / f"spark-{deployment.name}.log")
-        tables = Lake(spark, deployment).name_tables()
+        tables = name_tables(Lake(spark, deployment))
         if not given.query:
             print("\n".join(tables) or f"no tables yet in {deployment.lake}")
             return

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
+from typing import Any
 
-from pyspark.sql import DataFrame, Row
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from rich.console import Console
 from rich.table import Table
@@ -14,6 +16,7 @@ from rich.table import Table
 from jobs.flow import stands
 from jobs.runner.lake import Lake
 from jobs.runner.run_job import Outcome
+from jobs.transforms import ledger
 from jobs.transforms.top_n import top_n
 from schemas import gold
 from schemas.silver import RECORDS_OF
@@ -31,25 +34,32 @@ def show(lake: Lake, run_date: dt.date, outcomes: Sequence[Outcome]) -> None:
     users = lake.deployment.users
 
     def night(table: str) -> DataFrame:
-        return lake.up_to(table, run_date).where(F.col("run_date") == F.lit(run_date))
+        return lake.of_days(table, [run_date])
 
     console.rule(f"{lake.deployment.name}, night of {run_date}")
     days = {table: outcome.days for outcome in outcomes for table in outcome.rows}
+    rows_of = {table: count for outcome in outcomes for table, count in outcome.rows.items()}
     for kind in (kind for kind in RECORDS_OF if f"silver.{kind}" in days):
-        _show_split(console, lake, run_date, kind, days[f"silver.{kind}"])
+        _show_split(console, lake, run_date, kind, days[f"silver.{kind}"], rows_of)
     for outcome in (outcome for outcome in outcomes if outcome.skipped):
         console.print(f"skipped: {outcome.job}, for {outcome.skipped}", markup=False)
 
-    for line in new_columns(lake.up_to("bronze.files", run_date), days.get("bronze.files", ())):
+    for line in new_columns(lake.rows("bronze.files", run_date), days.get("bronze.files", ())):
         console.print(line, markup=False)
 
     lists = night("gold.recommendations").persist()
-    scored_users, scored_items = lists.select("user_id").distinct().count(), night("features.item_vectors").count()
+    scored = lists.agg(
+        F.count_distinct("user_id").alias("users"),
+        F.count_distinct("item_id").alias("items"),
+        F.count("*").alias("rows"),
+        F.min("user_id").alias("first_user"),
+        F.min("model_version").alias("model"),
+    ).collect()[0]
     console.print(
-        f"scored: {scored_users:,} {users}, {scored_items:,} items; {lists.count():,} recommendations of "
-        f"{lists.select('item_id').distinct().count():,} different items; model {_version(lists)}"
+        f"scored: {scored['users']:,} {users}, {lake.count('features.item_vectors', [run_date]):,} items; "
+        f"{scored['rows']:,} recommendations of {scored['items']:,} different items; model {scored['model'] or 'none'}"
     )
-    for row in night("ops.encodes").collect():
+    for row in lake.rows("ops.encodes", of=run_date):
         console.print(_encoded(row))
     seconds = Table("job", "seconds", "rows written", title="seconds per job", title_justify="left")
     for outcome in (outcome for outcome in outcomes if not outcome.skipped):
@@ -59,10 +69,11 @@ def show(lake: Lake, run_date: dt.date, outcomes: Sequence[Outcome]) -> None:
     console.print(seconds)
     _show_users(console, lake, run_date, night, lists)
 
-    _show_plans(console, lake, night, outcomes)
+    _show_plans(console, lake, run_date, night, outcomes)
 
-    compared = night("ops.figures").where("usual IS NOT NULL").count()
-    published = night("ops.publications").where("current").orderBy("table_name").collect()
+    compared = sum(row["usual"] is not None for row in lake.rows("ops.figures", of=run_date))
+    published = [row for row in lake.rows("ops.publications", of=run_date) if row["current"]]
+    published.sort(key=lambda row: row["table_name"])
     versions = ", ".join(f"{row['table_name']} at version {row['version']}" for row in published)
     console.print(f"published: {versions}; {compared} figures compared with the nights before", markup=False)
     tables = "\n".join(f"    {lake.path(name)}" for name in sorted({t for o in outcomes for t in o.rows}))
@@ -70,34 +81,46 @@ def show(lake: Lake, run_date: dt.date, outcomes: Sequence[Outcome]) -> None:
     page = f"{lake.deployment.lake}/data_docs/{run_date}/index.html"
     console.print(f"quality: {page}", markup=False, soft_wrap=True)
     path = lake.path("gold.recommendations")
-    rest = f"WHERE run_date = '{run_date}' AND user_id = '{_first_user(lists)}' ORDER BY rank;"
+    rest = f"WHERE run_date = '{run_date}' AND user_id = '{scored['first_user'] or ''}' ORDER BY rank;"
     console.print(f"DuckDB:    SELECT * FROM delta_scan('{path}') {rest}", markup=False, soft_wrap=True)
     console.print(f"Spark SQL: SELECT * FROM delta.`{path}` {rest}", markup=False, soft_wrap=True)
 
 
-def _show_split(console: Console, lake: Lake, run_date: dt.date, kind: str, days: Sequence[dt.date]) -> None:
+def _show_split(
+    console: Console, lake: Lake, run_date: dt.date, kind: str, days: Sequence[dt.date], rows_of: Mapping[str, int]
+) -> None:
     """Rows in = kept + rejected of one kind of log, and the reasons that were most frequent."""
-    written = F.col("run_date").isin(list(days))
-    kept = lake.up_to(f"silver.{kind}", run_date).where(written)
-    rejected = lake.up_to(f"silver.rejected_{kind}", run_date).where(written)
-    described = "record_count" in RECORDS_OF[kind].column_names
-    rows_kept = kept.agg(F.sum("record_count")).collect()[0][0] or 0 if described else kept.count()
-    reasons = rejected.select(F.explode("reasons").alias("reason")).groupBy("reason").count().collect()
-    rows_lost = rejected.count()
+    log = next((log for log in ledger.LOGS.values() if log.kind == kind), None)
+    kept, lost = rows_of[f"silver.{kind}"], rows_of[f"silver.rejected_{kind}"]
     note = f"{len(days)} day{'s' * (len(days) != 1)}, the last {run_date}"
-    if described:
+    reasons: Counter[str] = Counter()
+    if log:
+        for row in (row for row in lake.rows(log.ledger) if row["run_date"] in set(days)):
+            reasons.update(dict(row["reasons"]))
+    elif lost:
+        rejected = lake.of_days(f"silver.rejected_{kind}", days)
+        found = rejected.select(F.explode("reasons").alias("reason")).groupBy("reason").count().collect()
+        reasons.update({row["reason"]: row["count"] for row in found})
+    if "record_count" in RECORDS_OF[kind].column_names:
+        kept = lake.of_days(f"silver.{kind}", days).agg(F.sum("record_count")).collect()[0][0] or 0
         note = "the catalogue" if kind == "items" else "all up to now"
     elif kind == "stock":
-        newest = kept.agg(F.max("snapshot_date")).collect()[0][0]
+        newest = lake.of_days("silver.stock", days).agg(F.max("snapshot_date")).collect()[0][0]
         note = f"the newest snapshot, {newest}"
     elif kind == "ways":
         note = "the newest list"
-    console.print(f"{kind}: {rows_kept + rows_lost:,} rows in = {rows_kept:,} kept + {rows_lost:,} rejected  ({note})")
-    for row in sorted(reasons, key=lambda row: (-row["count"], row["reason"]))[:SHOWN_REASONS]:
-        console.print(f"    {row['count']:>9,}  {row['reason']}", markup=False)
+    console.print(f"{kind}: {kept + lost:,} rows in = {kept:,} kept + {lost:,} rejected  ({note})")
+    for reason, count in sorted(reasons.items(), key=lambda pair: (-pair[1], pair[0]))[:SHOWN_REASONS]:
+        console.print(f"    {count:>9,}  {reason}", markup=False)
 
 
-def _show_plans(console: Console, lake: Lake, night: Callable[[str], DataFrame], outcomes: Sequence[Outcome]) -> None:
+def _show_plans(
+    console: Console,
+    lake: Lake,
+    run_date: dt.date,
+    night: Callable[[str], DataFrame],
+    outcomes: Sequence[Outcome],
+) -> None:
     """What is forecast, to be done about stock, and to be shown to whom; a line for each that there is."""
     kinds = lake.deployment.sources
     ahead = night("gold.demand_forecast").agg(F.sum("expected_units"), F.min("target_date"), F.max("target_date"))
@@ -126,27 +149,28 @@ def _show_plans(console: Console, lake: Lake, night: Callable[[str], DataFrame],
                 f"{row['controls']:,} left out as controls",
                 markup=False,
             )
-        for row in night("ops.allocations").collect():
-            exact = "the optimum" if row["is_exact"] else "by prices"
+        for choice in lake.rows("ops.allocations", of=run_date):
+            exact = "the optimum" if choice["is_exact"] else "by prices"
             console.print(
-                f"audiences: {row['chosen']:,} of {row['pairs']:,} pairs, worth {row['value']:,.2f} of at most "
-                f"{row['upper_bound']:,.2f}: a gap of {row['gap']:.2%} ({exact})"
+                f"audiences: {choice['chosen']:,} of {choice['pairs']:,} pairs, worth {choice['value']:,.2f} of at "
+                f"most {choice['upper_bound']:,.2f}: a gap of {choice['gap']:.2%} ({exact})"
             )
 
 
-def new_columns(files: DataFrame, days: Sequence[dt.date]) -> list[str]:
-    """One line a source: the columns of these days' raw files that the conf does not name."""
-    wider = files.where(F.col("run_date").isin(list(days)) & (F.size("extra_columns") > 0))
-    columns = F.array_sort(F.array_distinct(F.flatten(F.collect_list("extra_columns"))))
-    found = wider.groupBy("source").agg(F.count("*").alias("files"), columns.alias("columns")).orderBy("source")
+def new_columns(files: Sequence[Mapping[str, Any]], days: Sequence[dt.date]) -> list[str]:
+    """One line a source: the columns of these days' raw files (rows of bronze.files) that the conf does not name."""
+    wider: dict[str, list[Mapping[str, Any]]] = {}
+    for row in files:
+        if row["run_date"] in set(days) and row["extra_columns"]:
+            wider.setdefault(row["source"], []).append(row)
     return [
-        f"{row['source']}: {row['files']:,} file{'s' * (row['files'] != 1)} with columns that the conf does not name, "
-        f"kept in raw alone: {', '.join(row['columns'])}"
-        for row in found.collect()
+        f"{source}: {len(rows):,} file{'s' * (len(rows) != 1)} with columns that the conf does not name, "
+        f"kept in raw alone: {', '.join(sorted({name for row in rows for name in row['extra_columns']}))}"
+        for source, rows in sorted(wider.items())
     ]
 
 
-def _encoded(row: Row) -> str:
+def _encoded(row: Mapping[str, Any]) -> str:
     """One line: what the vectors of the night took."""
     said = f"encoded: {row['texts_encoded']:,} of {row['texts']:,} different texts, {row['texts_reused']:,} reused"
     if not row["texts_encoded"]:
@@ -158,16 +182,6 @@ def _encoded(row: Row) -> str:
         f"{row['peak_memory_bytes'] / 2**20:,.0f} MiB at most; model loaded {row['model_loads']} times, "
         f"{row['load_seconds']:.1f} s in all"
     )
-
-
-def _version(lists: DataFrame) -> str:
-    row = lists.select("model_version").first()
-    return str(row[0]) if row else "none"
-
-
-def _first_user(lists: DataFrame) -> str:
-    row = lists.agg(F.min("user_id")).first()
-    return str(row[0]) if row else ""
 
 
 def _show_users(console: Console, lake: Lake, run_date: dt.date, night: object, lists: DataFrame) -> None:
@@ -201,8 +215,8 @@ def _show_users(console: Console, lake: Lake, run_date: dt.date, night: object, 
 def show_evaluation(lake: Lake, run_date: dt.date) -> None:
     """Print what an evaluation found: NDCG@10 of every contender with its interval, and where the page is."""
     console = Console(highlight=False, width=None if Console().is_terminal else 120)
-    rows = lake.up_to("ops.metrics", run_date).where(F.col("run_date") == F.lit(run_date))
-    found = {(row["task"], row["contender"], row["metric"]): row for row in rows.where("slice = 'all'").collect()}
+    rows = lake.rows("ops.metrics", of=run_date)
+    found = {(row["task"], row["contender"], row["metric"]): row for row in rows if row["slice"] == "all"}
     for task in sorted({task for task, _, _ in found}):
         table = Table("contender", "ndcg@10", "95 %", "coverage", "lead of nightshelf", title=f"task {task}")
         of_task = [row for (of, _, metric), row in found.items() if of == task and metric == "ndcg@10"]
@@ -224,9 +238,9 @@ def show_evaluation(lake: Lake, run_date: dt.date) -> None:
 def show_backtest(lake: Lake, run_date: dt.date) -> None:
     """Print what the backtest found: a table a plan, a row a slice, contender and metric; and where the page is."""
     console = Console(highlight=False, width=None if Console().is_terminal else 120)
-    rows = lake.up_to("ops.backtests", run_date).where(F.col("run_date") == F.lit(run_date))
     order = ("plan", "slice", "metric", "contender")
-    for plan, found in groupby(rows.orderBy(*order).collect(), key=lambda row: row["plan"]):
+    rows = sorted(lake.rows("ops.backtests", of=run_date), key=lambda row: [row[name] for name in order])
+    for plan, found in groupby(rows, key=lambda row: row["plan"]):
         table = Table("slice", "metric", "contender", "value", "95 %", title=plan, title_justify="left")
         for row in found:
             between = "" if row["low"] is None else f"{row['low']:.4f} to {row['high']:.4f}"

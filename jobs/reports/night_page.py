@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
-
-from pyspark.sql import Row
+from typing import Any
 
 STYLE = (
     "body{font:15px/1.5 system-ui,sans-serif;max-width:70rem;margin:2rem auto;padding:0 1rem;color:#222}"
@@ -14,9 +13,10 @@ STYLE = (
     "text-align:left;vertical-align:top}td.n{text-align:right;font-variant-numeric:tabular-nums}.bad{color:#a00}"
 )
 MOST_REASONS = 20
+Records = Sequence[Mapping[str, Any]]
 
 
-def render(run_date: dt.date, cleaned: Sequence[Row], checks: Sequence[Row], figures: Sequence[Row]) -> str:
+def render(run_date: dt.date, cleaned: Records, checks: Records, figures: Records) -> str:
     """The page: the day's records, every table's checks with a link to their own page, figures beside earlier nights.
 
     `checks` and `figures` are those of one run of each job.
@@ -27,34 +27,38 @@ def render(run_date: dt.date, cleaned: Sequence[Row], checks: Sequence[Row], fig
     )
 
 
-def _records(cleaned: Sequence[Row]) -> str:
+def _records(cleaned: Records) -> str:
     if not cleaned:
         return "<h2>Event records</h2><p>No event file of this day.</p>"
     (day,) = cleaned
-    found = f"{day.rows_in:,} in = {day.rows_kept:,} kept + {day.rows_rejected:,} rejected"
-    common = sorted(day.reasons.items(), key=lambda pair: (-pair[1], pair[0]))[:MOST_REASONS]
+    found = f"{day['rows_in']:,} in = {day['rows_kept']:,} kept + {day['rows_rejected']:,} rejected"
+    common = sorted(dict(day["reasons"]).items(), key=lambda pair: (-pair[1], pair[0]))[:MOST_REASONS]
     rows = [[reason, f"{count:,}"] for reason, count in common]
     return f"<h2>Event records</h2><p>{found}</p>" + (_table(["reason", "records"], rows) if rows else "")
 
 
-def _checks(checks: Sequence[Row]) -> str:
+def _checks(checks: Records) -> str:
     rows = []
-    for table in sorted({row.table_name for row in checks}):
-        mine = [row for row in checks if row.table_name == table]
+    for table in sorted({row["table_name"] for row in checks}):
+        mine = [row for row in checks if row["table_name"] == table]
         bad = [
-            f"<span class='bad'>{escape(row.severity)}: {escape(row.reason)}</span>" for row in mine if not row.passed
+            f"<span class='bad'>{escape(row['severity'])}: {escape(row['reason'])}</span>"
+            for row in mine
+            if not row["passed"]
         ]
         link = f"<a href='{escape(table)}.html'>{escape(table)}</a>"
-        rows.append([link, f"{max(row.row_count for row in mine):,}", f"{len(mine) - len(bad)} of {len(mine)}", *bad])
+        rows.append(
+            [link, f"{max(row['row_count'] for row in mine):,}", f"{len(mine) - len(bad)} of {len(mine)}", *bad]
+        )
     return "<h2>Checks</h2>" + _table(["table", "rows", "passed", "not passed"], rows, raw=True)
 
 
-def _figures(figures: Sequence[Row]) -> str:
+def _figures(figures: Records) -> str:
     if not figures:
         return ""
     rows = [
-        [row.table_name, row.figure, *map(_number, (row.value, row.usual, row.low, row.high))]
-        for row in sorted(figures, key=lambda row: (row.table_name, row.figure))
+        [row["table_name"], row["figure"], *(_number(row[name]) for name in ("value", "usual", "low", "high"))]
+        for row in sorted(figures, key=lambda row: (row["table_name"], row["figure"]))
     ]
     return "<h2>Beside the nights before</h2>" + _table(["table", "figure", "tonight", "usual", "least", "most"], rows)
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from pyspark.sql import DataFrame, Window
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from jobs.runner.audit_counts import planned_once
 from schemas.contract import PARTITION, Check, Table
 from schemas.deployment import Limits
 
@@ -55,14 +58,16 @@ def measure(table: Table, rows: DataFrame, before: DataFrame | None) -> dict[str
         wanted += [F.count_distinct(*lists).alias("lists"), F.count_distinct(item).alias("items")]
     if "score" in table.column_names:
         wanted.append(F.percentile_approx("score", list(SCORES.values()), ACCURACY).alias("scores"))
-    found = rows.agg(*wanted).collect()[0].asDict()
+    with planned_once(rows.sparkSession):
+        found = rows.agg(*wanted).collect()[0].asDict()
     scores = found.pop("scores", None) or []
     figures = {name: float(value) for name, value in found.items()} | dict(zip(SCORES, scores, strict=False))
     if before is not None and lists and item:
         tonight, last = (_whole_lists(frame, lists, item) for frame in (rows, before))
         both = tonight.join(last.withColumnRenamed("listed", "listed_before"), list(lists), "inner")
         differs = (F.col("listed") != F.col("listed_before")).cast("double")
-        share = both.agg(F.avg(differs).alias("share")).collect()[0]["share"]
+        with planned_once(rows.sparkSession):
+            share = both.agg(F.avg(differs).alias("share")).collect()[0]["share"]
         if share is not None:
             figures["changed"] = share
     return figures
@@ -95,13 +100,17 @@ def _up(usual: float, share: float) -> float:
     return usual / (1 - share) if share < 1 else math.inf
 
 
-def past_nights(figures: DataFrame, runs: DataFrame, table: Table, nights: int) -> dict[object, dict[str, float]]:
+def past_nights(
+    figures: Iterable[Mapping[str, Any]], runs: Iterable[Mapping[str, Any]], table: Table, nights: int
+) -> dict[object, dict[str, float]]:
     """The figures of the newest nights in ops.figures, by run_date: of several runs of one night, those of the last."""
-    begun = runs.select("run_id", "started_at")
-    mine = figures.where(F.col("table_name") == table.name).join(begun, "run_id", "left")
-    age = F.dense_rank().over(Window.orderBy(F.desc(PARTITION)))
-    newest = mine.withColumn("age", age).where(F.col("age") <= nights)
-    runs_of_nights: dict[tuple[object, str], dict[str, float]] = {}
-    for row in newest.orderBy(PARTITION, "started_at", "run_id").collect():
-        runs_of_nights.setdefault((row[PARTITION], row["run_id"]), {})[row["figure"]] = row["value"]
-    return {night: found for (night, _), found in runs_of_nights.items()}
+    begun = {row["run_id"]: row["started_at"] for row in runs}
+    mine = [row for row in figures if row["table_name"] == table.name]
+    newest = sorted({row[PARTITION] for row in mine}, reverse=True)[:nights]
+    first = dt.datetime.min.replace(tzinfo=dt.UTC)
+    found: dict[object, dict[str, float]] = {}
+    for night in sorted(newest):
+        of_night = [row for row in mine if row[PARTITION] == night]
+        last = max((begun.get(row["run_id"]) or first, row["run_id"]) for row in of_night)[1]
+        found[night] = {row["figure"]: row["value"] for row in of_night if row["run_id"] == last}
+    return found

@@ -1,152 +1,78 @@
-"""All storage: the Spark session, the tables of a lake, raw files, model folders. Nothing else reads or writes."""
+"""The tables of a deployment's lake: what a job reads, and how what it made is published.
+
+Spark reads and writes Parquet by the paths that a table's log names; the log itself is read and written by delta-rs on
+the driver (delta_log.py). So resolving inputs and committing cost no Spark query, and each table has one writer.
+"""
 
 from __future__ import annotations
 
-import atexit
-import contextlib
 import datetime as dt
-import json
-import os
 import random
-import re
-import shutil
-import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+import uuid
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from delta import exceptions as delta_errors
-from delta.tables import DeltaTable
-from pyspark import SparkConf, SparkContext, SparkFiles
-from pyspark.errors import PySparkException
+import pyarrow.compute as pc
+from deltalake import DeltaTable
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from jobs.flow import JOBS, Read
-from jobs.runner import environment_fault, integrity
+from jobs.runner import delta_log, integrity
+from jobs.runner.delta_log import ConflictError, DataFile
+from jobs.runner.landing import Landing
+from jobs.runner.storage import Storage, escape_glob
 from schemas import TABLES
 from schemas.contract import PARTITION, Column, Table
-from schemas.deployment import Deployment, Source
-from schemas.derive import create_table, plain_ddl, plain_type, quote
-from schemas.errors import ConfError, DataError, NoModelError
-from schemas.run import Model
-from schemas.silver import REQUIRED_KINDS
+from schemas.deployment import Deployment
+from schemas.derive import delta_type, plain_ddl, plain_type
+from schemas.errors import ConfError, DataError
 
 COMMIT = "[0-9]" * 20 + ".json"  # of a Delta log; not its checksums, nor its checkpoints
 ASIDE = "set_aside"  # the folder of the lake where a person puts what is torn
-STAGING = "staging"  # the folder of the lake for what is still to be checked
-CONFLICTS = (  # that somebody else's commit came first; in Python these have no class in common
-    delta_errors.DeltaConcurrentModificationException,
-    delta_errors.ConcurrentWriteException,
-    delta_errors.ConcurrentAppendException,
-    delta_errors.ConcurrentDeleteReadException,
-    delta_errors.ConcurrentDeleteDeleteException,
-    delta_errors.ConcurrentTransactionException,
-    delta_errors.MetadataChangedException,
-    delta_errors.ProtocolChangedException,
-)
 NEWEST_COMMITS = 100  # of a table, among which those of runs beside this one are looked for
-COMMIT_ATTEMPTS = 6  # of a write that other writers get in the way of; half a minute in all
-# How long a version's record and the files that only older versions name are kept.
-RETENTIONS = ("delta.logRetentionDuration", "delta.deletedFileRetentionDuration")
-
-
-@dataclass(frozen=True)
-class RawFile:
-    """One raw file of a source: its day, its path below landing, its URI, its size in bytes, when it was written."""
-
-    source: str
-    day: dt.date
-    name: str
-    uri: str
-    size: int
-    modified_at: dt.datetime
-
-
-def session(deployment: Deployment, *, log_file: Path | None = None) -> SparkSession:
-    """The session that the deployment's properties file describes, or the one that is running.
-
-    What spark-submit was told wins over the file. With `log_file`, what the JVM and the Python workers write to
-    stderr goes there, and the terminal stays readable.
-    """
-    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-    builder = SparkSession.builder.appName(f"nightshelf {deployment.name}")
-    if SparkSession.getActiveSession() is None:
-        submitted = "PYSPARK_GATEWAY_PORT" in os.environ
-        given = {} if submitted else properties(deployment.spark)
-        environment_fault.check_master(_submitted_master() if submitted else given.get("spark.master", ""))
-        for key, value in given.items():
-            builder = builder.config(key, value)
-    with _stderr_to(log_file):
-        return builder.getOrCreate()
-
-
-def _submitted_master() -> str:
-    """The master that spark-submit was given."""
-    SparkContext._ensure_initialized()
-    return SparkConf().get("spark.master", "") or ""
-
-
-def properties(path: str) -> dict[str, str]:
-    """A Spark properties file as a dict: `key value` lines, # comments."""
-    try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise ConfError(f"{path}: the deployment's Spark properties cannot be read: {error.strerror}") from None
-    pairs = (re.split(r"\s+", line.strip(), maxsplit=1) for line in lines if line.strip() and not line.startswith("#"))
-    return {pair[0]: pair[1] if len(pair) > 1 else "" for pair in pairs}
-
-
-@contextlib.contextmanager
-def _stderr_to(path: Path | None) -> Iterator[None]:
-    """While it lasts, what this process and those it starts write to stderr is appended to a file."""
-    if path is None:
-        yield
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    sys.stderr.flush()
-    kept = os.dup(2)
-    with path.open("ab") as file:
-        os.dup2(file.fileno(), 2)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
+COMMIT_ATTEMPTS = 8  # of a write that other writers get in the way of
+MOST_FILES = 8  # small files of one month of a table, before they are made one
+SMALL_FILE = 32 * 2**20  # bytes
+MONTH = "run_month"  # while many days are written: a file a month
 
 
 def check_schema(table: Table, frame: DataFrame, door: str) -> None:
     """Refuse a frame whose column names, order or types are not the contract's; the message lists each difference."""
     expected = {column.name: plain_type(column.type) for column in table.columns}
     actual = {field.name: plain_type(field.dataType.simpleString()) for field in frame.schema.fields}
-    problems = [f"lacks {name} {expected[name]}" for name in expected if name not in actual]
-    problems += [
-        f"has {name} {actual[name]}, which the contract does not know" for name in actual if name not in expected
-    ]
-    problems += [
-        f"has {name} as {actual[name]}, not {expected[name]}"
-        for name in expected
-        if name in actual and actual[name] != expected[name]
-    ]
+    problems = _differences(expected, actual)
     if not problems and list(expected) != list(actual):
         problems.append(f"has its columns in the order {', '.join(actual)}, not {', '.join(expected)}")
     if problems:
         raise DataError(f"{table.name} ({door}): " + "; ".join(problems))
 
 
+def _differences(expected: Mapping[str, Any], actual: Mapping[str, Any]) -> list[str]:
+    problems = [f"lacks {name} {expected[name]}" for name in expected if name not in actual]
+    problems += [
+        f"has {name} {actual[name]}, which the contract does not know" for name in actual if name not in expected
+    ]
+    return problems + [
+        f"has {name} as {actual[name]}, not {expected[name]}"
+        for name in expected
+        if name in actual and actual[name] != expected[name]
+    ]
+
+
 class Lake:
-    """The tables, raw files and models of one deployment."""
+    """The tables and raw files of one deployment."""
 
     def __init__(self, spark: SparkSession, deployment: Deployment) -> None:
         self.spark = spark
         self.deployment = deployment
-        self._looked_at: set[str] = set()  # tables and models that were found whole
-        self._stands: set[tuple[str, dt.date]] = set()  # partitions that have rows; nothing takes the newest one away
+        self.storage = Storage(spark, deployment.lake)
+        self.landing = Landing(spark, deployment)
+        self.checked: set[str] = set()  # tables and models that were found intact
+        self._days: dict[str, set[dt.date]] = {}  # of files that were opened to see which run_dates they hold
 
-    # -- tables ---------------------------------------------------------------------------------------------------
+    # -- one table ------------------------------------------------------------------------------------------------
 
     def path(self, table: str) -> str:
         """Where a table lives: <lake>/<layer>/<table>."""
@@ -154,27 +80,47 @@ class Lake:
 
     def exists(self, table: str) -> bool:
         """Whether the table has been created. DataError where its newest commit is torn."""
+        return self.delta(table) is not None
+
+    def delta(self, table: str) -> DeltaTable | None:
+        """A table's log at its newest version, found intact and as its contract has it; None without one."""
         self.check_log(table)
-        return bool(DeltaTable.isDeltaTable(self.spark, self.path(table)))
+        opened = delta_log.open_table(self.path(table))
+        if opened is not None and f"{table} as its contract" not in self.checked:
+            self._check_stored(TABLES[table], opened)
+            self.checked.add(f"{table} as its contract")
+        return opened
+
+    def _check_stored(self, contract: Table, opened: DeltaTable) -> None:
+        """Refuse a table of the old layout, or whose columns are not the contract's (new ones may lack if nullable)."""
+        if partitions := opened.metadata().partition_columns:
+            raise ConfError(
+                f"{contract.name} in {self.deployment.lake} is of the layout before version 0.2 (partitioned by "
+                f"{', '.join(partitions)}): run make upgrade-lake CONF={self.deployment.file} once"
+            )
+        stored = delta_log.stored_types(opened)
+        expected = {
+            column.name: delta_type(column.type)
+            for column in contract.columns
+            if column.name in stored or not column.nullable
+        }
+        if problems := _differences(expected, stored):
+            raise DataError(f"{contract.name} (as it stands in the lake): " + "; ".join(problems))
 
     def check_log(self, table: str) -> None:
         """DataError where the newest commit of a table is torn; each table is looked at once.
 
-        Nobody may write over such a commit: Delta would, blindly, and the table could then be mended no more.
+        Nobody may write over such a commit: the table could then be mended no more.
         """
-        if table in self._looked_at:
+        if table in self.checked:
             return
-        folder, system = self._storage(f"{table.replace('.', '/')}/_delta_log")
-        jvm = self.spark.sparkContext._jvm
-        assert jvm is not None
-        commits = system.globStatus(jvm.org.apache.hadoop.fs.Path(f"{_escape_glob(folder.toString())}/{COMMIT}"))
-        if commits:
-            path = commits[len(commits) - 1].getPath()  # sorted by name
+        commit = self.storage.newest(f"{table.replace('.', '/')}/_delta_log", COMMIT)
+        if commit is not None:
             try:
-                integrity.check_commit(_contents_of(system, path))
+                integrity.check_commit(self.storage.content(commit))
             except integrity.NotWholeError as error:
-                raise DataError(f"{table}: {self._how_to_mend(table, path.toString(), str(error))}") from None
-        self._looked_at.add(table)
+                raise DataError(f"{table}: {self._how_to_mend(table, commit.toString(), str(error))}") from None
+        self.checked.add(table)
 
     def _how_to_mend(self, table: str, commit: str, problem: str) -> str:
         """What to do about a torn commit.
@@ -184,7 +130,7 @@ class Lake:
         """
         log, name = commit.removeprefix("file:").rsplit("/", 1)
         version, aside = name.removesuffix(".json"), f"{self.deployment.lake.removeprefix('file://')}/{ASIDE}/{table}"
-        then = f"is whole at version {int(version) - 1} then" if int(version) else "is not there then, and made anew"
+        then = f"is intact at version {int(version) - 1} then" if int(version) else "is not there then, and made anew"
         which = f"\\( -name '*{version}.*' -o -name '*_last_checkpoint*' \\)"
         how = f"mkdir -p '{aside}' && find '{log}' -maxdepth 1 {which} -exec mv -t '{aside}' {{}} +"
         return (
@@ -193,485 +139,290 @@ class Lake:
             f"{f': {how}' if log.startswith('/') else '.'}\nThe table {then}; run the night again"
         )
 
-    def create(self, table: str) -> None:
-        """Create the table from its contract where it does not stand; add columns that its contract has got since."""
-        contract = TABLES[table]
-        if not self.exists(table):
-            self.spark.sql(create_table(contract, self.path(table)))
-            return
-        for column in _new_columns(contract, self.spark.read.format("delta").load(self.path(table))):
-            before = contract.column_names[contract.column_names.index(column.name) - 1]  # run_date is the first of all
-            self.spark.sql(
-                f"ALTER TABLE delta.`{self.path(table)}` ADD COLUMNS "
-                f"(`{column.name}` {column.type} COMMENT {quote(column.comment)} AFTER `{before}`)"
-            )
+    def create(self, table: str) -> DeltaTable:
+        """The table, created from its contract where there is none, with the contract's newer columns."""
+        contract, opened = TABLES[table], self.delta(table)
+        if opened is None:
+            return delta_log.create(contract, self.path(table))
+        if new := _new_columns(contract, opened):
+            opened.alter.add_columns(list(delta_log.schema_of(new).fields))
+        return opened
 
-    def name_tables(self) -> list[str]:
-        """Name every table that stands `<layer>.<table>` in this session's catalog; the names.
+    # -- reading --------------------------------------------------------------------------------------------------
 
-        One whose newest commit is torn is told of and left out.
-        """
-        named = []
-        for name in TABLES:
-            try:
-                named += [name] * self.exists(name)
-            except DataError as error:
-                sys.stderr.write(f"warning: {error}\n")
-        for name in named:
-            self.spark.sql(f"CREATE SCHEMA IF NOT EXISTS {name.split('.')[0]}")
-            self.spark.sql(f"CREATE TABLE IF NOT EXISTS {name} USING delta LOCATION '{self.path(name)}'")
-        return named + (self._name_published() if "ops.publications" in named else [])
+    def files(self, table: str, up_to: dt.date = dt.date.max) -> list[DataFile]:
+        """A table's files that may hold rows of a run_date up to a date; none where there is no table."""
+        opened = self.delta(table)
+        return [file for file in delta_log.data_files(opened) if file.first <= up_to] if opened else []
 
-    def _name_published(self) -> list[str]:
-        """Views `published.<table>`: the newest published night, every table at the version that was published.
-
-        Where upkeep has removed that version since, as the table stands, and stderr says so.
-        """
-        newest, named = self._newest_published(), []
-        current = self.up_to("ops.publications", dt.date.max).where(
-            F.col("current") & (F.col(PARTITION) == F.lit(newest))
-        )
-        for row in current.orderBy("table_name").collect() if newest else ():
-            view = f"published.{row.table_name.split('.')[1]}"
-            made = f"CREATE OR REPLACE VIEW {view} AS SELECT * FROM delta.`{self.path(row.table_name)}`"
-            night = f"WHERE {PARTITION} = DATE'{newest}'"
-            self.spark.sql("CREATE SCHEMA IF NOT EXISTS published")
-            try:
-                self.spark.sql(f"{made} VERSION AS OF {row.version} {night}")
-            except PySparkException:
-                sys.stderr.write(
-                    f"warning: {row.table_name}: version {row.version}, published for {newest}, is gone: {view} is the "
-                    "table as it stands\n"
-                )
-                self.spark.sql(f"{made} {night}")
-            named.append(view)
-        return named
-
-    def _newest_published(self) -> dt.date | None:
-        """The newest night that was published, if any."""
-        current = self.up_to("ops.publications", dt.date.max).where("current")
-        newest: dt.date | None = current.agg(F.max(PARTITION).alias("day")).collect()[0]["day"]
-        return newest
-
-    def up_to(self, table: str, run_date: dt.date) -> DataFrame:
-        """Every partition of a table up to run_date, after its schema was checked; empty where no table stands."""
-        contract = TABLES[table]
-        if not self.exists(table):
+    def frame(self, table: str, files: Sequence[DataFile]) -> DataFrame:
+        """The rows of some of a table's files."""
+        if not files:
             return self.empty(table)
-        frame = _with_new_columns(contract, self.spark.read.format("delta").load(self.path(table)))
-        check_schema(contract, frame, "as it stands in the lake")
-        return frame.where(F.col(PARTITION) <= F.lit(run_date))
+        paths = [escape_glob(f"{self.path(table)}/{file.path}") for file in files]
+        return self.spark.read.schema(plain_ddl(TABLES[table])).parquet(*paths)
 
     def empty(self, table: str) -> DataFrame:
         """A frame of a table without a row."""
         return self.spark.createDataFrame([], plain_ddl(TABLES[table]))
 
+    def up_to(self, table: str, run_date: dt.date) -> DataFrame:
+        """Every row of a table up to run_date; none where there is no table."""
+        return self.frame(table, self.files(table, run_date)).where(F.col(PARTITION) <= F.lit(run_date))
+
+    def of_days(self, table: str, days: Sequence[dt.date]) -> DataFrame:
+        """A table's rows of these days."""
+        files = [file for file in self.files(table) if file.may_hold(days)]
+        return self.frame(table, files).where(F.col(PARTITION).isin(list(days)))
+
+    def rows(self, table: str, up_to: dt.date = dt.date.max, of: dt.date | None = None) -> list[dict[str, Any]]:
+        """The rows of a small table (records of what happened) up to a date, or of one, on the driver."""
+        opened = self.delta(table)
+        if opened is None:
+            return []
+        condition = pc.field(PARTITION) == of if of else pc.field(PARTITION) <= up_to
+        return delta_log.rows_of(TABLES[table], opened, condition)
+
     def read(self, read: Read, run_date: dt.date, days: Sequence[dt.date]) -> DataFrame:
-        """What one declared input of a job sees (`files` and `promoted` have methods of their own)."""
-        frame = self.up_to(read.table, dt.date.max if read.window == "ever" else run_date)
-        if read.kind:
-            frame = frame.where(F.col("source") == read.kind)
+        """What one declared input of a job sees (raw files and models apart)."""
         if read.window in ("history", "ever"):
-            return frame
-        if read.window == "pending":
-            return frame.where(F.col(PARTITION).isin(list(days)))
-        if read.window == "written":
-            tonight = frame.where(F.col(PARTITION) == F.lit(run_date))
-            stands = (read.table, run_date) in self._stands
-            if not stands and tonight.isEmpty() and not self._wrote(read.table, run_date):
-                raise ConfError(f"no run has written {read.table} of {run_date}; {_run_first(read.table, run_date)}")
-            return tonight
-        if (read.table, run_date) in self._stands and not read.kind:
-            return frame.where(F.col(PARTITION) == F.lit(run_date))  # no newer one can stand: that costs no query
-        newest = frame.agg(F.max(PARTITION)).first()
-        day = newest[0] if newest else None
-        if day == run_date and not read.kind:
-            self._stands.add((read.table, run_date))
-        if read.window == "today" and day != run_date:
-            raise ConfError(
-                f"{read.table} has no partition {PARTITION}={run_date} (its newest up to then: {day or 'none'}); "
-                f"{_run_first(read.table, run_date)}"
-            )
-        return frame.where(F.col(PARTITION) == F.lit(day)) if day else frame.limit(0)
-
-    def _wrote(self, table: str, run_date: dt.date) -> bool:
-        """Whether a run of this night has written a table, be it without a row: Delta keeps no commit of that."""
-        runs = self.up_to("ops.runs", run_date).where(F.col(PARTITION) == F.lit(run_date))
-        return not runs.where(F.col("rows_written")[table].isNotNull() & (F.col("status") == "done")).isEmpty()
-
-    def note_partition(self, table: str, run_date: dt.date, has_rows: bool) -> None:
-        """Remember whether a partition has rows, for who reads it next."""
-        if has_rows:
-            self._stands.add((table, run_date))
+            frame = self.up_to(read.table, dt.date.max if read.window == "ever" else run_date)
+        elif read.window == "pending":
+            frame = self.of_days(read.table, days)
+        elif read.window == "written":
+            self.check_written(read.table, run_date)
+            frame = self.of_days(read.table, [run_date])
+        elif read.window == "today":
+            frame = self.today(read.table, run_date)
         else:
-            self._stands.discard((table, run_date))
+            newest = self.newest_day(read.table, run_date, read.kind)
+            frame = self.of_days(read.table, [newest]) if newest else self.empty(read.table)
+        return frame.where(F.col("source") == read.kind) if read.kind else frame
+
+    def today(self, table: str, run_date: dt.date) -> DataFrame:
+        """A table's rows of run_date. ConfError where it has none."""
+        newest = self.newest_day(table, run_date)
+        if newest != run_date:
+            raise ConfError(
+                f"{table} has no rows of {PARTITION}={run_date} (its newest up to then: {newest or 'none'}); "
+                f"{_run_first(table, run_date)}"
+            )
+        return self.of_days(table, [run_date])
+
+    def check_written(self, table: str, run_date: dt.date) -> None:
+        """ConfError where no run has written a table's rows of run_date, be it none: ops.runs says so."""
+        if self.newest_day(table, run_date) != run_date:
+            runs = self.rows("ops.runs", of=run_date)
+            if not any(row["status"] == "done" and table in dict(row["rows_written"] or ()) for row in runs):
+                raise ConfError(f"no run has written {table} of {run_date}; {_run_first(table, run_date)}")
+
+    def newest_day(self, table: str, run_date: dt.date, kind: str = "") -> dt.date | None:
+        """The newest run_date of a table's rows up to a date, if any; `kind`: of one source's raw records."""
+        if kind:
+            files = (row for row in self.rows("bronze.files", run_date) if row["source"] == kind)
+            return max(
+                (row[PARTITION] for row in files if row["record_count"] and not row["duplicate_of"]), default=None
+            )
+        found: set[dt.date] = set()
+        for file in self.files(table, run_date):
+            if file.last <= run_date:
+                found.add(file.last)
+            elif file.path not in self._days:
+                self._days[file.path] = delta_log.days_in(self.path(table), file)
+            found |= {day for day in self._days.get(file.path, ()) if day <= run_date}
+        return max(found, default=None)
+
+    def model_of(self, table: str, run_date: dt.date) -> str | None:
+        """The model_version of a table's rows of a date: one run has written them all. None without a row."""
+        opened = self.delta(table)
+        files = [file for file in delta_log.data_files(opened) if file.may_hold([run_date])] if opened else []
+        if opened and files and all(file.is_within([run_date]) for file in files):
+            known = delta_log.only_value(opened, [file.path for file in files], "model_version")
+            if known is not None:
+                return known
+        row = self.of_days(table, [run_date]).select("model_version").first()
+        return row[0] if row else None
+
+    def count(self, table: str, days: Sequence[dt.date]) -> int:
+        """How many rows of these days a table has; the log says so unless a file holds other days beside them."""
+        files = [file for file in self.files(table) if file.may_hold(days)]
+        if all(file.is_within(days) for file in files):
+            return sum(file.rows for file in files)
+        return self.of_days(table, days).count()
+
+    def count_read(self, read: Read, run_date: dt.date, days: Sequence[dt.date]) -> int:
+        """How many rows a declared input has: by bronze.files for one kind of records, else by the table's log."""
+        if read.kind:
+            newest = self.newest_day(read.table, run_date, read.kind)
+            wanted = {"pending": days, "latest": [newest]}.get(read.window)
+            return sum(
+                row["record_count"]
+                for row in self.rows("bronze.files", run_date)
+                if row["source"] == read.kind
+                and not row["duplicate_of"]
+                and (wanted is None or row[PARTITION] in set(wanted))
+            )
+        if read.window == "pending":
+            return self.count(read.table, days)
+        files = self.files(read.table, run_date)
+        if all(file.last <= run_date for file in files):
+            return sum(file.rows for file in files)
+        return self.up_to(read.table, run_date).count()
+
+    def at_version(self, table: str, version: int, run_date: dt.date) -> DataFrame:
+        """One date's rows as a version of the table has them. DataError where that version can no longer be read."""
+        self.check_log(table)
+        try:
+            opened = delta_log.open_table(self.path(table), version)
+            files = delta_log.data_files(opened) if opened else []
+            delta_log.check_files(self.path(table), files)
+        except (DataError, FileNotFoundError) as error:
+            raise DataError(f"{table}: version {version}: {error}; choose a newer night") from None
+        return self.frame(table, files).where(F.col(PARTITION) == F.lit(run_date))
+
+    # -- writing --------------------------------------------------------------------------------------------------
+
+    def stage(self, table: str, frame: DataFrame, run_id: str, days: Sequence[dt.date]) -> list[DataFile]:
+        """Write rows below the table's folder, where no reader looks before a commit names the files; these.
+
+        Many days become a file a month, so that a day can be found and replaced without reading a year.
+        """
+        folder = f"{run_id}-{uuid.uuid4().hex[:6]}"
+        placed = frame
+        if len({(day.year, day.month) for day in days}) > 1:
+            placed = frame.withColumn(MONTH, F.date_format(PARTITION, "yyyy-MM")).repartition(MONTH)
+        writer = placed.write.mode("error").option("mapreduce.fileoutputcommitter.marksuccessfuljobs", "false")
+        if MONTH in placed.columns:
+            writer = writer.partitionBy(MONTH)
+        writer.parquet(f"{self.path(table)}/{folder}")
+        return delta_log.written_files(self.path(table), folder)
+
+    def unstage(self, table: str, files: Sequence[DataFile]) -> None:
+        """Remove what was staged and not committed."""
+        for folder in {file.path.split("/")[0] for file in files}:
+            self.storage.delete(f"{table.replace('.', '/')}/{folder}")
+
+    def publish(
+        self, table: str, files: Sequence[DataFile], days: Sequence[dt.date], metadata: Mapping[str, Any]
+    ) -> None:
+        """Put staged files in place of these days' rows, in one commit; none where nothing changes.
+
+        The commit's metadata has the days too, first and last of each unbroken range. DataError where a file has rows
+        of another day. Of two writers of the same days the later one stays.
+        """
+        for file in files:
+            if not file.is_within(days) and not set(delta_log.days_in(self.path(table), file)) <= set(days):
+                raise DataError(f"{table}: rows of {file.first} to {file.last} do not belong to {_ranges(days)}")
+        record = {**metadata, "days": _ranges(days)}
+
+        def put(opened: DeltaTable) -> None:
+            there = [file for file in delta_log.data_files(opened) if file.may_hold(days)]
+            gone, rest = self._without(table, there, days, str(metadata.get("run_id", "")))
+            if files or gone:
+                delta_log.commit(opened, [*files, *rest], gone, record)
+
+        self._committed(table, put)
+        self._compact(table, days)
 
     def replace(self, table: str, frame: DataFrame, days: Sequence[dt.date], metadata: Mapping[str, Any]) -> None:
-        """Replace whole partitions of a table in one commit; rows of any other day make the write fail.
+        """Replace these days' rows of a table by a frame's, in one commit."""
+        check_schema(TABLES[table], frame, "as the job made it")
+        self.create(table)
+        self.publish(table, self.stage(table, frame, str(metadata.get("run_id", "rows")), days), days, metadata)
 
-        The commit tells of `metadata` and of the days, first and last of each unbroken range.
-        """
-        told = {**metadata, "days": _ranges(days)}
-        writer = (
-            frame.write.format("delta")
-            .mode("overwrite")
-            .option("replaceWhere", days_predicate(days))
-            .option("optimizeWrite", len(days) > 1)  # a first load: one file a day, not one a day and task
-            .option("userMetadata", json.dumps(told, default=str, sort_keys=True))
-        )
-        self._commit(table, lambda: writer.save(self.path(table)))
-
-    def last_run(self, table: str, days: Sequence[dt.date], since: dt.datetime) -> str | None:
-        """The run_id of the newest commit that replaced any of these days since a moment; None where none has."""
-        history = DeltaTable.forPath(self.spark, self.path(table)).history(NEWEST_COMMITS)
-        recent = history.where(F.col("timestamp") >= F.lit(since)).orderBy(F.desc("version")).select("userMetadata")
-        for row in recent.collect():
-            told = json.loads(row["userMetadata"] or "{}")
-            if any(first <= str(day) <= last for first, last in told.get("days", ()) for day in days):
-                return str(told["run_id"])
-        return None
+    def forget(self, table: str, days: Sequence[dt.date]) -> None:
+        """Delete these days' rows of a table: in a ledger the days count as not done from here on."""
+        if self.exists(table):
+            self.publish(table, [], days, {"forgotten": True})
 
     def append(self, table: str, rows: Sequence[Mapping[str, Any]], metadata: Mapping[str, Any]) -> None:
         """Append records of what happened (ops tables only)."""
-        contract = TABLES[table]
-        ordered = [tuple(row[name] for name in contract.column_names) for row in rows]
-        frame = self.spark.createDataFrame(ordered, plain_ddl(contract))
-        writer = frame.coalesce(1).write.format("delta").mode("append")
-        writer = writer.option("userMetadata", json.dumps(metadata, default=str, sort_keys=True))
-        self._commit(table, lambda: writer.save(self.path(table)))
+        if rows:
+            opened = self.create(table)
+            delta_log.append_rows(TABLES[table], opened, self.path(table), rows, metadata)
+            delta_log.compact_rows(opened)
 
-    def forget(self, table: str, days: Sequence[dt.date]) -> None:
-        """Delete these days' rows of a ledger: the days count as not done from here on."""
-        if self.exists(table):
-            there = self.spark.read.format("delta").load(self.path(table)).where(days_predicate(days))
-            if not there.isEmpty():
-                self._commit(
-                    table, lambda: DeltaTable.forPath(self.spark, self.path(table)).delete(days_predicate(days))
-                )
+    def _without(
+        self, table: str, files: Sequence[DataFile], days: Sequence[dt.date], run_id: str
+    ) -> tuple[list[DataFile], list[DataFile]]:
+        """Of files that may hold these days: those to take out, and new ones with their rows of other days."""
+        inside = [file for file in files if file.is_within(days)]
+        mixed = [
+            file
+            for file in files
+            if file not in inside and not set(days).isdisjoint(delta_log.days_in(self.path(table), file))
+        ]
+        if not mixed:
+            return inside, []
+        others = self.frame(table, mixed).where(~F.col(PARTITION).isin(list(days)))
+        span = [mixed[0].first, max(file.last for file in mixed)]
+        return [*inside, *mixed], self.stage(table, others, run_id or "rest", span)
 
-    def _commit(self, table: str, write: Callable[[], object]) -> None:
-        """Create the table if need be and write; again after a while where another writer was faster.
+    def _committed(self, table: str, put: Callable[[DeltaTable], None]) -> None:
+        """Create the table if need be and commit; again where another writer was faster, over what that one has put.
 
-        Whoever comes second writes what it has, over what the first has written: both have made it from the same
-        declared inputs. RuntimeError, worth a retry, where others stay faster.
+        RuntimeError, worth a retry, where others stay faster.
         """
+        said = ""
         for attempt in range(COMMIT_ATTEMPTS):
             try:
-                self.create(table)
-                write()
+                put(self.create(table))
                 return
-            except CONFLICTS as error:
-                said = str(error).strip().split("\n")[0][:300]
-                time.sleep(min(2**attempt, 20) * random.uniform(0.5, 1))
+            except ConflictError as error:
+                said = str(error)
+                time.sleep(min(2**attempt, 20) * random.uniform(0.05, 0.1))
         raise RuntimeError(f"{table}: other writers were faster {COMMIT_ATTEMPTS} times; run this job again. {said}")
 
-    def stage(self, table: str, frame: DataFrame, run_id: str) -> DataFrame:
-        """The same rows, written where no reader looks, and read from there: what is checked is what gets published."""
-        folder = f"{self.deployment.lake}/{STAGING}/{table}/{run_id}"
-        frame.write.mode("error").parquet(folder)
-        return self.spark.read.schema(frame.schema).parquet(folder)
+    def _compact(self, table: str, own: Sequence[dt.date]) -> None:
+        """Make the small files of each month that has too many of them one; those of a run's own days stay."""
+        small: dict[str, list[DataFile]] = {}
+        for file in self.files(table):
+            if file.size < SMALL_FILE and not file.may_hold(own):
+                small.setdefault(f"{file.first:%Y-%m}", []).append(file)
+        for many in (files for files in small.values() if len(files) > MOST_FILES):
+            self.compact(table, many)
 
-    def unstage(self, table: str, run_id: str) -> None:
-        """Remove what a run has staged."""
-        path, system = self._storage(f"{STAGING}/{table}/{run_id}")
-        system.delete(path, True)
+    def compact(self, table: str, files: Sequence[DataFile]) -> None:
+        """The same rows in one file, unless another writer commits meanwhile: then the next run does it."""
+        rows = self.frame(table, files).sort(PARTITION, *TABLES[table].key).coalesce(1)
+        opened = self.delta(table)
+        if opened is None or {file.path for file in files} - {file.path for file in delta_log.data_files(opened)}:
+            return
+        staged = self.stage(table, rows, "compacted", [files[0].first])
+        try:
+            delta_log.commit(opened, staged, files, {"compacted": len(files)}, rearranged=True)
+        except ConflictError:
+            self.unstage(table, staged)
+
+    # -- what was written -----------------------------------------------------------------------------------------
+
+    def last_run(self, table: str, days: Sequence[dt.date], since: dt.datetime) -> str | None:
+        """The run_id of the newest commit that replaced any of these days since a moment; None where none has."""
+        opened = self.delta(table)
+        since = since.replace(microsecond=since.microsecond // 1000 * 1000)  # a log's moments are in milliseconds
+        for _, moment, record in delta_log.history(opened, NEWEST_COMMITS) if opened else ():
+            if moment < since:
+                break
+            if "run_id" in record and any(a <= str(day) <= b for a, b in record.get("days", ()) for day in days):
+                return str(record["run_id"])
+        return None
 
     def written(self, table: str, run_date: dt.date) -> int:
-        """The version of the newest commit of this night's rows.
+        """The version of the newest commit of a date's rows.
 
-        Where there is none, for the log is not that old or nothing had to be written, the table as it stands has them.
+        Where there is none, for the log is not that old or nothing had to be written, the table as it is has them.
         """
-        delta = DeltaTable.forPath(self.spark, self.path(table))
-        history = delta.history().select("version", "userMetadata")
-        mine = history.where(F.get_json_object("userMetadata", "$.run_date") == str(run_date))
-        row = mine.orderBy(F.desc("version")).first() or history.orderBy(F.desc("version")).first()
-        return row["version"] if row else 0
-
-    def at_version(self, table: str, version: int, run_date: dt.date) -> DataFrame:
-        """One night's rows as a version of the table has them. DataError where that version can no longer be read."""
-        self.check_log(table)
-        try:
-            stored = self.spark.read.format("delta").option("versionAsOf", version).load(self.path(table))
-        except PySparkException as error:
-            said = str(error).strip().split("\n")[0]
-            raise DataError(
-                f"{table}: version {version} can no longer be read ({said}); choose a newer night"
-            ) from None
-        return _with_new_columns(TABLES[table], stored).where(F.col(PARTITION) == F.lit(run_date))
-
-    def maintain(self, run_date: dt.date, table: str, keep_days: int, keep_versions_days: int) -> dict[str, Any] | None:
-        """Delete a table's nights of more than `keep_days` before run_date (0: none), compact, vacuum; what that did.
-
-        None where no table stands. The newest partition stays whatever its age, and run_date's and later ones are not
-        touched, so a night may run meanwhile.
-        """
-        if not self.exists(table):
-            return None
-        delta, path = DeltaTable.forPath(self.spark, self.path(table)), self.path(table)
-        before = delta.detail().select("numFiles", "sizeInBytes", "properties").collect()[0]
-        kept = dict.fromkeys(RETENTIONS, f"interval {keep_versions_days} days")
-        if not kept.items() <= before["properties"].items():  # VACUUM goes by these, whatever its RETAIN says
-            told = ", ".join(f"'{name}' = '{value}'" for name, value in kept.items())
-            self._commit(table, lambda: self.spark.sql(f"ALTER TABLE delta.`{path}` SET TBLPROPERTIES ({told})"))
-        old: list[dt.date] = []
-        if keep_days:
-            nights = sorted(row[0] for row in delta.toDF().select(PARTITION).distinct().collect())
-            old = [night for night in nights[:-1] if night < run_date - dt.timedelta(days=keep_days)]
-        if old:
-            self._commit(table, lambda: delta.delete(days_predicate(old)))
-        compacted = f"{PARTITION} < DATE'{run_date}'"
-        if table.startswith("gold.") and (published := self._newest_published()):
-            compacted += f" AND {PARTITION} <> DATE'{published}'"  # its files stay while its readers go by its version
-        self._commit(table, lambda: delta.optimize().where(compacted).executeCompaction())
-        gone = self.spark.sql(f"VACUUM delta.`{path}` DRY RUN").count()
-        self.spark.sql(f"VACUUM delta.`{path}`")
-        gone += self._clear_staging(table, keep_versions_days)
-        after = delta.detail().select("numFiles", "sizeInBytes").collect()[0]
-        return {
-            "table_name": table,
-            "nights_deleted": len(old),
-            "files_before": before["numFiles"],
-            "files_after": after["numFiles"],
-            "bytes_before": before["sizeInBytes"],
-            "bytes_after": after["sizeInBytes"],
-            "files_removed": gone,
-        }
-
-    def _clear_staging(self, table: str, days: int) -> int:
-        """Remove what runs that were killed more than `days` days ago have staged for a table; how many."""
-        folder, system = self._storage(f"{STAGING}/{table}")
-        found = _unwritten(folder, system, days)
-        for path, _ in found:
-            system.delete(path, True)
-        return len(found)
-
-    def clear(self, folder: str, days: int) -> int:
-        """Remove what lies in `models`, `checkpoints` or `data_docs` and was last written to over `days` days ago.
-
-        How many files that were. A model that has been promoted stays, whatever its age: a night of its time needs it.
-        """
-        place, system = self._storage(folder)
-        if folder == "checkpoints" and (local := self.checkpoint_folder()):
-            place, system = self._storage_at(f"file://{local}")
-        if not days:
+        opened = self.delta(table)
+        if opened is None:
             return 0
-        kept = set()
-        if folder == "models" and self.exists("ops.models"):
-            promoted = self.up_to("ops.models", dt.date.max).where("promoted").select("folder")
-            kept = {row["folder"].rpartition("/")[2] for row in promoted.collect()}
-        gone = [entry for entry in _unwritten(place, system, days) if entry[0].getName() not in kept]
-        for path, _ in gone:
-            system.delete(path, True)
-        return sum(files for _, files in gone)
-
-    # -- raw files ----------------------------------------------------------------------------------------------------
-
-    def raw_files(self, kind: str) -> list[RawFile]:
-        """Every raw file of a source, by day and name. ConfError where a name has no date."""
-        source: Source = self.deployment.sources[kind]
-        jvm = self.spark.sparkContext._jvm
-        assert jvm is not None
-        root = jvm.org.apache.hadoop.fs.Path(self.deployment.landing)
-        system = root.getFileSystem(self.spark.sparkContext._jsc.hadoopConfiguration())
-        base = system.makeQualified(root).toString().rstrip("/")
-        found = []
-        for status in system.globStatus(jvm.org.apache.hadoop.fs.Path(root, source.files)) or []:
-            uri = status.getPath().toString()
-            name = uri.removeprefix(base + "/")
-            match = re.search(source.day, name)
-            try:
-                day = dt.date.fromisoformat(match.group(1) if match else "")
-            except ValueError:
-                raise ConfError(
-                    f"{name}: no date (YYYY-MM-DD) in the file's name where "
-                    f"sources.{kind}.day = {source.day!r} looks for it"
-                ) from None
-            written = dt.datetime.fromtimestamp(status.getModificationTime() / 1000, dt.UTC)
-            found.append(RawFile(kind, day, name, uri, int(status.getLen()), written))
-        return sorted(found, key=lambda file: (file.day, file.name))
-
-    def read_files(self, name: str, days: Sequence[dt.date]) -> DataFrame:
-        """One row a raw file of these days: run_date, source, source_file, bytes, modified_at, sha256, content.
-
-        `name` is a kind of file, or `records`: every kind but those that each deployment has.
-        """
-        others = [kind for kind in self.deployment.sources if kind not in REQUIRED_KINDS]
-        kinds = others if name == "records" else [name]
-        return self.contents([file for kind in kinds for file in self.raw_files(kind) if file.day in set(days)])
-
-    def contents(self, files: Sequence[RawFile]) -> DataFrame:
-        """One row a raw file, as read_files has it."""
-        names = self.spark.createDataFrame(
-            [(file.uri, file.day, file.source, file.name, file.size, file.modified_at) for file in files],
-            "uri STRING, run_date DATE, source STRING, source_file STRING, bytes BIGINT, modified_at TIMESTAMP",
-        )
-        empty = "path STRING, length BIGINT, content BINARY"
-        found = (
-            self.spark.read.format("binaryFile").load([_escape_glob(file.uri) for file in files])
-            if files
-            else self.spark.createDataFrame([], empty)
-        )
-        # binaryFile may spell a local URI file:/ or file:///: only the path tells files apart. It skips empty files.
-        bare = r"^file:/+"
-        joined = names.withColumn("bare", F.regexp_replace("uri", bare, "/")).join(
-            found.select("content", F.regexp_replace("path", bare, "/").alias("bare")), "bare", "left"
-        )
-        content = F.when(F.col("bytes") == 0, F.lit(b"")).otherwise(F.col("content"))
-        return joined.select(
-            PARTITION,
-            "source",
-            "source_file",
-            "bytes",
-            "modified_at",
-            F.sha2(content, 256).alias("sha256"),
-            content.alias("content"),
-        )
-
-    # -- models -------------------------------------------------------------------------------------------------------
-
-    def encoding_model(self, run_date: dt.date) -> Model:
-        """The model that has made the item vectors of run_date. DataError where it is not promoted any more."""
-        vectors = self.read(Read("features.item_vectors", "today"), run_date, []).select("model_version").first()
-        assert vectors is not None
-        try:
-            return self.promoted_model(run_date, vectors["model_version"])
-        except NoModelError:
-            raise DataError(
-                f"features.item_vectors of {run_date} are of model {vectors['model_version']}, which is not promoted "
-                "any more: run the night again from encode_items on"
-            ) from None
-
-    def promoted_model(self, run_date: dt.date, version: str | None = None) -> Model:
-        """The newest promoted model that has seen nothing after run_date, its folder made known to the executors.
-
-        With `version` that one. NoModelError where it, or any at all, is not there or not promoted.
-        """
-        rows = self.up_to("ops.models", run_date).where("promoted").orderBy(F.desc(PARTITION), F.desc("model_version"))
-        row = (rows if version is None else rows.where(F.col("model_version") == version)).first()
-        if row is None:
-            raise NoModelError(
-                f"no promoted model in {self.path('ops.models')} has been trained on data up to {run_date} or earlier; "
-                f"make one: make train RUN_DATE={run_date}"
-            )
-        folder = f"{self.deployment.lake}/{row['folder']}"
-        model = Model(row["model_version"], folder)
-        ship(self.spark, model)
-        if folder not in self._looked_at:
-            try:  # what Spark has fetched to this machine, as every executor gets it
-                integrity.check_model(Path(SparkFiles.get(model.file_name)), row["weights_sha256"])
-            except integrity.NotWholeError as error:
-                raise DataError(f"{folder}: {error}. {_other_model(model)}") from None
-            self._looked_at.add(folder)
-        return model
-
-    def checkpoint_folder(self) -> Path | None:
-        """Where a training that is killed leaves how far it got: the deployment's `checkpoints`, else beside models/.
-
-        A local folder: another machine does not find it unless it is mounted there too. None where the lake is no
-        local one and the deployment names no folder: then a training that is killed starts over.
-        """
-        if self.deployment.checkpoints:
-            return Path(self.deployment.checkpoints)
-        local = self.deployment.lake.removeprefix("file://")
-        return Path(local) / "checkpoints" if local.startswith("/") else None
-
-    def publish_folder(self, local: Path, folder: str) -> str:
-        """Copy a local folder below the lake, in place of what stands there; where it is now."""
-        target, system = self._storage(folder)
-        jvm = self.spark.sparkContext._jvm
-        assert jvm is not None
-        system.delete(target, True)
-        system.mkdirs(target.getParent())
-        system.copyFromLocalFile(False, True, jvm.org.apache.hadoop.fs.Path(f"file://{local.resolve()}"), target)
-        return f"{self.deployment.lake}/{folder}"
-
-    def write_text(self, name: str, text: str) -> None:
-        """Write a small text file below the lake (a report page), in place of what stands there."""
-        path, system = self._storage(name)
-        stream = system.create(path, True)
-        stream.write(bytearray(text.encode()))
-        stream.close()
-
-    def _storage(self, name: str) -> tuple[Any, Any]:
-        """A path below the lake and the file system it is on, as Hadoop's objects."""
-        return self._storage_at(f"{self.deployment.lake}/{name}")
-
-    def _storage_at(self, uri: str) -> tuple[Any, Any]:
-        jvm = self.spark.sparkContext._jvm
-        assert jvm is not None
-        path = jvm.org.apache.hadoop.fs.Path(uri)
-        return path, path.getFileSystem(self.spark.sparkContext._jsc.hadoopConfiguration())
+        mine = (version for version, _, record in delta_log.history(opened) if record.get("run_date") == str(run_date))
+        return next(mine, opened.version())
 
 
-def _unwritten(place: Any, system: Any, days: int) -> list[tuple[Any, int]]:
-    """What lies in a folder and was last written to over `days` days ago: its path, its number of files."""
-    youngest, found = (time.time() - days * 86_400) * 1000, []
-    for status in system.listStatus(place) if system.exists(place) else ():
-        written, below = [status.getModificationTime()], system.listFiles(status.getPath(), True)
-        while below.hasNext():
-            written.append(below.next().getModificationTime())
-        if max(written) < youngest:
-            found.append((status.getPath(), max(len(written) - 1, 1)))
-    return found
-
-
-def _new_columns(contract: Table, stored: DataFrame) -> list[Column]:
-    """Columns that a table made by an older contract lacks and that may be null."""
-    return [column for column in contract.columns if column.nullable and column.name not in stored.columns]
-
-
-def _with_new_columns(contract: Table, stored: DataFrame) -> DataFrame:
-    """A stored table with such columns, all null, each where the contract has it; without any, the table as it is."""
-    new = _new_columns(contract, stored)
-    if not new:
-        return stored
-    frame = stored.withColumns({column.name: F.lit(None).cast(column.type) for column in new})
-    known = [name for name in contract.column_names if name in frame.columns]
-    return frame.select(*known, *(name for name in stored.columns if name not in known))
-
-
-def ship(spark: SparkSession, model: Model) -> None:
-    """Make a model's folder known to the executors, as SparkFiles.get(model.file_name).
-
-    A cluster takes no folder of the driver's own disk, but an archive of it.
-    """
-    context, local = spark.sparkContext, model.folder.removeprefix("file://")
-    try:
-        if local.startswith("/") and not (context.master or "local").startswith("local"):
-            folder = tempfile.mkdtemp()
-            atexit.register(shutil.rmtree, folder, ignore_errors=True)  # executors fetch it as long as the driver lives
-            archive = shutil.make_archive(f"{folder}/{model.file_name}", "zip", local)
-            context.addArchive(f"{archive}#{model.file_name}")
-        else:
-            context.addFile(model.folder, recursive=True)
-    except Exception as error:
-        if environment_fault.sentence(error):
-            raise
-        said = str(error).strip().split("\n\tat ")[0]
-        raise DataError(f"{model.folder}: it cannot be read: {said}. {_other_model(model)}") from error
-
-
-def _other_model(model: Model) -> str:
-    return (
-        f"Put the folder of model {model.version} back from a copy, and run this again; or take the model back, so "
-        'that nights use the one before it (make sql Q="UPDATE ops.models SET promoted = false WHERE model_version = '
-        f"'{model.version}'\"); or train anew (make train)"
-    )
-
-
-def _contents_of(system: Any, path: Any) -> bytes:
-    """A small file's bytes. NotWholeError where a local file is not what the checksum file beside it says."""
-    stream = None
-    try:
-        stream = system.open(path)
-        return bytes(stream.readAllBytes())
-    except Exception as error:
-        if "ChecksumException" in str(error):
-            raise integrity.NotWholeError(f"is not what its checksum (.{path.getName()}.crc) says") from None
-        raise
-    finally:
-        if stream is not None:
-            stream.close()
+def _new_columns(contract: Table, opened: DeltaTable) -> list[Column]:
+    """Columns that a table created by an older contract lacks and that may be null."""
+    stored = delta_log.stored_types(opened)
+    return [column for column in contract.columns if column.nullable and column.name not in stored]
 
 
 def _run_first(table: str, run_date: dt.date) -> str:
@@ -679,7 +430,7 @@ def _run_first(table: str, run_date: dt.date) -> str:
     return f"run {', '.join(name for name, job in JOBS.items() if table in job.writes)} --run-date {run_date} first"
 
 
-def _ranges(days: Sequence[dt.date]) -> list[list[dt.date]]:
+def _ranges(days: Sequence[dt.date]) -> list[list[str]]:
     """The first and the last day of each unbroken range of days."""
     ranges: list[list[dt.date]] = []
     for day in sorted(days):
@@ -687,15 +438,4 @@ def _ranges(days: Sequence[dt.date]) -> list[list[dt.date]]:
             ranges[-1][1] = day
         else:
             ranges.append([day, day])
-    return ranges
-
-
-def days_predicate(days: Sequence[dt.date]) -> str:
-    """The SQL that is true of these run_dates, neighbouring days as one range (Delta cannot resolve BETWEEN here)."""
-    told = (f"({PARTITION} >= DATE'{first}' AND {PARTITION} <= DATE'{last}')" for first, last in _ranges(days))
-    return " OR ".join(told)
-
-
-def _escape_glob(uri: str) -> str:
-    """A path in which no character means a pattern."""
-    return re.sub(r"([\[\]{}*?\\])", r"\\\1", uri)
+    return [[str(first), str(last)] for first, last in ranges]

@@ -5,12 +5,11 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-
-from pyspark.sql import Row
-from pyspark.sql import functions as F
+from typing import Any
 
 from jobs.flow import Balance, Job
-from jobs.runner.lake import Lake, RawFile
+from jobs.runner.lake import Lake
+from jobs.runner.landing import RawFile
 from jobs.transforms import catalogue, ledger
 from schemas.contract import PARTITION
 from schemas.deployment import Deployment
@@ -55,19 +54,19 @@ def _days_to_clean(
     lake: Lake, ledger_table: str, split: Balance, by_items: bool, run_date: dt.date, since: dt.date | None
 ) -> PendingDays:
     log = ledger.LOGS[ledger_table]
-    files, cleaned = lake.up_to("bronze.files", run_date), lake.up_to(ledger_table, dt.date.max)
-    wanted = {row[0] for row in ledger.uncleaned(files, cleaned, log.kind).collect()}
-    if by_items:
-        items = lake.up_to("silver.items", run_date).where(F.col(PARTITION) == F.lit(run_date))
-        found = catalogue.days_of_items_listed_since(lake.up_to(split.rejected, run_date), items)
+    files = [row for row in lake.rows("bronze.files", run_date) if row["source"] == log.kind]
+    cleaned = lake.rows(ledger_table)
+    wanted = ledger.uncleaned(files, cleaned)
+    if by_items and any(ledger.has_item_reason(row) for row in cleaned if row[PARTITION] <= run_date):
+        rejected = lake.up_to(split.rejected, run_date)
+        found = catalogue.days_of_items_listed_since(rejected, lake.today("silver.items", run_date))
         wanted |= {row[0] for row in found.collect()}
     if since:
-        again = files.where((F.col("source") == log.kind) & (F.col(PARTITION) >= F.lit(since)))
-        wanted |= {row[0] for row in again.select(PARTITION).distinct().collect()}
+        wanted |= {row[PARTITION] for row in files if row[PARTITION] >= since}
     days, later = wanted | {run_date}, set()
-    if wanted and (min(wanted) < run_date or not cleaned.where(F.col(PARTITION) > F.lit(run_date)).isEmpty()):
+    if wanted and (min(wanted) < run_date or any(row[PARTITION] > run_date for row in cleaned)):
         kept, rejected = (
-            lake.up_to(table, dt.date.max).where(F.col(PARTITION) > F.lit(min(wanted)))
+            lake.up_to(table, dt.date.max).where(f"{PARTITION} > DATE'{min(wanted)}'")
             for table in (split.kept, split.rejected)
         )
         touched = {row[0] for row in ledger.touched(kept, rejected, log.dated).collect()}
@@ -77,14 +76,13 @@ def _days_to_clean(
 
 def _days_to_read(lake: Lake, run_date: dt.date, since: dt.date | None, reingest: bool) -> PendingDays:
     sources, landing = lake.deployment.sources, lake.deployment.landing
-    landed = {(file.source, file.name): file for kind in sources for file in lake.raw_files(kind)}
-    columns = ("source", "source_file", PARTITION, "bytes", "sha256", "modified_at", "duplicate_of", "columns")
-    ever = lake.up_to("bronze.files", dt.date.max).select(*columns).collect()
+    landed = {(file.source, file.name): file for kind in sources for file in lake.landing.files(kind)}
+    ever = lake.rows("bronze.files")
     known_rows = [row for row in ever if row[PARTITION] <= run_date]
-    known = {(row.source, row.source_file): row for row in known_rows}
+    known = {(row["source"], row["source_file"]): row for row in known_rows}
     days_seen = sorted(
         {file.day for file in landed.values() if file.source in REQUIRED_KINDS}
-        | {row[PARTITION] for row in known_rows if row.source in REQUIRED_KINDS}
+        | {row[PARTITION] for row in known_rows if row["source"] in REQUIRED_KINDS}
     )
     _refuse_dates_without_data(lake.deployment, run_date, days_seen)
     changed = _changed(lake, {landed[key]: row for key, row in known.items() if key in landed})
@@ -101,7 +99,9 @@ def _days_to_read(lake: Lake, run_date: dt.date, since: dt.date | None, reingest
     # A file that was not read because another has its bytes: that one is read anew, and may be another now.
     read_anew = {key[1] for key, row in known.items() if row[PARTITION] in new_days}
     copies = {
-        row[PARTITION] for row in ever if row.duplicate_of in read_anew and (row.source, row.source_file) in landed
+        row[PARTITION]
+        for row in ever
+        if row["duplicate_of"] in read_anew and (row["source"], row["source_file"]) in landed
     }
     new_days |= {day for day in copies if day <= run_date}
     if lost := sorted(new_days & gone.keys()):
@@ -110,8 +110,8 @@ def _days_to_read(lake: Lake, run_date: dt.date, since: dt.date | None, reingest
             "while a new file of that day is: replacing the day would lose its rows. Put the file back."
         )
     _refuse_other_columns(lake.deployment, [row for row in known_rows if row[PARTITION] not in new_days])
-    untold = tuple(file for file in changed if file.day not in again)
-    return PendingDays(sorted(new_days), untold, tuple(sorted(day for day in copies if day > run_date)))
+    unread = tuple(file for file in changed if file.day not in again)
+    return PendingDays(sorted(new_days), unread, tuple(sorted(day for day in copies if day > run_date)))
 
 
 def _refuse_dates_without_data(deployment: Deployment, run_date: dt.date, days: list[dt.date]) -> None:
@@ -128,16 +128,17 @@ def _refuse_dates_without_data(deployment: Deployment, run_date: dt.date, days: 
         )
 
 
-def _refuse_other_columns(deployment: Deployment, known: Sequence[Row]) -> None:
+def _refuse_other_columns(deployment: Deployment, known: Sequence[Mapping[str, Any]]) -> None:
     """ConfError where a file is not read again whose records have a field where the conf says another one is."""
     for row in sorted(known, key=lambda row: row[PARTITION]):
-        then, source = row["columns"] or [], deployment.sources.get(row.source)
-        now = source.on(row[PARTITION]).columns if source else []
+        kind, day, then = row["source"], row[PARTITION], row["columns"] or []
+        source = deployment.sources.get(kind)
+        now = source.on(day).columns if source else []
         if [a for a, b in zip(now, then, strict=False) if a != b]:
             raise ConfError(
-                f"{deployment.file}: [sources.{row.source}] columns = {now}, but {row.source_file} was read "
-                f"as {then}. Put back what held then and say in [[sources.{row.source}.changes]] from which day on "
-                f"it is otherwise; or, if the file has these columns, read it again: --since {row[PARTITION]}"
+                f"{deployment.file}: [sources.{kind}] columns = {now}, but {row['source_file']} was read "
+                f"as {then}. Put back what held then and say in [[sources.{kind}.changes]] from which day on "
+                f"it is otherwise; or, if the file has these columns, read it again: --since {day}"
             )
 
 
@@ -146,22 +147,19 @@ def _is_used(lake: Lake, run_date: dt.date, changed: Sequence[RawFile]) -> bool:
 
     As long as it has not, a file that was refused can be mended and the night be run again.
     """
-    if not any(file.day == run_date for file in changed):
-        return False
-    cleaned = lake.up_to(ledger.EVENTS.ledger, run_date).where(F.col(PARTITION) == F.lit(run_date))
-    return not cleaned.isEmpty()
+    return any(file.day == run_date for file in changed) and bool(lake.rows(ledger.EVENTS.ledger, of=run_date))
 
 
-def _changed(lake: Lake, read: Mapping[RawFile, Row]) -> list[RawFile]:
+def _changed(lake: Lake, read: Mapping[RawFile, Mapping[str, Any]]) -> list[RawFile]:
     """Files whose bytes are not those that were read. Only such are read for it as were written since."""
-    other_size = [file for file, row in read.items() if file.size != row.bytes]
+    other_size = [file for file, row in read.items() if file.size != row["bytes"]]
     rewritten = [
         file
         for file, row in read.items()
-        if file.size == row.bytes and row.modified_at and file.modified_at != row.modified_at.replace(tzinfo=dt.UTC)
+        if file.size == row["bytes"] and row["modified_at"] and file.modified_at != row["modified_at"]
     ]
     if rewritten:
-        found = lake.contents(rewritten).select("source", "source_file", "sha256").collect()
+        found = lake.landing.contents(rewritten).select("source", "source_file", "sha256").collect()
         hashes = {(row.source, row.source_file): row.sha256 for row in found}
-        rewritten = [file for file in rewritten if hashes[file.source, file.name] != read[file].sha256]
+        rewritten = [file for file in rewritten if hashes[file.source, file.name] != read[file]["sha256"]]
     return sorted(other_size + rewritten, key=lambda file: (file.day, file.name))

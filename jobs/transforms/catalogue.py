@@ -12,6 +12,11 @@ UNLISTED = "item_id is not in the catalogue"
 REFUSED = "item: "  # and why no record of the catalogue describes it
 
 
+def is_of_item(reason: str) -> bool:
+    """Whether a record was rejected for its item."""
+    return reason == UNLISTED or reason.startswith(REFUSED)
+
+
 def with_item_verdict(records: DataFrame, items: DataFrame, rejected_items: DataFrame) -> DataFrame:
     """`_item_reasons`: empty where the item is sound, else why it is not one."""
     refused = (

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import hashlib
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from jobs.transforms.catalogue import is_of_item
 from schemas.contract import PARTITION
 
 REPEATED = "duplicate of a record of an earlier day"
@@ -38,10 +43,24 @@ def fingerprints(files: DataFrame, kind: str) -> DataFrame:
     return files.where(F.col("source") == kind).groupBy(PARTITION).agg(whole.alias("fingerprint"))
 
 
-def uncleaned(files: DataFrame, cleaned_days: DataFrame, kind: str) -> DataFrame:
-    """run_date of each day whose files of this kind are not those that its ledger says were cleaned."""
-    done = cleaned_days.select(PARTITION, "fingerprint")
-    return fingerprints(files, kind).join(done, [PARTITION, "fingerprint"], "left_anti").select(PARTITION)
+def fingerprint(files: Iterable[Mapping[str, Any]]) -> str:
+    """The same of one day's rows of bronze.files, on the driver."""
+    names = (" ".join(filter(None, (row["sha256"], row["source_file"], row["duplicate_of"]))) for row in files)
+    return hashlib.sha256("\n".join(sorted(names)).encode()).hexdigest()
+
+
+def uncleaned(files: Iterable[Mapping[str, Any]], cleaned_days: Iterable[Mapping[str, Any]]) -> set[dt.date]:
+    """Each day whose files (rows of bronze.files, of one kind) are not those that its ledger says were cleaned."""
+    done = {(row[PARTITION], row["fingerprint"]) for row in cleaned_days}
+    by_day: dict[dt.date, list[Mapping[str, Any]]] = {}
+    for row in files:
+        by_day.setdefault(row[PARTITION], []).append(row)
+    return {day for day, rows in by_day.items() if (day, fingerprint(rows)) not in done}
+
+
+def has_item_reason(cleaned_day: Mapping[str, Any]) -> bool:
+    """Whether records of a cleaned day were rejected for their item."""
+    return any(is_of_item(reason) for reason in dict(cleaned_day["reasons"]))
 
 
 def touched(kept: DataFrame, rejected: DataFrame, dated: str) -> DataFrame:

@@ -1,20 +1,41 @@
-"""The rows of ops.publications of one night."""
+"""Rows of ops.publications: a new publication beside the earlier ones of its date."""
 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql import functions as F
 
 from schemas import ops
 from schemas.contract import PARTITION
 from schemas.derive import plain_ddl
+from schemas.run import GoldTable, RunContext
 
 
-def with_earlier(publications: DataFrame, run_date: dt.date, rows: Sequence[tuple[object, ...]]) -> DataFrame:
-    """Rows of a new publication and the earlier ones of the same night, which are not current any more."""
-    new = SparkSession.active().createDataFrame(rows, plain_ddl(ops.PUBLICATIONS))
-    earlier = publications.where(F.col(PARTITION) == F.lit(run_date)).withColumn("current", F.lit(False))
-    return new.unionByName(earlier)
+def publication_rows(run: RunContext, tables: Sequence[GoldTable]) -> list[dict[str, Any]]:
+    """A current row for each gold table of a run."""
+    return [
+        {
+            PARTITION: run.run_date,
+            "publication_id": run.run_id,
+            "published_at": run.started_at,
+            "current": True,
+            "table_name": table.name,
+            "version": table.version,
+            "row_count": table.row_count,
+            "model_version": table.model_version,
+            "rows_of": run.run_date,
+        }
+        for table in tables
+    ]
+
+
+def publications_frame(
+    earlier: Iterable[Mapping[str, Any]], run_date: dt.date, rows: Sequence[Mapping[str, Any]]
+) -> DataFrame:
+    """Rows of a new publication and the earlier ones of the same date, which are not current any more."""
+    others = [{**row, "current": False} for row in earlier if row[PARTITION] == run_date]
+    values = [tuple(row[name] for name in ops.PUBLICATIONS.column_names) for row in (*rows, *others)]
+    return SparkSession.active().createDataFrame(values, plain_ddl(ops.PUBLICATIONS))

@@ -22,6 +22,7 @@ from pyspark.sql import SparkSession
 from jobs.runner import environment_fault, integrity, run_job
 from jobs.runner.cli import exit_code
 from jobs.runner.lake import Lake
+from jobs.runner.model_store import promoted_model
 from schemas import TABLES, gold, ops
 from schemas.deployment import load
 from schemas.errors import ConfError, DataError
@@ -351,7 +352,7 @@ def test_a_corrupt_model_is_refused_by_name(tiny_shop_conf: Path, spark: SparkSe
         shutil.rmtree(folder)
         words = "it cannot be read: "
     with pytest.raises(DataError) as refused:
-        lake.promoted_model(tiny_shop.day(1))
+        promoted_model(lake, tiny_shop.day(1))
     said = str(refused.value)
     assert said.startswith(f"{folder}: {words}"), said
     assert f"Put the folder of model {version} back from a copy" in said
@@ -359,7 +360,7 @@ def test_a_corrupt_model_is_refused_by_name(tiny_shop_conf: Path, spark: SparkSe
     assert command, said
     spark.sql(command[1].replace("ops.models", f"delta.`{lake.path('ops.models')}`"))
     with pytest.raises(ConfError, match="no promoted model"):
-        lake.promoted_model(tiny_shop.day(1))
+        promoted_model(lake, tiny_shop.day(1))
 
 
 def empty(commit: Path) -> None:

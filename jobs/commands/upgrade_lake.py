@@ -1,0 +1,106 @@
+"""A lake of an older layout brought to today's, table by table; what it was is set aside.
+
+`python -m jobs.commands.upgrade_lake --conf conf/complete_journey.toml`
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from jobs.runner import delta_log
+from jobs.runner.cli import exit_code
+from jobs.runner.lake import ASIDE, Lake
+from jobs.runner.session import session
+from schemas import TABLES
+from schemas.contract import PARTITION
+from schemas.deployment import load
+
+WORKPLACE = "upgrading"  # the folder of the lake in which a table is written anew
+PUBLICATIONS = "ops.publications"
+# Table -> its rows as today's contract has them, where that is more than columns that may be null.
+CONVERTED: dict[str, Callable[[DataFrame], DataFrame]] = {}
+
+
+def upgrade(spark: SparkSession, lake: Lake) -> list[str]:
+    """Rewrite every table that is partitioned by run_date; the names. One that is interrupted goes on where it was.
+
+    A table is written anew beside the old one, and the two change places when all its rows are there. Old versions
+    stay with the old table, below `set_aside`: publications are of the newest rows from then on, and what could be
+    rolled back to is gone.
+    """
+    lake.storage.delete(WORKPLACE)
+    anew = Lake(spark, lake.deployment.model_copy(update={"lake": f"{lake.deployment.lake}/{WORKPLACE}"}))
+    done = []
+    for table in sorted(TABLES, key=lambda name: name == PUBLICATIONS):  # the last one: it names the others' versions
+        lake.check_log(table)
+        opened = delta_log.open_table(lake.path(table))
+        if opened is None or not opened.metadata().partition_columns:
+            continue
+        dates = sorted(dt.date.fromisoformat(str(part[PARTITION])) for part in opened.partitions())
+        rows = _as_today(table, spark.read.format("delta").load(lake.path(table)))
+        anew.create(table)
+        if dates:
+            anew.replace(table, rows, dates, {"upgraded_from_version": opened.version()})
+        _change_places(lake, table)
+        done.append(table)
+    lake.storage.delete(WORKPLACE)
+    return done
+
+
+def _as_today(table: str, rows: DataFrame) -> DataFrame:
+    """A table's rows with the columns of its contract; those that are new are null."""
+    contract = TABLES[table]
+    converted = CONVERTED[table](rows) if table in CONVERTED else rows
+    new = [column for column in contract.columns if column.name not in converted.columns]
+    return converted.withColumns({column.name: F.lit(None).cast(column.type) for column in new}).select(
+        *(F.col(column.name).cast(column.type) for column in contract.columns)
+    )
+
+
+def _published_anew(rows: DataFrame) -> DataFrame:
+    """The current publication of each date, at the one version that an upgraded table has rows in."""
+    return rows.where("current").withColumn("version", F.lit(1).cast("bigint"))
+
+
+CONVERTED[PUBLICATIONS] = _published_anew
+
+
+def _change_places(lake: Lake, table: str) -> None:
+    """Put the new table where the old one was, and the old one aside."""
+    name = table.replace(".", "/")
+    old, system = lake.storage.at(name)
+    new, _ = lake.storage.at(f"{WORKPLACE}/{name}")
+    aside, _ = lake.storage.at(f"{ASIDE}/before_upgrade/{name}")
+    system.mkdirs(aside.getParent())
+    for source, target in ((old, aside), (new, old)):
+        if not system.rename(source, target):
+            raise RuntimeError(f"{table}: {source} could not be moved to {target}; move it, then run this again")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Upgrade the deployment's lake and print what was done."""
+    parser = argparse.ArgumentParser(prog="jobs.commands.upgrade_lake", description=__doc__)
+    parser.add_argument("--conf", required=True, help="the deployment, conf/<name>.toml")
+    given = parser.parse_args(arguments)
+
+    def act() -> None:
+        deployment = load(given.conf)
+        spark = session(deployment, log_file=Path("logs") / f"spark-{deployment.name}.log")
+        done = upgrade(spark, Lake(spark, deployment))
+        for table in done:
+            print(f"{table}: upgraded")
+        aside = f"{deployment.lake}/{ASIDE}/before_upgrade"
+        print(f"{len(done)} tables upgraded; the old ones are in {aside}" if done else "nothing to upgrade")
+
+    return exit_code(act)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

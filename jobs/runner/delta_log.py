@@ -1,0 +1,327 @@
+"""Delta tables by their log: create, list data files, commit. delta-rs on the driver; no Spark query."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import json
+import time
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.fs as pa_fs
+import pyarrow.parquet as pq
+from deltalake import DeltaTable, Schema
+from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
+from deltalake.transaction import AddAction, CommitProperties, PostCommitHookProperties, RemoveAction
+
+from schemas.contract import PARTITION, Column, Table
+from schemas.derive import constraints, delta_type
+from schemas.errors import DataError
+
+MOST_APPENDS = 100  # files of a table of records, a few kB each
+APPEND_RETRIES = 30  # of an append of rows, which no other commit can make wrong
+STATISTICS = (pa.types.is_integer, pa.types.is_date, pa.types.is_string, pa.types.is_floating)
+LONGEST_TEXT = 200  # characters of a text whose minimum and maximum the log repeats
+NO_CLEANUP = PostCommitHookProperties(create_checkpoint=True, cleanup_expired_logs=False)  # upkeep removes old versions
+RETENTIONS = ("delta.logRetentionDuration", "delta.deletedFileRetentionDuration")
+
+
+class ConflictError(RuntimeError):
+    """Another writer has committed since the table was read: look again and commit anew."""
+
+
+@dataclass(frozen=True)
+class DataFile:
+    """One Parquet file of a table: its path below the table's folder, rows, bytes, first and last run_date.
+
+    `stats` is what the log records of it (JSON); empty where the file was read from the log.
+    """
+
+    path: str
+    rows: int
+    size: int
+    first: dt.date
+    last: dt.date
+    stats: str = ""
+
+    def is_within(self, days: Iterable[dt.date]) -> bool:
+        """Whether every run_date that the file may hold is among these days."""
+        span = (self.last - self.first).days + 1
+        return span <= 20_000 and {self.first + dt.timedelta(days=n) for n in range(span)} <= set(days)
+
+    def may_hold(self, days: Iterable[dt.date]) -> bool:
+        """Whether the file may hold rows of any of these days."""
+        return any(self.first <= day <= self.last for day in days)
+
+
+def open_table(uri: str, version: int | None = None) -> DeltaTable | None:
+    """The table, or None where there is none. DataError where that version can no longer be read."""
+    try:
+        return DeltaTable(uri, version=version)
+    except TableNotFoundError:
+        return None
+    except (DeltaError, FileNotFoundError) as error:
+        if version is None:
+            raise
+        raise DataError(f"version {version} can no longer be read ({_first_line(error)})") from None
+
+
+def create(contract: Table, uri: str) -> DeltaTable:
+    """A new table by its contract: columns, comments, NOT NULL and CHECK constraints; no partitions."""
+    properties: dict[str, str | None] = {"delta.minReaderVersion": "1", "delta.minWriterVersion": "3"}
+    properties |= {"delta.enableDeletionVectors": "false"}  # so that any Delta reader can read the table
+    properties |= {f"delta.constraints.{name}": sql for name, sql in constraints(contract).items()}
+    return DeltaTable.create(
+        uri,
+        schema=schema_of(contract.columns),
+        mode="ignore",
+        description=f"One row: {contract.row}",
+        configuration=properties,
+        raise_if_key_not_exists=False,  # a constraint is a key that delta-rs does not know by name
+    )
+
+
+def schema_of(columns: Sequence[Column]) -> Schema:
+    """The Delta schema of a contract's columns."""
+    fields = [
+        {
+            "name": column.name,
+            "type": delta_type(column.type),
+            "nullable": column.nullable,
+            "metadata": {"comment": column.comment},
+        }
+        for column in columns
+    ]
+    return Schema.from_json(json.dumps({"type": "struct", "fields": fields}))
+
+
+def stored_types(table: DeltaTable) -> dict[str, Any]:
+    """Column name -> type of a table as its log has it (Delta's JSON)."""
+    return {field["name"]: field["type"] for field in json.loads(table.schema().to_json())["fields"]}
+
+
+def data_files(table: DeltaTable) -> list[DataFile]:
+    """The files of a table's version, by path."""
+    actions = pa.table(table.get_add_actions(flatten=True))
+    names = set(actions.column_names)
+    low, high = (
+        actions.column(f"{end}.{PARTITION}").to_pylist() if f"{end}.{PARTITION}" in names else [None] * len(actions)
+        for end in ("min", "max")
+    )
+    columns = zip(
+        actions.column("path").to_pylist(),
+        actions.column("num_records").to_pylist(),
+        actions.column("size_bytes").to_pylist(),
+        low,
+        high,
+        strict=True,
+    )
+    found = [
+        DataFile(path, rows or 0, size, first or dt.date.min, last or dt.date.max)
+        for path, rows, size, first, last in columns
+    ]
+    return sorted(found, key=lambda file: file.path)
+
+
+def written_files(uri: str, folder: str) -> list[DataFile]:
+    """The Parquet files below `folder` of a table, with the statistics of their footers; none without a row."""
+    system, root = file_system(uri)
+    base = f"{root.rstrip('/')}/"
+    selector = pa_fs.FileSelector(f"{base}{folder}", recursive=True, allow_not_found=True)
+    found = []
+    for info in system.get_file_info(selector):
+        if info.is_file and info.base_name.endswith(".parquet"):
+            with system.open_input_file(info.path) as file:
+                found.append(_described(info.path.removeprefix(base), info.size, pq.read_metadata(file)))
+    return sorted((file for file in found if file.rows), key=lambda file: file.path)
+
+
+def _described(path: str, size: int, footer: pq.FileMetaData) -> DataFile:
+    low: dict[str, Any] = {}
+    high: dict[str, Any] = {}
+    nulls: dict[str, int] = {}
+    kinds = {field.name: field.type for field in footer.schema.to_arrow_schema()}
+    for place in range(footer.num_columns):
+        name = footer.schema.column(place).path
+        if name not in kinds or not any(fits(kinds[name]) for fits in STATISTICS):
+            continue
+        parts = [footer.row_group(group).column(place).statistics for group in range(footer.num_row_groups)]
+        if any(part is None or not part.has_null_count for part in parts):
+            continue
+        nulls[name] = sum(part.null_count for part in parts)
+        ends = [(part.min, part.max) for part in parts if part.has_min_max]
+        filled = [part for part in parts if part.num_values]
+        if ends and len(ends) >= len(filled) and not _too_long(ends):
+            low[name], high[name] = min(end[0] for end in ends), max(end[1] for end in ends)
+    stats = {"numRecords": footer.num_rows, "minValues": low, "maxValues": high, "nullCount": nulls}
+    first, last = low.get(PARTITION, dt.date.min), high.get(PARTITION, dt.date.max)
+    return DataFile(path, footer.num_rows, size, first, last, json.dumps(stats, default=str))
+
+
+def _too_long(ends: Sequence[tuple[Any, Any]]) -> bool:
+    return any(isinstance(value, str) and len(value) > LONGEST_TEXT for end in ends for value in end)
+
+
+def commit(
+    table: DeltaTable,
+    added: Sequence[DataFile],
+    removed: Sequence[DataFile],
+    metadata: Mapping[str, Any],
+    *,
+    rearranged: bool = False,
+) -> int:
+    """One version more of a table, with these files in place of those; its number.
+
+    `rearranged`: the same rows in other files, which is no change to whoever follows the table. ConflictError where
+    another writer has committed since `table` was opened.
+    """
+    now = int(time.time() * 1000)
+    actions: list[AddAction | RemoveAction] = [
+        RemoveAction(file.path, not rearranged, now, file.size, {}) for file in removed
+    ]
+    actions += [AddAction(file.path, file.size, {}, now, not rearranged, file.stats) for file in added]
+    try:
+        table.create_write_transaction(
+            actions,
+            "append",
+            table.schema(),
+            commit_properties=_properties(metadata, 0),
+            post_commithook_properties=NO_CLEANUP,
+        )
+    except CommitFailedError as error:
+        raise ConflictError(_first_line(error)) from error
+    return table.version()
+
+
+def append_rows(contract: Table, table: DeltaTable, uri: str, rows: Sequence[Mapping[str, Any]], metadata: Any) -> None:
+    """Append a few rows that the driver holds, as one file."""
+    system, root = file_system(uri)
+    name = f"part-{uuid.uuid4().hex}.parquet"
+    schema = arrow_schema(contract)
+    values = pa.Table.from_pylist([_as_arrow(row, schema) for row in rows], schema)
+    with system.open_output_stream(f"{root.rstrip('/')}/{name}") as stream:
+        pq.write_table(values, stream)
+    with system.open_input_file(f"{root.rstrip('/')}/{name}") as file:
+        file_size = file.size()
+        added = _described(name, file_size, pq.read_metadata(file))
+    table.create_write_transaction(
+        [AddAction(added.path, added.size, {}, int(time.time() * 1000), True, added.stats)],
+        "append",
+        table.schema(),
+        commit_properties=_properties(metadata, APPEND_RETRIES),
+        post_commithook_properties=NO_CLEANUP,
+    )
+
+
+def compact_rows(table: DeltaTable) -> None:
+    """Make the files of a table of appended rows one once there are too many; a later append does it on a conflict."""
+    if table.get_add_actions().num_rows > MOST_APPENDS:
+        with contextlib.suppress(CommitFailedError):
+            table.optimize.compact(post_commithook_properties=NO_CLEANUP)
+
+
+def _as_arrow(row: Mapping[str, Any], schema: pa.Schema) -> dict[str, Any]:
+    """A row as pyarrow takes it: a map is a list of pairs."""
+    return {
+        field.name: list(row[field.name].items())
+        if isinstance(row[field.name], dict) and pa.types.is_map(field.type)
+        else row[field.name]
+        for field in schema
+    }
+
+
+def _properties(metadata: Mapping[str, Any], retries: int) -> CommitProperties:
+    told = json.dumps(metadata, default=str, sort_keys=True)
+    return CommitProperties(custom_metadata={"userMetadata": told}, max_commit_retries=retries)
+
+
+def rows_of(contract: Table, table: DeltaTable, condition: pc.Expression | None = None) -> list[dict[str, Any]]:
+    """Rows of a small table, on the driver, with every column of its contract."""
+    names = [name for name in contract.column_names if name in stored_types(table)]
+    found = table.to_pyarrow_dataset().to_table(columns=names, filter=condition).to_pylist()
+    return [{name: row.get(name) for name in contract.column_names} for row in found]
+
+
+def days_in(uri: str, file: DataFile) -> set[dt.date]:
+    """The run_dates of a file's rows; the file is opened only where its statistics leave that open."""
+    if file.first == file.last:
+        return {file.first}
+    system, root = file_system(uri)
+    with system.open_input_file(f"{root.rstrip('/')}/{file.path}") as opened:
+        days = pq.read_table(opened, columns=[PARTITION]).column(PARTITION)
+    return {day for day in pc.unique(days).to_pylist() if day is not None}
+
+
+def only_value(table: DeltaTable, paths: Sequence[str], column: str) -> str | None:
+    """The one value that a text column has in all rows of these files, if the log says so."""
+    actions = pa.table(table.get_add_actions(flatten=True))
+    if f"min.{column}" not in actions.column_names:
+        return None
+    wanted = actions.filter(pc.is_in(actions.column("path"), pa.array(paths)))
+    ends = {*wanted.column(f"min.{column}").to_pylist(), *wanted.column(f"max.{column}").to_pylist()}
+    return ends.pop() if len(ends) == 1 else None
+
+
+def check_files(uri: str, files: Sequence[DataFile]) -> None:
+    """DataError where a file that a log names is gone: upkeep has removed what that version needs."""
+    system, root = file_system(uri)
+    for info in system.get_file_info([f"{root.rstrip('/')}/{file.path}" for file in files]):
+        if not info.is_file:
+            raise DataError(f"its file {info.base_name} has been removed")
+
+
+def keep_versions(table: DeltaTable, days: int) -> None:
+    """Have every reader's and writer's upkeep keep versions for so many days."""
+    wanted = dict.fromkeys(RETENTIONS, f"interval {days} days")
+    if not wanted.items() <= table.metadata().configuration.items():
+        table.alter.set_table_properties(wanted)
+
+
+def vacuum(table: DeltaTable, days: int) -> int:
+    """Remove files that no version of the last `days` days names, those of killed writers among them; how many."""
+    gone = table.vacuum(
+        retention_hours=24 * days,
+        dry_run=False,
+        enforce_retention_duration=False,
+        full=True,
+        post_commithook_properties=NO_CLEANUP,
+    )
+    table.create_checkpoint()
+    table.cleanup_metadata()
+    return len(gone)
+
+
+def history(table: DeltaTable, limit: int | None = None) -> list[tuple[int, dt.datetime, dict[str, Any]]]:
+    """(version, moment, metadata of the run that wrote it) of each commit, the newest first."""
+    return [
+        (
+            entry["version"],
+            dt.datetime.fromtimestamp(entry.get("timestamp", 0) / 1000, dt.UTC),
+            json.loads(entry.get("userMetadata") or "{}"),
+        )
+        for entry in table.history(limit)
+    ]
+
+
+def arrow_schema(contract: Table) -> pa.Schema:
+    """The Arrow schema of a contract's columns."""
+    return pa.schema(pa.schema(schema_of(contract.columns).to_arrow()))
+
+
+def file_system(uri: str) -> tuple[pa_fs.FileSystem, str]:
+    """The file system of a URI or local path, and the path there."""
+    if "://" not in uri:
+        return pa_fs.LocalFileSystem(), uri
+    if uri.startswith("file://"):
+        return pa_fs.LocalFileSystem(), uri.removeprefix("file://")
+    system, path = pa_fs.FileSystem.from_uri(uri.replace("s3a://", "s3://", 1))
+    return system, path
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().split("\n")[0][:300]

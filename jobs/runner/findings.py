@@ -1,0 +1,90 @@
+"""What an audit found of a table, and how a person is told of it. No Great Expectations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from html import escape
+from typing import Any
+
+from pyspark.sql import DataFrame
+
+from schemas.contract import PARTITION, Check, Table
+
+# How many failing rows the error of a refused table names; reports and ops.checks hold counts alone.
+EXAMPLES = 3
+ROW_COUNT, SUM = "ExpectTableRowCountToEqual", "ExpectColumnSumToBeBetween"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """How one check fared on one frame. `unexpected_count` is None where the check does not count rows."""
+
+    check: Check
+    passed: bool
+    unexpected_count: int | None
+
+
+@dataclass(frozen=True)
+class Audit:
+    """One table's findings and the same as an HTML page."""
+
+    table: Table
+    row_count: int
+    findings: tuple[Finding, ...]
+    page: str
+
+    def with_findings(self, more: Sequence[Finding]) -> Audit:
+        """The same and what was found elsewhere than in the table's rows alone."""
+        lines = "".join(
+            f"<p>{'' if found.passed else escape(found.check.severity) + ': '}{escape(found.check.reason)}</p>"
+            for found in more
+        )
+        return replace(self, findings=(*self.findings, *more), page=self.page + lines)
+
+    @property
+    def refused(self) -> list[Finding]:
+        """Critical checks that did not hold: any stops the publish."""
+        return [finding for finding in self.findings if not finding.passed and finding.check.severity == "critical"]
+
+
+def balance_check(row_count: int, counted_by: str | None) -> Check:
+    """Rows in = rows accepted + rows rejected, as a check of the accepted rows: they must account for `row_count`."""
+    if counted_by is None or row_count == 0:  # the sum over no rows is none, and not 0
+        return Check("balance", "rows in = rows kept + rows rejected", ROW_COUNT, {"value": row_count})
+    arguments = {"column": counted_by, "min_value": row_count, "max_value": row_count}
+    return Check("balance", "rows in = rows kept + rows rejected", SUM, arguments)
+
+
+def few_rejected(rejected: int, rows_in: int, allowed: float) -> Finding:
+    """Whether no more records were rejected than a deployment lets pass, said of the table of rejected ones."""
+    most = int(allowed + 1e-6)  # 0.29 of 100 is a little less than 29
+    reason = f"{rejected} of {rows_in} records are rejected, max_rejected_share lets {most} pass"
+    query = (
+        "SELECT reason, count(*) AS records, concat_ws(':', min(place).source_file, min(place).source_row) AS first "
+        "FROM (SELECT explode(reasons) AS reason, struct(source_file, source_row) AS place FROM {batch}) "
+        "GROUP BY reason ORDER BY records DESC, reason"
+    )
+    return Finding(Check("few_rejected", reason, "", query=query), rejected <= most, None)
+
+
+def explain(found: Audit, frame: DataFrame) -> str:
+    """What a refused table breaks, a line a check, with the key and the value of a few failing rows."""
+    lines = []
+    for finding in found.refused:
+        check = finding.check
+        shown = dict.fromkeys((PARTITION, *found.table.key, *([check.column] if check.column else [])))
+        if check.sql and check.column is None:
+            mentioned = [name for name in found.table.column_names if name in check.sql]
+            shown |= dict.fromkeys((*mentioned, *check.shown))
+        rows: list[Any] = []
+        if check.sql:
+            rows = frame.where(f"NOT coalesce({check.sql}, true)").select(*shown).take(EXAMPLES)
+        elif check.query:
+            rows = frame.sparkSession.sql(check.query, batch=frame).take(EXAMPLES)
+        examples = "; ".join(", ".join(f"{k}={v!s}" for k, v in row.asDict().items()) for row in rows)
+        count = (
+            "" if finding.unexpected_count is None else f": {finding.unexpected_count} of {found.row_count} rows do not"
+        )
+        lines.append(f"{found.table.name}: {check.reason}{count}{f', e.g. {examples}' if examples else ''}")
+    return "\n".join(lines)

@@ -1,0 +1,98 @@
+"""Models of a lake: which one a run uses, its folder checked and made known to the executors."""
+
+from __future__ import annotations
+
+import atexit
+import datetime as dt
+import shutil
+import tempfile
+from pathlib import Path
+
+from pyspark import SparkFiles
+from pyspark.sql import SparkSession
+
+from jobs.runner import environment_fault, integrity
+from jobs.runner.lake import Lake
+from schemas.contract import PARTITION
+from schemas.errors import DataError, NoModelError
+from schemas.run import Model
+
+
+def encoding_model(lake: Lake, run_date: dt.date) -> Model:
+    """The model that computed the item vectors of run_date. DataError where it is not promoted any more."""
+    table = "features.item_vectors"
+    lake.today(table, run_date)  # an error where there are none
+    version = lake.model_of(table, run_date)
+    try:
+        return promoted_model(lake, run_date, version)
+    except NoModelError:
+        raise DataError(
+            f"{table} of {run_date} are of model {version}, which is not promoted any more: run the night again from "
+            "encode_items on"
+        ) from None
+
+
+def promoted_model(lake: Lake, run_date: dt.date, version: str | None = None) -> Model:
+    """The newest promoted model that has seen nothing after run_date, its folder made known to the executors.
+
+    With `version` that one. NoModelError where it, or any at all, is not there or not promoted.
+    """
+    rows = [row for row in lake.rows("ops.models", run_date) if row["promoted"]]
+    if version is not None:
+        rows = [row for row in rows if row["model_version"] == version]
+    if not rows:
+        raise NoModelError(
+            f"no promoted model in {lake.path('ops.models')} has been trained on data up to {run_date} or earlier; "
+            f"make one: make train RUN_DATE={run_date}"
+        )
+    row = max(rows, key=lambda row: (row[PARTITION], row["model_version"]))
+    model = Model(row["model_version"], f"{lake.deployment.lake}/{row['folder']}")
+    ship(lake.spark, model)
+    if model.folder not in lake.checked:
+        try:  # what Spark has fetched to this machine, as every executor gets it
+            integrity.check_model(Path(SparkFiles.get(model.file_name)), row["weights_sha256"])
+        except integrity.NotWholeError as error:
+            raise DataError(f"{model.folder}: {error}. {_other_model(model)}") from None
+        lake.checked.add(model.folder)
+    return model
+
+
+def checkpoint_folder(lake: Lake) -> Path | None:
+    """Where a training that is killed leaves how far it got: the deployment's `checkpoints`, else beside models/.
+
+    A local folder: another machine does not find it unless it is mounted there too. None where the lake is no
+    local one and the deployment names no folder: then a training that is killed starts over.
+    """
+    if lake.deployment.checkpoints:
+        return Path(lake.deployment.checkpoints)
+    local = lake.deployment.lake.removeprefix("file://")
+    return Path(local) / "checkpoints" if local.startswith("/") else None
+
+
+def ship(spark: SparkSession, model: Model) -> None:
+    """Make a model's folder known to the executors, as SparkFiles.get(model.file_name).
+
+    A cluster takes no folder of the driver's own disk, but an archive of it.
+    """
+    context, local = spark.sparkContext, model.folder.removeprefix("file://")
+    try:
+        if local.startswith("/") and not (context.master or "local").startswith("local"):
+            folder = tempfile.mkdtemp()
+            atexit.register(shutil.rmtree, folder, ignore_errors=True)  # executors fetch it as long as the driver lives
+            archive = shutil.make_archive(f"{folder}/{model.file_name}", "zip", local)
+            context.addArchive(f"{archive}#{model.file_name}")
+        else:
+            context.addFile(model.folder, recursive=True)
+    except Exception as error:
+        if environment_fault.sentence(error):
+            raise
+        said = str(error).strip().split("\n\tat ")[0]
+        raise DataError(f"{model.folder}: it cannot be read: {said}. {_other_model(model)}") from error
+
+
+def _other_model(model: Model) -> str:
+    return (
+        f"Put the folder of model {model.version} back from a copy, and run this again; or take the model back, so "
+        'that nights use the one before it (make sql Q="UPDATE ops.models SET promoted = false WHERE model_version = '
+        f"'{model.version}'\"); or train anew (make train)"
+    )

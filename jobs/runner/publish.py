@@ -1,0 +1,186 @@
+"""A job's outputs on their way to the readers: written where nobody looks, checked, then committed."""
+
+from __future__ import annotations
+
+import datetime as dt
+import sys
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+from pyspark.sql import DataFrame
+
+from jobs.flow import Job
+from jobs.runner import drift
+from jobs.runner.delta_log import DataFile
+from jobs.runner.findings import EXAMPLES, Audit, Finding, balance_check, explain, few_rejected
+from jobs.runner.lake import Lake, check_schema
+from jobs.runner.pending_days import PendingDays
+from jobs.runner.records import check_rows, figure_row
+from schemas import TABLES
+from schemas.contract import Check, Table
+from schemas.deployment import Source
+from schemas.errors import DataError
+
+HAS_ROWS = Check("has_rows", "a night of it must have rows", "")
+METADATA = ("run_id", "job", "model_version", "code_version", "run_date")  # of a run, in each of its commits
+SIDE_BY_SIDE = 2  # tables that are written at once: a small one waits for the driver most of the time
+
+
+class OvertakenError(RuntimeError):
+    """Another run has written some of the tables of a job after this one, and some before: worth running again.
+
+    Of two runs that both see it, the one with `waits` lets the other go first.
+    """
+
+    def __init__(self, message: str, waits: bool) -> None:
+        super().__init__(message)
+        self.waits = waits
+
+
+@dataclass
+class Publisher:
+    """One run's outputs. `write_page` takes a name below the lake and HTML; a dry run writes nothing at all."""
+
+    job: Job
+    lake: Lake
+    pending: PendingDays
+    record: dict[str, Any]
+    write_page: Callable[[str, str], object]
+    dry_run: bool
+    staged: dict[str, list[DataFile]] = field(default_factory=dict)
+
+    def publish(self, made: Mapping[str, DataFrame]) -> None:
+        """Audit every output; publish all of them where nothing critical is found, else none, and say why."""
+        try:
+            ready = self._written(made)
+            self._check_and_commit(ready)
+        except BaseException:
+            for table, files in self.staged.items():
+                self.lake.unstage(table, files)
+            raise
+
+    def _written(self, made: Mapping[str, DataFrame]) -> dict[str, DataFrame]:
+        """The outputs as they were written, where no reader looks: what is checked is what gets published."""
+        for table, frame in made.items():
+            check_schema(TABLES[table], frame, "as the job made it")
+        if self.dry_run:
+            return {table: frame.persist() for table, frame in made.items()}
+        for table in made:
+            self.lake.create(table)
+
+        def stage(table: str) -> None:
+            self.staged[table] = self.lake.stage(table, made[table], self.record["run_id"], self.pending.days)
+
+        with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
+            for done in [pool.submit(stage, table) for table in made]:
+                done.result()
+        return {table: self.lake.frame(table, self.staged[table]) for table in made}
+
+    def _check_and_commit(self, ready: Mapping[str, DataFrame]) -> None:
+        record, lake, run_date = self.record, self.lake, self.record["run_date"]
+        metadata = {key: record[key] for key in METADATA}
+        audits = audit_all(self.job, lake.deployment.sources, ready, self._rows_in())
+        figures = []
+        for table in (name for name in ready if TABLES[name].layer == "gold"):
+            if not audits[table].row_count:
+                if not TABLES[table].may_be_empty:
+                    audits[table] = audits[table].with_findings([Finding(HAS_ROWS, False, None)])
+                continue
+            found = measured(lake, run_date, TABLES[table], ready[table])
+            figures += [figure_row(record, table, figure) for figure in found]
+            audits[table] = audits[table].with_findings(
+                [Finding(f.check(), f.passed, None) for f in found if f.high is not None]
+            )
+        if self.pending.changed:
+            audits["bronze.files"] = audits["bronze.files"].with_findings([_changed_files(self.pending)])
+        for table, audit in audits.items():
+            self.write_page(f"data_docs/{run_date}/{table}.html", audit.page)
+        if not self.dry_run:
+            lake.append("ops.checks", check_rows(audits, record), metadata)
+        if refused := [explain(audit, ready[table]) for table, audit in audits.items() if audit.refused]:
+            raise DataError("\n".join(refused))
+        if self.pending.days and not self.dry_run:
+            self._commit(metadata)
+            lake.append("ops.figures", figures, metadata)
+        record["rows_written"] |= {table: audits[table].row_count for table in ready if self.pending.days}
+
+    def _rows_in(self) -> dict[str, int]:
+        """Rows of each input of the job's balance, by kind of record."""
+        wanted = self.job.balance.rows_in if self.job.balance else ()
+        return {
+            read.parameter.removeprefix("bronze_"): self.lake.count_read(
+                read, self.record["run_date"], self.pending.days
+            )
+            for read in self.job.reads
+            if read.parameter in wanted
+        }
+
+    def _commit(self, metadata: Mapping[str, Any]) -> None:
+        """Replace the days of every table, a commit each; the ledger's comes last.
+
+        Where another run of the job writes the same days meanwhile, one table may end as one run has it and the next as
+        the other. Whoever has written last sees that: OvertakenError, and the days count as not done.
+        """
+        lake, job, pending = self.lake, self.job, self.pending
+        if job.ledger:
+            lake.forget(job.ledger, [*pending.days, *pending.later])
+        for table in sorted(self.staged, key=lambda name: name == job.ledger):
+            lake.publish(table, self.staged[table], pending.days, metadata)
+        several = self.staged if len(self.staged) > 1 else ()
+        found = (lake.last_run(table, pending.days, self.record["started_at"]) for table in several)
+        runs = {run for run in found if run}  # of a table that was empty and is, nobody's
+        if len(runs) > 1:
+            if job.ledger:
+                lake.forget(job.ledger, pending.days)
+            others = sorted(runs - {metadata["run_id"]})
+            raise OvertakenError(
+                f"another run ({', '.join(others)}) has written the same days of {', '.join(self.staged)} at the same "
+                f"moment: run {job.name} again",
+                waits=metadata["run_id"] > others[0],
+            )
+
+
+def audit_all(
+    job: Job, sources: Mapping[str, Source], ready: Mapping[str, DataFrame], rows_in: Mapping[str, int]
+) -> dict[str, Audit]:
+    """Every output's audit: its contract's checks and, where the job has a balance, that, and the share rejected."""
+    from jobs.runner import quality  # Great Expectations: seconds to import, begun when the run began
+
+    if job.balance is None:
+        return {table: quality.audit(TABLES[table], frame) for table, frame in ready.items()}
+    kept, rejected = job.balance.kept, job.balance.rejected
+    audits = {table: quality.audit(TABLES[table], frame) for table, frame in ready.items() if table != kept}
+    count = audits[rejected].row_count
+    balance = balance_check(sum(rows_in.values()) - count, job.balance.counted_by)
+    audits[kept] = quality.audit(TABLES[kept], ready[kept], [balance])
+    if job.ledger is None:  # where there is one, it has the share of each day
+        allowed = sum(sources[kind].max_rejected_share * rows for kind, rows in rows_in.items() if rows)
+        share = few_rejected(count, sum(rows_in.values()), allowed)
+        audits[rejected] = audits[rejected].with_findings([share])
+    return {table: audits[table] for table in ready}
+
+
+def measured(lake: Lake, run_date: dt.date, table: Table, rows: DataFrame) -> list[drift.Figure]:
+    """The figures of a gold table that is about to be published, beside those of the nights before."""
+    limits, yesterday = lake.deployment.drift.of(table.name), run_date - dt.timedelta(days=1)
+    newest = lake.newest_day(table.name, yesterday)
+    figures = drift.measure(table, rows, lake.of_days(table.name, [newest]) if newest else None)
+    past = drift.past_nights(
+        lake.rows("ops.figures", yesterday), lake.rows("ops.runs", yesterday), table, limits.nights
+    )
+    return drift.compare(figures, past, limits)
+
+
+def _changed_files(pending: PendingDays) -> Finding:
+    """A warning: raw files are no longer as they were read. What was read is complete, so nothing stops."""
+    changed = pending.changed
+    names = ", ".join(
+        f"{file.name}{' (read again: its day was not done, or has another file)' * (file.day in pending.days)}"
+        for file in changed[:EXAMPLES]
+    )
+    more = f" and {len(changed) - EXAMPLES} more" if len(changed) > EXAMPLES else ""
+    reason = f"a raw file must stay as it was read; {names}{more} changed since: --reingest reads the new bytes"
+    print(f"warning: {reason}", file=sys.stderr)
+    return Finding(Check("file_unchanged", reason, "", severity="warning"), False, len(changed))

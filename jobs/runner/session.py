@@ -1,0 +1,77 @@
+"""The Spark session of a deployment."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from pyspark import SparkConf, SparkContext
+from pyspark.sql import SparkSession
+
+from jobs.runner import environment_fault
+from schemas.deployment import Deployment
+from schemas.errors import ConfError
+
+# What the storage relies on, whatever the properties file says.
+NEEDED = {
+    "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",  # INT96, Spark's default, is no timestamp to Delta
+    "spark.sql.sources.parallelPartitionDiscovery.threshold": "10000",  # files are known by the log: no job lists them
+}
+
+
+def session(deployment: Deployment, *, log_file: Path | None = None) -> SparkSession:
+    """The session that the deployment's properties file describes, or the one that is running.
+
+    What spark-submit was told wins over the file. With `log_file`, what the JVM and the Python workers write to
+    stderr goes there, and the terminal stays readable.
+    """
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    builder = SparkSession.builder.appName(f"nightshelf {deployment.name}")
+    if SparkSession.getActiveSession() is None:
+        submitted = "PYSPARK_GATEWAY_PORT" in os.environ
+        given = {} if submitted else properties(deployment.spark)
+        environment_fault.check_master(_submitted_master() if submitted else given.get("spark.master", ""))
+        for key, value in given.items():
+            builder = builder.config(key, value)
+    for key, value in NEEDED.items():
+        builder = builder.config(key, value)
+    with _stderr_to(log_file):
+        return builder.getOrCreate()
+
+
+def _submitted_master() -> str:
+    """The master that spark-submit was given."""
+    SparkContext._ensure_initialized()
+    return SparkConf().get("spark.master", "") or ""
+
+
+def properties(path: str) -> dict[str, str]:
+    """A Spark properties file as a dict: `key value` lines, # comments."""
+    try:
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise ConfError(f"{path}: the deployment's Spark properties cannot be read: {error.strerror}") from None
+    pairs = (re.split(r"\s+", line.strip(), maxsplit=1) for line in lines if line.strip() and not line.startswith("#"))
+    return {pair[0]: pair[1] if len(pair) > 1 else "" for pair in pairs}
+
+
+@contextlib.contextmanager
+def _stderr_to(path: Path | None) -> Iterator[None]:
+    """While it lasts, what this process and those it starts write to stderr is appended to a file."""
+    if path is None:
+        yield
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with path.open("ab") as file:
+        os.dup2(file.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)

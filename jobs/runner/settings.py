@@ -1,0 +1,59 @@
+"""A job's function and its settings: flag over conf over default."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, get_args, get_origin
+
+from jobs.flow import JOBS, Job
+from schemas.deployment import Deployment
+from schemas.errors import ConfError
+
+# Keyword-only parameters that are no settings: what a job may ask for beside its tables.
+RESERVED = (
+    *("run", "run_date", "run_id", "started_at", "deployment"),
+    *("publish_model", "publish_page", "checkpoints", "code_version"),
+)
+
+
+def function_of(name: str) -> Callable[..., Any]:
+    """The function of a job: jobs/<name>.py has one of that name."""
+    function: Callable[..., Any] = getattr(importlib.import_module(f"jobs.{name}"), name)
+    return function
+
+
+def knobs_of(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    """A job's tuning knobs: its keyword-only parameters with defaults."""
+    parameters = inspect.signature(function, eval_str=True).parameters.values()
+    return {p.name: p for p in parameters if p.kind is p.KEYWORD_ONLY and p.name not in RESERVED}
+
+
+def settings(
+    job: Job, function: Callable[..., Any], deployment: Deployment, flags: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Each knob's value: flag over conf over default. ConfError names the file's key and the type it must have."""
+    knobs = knobs_of(function)
+    chosen = dict(deployment.jobs.get(job.name, {}))
+    for name, value in chosen.items():
+        where = f"{deployment.file}: [jobs.{job.name}] {name}"
+        if name not in knobs:
+            raise ConfError(f"{where}: unknown key; {job.name} has {', '.join(knobs) or 'no knobs'}")
+        wanted = knobs[name].annotation
+        if get_origin(wanted) is Literal:
+            if value not in get_args(wanted):
+                raise ConfError(f"{where}: must be one of {', '.join(get_args(wanted))}, not {value!r}")
+        elif type(value) is int and wanted is float:
+            chosen[name] = float(value)
+        elif type(value) is not wanted:
+            raise ConfError(f"{where}: must be {wanted.__name__}, not {value!r}")
+    return chosen | {name: value for name, value in flags.items() if value is not None}
+
+
+def check_settings(deployment: Deployment) -> None:
+    """Refuse a deployment that names a job or a knob that does not exist, before anything is read."""
+    for name in deployment.jobs:
+        if name not in JOBS:
+            raise ConfError(f"{deployment.file}: [jobs.{name}]: no such job; there are {', '.join(JOBS)}")
+        settings(JOBS[name], function_of(name), deployment, {})

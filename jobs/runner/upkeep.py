@@ -1,0 +1,73 @@
+"""Upkeep of a lake: old rows and old files go."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+
+from jobs.runner import delta_log
+from jobs.runner.catalog import newest_published
+from jobs.runner.lake import SMALL_FILE, Lake
+from jobs.runner.model_store import checkpoint_folder
+from schemas import TABLES
+
+
+def maintain(
+    lake: Lake, run_date: dt.date, table: str, keep_days: int, keep_versions_days: int
+) -> dict[str, Any] | None:
+    """Delete a table's rows of more than `keep_days` before run_date (0: none), compact, vacuum; what that did.
+
+    None where there is no table. The newest date stays whatever its age, and run_date's rows and later ones are not
+    touched, so a night may run meanwhile; nor are the files of what was published last.
+    """
+    opened = lake.delta(table)
+    if opened is None:
+        return None
+    before = delta_log.data_files(opened)
+    delta_log.keep_versions(opened, keep_versions_days)
+    old: list[dt.date] = []
+    if keep_days:
+        dates = sorted({day for file in before for day in delta_log.days_in(lake.path(table), file)})
+        old = [date for date in dates[:-1] if date < run_date - dt.timedelta(days=keep_days)]
+    if old:
+        lake.forget(table, old)
+    published = newest_published(lake) if TABLES[table].layer == "gold" else None
+    own = [day for day in (run_date, published) if day]
+    months: dict[str, list[delta_log.DataFile]] = {}
+    for file in lake.files(table, run_date - dt.timedelta(days=1)):
+        if file.size < SMALL_FILE and file.last < run_date and not file.may_hold(own):
+            months.setdefault(f"{file.first:%Y-%m}", []).append(file)
+    for files in months.values():
+        if len(files) > 1:
+            lake.compact(table, files)
+    newest = lake.delta(table)
+    assert newest is not None
+    gone = delta_log.vacuum(newest, keep_versions_days)
+    after = delta_log.data_files(newest)
+    return {
+        "table_name": table,
+        "nights_deleted": len(old),
+        "files_before": len(before),
+        "files_after": len(after),
+        "bytes_before": sum(file.size for file in before),
+        "bytes_after": sum(file.size for file in after),
+        "files_removed": gone,
+    }
+
+
+def clear(lake: Lake, folder: str, days: int) -> int:
+    """Remove what lies in `models`, `checkpoints` or `data_docs` and was last written to over `days` days ago.
+
+    How many files that were. A model that has been promoted stays, whatever its age: a night of its time needs it.
+    """
+    if not days:
+        return 0
+    local = checkpoint_folder(lake) if folder == "checkpoints" else None
+    kept = set()
+    if folder == "models":
+        kept = {row["folder"].rpartition("/")[2] for row in lake.rows("ops.models") if row["promoted"]}
+    place = f"file://{local}" if local else folder
+    gone = [entry for entry in lake.storage.unwritten(place, days) if entry[0].getName() not in kept]
+    for path, _ in gone:
+        lake.storage.delete(path.toString())
+    return sum(files for _, files in gone)

@@ -1,0 +1,76 @@
+"""A lake of the layout before 0.2 is refused with the command to run, and is today's after it."""
+
+from __future__ import annotations
+
+import datetime as dt
+from pathlib import Path
+
+import polars as pl
+import pytest
+from pyspark.sql import functions as F
+
+from jobs.commands.upgrade_lake import upgrade
+from jobs.runner.catalog import name_tables
+from jobs.runner.lake import Lake
+from schemas import TABLES
+from schemas.errors import ConfError
+
+DATES = [dt.date(2024, 1, 30), dt.date(2024, 2, 1)]
+EVENTS, PUBLICATIONS, LISTS = "silver.events", "ops.publications", "gold.recommendations"
+
+
+@pytest.fixture
+def old(spark, deployment, rows, tmp_path) -> Lake:
+    """Two tables and a publication as 0.1 wrote them: partitioned by run_date; a column of today is not there yet."""
+    lake = Lake(spark, deployment.model_copy(update={"lake": str(tmp_path / "lake")}))
+    events = rows(TABLES[EVENTS], *({"run_date": d, "event_date": d, "item_id": "i", "quantity": 3} for d in DATES))
+    lists = rows(TABLES[LISTS], *({"run_date": d, "rank": 1} for d in DATES))
+    published = {"table_name": LISTS, "rows_of": DATES[1], "run_date": DATES[1], "row_count": 1}
+    earlier = {"version": 3, "current": False, "publication_id": "a"}
+    newest = {"version": 7, "current": True, "publication_id": "b"}
+    tables = {
+        EVENTS: events,
+        LISTS: lists.drop("reason_item_id"),
+        PUBLICATIONS: rows(TABLES[PUBLICATIONS], published | earlier, published | newest),
+    }
+    for table, frame in tables.items():
+        frame.write.format("delta").partitionBy("run_date").save(lake.path(table))
+    return lake
+
+
+def test_an_old_lake_is_refused_with_the_command_that_mends_it(old: Lake) -> None:
+    with pytest.raises(ConfError, match=r"silver.events in .* make upgrade-lake CONF=.*tiny_shop.toml once"):
+        old.up_to(EVENTS, DATES[1])
+
+
+def test_an_upgraded_lake_has_the_same_rows(old: Lake, spark) -> None:
+    before = {table: pl.read_delta(old.path(table)).sort("run_date") for table in (EVENTS, LISTS)}
+    assert upgrade(spark, old) == [EVENTS, LISTS, PUBLICATIONS]
+    now = Lake(spark, old.deployment)
+    for table, rows in before.items():
+        found = pl.read_delta(now.path(table)).sort("run_date")
+        assert found.select(rows.columns).equals(rows)
+        assert set(found.columns) == set(TABLES[table].column_names)
+    assert len(now.files(EVENTS)) == 2, "a file a month"
+    kept = [(row["publication_id"], row["version"]) for row in now.rows(PUBLICATIONS)]
+    assert kept == [("b", 1)]
+    assert "published.recommendations" in name_tables(now)
+    assert spark.table("published.recommendations").select("run_date").collect()[0][0] == DATES[1]
+    assert upgrade(spark, now) == [], "a second time there is nothing to do"
+
+
+def test_an_upgrade_that_was_interrupted_goes_on(old: Lake, spark, monkeypatch) -> None:
+    real = Lake.replace
+
+    def stopped(self: Lake, table: str, *given: object) -> None:
+        if table == LISTS:
+            raise KeyboardInterrupt
+        real(self, table, *given)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Lake, "replace", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            upgrade(spark, old)
+    assert Lake(spark, old.deployment).up_to(EVENTS, DATES[1]).where(F.col("quantity") == 3).count() == 2
+    assert upgrade(spark, Lake(spark, old.deployment)) == [LISTS, PUBLICATIONS]
+    assert Path(old.path("set_aside.before_upgrade.silver.events")).is_dir()
