@@ -53,7 +53,7 @@ def read_batches(
     """
     block_encoding = _of_blocks(encoding)
     if block_encoding is None or not delimiter.isascii() or delimiter in '"\0\r\n':
-        yield from _as_batches(read_records(content, name, columns, delimiter, encoding, report))
+        yield from as_batches(read_records(content, name, columns, delimiter, encoding, report))
         return
     layout: Layout | None = None
     try:
@@ -111,7 +111,7 @@ def _batches_of(
     split = _split_columnwise(block, delimiter, encoding, layout, first_row)
     if split is None:
         lines = io.TextIOWrapper(io.BytesIO(block), encoding=encoding, errors=MARK_BYTES, newline="\n")
-        yield from _as_batches(read_lines(lines, first_row, delimiter, layout, report))
+        yield from as_batches(read_lines(lines, first_row, delimiter, layout, report))
         return
     report.record_count += split.num_rows
     for start in range(0, split.num_rows, ROWS_PER_BATCH):
@@ -179,7 +179,7 @@ def _strings(joined: bytes, lengths: Integers) -> pa.StringArray:
     return pa.StringArray.from_buffers(len(lengths), pa.py_buffer(offsets), pa.py_buffer(joined))
 
 
-def _as_batches(records: Iterable[Record]) -> Iterator[pa.RecordBatch]:
+def as_batches(records: Iterable[Record]) -> Iterator[pa.RecordBatch]:
     """What the careful reader gives, as batches of ROWS_PER_BATCH or fewer long records."""
     held: list[Record] = []
     characters = 0
