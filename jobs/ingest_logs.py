@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 import pyarrow as pa
 from pyspark.sql import DataFrame
@@ -12,18 +13,36 @@ from pyspark.sql import functions as F
 from jobs.transforms.ledger import LOGS
 from schemas import bronze
 from schemas.deployment import Deployment, Source
-from udfs.records import FileReport, read_records
+from udfs import fast_records
+from udfs.fast_records import read_batches
+from udfs.records import FileReport
 
-PARSED = (
-    "run_date DATE, source STRING, source_file STRING, bytes BIGINT, modified_at TIMESTAMP, sha256 STRING, "
-    "source_row BIGINT, raw STRING, fields ARRAY<STRING>, problem STRING, "
-    "record_count BIGINT, unreadable_count BIGINT, extra_columns ARRAY<STRING>, columns ARRAY<STRING>"
+ARROW = pa.schema(
+    [
+        ("run_date", pa.date32()),
+        ("source", pa.string()),
+        ("source_file", pa.string()),
+        ("bytes", pa.int64()),
+        ("modified_at", pa.timestamp("us", "UTC")),
+        ("sha256", pa.string()),
+        *fast_records.SCHEMA,
+        ("record_count", pa.int64()),
+        ("unreadable_count", pa.int64()),
+        ("extra_columns", pa.list_(pa.string())),
+        ("columns", pa.list_(pa.string())),
+    ]
 )
+DDL = {
+    pa.date32(): "DATE",
+    pa.string(): "STRING",
+    pa.int64(): "BIGINT",
+    pa.timestamp("us", "UTC"): "TIMESTAMP",
+    pa.list_(pa.string()): "ARRAY<STRING>",
+}
+PARSED = ", ".join(f"{column.name} {DDL[column.type]}" for column in ARROW)
 LOG_KINDS = {log.kind for log in LOGS.values()}
-ROWS_PER_BATCH = 20_000
 PLACE = "struct(run_date, source_file)"  # the order of files
 Layout = tuple[list[str], str, str]  # columns, delimiter, encoding
-CHARACTERS_PER_BATCH = 16_000_000  # an Arrow column holds 2 GB of text, and a damaged record may be a megabyte
 
 
 def ingest_logs(
@@ -112,65 +131,36 @@ def _parser(
 ) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
     def parse_batches(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
-            for file in batch.to_pylist():
+            for place in range(batch.num_rows):  # one file's content at a time as a Python object
+                (file,) = batch.slice(place, 1).to_pylist()
                 versions = layouts[file["source"]]
                 yield from _file_batches(file, [layout for since, layout in versions if since <= file["run_date"]][-1])
 
     return parse_batches
 
 
-def _file_batches(file: dict[str, object], layout: Layout) -> Iterator[pa.RecordBatch]:
-    """One file's records in batches of ROWS_PER_BATCH or fewer long ones, its report as the last row."""
-    report, content, name = FileReport(), file["content"], file["source_file"]
-    assert isinstance(content, bytes)
-    assert isinstance(name, str)
-    same = {key: file[key] for key in ("run_date", "source", "source_file", "bytes", "modified_at", "sha256")}
-    numbers: list[int | None] = []
-    raws: list[str | None] = []
-    fields: list[list[str] | None] = []
-    problems: list[str | None] = []
+def _file_batches(file: Mapping[str, Any], layout: Layout) -> Iterator[pa.RecordBatch]:
+    """One file's records in batches of ARROW, then one row with its report.
 
-    def batch(finished: FileReport | None = None) -> pa.RecordBatch:
-        rows = len(numbers)
+    A record's row has what bronze keeps of it; bytes, modified_at and sha256 of its file are in the report alone.
+    """
+    report = FileReport()
+    of_records = {name: file[name] for name in ("run_date", "source", "source_file")}
+    for records in read_batches(file["content"], file["source_file"], *layout, report):
+        yield _filled(of_records, records)
+    described = {name: file[name] for name in ("bytes", "modified_at", "sha256")}
+    found = {name: getattr(report, name) for name in ("problem", "record_count", "unreadable_count", "extra_columns")}
+    row = of_records | described | found | {"columns": layout[0]}
+    yield pa.RecordBatch.from_pylist([row], schema=ARROW)
 
-        def at_the_end(value: object) -> list[object]:
-            return [None] * (rows - 1) + [value] if finished and rows else [None] * rows
 
-        arrays = {
-            "run_date": pa.array([same["run_date"]] * rows, pa.date32()),
-            "source": pa.array([same["source"]] * rows, pa.string()),
-            "source_file": pa.array([same["source_file"]] * rows, pa.string()),
-            "bytes": pa.array([same["bytes"]] * rows, pa.int64()),
-            "modified_at": pa.array([same["modified_at"]] * rows, pa.timestamp("us", "UTC")),
-            "sha256": pa.array([same["sha256"]] * rows, pa.string()),
-            "source_row": pa.array(numbers, pa.int64()),
-            "raw": pa.array(raws, pa.string()),
-            "fields": pa.array(fields, pa.list_(pa.string())),
-            "problem": pa.array(problems, pa.string()),
-            "record_count": pa.array(at_the_end(finished and finished.record_count), pa.int64()),
-            "unreadable_count": pa.array(at_the_end(finished and finished.unreadable_count), pa.int64()),
-            "extra_columns": pa.array(at_the_end(finished and finished.extra_columns), pa.list_(pa.string())),
-            "columns": pa.array(at_the_end(finished and layout[0]), pa.list_(pa.string())),
-        }
-        for column in (numbers, raws, fields, problems):
-            column.clear()
-        return pa.RecordBatch.from_pydict(arrays)
-
-    characters = 0
-    for record in read_records(content, name, *layout, report):
-        numbers.append(record.row)
-        raws.append(record.raw)
-        fields.append(record.fields)
-        problems.append(record.problem)
-        characters += len(record.raw)
-        if len(numbers) == ROWS_PER_BATCH or characters >= CHARACTERS_PER_BATCH:
-            yield batch()
-            characters = 0
-    numbers.append(None)
-    raws.append(None)
-    fields.append(None)
-    problems.append(report.problem)
-    yield batch(report)
+def _filled(values: Mapping[str, object], records: pa.RecordBatch) -> pa.RecordBatch:
+    """The records as a batch of ARROW: `values` in each row, null in the columns that neither has."""
+    rows = records.num_rows
+    columns = {name: pa.repeat(pa.scalar(value, ARROW.field(name).type), rows) for name, value in values.items()}
+    columns |= {name: records[name] for name in records.schema.names}
+    in_order = [columns.get(column.name, pa.nulls(rows, column.type)) for column in ARROW]
+    return pa.record_batch(in_order, schema=ARROW)
 
 
 if __name__ == "__main__":

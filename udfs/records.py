@@ -1,4 +1,8 @@
-"""One result is one record of a raw file, as it stood and as fields; damage is told, nothing is dropped."""
+"""Records of a raw file, each as its text and as its fields; damage is reported, no record is dropped.
+
+The careful reader: one line at a time, whatever the file holds. udfs/fast_records.py reads sound blocks columnwise and
+leaves the others to it.
+"""
 
 import codecs
 import csv
@@ -6,10 +10,11 @@ import gzip
 import io
 import re
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 csv.field_size_limit(2**31 - 1)
+GZIP_ERRORS = (EOFError, gzip.BadGzipFile, zlib.error)
 UNCLOSED = "a quote is not closed on its line"
 SHOWN = 300  # characters of a header that does not fit: the first line of a binary file may be all of it
 
@@ -26,7 +31,7 @@ codecs.register_error(MARK_BYTES, _mark_bytes)
 
 @dataclass
 class Record:
-    """One line after the header: its number in the file (the header is 1), its text, its fields or why none."""
+    """One line after the header: its number in the file (the header is 1), its text, its fields or why it has none."""
 
     row: int
     raw: str
@@ -34,9 +39,17 @@ class Record:
     problem: str | None
 
 
+@dataclass(frozen=True)
+class Layout:
+    """Where the deployment's columns are in a file: their places among its `width` columns."""
+
+    places: list[int]
+    width: int
+
+
 @dataclass
 class FileReport:
-    """How one file was found: counts, columns the deployment does not name, why it cannot be read (None if it can)."""
+    """Counts of one file, columns that the deployment does not name, why it cannot be read (None if it can)."""
 
     record_count: int = 0
     unreadable_count: int = 0
@@ -53,33 +66,57 @@ def read_records(
     lacks a column or the file is cut short or in another encoding, `report.problem` says so, and the records up to
     there are still given.
     """
-    stream = gzip.GzipFile(fileobj=io.BytesIO(content)) if name.endswith(".gz") else io.BytesIO(content)
-    lines = io.TextIOWrapper(stream, encoding=encoding, errors=MARK_BYTES, newline="\n")
-    places: list[int] = []
-    width = 0
+    lines = io.TextIOWrapper(opened(content, name), encoding=encoding, errors=MARK_BYTES, newline="\n")
     try:
-        for number, line in enumerate(lines, start=1):
-            text = line.removesuffix("\n").removesuffix("\r")
-            if number == 1:
-                names = split(_storable(text.removeprefix("\ufeff")), delimiter)
-                header = [column.strip() for column in names or ()]
-                report.problem = header_problem(header, columns) if names else f"wrong header: {UNCLOSED}"
-                if report.problem:
-                    return
-                places, width = [header.index(column) for column in columns], len(header)
-                report.extra_columns = [column for column in header if column not in set(columns)]
-                continue
-            record = _record(number, text, delimiter, places, width)
-            report.record_count += 1
-            report.unreadable_count += record.fields is None
-            yield record
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        report.problem = f"damaged gzip after {report.record_count} records: {error}"
+        header = next(lines, None)
+        if header is None:
+            return
+        layout = read_header(header, columns, delimiter, report)
+        if layout is not None:
+            yield from read_lines(lines, 2, delimiter, layout, report)
+    except GZIP_ERRORS as error:
+        report.problem = damaged_gzip(report, error)
     except UnicodeError as error:  # the encoding cannot even begin, such as UTF-16 without its byte order mark
         report.problem = f"not text in the deployment's encoding after {report.record_count} records: {error}"
 
 
-def _record(number: int, text: str, delimiter: str, places: Sequence[int], width: int) -> Record:
+def opened(content: bytes, name: str) -> gzip.GzipFile | io.BytesIO:
+    """A raw file's bytes as a stream, without the compression that its name declares."""
+    return gzip.GzipFile(fileobj=io.BytesIO(content)) if name.endswith(".gz") else io.BytesIO(content)
+
+
+def damaged_gzip(report: FileReport, error: Exception) -> str:
+    """The problem of a file whose compression ends in one of GZIP_ERRORS."""
+    return f"damaged gzip after {report.record_count} records: {error}"
+
+
+def read_header(line: str, columns: Sequence[str], delimiter: str, report: FileReport) -> Layout | None:
+    """Layout of the records below this header; None where it lacks a column, as `report.problem` then says."""
+    names = split(_storable(_without_line_end(line).removeprefix("\ufeff")), delimiter)
+    header = [column.strip() for column in names or ()]
+    report.problem = header_problem(header, columns) if names else f"wrong header: {UNCLOSED}"
+    if report.problem:
+        return None
+    report.extra_columns = [column for column in header if column not in set(columns)]
+    return Layout([header.index(column) for column in columns], len(header))
+
+
+def read_lines(
+    lines: Iterable[str], first_row: int, delimiter: str, layout: Layout, report: FileReport
+) -> Iterator[Record]:
+    """One record per line, the first of them with the number `first_row`; counts them in `report`."""
+    for number, line in enumerate(lines, start=first_row):
+        record = _record(number, _without_line_end(line), delimiter, layout)
+        report.record_count += 1
+        report.unreadable_count += record.fields is None
+        yield record
+
+
+def _without_line_end(line: str) -> str:
+    return line.removesuffix("\n").removesuffix("\r")
+
+
+def _record(number: int, text: str, delimiter: str, layout: Layout) -> Record:
     kept = text if text.isascii() else _storable(text)
     if kept is not text:
         return Record(number, kept, None, "bytes that are not text in the deployment's encoding")
@@ -88,16 +125,16 @@ def _record(number: int, text: str, delimiter: str, places: Sequence[int], width
     values = split(text, delimiter)
     if values is None:
         return Record(number, text, None, UNCLOSED)
-    if len(values) != width:
-        what = "the line is blank" if not text.strip() else f"{len(values)} fields, the header has {width}"
+    if len(values) != layout.width:
+        what = "the line is blank" if not text.strip() else f"{len(values)} fields, the header has {layout.width}"
         return Record(number, text, None, what)
-    return Record(number, text, [values[place] for place in places], None)
+    return Record(number, text, [values[place] for place in layout.places], None)
 
 
 def _storable(text: str) -> str:
     """The text itself; where bytes of it are not text, these as \\xNN and its own backslashes doubled.
 
-    So it can be stored, and every byte be told.
+    So it can be stored, and every byte be recovered.
     """
     try:
         text.encode()

@@ -21,7 +21,8 @@ from schemas.deployment import load
 from tests import tiny_shop
 from tests.faults import dirt, oracle
 from tests.faults.oracle import DUPLICATE
-from udfs.records import FileReport, read_records
+from udfs import fast_records
+from udfs.records import FileReport, Record, read_records
 
 Key = tuple[str, int]
 KEPT = ("event_id", "user_id", "item_id", "event_type", "quantity", "unit_price", "location_id")
@@ -206,6 +207,21 @@ def test_records_are_read_as_the_oracle_reads_them(shop, tmp_path):
             }
             same(place, found, wanted, {})
             assert report.problem is None
+            same_columnwise(file.read_bytes(), place, shop, columns, read, report)
+
+
+def same_columnwise(
+    content: bytes, place: str, shop: Shop, columns: list[str], records: list[Record], report: FileReport
+) -> None:
+    """The columnwise reader gives the same records and report, also where the blocks are of a few lines."""
+    for block_bytes in (fast_records.BLOCK_BYTES, 300):
+        found = FileReport()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(fast_records, "BLOCK_BYTES", block_bytes)
+            batches = list(fast_records.read_batches(content, place, columns, shop.delimiter, shop.encoding, found))
+        rows = {row["source_row"]: Record(*row.values()) for batch in batches for row in batch.to_pylist()}
+        same(f"{place} columnwise", rows, {record.row: record for record in records}, {})
+        assert found == report
 
 
 @pytest.mark.slow

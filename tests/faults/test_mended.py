@@ -6,11 +6,11 @@ import datetime as dt
 
 import pytest
 
-from jobs import ingest_logs
 from jobs.ingest_logs import _file_batches
 from jobs.transforms import mapping
 from schemas import bronze, silver
 from schemas.deployment import Source
+from udfs import fast_records
 from udfs.records import SHOWN, FileReport, Record, read_records
 
 COLUMNS = ["id", "at"]
@@ -83,13 +83,17 @@ def test_a_header_with_an_unclosed_quote_is_told():
     assert report.problem == "wrong header: a quote is not closed on its line"
 
 
-def test_long_records_come_in_small_batches(monkeypatch):
-    monkeypatch.setattr(ingest_logs, "CHARACTERS_PER_BATCH", 1_000)
-    content = b"id,at\n" + b"x" * 400 + b",1\n" + b"2,3\n" * 200 + (b"y" * 2_000 + b",4\n") * 3
+@pytest.mark.parametrize("mark", ["", '"'])  # a quote: the careful reader
+def test_long_records_come_in_small_batches(monkeypatch, mark):
+    monkeypatch.setattr(fast_records, "CHARACTERS_PER_BATCH", 1_000)
+    monkeypatch.setattr(fast_records, "BLOCK_BYTES", 1_100)
+    first = f"{mark}{'x' * 400}{mark},1\n".encode()
+    content = b"id,at\n" + first + b"2,3\n" * 200 + (b"y" * 2_000 + b",4\n") * 3
     file = {"run_date": DAY, "source": "events", "source_file": "a.csv", "bytes": 1, "sha256": "", "content": content}
     file |= {"modified_at": None}
     batches = list(_file_batches(file, (COLUMNS, ",", "utf-8")))
-    assert [batch.num_rows for batch in batches] == [201, 1, 1, 1, 1]
+    assert [batch.num_rows for batch in batches][-4:] == [1, 1, 1, 1]
+    assert max(batch["raw"].nbytes for batch in batches[:-4]) < 2_000
     assert [row for batch in batches for row in batch["source_row"].to_pylist()] == [*range(2, 206), None]
     assert batches[-1]["record_count"].to_pylist() == [204]
 

@@ -1,0 +1,293 @@
+"""The columnwise reader gives the records and the report of the careful one, and is used wherever a block is sound."""
+
+from __future__ import annotations
+
+import datetime as dt
+import gzip
+import random
+import zlib
+
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jobs.ingest_logs import ARROW, _file_batches
+from udfs import fast_records
+from udfs.fast_records import read_batches
+from udfs.records import FileReport, read_records
+
+COLUMNS = ["id", "at"]
+SOUND = "id,at\na,1\nb,2\n"
+ENCODINGS = ["utf-8"] * 6 + ["utf-8-sig", "ascii", "latin-1", "cp1252", "koi8-r", "utf-16", "utf-16-le", "gbk", "utf-7"]
+DELIMITERS = [","] * 6 + [";", "\t", "|", " ", "§", '"', "\r", "\n", "\0"]
+
+
+def careful(content: bytes, name: str, columns: list[str], delimiter: str, encoding: str) -> tuple[list, FileReport]:
+    report = FileReport()
+    read = read_records(content, name, columns, delimiter, encoding, report)
+    return [(record.row, record.raw, record.fields, record.problem) for record in read], report
+
+
+def fast(content: bytes, name: str, columns: list[str], delimiter: str, encoding: str) -> tuple[list, FileReport]:
+    report, rows = FileReport(), []
+    for batch in read_batches(content, name, columns, delimiter, encoding, report):
+        batch.validate(full=True)
+        assert batch.schema == fast_records.SCHEMA
+        assert 0 < batch.num_rows <= fast_records.ROWS_PER_BATCH
+        rows += [tuple(row.values()) for row in batch.to_pylist()]
+    return rows, report
+
+
+def same(content: bytes, name="a.csv", columns=COLUMNS, delimiter=",", encoding="utf-8") -> list:
+    rows, report = fast(content, name, columns, delimiter, encoding)
+    assert (rows, report) == careful(content, name, columns, delimiter, encoding)
+    return rows
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """Sets a block's bytes and a batch's rows and characters."""
+
+    def limits(block_bytes: int, rows: int = 3, characters: int = 10_000) -> None:
+        monkeypatch.setattr(fast_records, "BLOCK_BYTES", block_bytes)
+        monkeypatch.setattr(fast_records, "ROWS_PER_BATCH", rows)
+        monkeypatch.setattr(fast_records, "CHARACTERS_PER_BATCH", characters)
+
+    return limits
+
+
+def words(delimiter: str) -> st.SearchStrategy[str]:
+    """Fields: mostly sound ones; \udc80 and up are bytes that are no text."""
+    plain = st.text(st.sampled_from("ab7 .é€"), max_size=4)
+    nasty = st.text(st.sampled_from(f'a{delimiter},"\r\n\0\ufeff\\é\x85\u2028\udc80\udcc3\udced\udcff'), max_size=4)
+    return st.sampled_from([plain] * 15 + [nasty]).flatmap(lambda chosen: chosen)
+
+
+def lines(delimiter: str, width: int) -> st.SearchStrategy[str]:
+    fitting = st.lists(words(delimiter), min_size=width, max_size=width)
+    other = st.lists(words(delimiter), max_size=width + 2)
+    return st.sampled_from([fitting] * 15 + [other]).flatmap(lambda chosen: chosen).map(delimiter.join)
+
+
+def encoded(text: str, encoding: str) -> bytes:
+    """What the encoding lacks as `?`, a stand-in for a byte as that byte, where the encoding has bytes."""
+    if encoding.startswith("utf-16"):
+        return text.encode(encoding, "surrogatepass")
+    kept = "".join(c if "\udc80" <= c <= "\udcff" else c.encode(encoding, "replace").decode(encoding) for c in text)
+    return kept.encode(encoding, "surrogateescape")
+
+
+@st.composite
+def files(draw) -> tuple[bytes, str, list[str], str, str]:
+    """The arguments of read_records: content, name, columns, delimiter, encoding."""
+    delimiter, encoding = draw(st.sampled_from(DELIMITERS)), draw(st.sampled_from(ENCODINGS))
+    header = draw(st.permutations(["id", "at", *draw(st.sampled_from([[], [], ["more"], ["id"], [" x", ""]]))]))
+    columns = draw(st.sampled_from([["id", "at"], ["id", "at"], ["at", "id", "id"], ["at"], header, ["id", "lacking"]]))
+    ends = draw(st.sampled_from([["\n"], ["\r\n"], ["\n", "\r\n"], ["\n", "\n", "\r\n", "\r\r\n", "\n\n", "\r"]]))
+    body = draw(st.lists(lines(delimiter, len(header)), max_size=12))
+    marks = draw(st.sampled_from(["", "", "", "\ufeff", "\ufeff\ufeff", '"', "\udcff"]))
+    parts = [marks + delimiter.join(header), *body]
+    text = "".join(part + draw(st.sampled_from(ends)) for part in parts)
+    if draw(st.booleans()):
+        text = text[: len(text) - draw(st.integers(0, 3))]
+    content = encoded(text, encoding) if draw(st.integers(0, 30)) else draw(st.binary(max_size=30))
+    if draw(st.integers(0, 3)):
+        return content, "a.csv", columns, delimiter, encoding
+    packed = gzip.compress(content, draw(st.sampled_from([0, 6])))
+    damage, place = draw(st.sampled_from(["none", "none", "cut", "changed"])), draw(st.integers(0, len(packed) - 1))
+    if damage == "cut":
+        packed = packed[:place]
+    elif damage == "changed":
+        packed = packed[:place] + bytes([packed[place] ^ draw(st.integers(1, 255))]) + packed[place + 1 :]
+    return packed, "a.csv.gz", columns, delimiter, encoding
+
+
+@settings(max_examples=300, deadline=None)
+@given(files(), st.integers(1, 80), st.integers(1, 9), st.integers(1, 60))
+def test_any_file_is_read_as_the_careful_reader_reads_it(file, block_bytes, rows, characters):
+    before = fast_records.BLOCK_BYTES, fast_records.ROWS_PER_BATCH, fast_records.CHARACTERS_PER_BATCH
+    try:
+        fast_records.BLOCK_BYTES, fast_records.ROWS_PER_BATCH = block_bytes, rows
+        fast_records.CHARACTERS_PER_BATCH = characters
+        same(*file)
+    finally:
+        fast_records.BLOCK_BYTES, fast_records.ROWS_PER_BATCH, fast_records.CHARACTERS_PER_BATCH = before
+
+
+@pytest.mark.parametrize("block_bytes", range(1, 40))
+def test_blocks_end_at_line_ends_wherever_their_bytes_end(small, block_bytes):
+    small(block_bytes)
+    content = 'id,at\na,1\r\n\n,\nlong field of a line,é\n"q,",€\n,\r\n\r\nb\0,2\nlast,3'.encode()
+    for end in ("", "\n", "\r\n", "\r", "\n\n"):
+        rows = same(content + end.encode())
+        assert [row[0] for row in rows] == list(range(2, 11 + (end == "\n\n")))
+        same(gzip.compress(content + end.encode()), "a.csv.gz")
+
+
+@pytest.mark.parametrize("level", [0, 1])
+def test_of_a_damaged_gzip_file_the_same_records_are_given(small, level):
+    """The file is longer than what is decompressed at a time; its damage may show in a piece or in the checksum."""
+    small(15_000, rows=1_000)
+    draw = random.Random(5)
+    text = "id,at\n" + "".join(f"{draw.getrandbits(90)},{draw.getrandbits(40)}\n" for _ in range(1_200))
+    packed, seen = gzip.compress(text.encode(), level), set()
+    for place in [*draw.sample(range(len(packed)), 15), *range(len(packed) - 9, len(packed))]:
+        changed = packed[:place] + bytes([packed[place] ^ 16]) + packed[place + 1 :]
+        for content in (packed[:place], changed):
+            _, report = fast(content, "a.csv.gz", COLUMNS, ",", "utf-8")
+            same(content, "a.csv.gz")
+            seen.add((report.problem or "none").rpartition(":")[2].split(" while")[0].strip())
+    assert len(seen) >= 3, seen
+
+
+def test_of_a_gzip_file_with_an_impossible_block_the_same_records_are_given():
+    packer = zlib.compressobj(wbits=31)
+    before = packer.compress(b"id,at\n" + b"a,1\n" * 7_500) + packer.flush(zlib.Z_FULL_FLUSH)
+    content = before + b"\x07" * 9
+    rows = same(content, "a.csv.gz")
+    _, report = fast(content, "a.csv.gz", COLUMNS, ",", "utf-8")
+    assert "invalid block type" in report.problem
+    assert 0 < len(rows) < 7_500, "what is decompressed together with the damage is lost"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\n",
+        b"id,at",
+        b"id,at\n",
+        b"\xef\xbb\xbfid,at\r\n1,2",
+        b"\xef\xbb\xbf\xef\xbb\xbfid,at\n1,2\n",
+        b'"id","at"\n1,2\n',
+        b'id,"at\n1,2\n',
+        b"at,id\n1,2\n",
+        b"more,at,id\n1,2,3\n",
+        b"id\n1\n",
+        b"id,at\nc\nd\n1,2\n",
+        b"id,at\nc\nd,e,f\n1,2\n",
+        b"id,at,id\n1,2,3\n",
+        b"id,at\r1,2\r3,4",
+        b"\x80\x81\nid,at\n",
+    ],
+)
+def test_headers_and_lines_of_another_width(small, content):
+    same(content)
+    small(1)
+    same(content)
+
+
+def test_a_file_of_one_column_has_a_record_for_a_blank_line():
+    assert same(b"id\na\n\n \r\n\r\nb", columns=["id"]) == [
+        (row, text, [text], None) for row, text in enumerate(["a", "", " ", "", "b"], start=2)
+    ]
+
+
+def test_fields_stay_texts():
+    rows = same(b"id,at\n,null\nNULL,007\n 1 ,2024-01-01\nnan,true\n")
+    assert [row[2] for row in rows] == [["", "null"], ["NULL", "007"], [" 1 ", "2024-01-01"], ["nan", "true"]]
+
+
+def refuse(*_: object) -> None:
+    raise AssertionError("the careful reader has been called")
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding", "delimiter"),
+    [
+        (SOUND, "utf-8", ","),
+        (SOUND, "ascii", ","),
+        (SOUND[:-1], "UTF8", ","),
+        (SOUND.replace("\n", "\r\n"), "utf-8", ","),
+        (SOUND.replace("b,2\n", "b,2\r\n"), "utf-8", ","),
+        ("\ufeff" + SOUND, "utf-8", ","),
+        (SOUND, "utf-8-sig", ","),
+        (SOUND.replace("b", "é€\U0001f375"), "utf-8", ","),
+        (SOUND.replace("b", "\xe9\x85"), "latin-1", ","),
+        (SOUND.replace("b", "€"), "cp1252", ","),
+        (SOUND.replace(",", "\t"), "utf-8", "\t"),
+        ('"id","at"\na,1\n', "utf-8", ","),
+        ("at,x,id\n1,x,a\n", "utf-8", ","),
+    ],
+)
+def test_a_sound_block_is_split_columnwise(monkeypatch, text, encoding, delimiter):
+    expected = careful(text.encode(encoding), "a.csv", COLUMNS, delimiter, encoding)
+    monkeypatch.setattr(fast_records, "read_lines", refuse)
+    monkeypatch.setattr(fast_records, "read_records", refuse)
+    assert fast(text.encode(encoding), "a.csv", COLUMNS, delimiter, encoding) == expected
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'"c",3',
+        b"c\0,3",
+        b"\xef\xbb\xbfc,3",
+        b"c\r,3",
+        b"c,3\r\r",
+        b"c",
+        b"c,3,4",
+        b"",
+        b"\xff,3",
+        b"\xe2\x82,3",
+        b"\xed\xa0\x80,3",
+        b"x" * 200 + b",3",
+    ],
+)
+def test_any_other_block_goes_to_the_careful_reader_and_the_next_is_sound_again(small, monkeypatch, line):
+    small(len(b"id,at\na,1\nb,2\n"), rows=9, characters=150)
+    content = b"id,at\na,1\nb,2\n" + b"d,4\n" + line + b"\n" + b"eeeeeeeeeeeee,5\nf,6\nffffffffff,7\n"
+    read, firsts = fast_records.read_lines, []
+
+    def noted(lines, first_row, *more):
+        firsts.append(first_row)
+        return read(lines, first_row, *more)
+
+    monkeypatch.setattr(fast_records, "read_lines", noted)
+    rows = same(content)
+    assert [row[0] for row in rows] == list(range(2, 9))
+    assert firsts in ([4], [5]), "one block, with its own numbers"
+
+
+def test_a_batch_is_bounded_in_rows_and_characters(small):
+    small(1_000, rows=50, characters=2_000)
+    content = b"id,at\n" + b"x,1\n" * 600 + (b'"' + b"y" * 900 + b'",2\n') * 7 + b"z" * 5_000 + b",3\n"
+    report, batches = FileReport(), []
+    for batch in read_batches(content, "a.csv", COLUMNS, ",", "utf-8", report):
+        texts = batch["raw"].to_pylist()
+        assert len(texts) <= 50
+        assert len(texts) == 1 or sum(map(len, texts[:-1])) < 2_000
+        batches.append(batch)
+    assert pa.Table.from_batches(batches).num_rows == report.record_count == 608
+    same(content)
+
+
+@pytest.mark.parametrize("mark", ["", '"'])
+def test_ingest_logs_adds_the_file_to_each_record_and_its_report_at_the_end(mark):
+    described = {"bytes": 9, "modified_at": dt.datetime(2024, 3, 16, tzinfo=dt.UTC), "sha256": "ab"}
+    place = {"run_date": dt.date(2024, 3, 15), "source": "events", "source_file": "sales/a.csv"}
+    file = {**place, **described, "content": f"at,id,more\n1,{mark}a{mark},x\n2\n".encode()}
+    batches = list(_file_batches(file, (COLUMNS, ",", "utf-8")))
+    assert [batch.schema for batch in batches] == [ARROW] * len(batches)
+    found = [{key: value for key, value in row.items() if value is not None} for b in batches for row in b.to_pylist()]
+    assert found == [
+        {**place, "source_row": 2, "raw": f"1,{mark}a{mark},x", "fields": ["a", "1"]},
+        {**place, "source_row": 3, "raw": "2", "problem": "1 fields, the header has 3"},
+        {
+            **place,
+            **described,
+            "record_count": 2,
+            "unreadable_count": 1,
+            "extra_columns": ["more"],
+            "columns": COLUMNS,
+        },
+    ]
+
+
+def test_ingest_logs_reports_a_file_without_records():
+    file = {"run_date": dt.date(2024, 3, 15), "source": "events", "source_file": "a.csv", "bytes": 3, "sha256": "ab"}
+    (batch,) = _file_batches({**file, "modified_at": None, "content": b"id\n"}, (COLUMNS, ",", "utf-8"))
+    (row,) = batch.to_pylist()
+    assert row["problem"] == "wrong header: lacks at; it has id"
+    assert (row["record_count"], row["unreadable_count"], row["extra_columns"], row["bytes"]) == (0, 0, [], 3)
