@@ -26,11 +26,11 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 from deltalake import DeltaTable
-from jobs.conf import Deployment, load
 
 from bench.harness import Row, Timing, alternate, compare, console, on_cpu, report
 from schemas import silver
 from schemas.contract import Check
+from schemas.deployment import Deployment, load
 from udfs import fast_records
 from udfs.records import FileReport, read_records
 

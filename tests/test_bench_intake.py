@@ -9,10 +9,10 @@ import duckdb
 import pandas as pd
 import pytest
 from deltalake import write_deltalake
-from jobs.conf import Deployment, load
 
 from bench import harness, intake_duckdb
 from bench.intake_duckdb import JOBS, Judged
+from schemas.deployment import Deployment, load
 
 D1, D2 = dt.date(2017, 1, 1), dt.date(2017, 1, 2)
 TILL = "1,{store},{basket},{item},{quantity},{paid},0,0,0,1,{at}"

@@ -14,7 +14,7 @@ from pathlib import Path
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from jobs.runner import delta_log
+from jobs.runner import catalog, delta_log
 from jobs.runner.cli import exit_code
 from jobs.runner.lake import ASIDE, Lake
 from jobs.runner.session import session
@@ -44,7 +44,7 @@ def upgrade(spark: SparkSession, lake: Lake) -> list[str]:
         if opened is None or not opened.metadata().partition_columns:
             continue
         dates = sorted(dt.date.fromisoformat(str(part[PARTITION])) for part in opened.partitions())
-        rows = _as_today(table, spark.read.format("delta").load(lake.path(table)))
+        rows = _as_today(table, catalog.stored_rows(lake, table))
         anew.create(table)
         if dates:
             anew.replace(table, rows, dates, {"upgraded_from_version": opened.version()})

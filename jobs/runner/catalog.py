@@ -6,11 +6,17 @@ import datetime as dt
 import sys
 
 from pyspark.errors import PySparkException
+from pyspark.sql import DataFrame
 
 from jobs.runner.lake import Lake
 from schemas import TABLES
 from schemas.contract import PARTITION
 from schemas.errors import DataError
+
+
+def stored_rows(lake: Lake, table: str) -> DataFrame:
+    """A table's rows as Delta's own reader has them, whatever its layout and columns."""
+    return lake.spark.read.format("delta").load(lake.path(table))
 
 
 def name_tables(lake: Lake) -> list[str]:
