@@ -9,10 +9,10 @@ from pyspark.sql import functions as F
 
 from jobs.transforms.deduplicate import without_overlaps
 from jobs.transforms.mapping import all_reasons, canonical
+from jobs.transforms.reasons import rejected, sound
 from schemas import silver
 from schemas.deployment import Deployment
-
-OVERLAPPING = "another record of the list is about this way"
+from schemas.reason_codes import WAY_OVERLAPS
 
 
 def clean_ways(bronze_ways: DataFrame, *, run_date: dt.date, deployment: Deployment) -> dict[str, DataFrame]:
@@ -24,11 +24,11 @@ def clean_ways(bronze_ways: DataFrame, *, run_date: dt.date, deployment: Deploym
     table = silver.WAYS
     judged = canonical(bronze_ways, deployment.sources["ways"], table)
     judged = judged.withColumn("reasons", all_reasons(table, table.column_names))
-    final = without_overlaps(judged, table.key, ["source_file", "source_row"], OVERLAPPING)
+    final = without_overlaps(judged, table.key, ["source_file", "source_row"], WAY_OVERLAPS)
     final = final.withColumn("run_date", F.lit(run_date)).persist()
     return {
-        "silver.ways": final.where("size(reasons) = 0").select(*table.column_names),
-        "silver.rejected_ways": final.where("size(reasons) > 0").select(*silver.REJECTED_WAYS.column_names),
+        "silver.ways": sound(final).select(*table.column_names),
+        "silver.rejected_ways": rejected(final, silver.REJECTED_WAYS.column_names),
     }
 
 

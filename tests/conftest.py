@@ -83,7 +83,7 @@ def broken(table: Table, frame: DataFrame) -> list[str]:
     check_schema(table, frame, "in a test")
     here = frame.sparkSession.createDataFrame(frame.collect(), frame.schema)
     here.createOrReplaceTempView("batch")
-    found = {reason for row in here.select(reasons_of(table.checks())).collect() for reason in row[0]}
+    found = {reason.sentence for row in here.select(reasons_of(table.checks())).collect() for reason in row[0]}
     queries = [(check.reason, check.query.format(batch="batch")) for check in table.checks() if check.query]
     return sorted(found | {reason for reason, query in queries if frame.sparkSession.sql(query).take(1)})
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from jobs.transforms.catalogue import is_of_item
 from schemas.contract import PARTITION
-
-REPEATED = "duplicate of a record of an earlier day"
+from schemas.reason_codes import REPEATED
 
 
 @dataclass(frozen=True)
@@ -44,8 +46,21 @@ def uncleaned(files: DataFrame, cleaned_days: DataFrame, kind: str) -> DataFrame
     return fingerprints(files, kind).join(done, [PARTITION, "fingerprint"], "left_anti").select(PARTITION)
 
 
+def has_item_reason(cleaned_day: Mapping[str, Any]) -> bool:
+    """Whether records of a cleaned day, a row of its ledger, were rejected for their item.
+
+    A row without codes, written before there were any, may have such records if it has rejected any.
+    """
+    codes = cleaned_day.get("codes")
+    return cleaned_day["rows_rejected"] > 0 if codes is None else any(is_of_item(code) for code in dict(codes))
+
+
 def touched(kept: DataFrame, rejected: DataFrame, dated: str) -> DataFrame:
-    """run_date of each day whose split may depend on earlier days: it has late records, or rejected repeats."""
+    """run_date of each day whose split may depend on earlier days: it has late records, or rejected repeats.
+
+    A row without codes, written before there were any, may be such a repeat.
+    """
     late = kept.where(F.col(dated) < F.col(PARTITION)).select(PARTITION)
-    repeated = rejected.where(F.array_contains("reasons", REPEATED)).select(PARTITION)
+    repeat = F.coalesce(F.array_contains("codes", REPEATED.code), F.lit(True))
+    repeated = rejected.where(repeat).select(PARTITION)
     return late.union(repeated).distinct()
