@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
-
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
@@ -14,6 +12,7 @@ from jobs.transforms.reasons import REASONS, because, only, rejected, sound
 from schemas import silver
 from schemas.deployment import Deployment
 from schemas.reason_codes import CAMPAIGN_UNKNOWN
+from schemas.run import RunContext
 
 TOLD = ("kind", "starts_on", "ends_on", "items", "budget", "max_audience")
 
@@ -24,8 +23,7 @@ def clean_campaigns(
     items: DataFrame,
     rejected_items: DataFrame,
     *,
-    run_date: dt.date,
-    deployment: Deployment,
+    run: RunContext,
 ) -> dict[str, DataFrame]:
     """silver.campaigns, one row per campaign known up to run_date, with its items; silver.rejected_campaigns.
 
@@ -37,11 +35,11 @@ def clean_campaigns(
     unknown_items, and a check warns of it.
     """
     none = F.array().cast("array<string>")
-    mapped = canonical(bronze_campaigns, deployment.sources["campaigns"], silver.CAMPAIGNS)
+    mapped = canonical(bronze_campaigns, run.deployment.sources["campaigns"], silver.CAMPAIGNS)
     mapped = completed(mapped, silver.CAMPAIGNS, TOLD).withColumn("items", F.coalesce("items", none))
     judged = mapped.withColumn("reasons", all_reasons(silver.CAMPAIGNS, ("campaign_id", *TOLD))).persist()
     of_sound = sound(judged)
-    parts = _campaign_items(bronze_campaign_items, items, rejected_items, of_sound, deployment).persist()
+    parts = _campaign_items(bronze_campaign_items, items, rejected_items, of_sound, run.deployment).persist()
     named = sound(parts).groupBy("campaign_id")
     listed = named.agg(F.collect_set("item_id").alias("more"), F.count("*").alias("item_records"))
     told = newest(of_sound, "campaign_id").persist()
@@ -49,7 +47,7 @@ def clean_campaigns(
         told.join(listed, "campaign_id", "left")
         .join(_own_items(told, items), "campaign_id", "left")
         .select(
-            F.lit(run_date).alias("run_date"),
+            F.lit(run.run_date).alias("run_date"),
             "campaign_id",
             "kind",
             "starts_on",
@@ -63,7 +61,7 @@ def clean_campaigns(
         )
     )
     refused, of_parts = (
-        rejected(frame.withColumn("run_date", F.lit(run_date)), silver.REJECTED_CAMPAIGNS.column_names)
+        rejected(frame.withColumn("run_date", F.lit(run.run_date)), silver.REJECTED_CAMPAIGNS.column_names)
         for frame in (judged, parts)
     )
     return {"silver.campaigns": campaigns, "silver.rejected_campaigns": refused.unionByName(of_parts)}

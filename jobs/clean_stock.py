@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
-
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
@@ -12,8 +10,8 @@ from jobs.transforms.deduplicate import without_overlaps
 from jobs.transforms.mapping import all_reasons, canonical, completed
 from jobs.transforms.reasons import has_code, rejected, sound
 from schemas import silver
-from schemas.deployment import Deployment
 from schemas.reason_codes import STOCK_OVERLAPS, not_converted
+from schemas.run import RunContext
 
 
 def clean_stock(
@@ -21,8 +19,7 @@ def clean_stock(
     items: DataFrame,
     rejected_items: DataFrame,
     *,
-    run_date: dt.date,
-    deployment: Deployment,
+    run: RunContext,
 ) -> dict[str, DataFrame]:
     """silver.stock: what each location has of each item, by the newest day of stock files; silver.rejected_stock.
 
@@ -32,7 +29,7 @@ def clean_stock(
     file tells of the evening of its own day; without on_order, nothing is on order.
     """
     table = silver.STOCK
-    mapped = completed(canonical(bronze_stock, deployment.sources["stock"], table), table, table.column_names)
+    mapped = completed(canonical(bronze_stock, run.deployment.sources["stock"], table), table, table.column_names)
     unread = has_code("broken", not_converted(table, "on_order").code)
     defaults = {
         "snapshot_date": F.coalesce("snapshot_date", "run_date"),
@@ -43,7 +40,7 @@ def clean_stock(
     )
     newest_first = (F.desc("snapshot_date"), "source_file", "source_row")
     final = without_overlaps(judged, table.key, newest_first, STOCK_OVERLAPS)
-    final = final.withColumn("run_date", F.lit(run_date)).persist()
+    final = final.withColumn("run_date", F.lit(run.run_date)).persist()
     return {
         "silver.stock": sound(final).select(*table.column_names),
         "silver.rejected_stock": rejected(final, silver.REJECTED_STOCK.column_names),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
-
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
@@ -11,21 +9,21 @@ from jobs.transforms.deduplicate import without_overlaps
 from jobs.transforms.mapping import all_reasons, canonical
 from jobs.transforms.reasons import rejected, sound
 from schemas import silver
-from schemas.deployment import Deployment
 from schemas.reason_codes import WAY_OVERLAPS
+from schemas.run import RunContext
 
 
-def clean_ways(bronze_ways: DataFrame, *, run_date: dt.date, deployment: Deployment) -> dict[str, DataFrame]:
+def clean_ways(bronze_ways: DataFrame, *, run: RunContext) -> dict[str, DataFrame]:
     """silver.ways: what a transfer costs between two locations, by the newest day of their files; silver.rejected_ways.
 
     A record is rejected when it cannot be read, breaks the contract (no negative cost) or a rule of the deployment, or
     when a sound one of the same way stands before it, by file and line.
     """
     table = silver.WAYS
-    judged = canonical(bronze_ways, deployment.sources["ways"], table)
+    judged = canonical(bronze_ways, run.deployment.sources["ways"], table)
     judged = judged.withColumn("reasons", all_reasons(table, table.column_names))
     final = without_overlaps(judged, table.key, ["source_file", "source_row"], WAY_OVERLAPS)
-    final = final.withColumn("run_date", F.lit(run_date)).persist()
+    final = final.withColumn("run_date", F.lit(run.run_date)).persist()
     return {
         "silver.ways": sound(final).select(*table.column_names),
         "silver.rejected_ways": rejected(final, silver.REJECTED_WAYS.column_names),

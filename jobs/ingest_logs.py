@@ -11,7 +11,8 @@ from pyspark.sql import functions as F
 
 from jobs.transforms.ledger import LOGS
 from schemas import bronze
-from schemas.deployment import Deployment, Source
+from schemas.deployment import Source
+from schemas.run import RunContext
 from udfs.records import FileReport, read_records
 
 PARSED = (
@@ -32,7 +33,7 @@ def ingest_logs(
     records_files: DataFrame,
     bronze_files: DataFrame,
     *,
-    deployment: Deployment,
+    run: RunContext,
 ) -> dict[str, DataFrame]:
     """Bronze rows of the raw files that are still to be read: bronze.events, .items, .records (all else), .files.
 
@@ -42,7 +43,7 @@ def ingest_logs(
     the night; a line that cannot be split into fields is kept with its problem and rejected when it is cleaned.
     """
     events, items, others = (
-        parse(files, deployment.sources).persist() for files in (events_files, items_files, records_files)
+        parse(files, run.deployment.sources).persist() for files in (events_files, items_files, records_files)
     )
     parsed = reports(events).unionByName(reports(items)).unionByName(reports(others))
     copies = F.broadcast(copies_among(parsed.where(F.col("source").isin(LOG_KINDS)), bronze_files))  # a row a copy
