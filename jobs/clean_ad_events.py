@@ -5,7 +5,7 @@ from __future__ import annotations
 from pyspark.sql import DataFrame
 
 from jobs.transforms import ledger, log_days
-from schemas.deployment import Deployment
+from schemas.run import RunContext
 
 
 def clean_ad_events(
@@ -13,13 +13,13 @@ def clean_ad_events(
     bronze_files: DataFrame,
     ad_events: DataFrame,
     *,
-    deployment: Deployment,
+    run: RunContext,
 ) -> dict[str, DataFrame]:
     """silver.ad_events and silver.rejected_ad_events, each record in the partition of its file; silver.cleaned_ad_days.
 
     As clean_events does it; a campaign or an item need not be known, for an advertising log may be the first to tell.
     """
-    source = deployment.sources["ad_events"]
+    source = run.deployment.sources["ad_events"]
     return log_days.split(ledger.AD_EVENTS, bronze_ad_events, bronze_files, ad_events, source)
 
 

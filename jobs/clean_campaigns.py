@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import datetime as dt
-
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from jobs.transforms.catalogue import with_item_verdict
 from jobs.transforms.deduplicate import newest
 from jobs.transforms.mapping import all_reasons, canonical, completed
+from jobs.transforms.reasons import REASONS, because, only, rejected, sound
 from schemas import silver
 from schemas.deployment import Deployment
+from schemas.reason_codes import CAMPAIGN_UNKNOWN
+from schemas.run import RunContext
 
 TOLD = ("kind", "starts_on", "ends_on", "items", "budget", "max_audience")
-PLACE = ("reasons", "raw", "source_file", "source_row")
-UNKNOWN = "campaign_id is not among the campaigns"
 
 
 def clean_campaigns(
@@ -24,8 +23,7 @@ def clean_campaigns(
     items: DataFrame,
     rejected_items: DataFrame,
     *,
-    run_date: dt.date,
-    deployment: Deployment,
+    run: RunContext,
 ) -> dict[str, DataFrame]:
     """silver.campaigns, one row per campaign known up to run_date, with its items; silver.rejected_campaigns.
 
@@ -37,19 +35,19 @@ def clean_campaigns(
     unknown_items, and a check warns of it.
     """
     none = F.array().cast("array<string>")
-    mapped = canonical(bronze_campaigns, deployment.sources["campaigns"], silver.CAMPAIGNS)
+    mapped = canonical(bronze_campaigns, run.deployment.sources["campaigns"], silver.CAMPAIGNS)
     mapped = completed(mapped, silver.CAMPAIGNS, TOLD).withColumn("items", F.coalesce("items", none))
     judged = mapped.withColumn("reasons", all_reasons(silver.CAMPAIGNS, ("campaign_id", *TOLD))).persist()
-    sound = judged.where("size(reasons) = 0")
-    parts = _campaign_items(bronze_campaign_items, items, rejected_items, sound, deployment).persist()
-    named = parts.where("size(reasons) = 0").groupBy("campaign_id")
+    of_sound = sound(judged)
+    parts = _campaign_items(bronze_campaign_items, items, rejected_items, of_sound, run.deployment).persist()
+    named = sound(parts).groupBy("campaign_id")
     listed = named.agg(F.collect_set("item_id").alias("more"), F.count("*").alias("item_records"))
-    told = newest(sound, "campaign_id").persist()
+    told = newest(of_sound, "campaign_id").persist()
     campaigns = (
         told.join(listed, "campaign_id", "left")
         .join(_own_items(told, items), "campaign_id", "left")
         .select(
-            F.lit(run_date).alias("run_date"),
+            F.lit(run.run_date).alias("run_date"),
             "campaign_id",
             "kind",
             "starts_on",
@@ -62,12 +60,11 @@ def clean_campaigns(
             (F.col("record_count") + F.coalesce("item_records", F.lit(0))).alias("record_count"),
         )
     )
-    rejected = judged.where("size(reasons) > 0").select(*PLACE)
-    rejected = rejected.unionByName(parts.where("size(reasons) > 0").select(*PLACE))
-    return {
-        "silver.campaigns": campaigns,
-        "silver.rejected_campaigns": rejected.select(F.lit(run_date).alias("run_date"), *PLACE),
-    }
+    refused, of_parts = (
+        rejected(frame.withColumn("run_date", F.lit(run.run_date)), silver.REJECTED_CAMPAIGNS.column_names)
+        for frame in (judged, parts)
+    )
+    return {"silver.campaigns": campaigns, "silver.rejected_campaigns": refused.unionByName(of_parts)}
 
 
 def _own_items(campaigns: DataFrame, items: DataFrame) -> DataFrame:
@@ -87,13 +84,13 @@ def _campaign_items(
     """campaign_id, item_id and `reasons`, a row a record of the source campaign_items; none without that source."""
     table = silver.CAMPAIGN_ITEMS
     if "campaign_items" not in deployment.sources:
-        kept = ["raw STRING", "source_file STRING", "source_row BIGINT", "reasons ARRAY<STRING>"]
+        kept = ["raw STRING", "source_file STRING", "source_row BIGINT", f"reasons {REASONS}"]
         return records.sparkSession.createDataFrame([], ", ".join(["campaign_id STRING", "item_id STRING", *kept]))
     mapped = canonical(records, deployment.sources["campaign_items"], table)
     known = campaigns.select("campaign_id", F.lit(True).alias("_known")).distinct()
     joined = with_item_verdict(mapped, items, rejected_items).join(F.broadcast(known), "campaign_id", "left")
     of_none = F.col("_known").isNull() & F.col("campaign_id").isNotNull()
-    unknown = F.when(of_none, F.array(F.lit(UNKNOWN))).otherwise(F.array())
+    unknown = F.when(of_none, only(because(CAMPAIGN_UNKNOWN))).otherwise(only())
     return joined.withColumn(
         "reasons", F.concat(all_reasons(table, ("campaign_id", "item_id")), "_item_reasons", unknown)
     )

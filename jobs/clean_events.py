@@ -5,7 +5,7 @@ from __future__ import annotations
 from pyspark.sql import DataFrame
 
 from jobs.transforms import ledger, log_days
-from schemas.deployment import Deployment
+from schemas.run import RunContext
 
 
 def clean_events(
@@ -15,7 +15,7 @@ def clean_events(
     rejected_items: DataFrame,
     events: DataFrame,
     *,
-    deployment: Deployment,
+    run: RunContext,
 ) -> dict[str, DataFrame]:
     """silver.events and silver.rejected_events, each record in the partition of its file; silver.cleaned_days.
 
@@ -26,7 +26,7 @@ def clean_events(
     `max_rejected_share` is refused, and the night with it. Days of which a record was rejected for its item are cleaned
     again once that is in silver.items.
     """
-    source, catalogue = deployment.sources["events"], (items, rejected_items)
+    source, catalogue = run.deployment.sources["events"], (items, rejected_items)
     return log_days.split(ledger.EVENTS, bronze_events, bronze_files, events, source, catalogue)
 
 

@@ -2,45 +2,41 @@
 
 from __future__ import annotations
 
-import datetime as dt
-
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from jobs.transforms.mapping import all_reasons, canonical, completed
+from jobs.transforms.reasons import rejected, sound
 from jobs.transforms.top_n import top_n
 from schemas import silver
-from schemas.deployment import Deployment
+from schemas.run import RunContext
 
 DESCRIBED_BY = ("text", "title", "category", "brand")
 
 
-def clean_items(bronze_items: DataFrame, *, run_date: dt.date, deployment: Deployment) -> dict[str, DataFrame]:
+def clean_items(bronze_items: DataFrame, *, run: RunContext) -> dict[str, DataFrame]:
     """silver.items, one row per item known up to run_date, and silver.rejected_items, the records that describe none.
 
     An item described by several records keeps the description of the newest day; of that day's the most frequent;
     of these the first in the alphabet.
     """
-    source = deployment.sources["items"]
+    source = run.deployment.sources["items"]
     mapped = completed(canonical(bronze_items, source, silver.ITEMS), silver.ITEMS, DESCRIBED_BY)
     mapped = mapped.withColumn("title", F.coalesce("title", "text"))
     judged = mapped.withColumn("reasons", all_reasons(silver.ITEMS, ("item_id", *DESCRIBED_BY))).persist()
 
-    sound = judged.where("size(reasons) = 0")
-    described = sound.groupBy("item_id", "run_date", *DESCRIBED_BY).agg(F.count("*").alias("records"))
+    described = sound(judged).groupBy("item_id", "run_date", *DESCRIBED_BY).agg(F.count("*").alias("records"))
     newest = top_n(described, ["item_id"], [F.desc("run_date"), F.desc("records"), *DESCRIBED_BY], 1)
     counts = described.groupBy("item_id").agg(F.sum("records").alias("record_count"))
     items = newest.join(counts, "item_id", "inner").select(
-        F.lit(run_date).alias("run_date"),
+        F.lit(run.run_date).alias("run_date"),
         "item_id",
         *DESCRIBED_BY,
         F.col("run_date").alias("described_on"),
         "record_count",
     )
-    rejected = judged.where("size(reasons) > 0").select(
-        F.lit(run_date).alias("run_date"), "item_id", "reasons", "raw", "source_file", "source_row"
-    )
-    return {"silver.items": items, "silver.rejected_items": rejected}
+    refused = rejected(judged.withColumn("run_date", F.lit(run.run_date)), silver.REJECTED_ITEMS.column_names)
+    return {"silver.items": items, "silver.rejected_items": refused}
 
 
 if __name__ == "__main__":

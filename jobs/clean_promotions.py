@@ -5,7 +5,7 @@ from __future__ import annotations
 from pyspark.sql import DataFrame
 
 from jobs.transforms import ledger, log_days
-from schemas.deployment import Deployment
+from schemas.run import RunContext
 
 
 def clean_promotions(
@@ -15,14 +15,14 @@ def clean_promotions(
     rejected_items: DataFrame,
     promotions: DataFrame,
     *,
-    deployment: Deployment,
+    run: RunContext,
 ) -> dict[str, DataFrame]:
     """silver.promotions, silver.rejected_promotions, silver.cleaned_promotion_days, by the day of their file.
 
     As clean_events does it. Of records of one day about the same item, location and first day the first counts; a
     promotion may be announced long before it starts.
     """
-    source, catalogue = deployment.sources["promotions"], (items, rejected_items)
+    source, catalogue = run.deployment.sources["promotions"], (items, rejected_items)
     return log_days.split(ledger.PROMOTIONS, bronze_promotions, bronze_files, promotions, source, catalogue)
 
 

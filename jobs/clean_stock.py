@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import datetime as dt
-
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from jobs.transforms.catalogue import with_item_verdict
 from jobs.transforms.deduplicate import without_overlaps
 from jobs.transforms.mapping import all_reasons, canonical, completed
+from jobs.transforms.reasons import has_code, rejected, sound
 from schemas import silver
-from schemas.deployment import Deployment
-
-OVERLAPPING = "another record of the snapshot is about this location and item"
+from schemas.reason_codes import STOCK_OVERLAPS, not_converted
+from schemas.run import RunContext
 
 
 def clean_stock(
@@ -21,8 +19,7 @@ def clean_stock(
     items: DataFrame,
     rejected_items: DataFrame,
     *,
-    run_date: dt.date,
-    deployment: Deployment,
+    run: RunContext,
 ) -> dict[str, DataFrame]:
     """silver.stock: what each location has of each item, by the newest day of stock files; silver.rejected_stock.
 
@@ -32,8 +29,8 @@ def clean_stock(
     file tells of the evening of its own day; without on_order, nothing is on order.
     """
     table = silver.STOCK
-    mapped = completed(canonical(bronze_stock, deployment.sources["stock"], table), table, table.column_names)
-    unread = F.exists("broken", lambda no: no.startswith("on_order"))
+    mapped = completed(canonical(bronze_stock, run.deployment.sources["stock"], table), table, table.column_names)
+    unread = has_code("broken", not_converted(table, "on_order").code)
     defaults = {
         "snapshot_date": F.coalesce("snapshot_date", "run_date"),
         "on_order": F.when(unread, F.col("on_order")).otherwise(F.coalesce("on_order", F.lit(0))),
@@ -42,11 +39,11 @@ def clean_stock(
         "reasons", F.concat(all_reasons(table, table.column_names), "_item_reasons")
     )
     newest_first = (F.desc("snapshot_date"), "source_file", "source_row")
-    final = without_overlaps(judged, table.key, newest_first, OVERLAPPING)
-    final = final.withColumn("run_date", F.lit(run_date)).persist()
+    final = without_overlaps(judged, table.key, newest_first, STOCK_OVERLAPS)
+    final = final.withColumn("run_date", F.lit(run.run_date)).persist()
     return {
-        "silver.stock": final.where("size(reasons) = 0").select(*table.column_names),
-        "silver.rejected_stock": final.where("size(reasons) > 0").select(*silver.REJECTED_STOCK.column_names),
+        "silver.stock": sound(final).select(*table.column_names),
+        "silver.rejected_stock": rejected(final, silver.REJECTED_STOCK.column_names),
     }
 
 

@@ -2,36 +2,32 @@
 
 from __future__ import annotations
 
-import datetime as dt
-
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from jobs.transforms.deduplicate import newest
 from jobs.transforms.mapping import all_reasons, canonical
+from jobs.transforms.reasons import rejected, sound
 from schemas import silver
-from schemas.deployment import Deployment
+from schemas.run import RunContext
 
 
-def clean_users(bronze_users: DataFrame, *, run_date: dt.date, deployment: Deployment) -> dict[str, DataFrame]:
+def clean_users(bronze_users: DataFrame, *, run: RunContext) -> dict[str, DataFrame]:
     """silver.users, one row per user described up to run_date, by the newest day's first record; silver.rejected_users.
 
     Attributes without a value are left out.
     """
-    mapped = canonical(bronze_users, deployment.sources["users"], silver.USERS)
+    mapped = canonical(bronze_users, run.deployment.sources["users"], silver.USERS)
     judged = mapped.withColumn("reasons", all_reasons(silver.USERS, ("user_id", "attributes"))).persist()
-    sound = judged.where("size(reasons) = 0")
-    users = newest(sound, "user_id").select(
-        F.lit(run_date).alias("run_date"),
+    users = newest(sound(judged), "user_id").select(
+        F.lit(run.run_date).alias("run_date"),
         "user_id",
         F.map_filter("attributes", lambda _, value: value.isNotNull()).alias("attributes"),
         F.col("run_date").alias("described_on"),
         "record_count",
     )
-    rejected = judged.where("size(reasons) > 0").select(
-        F.lit(run_date).alias("run_date"), "reasons", "raw", "source_file", "source_row"
-    )
-    return {"silver.users": users, "silver.rejected_users": rejected}
+    refused = rejected(judged.withColumn("run_date", F.lit(run.run_date)), silver.REJECTED_USERS.column_names)
+    return {"silver.users": users, "silver.rejected_users": refused}
 
 
 if __name__ == "__main__":

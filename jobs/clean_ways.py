@@ -2,33 +2,31 @@
 
 from __future__ import annotations
 
-import datetime as dt
-
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from jobs.transforms.deduplicate import without_overlaps
 from jobs.transforms.mapping import all_reasons, canonical
+from jobs.transforms.reasons import rejected, sound
 from schemas import silver
-from schemas.deployment import Deployment
+from schemas.reason_codes import WAY_OVERLAPS
+from schemas.run import RunContext
 
-OVERLAPPING = "another record of the list is about this way"
 
-
-def clean_ways(bronze_ways: DataFrame, *, run_date: dt.date, deployment: Deployment) -> dict[str, DataFrame]:
+def clean_ways(bronze_ways: DataFrame, *, run: RunContext) -> dict[str, DataFrame]:
     """silver.ways: what a transfer costs between two locations, by the newest day of their files; silver.rejected_ways.
 
     A record is rejected when it cannot be read, breaks the contract (no negative cost) or a rule of the deployment, or
     when a sound one of the same way stands before it, by file and line.
     """
     table = silver.WAYS
-    judged = canonical(bronze_ways, deployment.sources["ways"], table)
+    judged = canonical(bronze_ways, run.deployment.sources["ways"], table)
     judged = judged.withColumn("reasons", all_reasons(table, table.column_names))
-    final = without_overlaps(judged, table.key, ["source_file", "source_row"], OVERLAPPING)
-    final = final.withColumn("run_date", F.lit(run_date)).persist()
+    final = without_overlaps(judged, table.key, ["source_file", "source_row"], WAY_OVERLAPS)
+    final = final.withColumn("run_date", F.lit(run.run_date)).persist()
     return {
-        "silver.ways": final.where("size(reasons) = 0").select(*table.column_names),
-        "silver.rejected_ways": final.where("size(reasons) > 0").select(*silver.REJECTED_WAYS.column_names),
+        "silver.ways": sound(final).select(*table.column_names),
+        "silver.rejected_ways": rejected(final, silver.REJECTED_WAYS.column_names),
     }
 
 

@@ -12,7 +12,8 @@ from pyspark.sql import functions as F
 
 from jobs.transforms.ledger import LOGS
 from schemas import bronze
-from schemas.deployment import Deployment, Source
+from schemas.deployment import Source
+from schemas.run import RunContext
 from udfs import fast_records
 from udfs.fast_records import read_batches
 from udfs.records import FileReport
@@ -51,7 +52,7 @@ def ingest_logs(
     records_files: DataFrame,
     bronze_files: DataFrame,
     *,
-    deployment: Deployment,
+    run: RunContext,
 ) -> dict[str, DataFrame]:
     """Bronze rows of the raw files that are still to be read: bronze.events, .items, .records (all else), .files.
 
@@ -61,7 +62,7 @@ def ingest_logs(
     the night; a line that cannot be split into fields is kept with its problem and rejected when it is cleaned.
     """
     events, items, others = (
-        parse(files, deployment.sources).persist() for files in (events_files, items_files, records_files)
+        parse(files, run.deployment.sources).persist() for files in (events_files, items_files, records_files)
     )
     parsed = reports(events).unionByName(reports(items)).unionByName(reports(others))
     copies = F.broadcast(copies_among(parsed.where(F.col("source").isin(LOG_KINDS)), bronze_files))  # a row a copy

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import re
 import tomllib
+from collections.abc import Iterable
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -22,6 +23,7 @@ from pydantic import (
 
 from schemas import TABLES
 from schemas.errors import ConfError
+from schemas.reason_codes import own
 from schemas.silver import RECORDS_OF, REQUIRED_KINDS
 
 # What the clean jobs fill in themselves; a mapping gives the rest.
@@ -52,6 +54,16 @@ def _sql_or_false(value: object) -> object:
     if value is not False and not isinstance(value, str):
         raise ValueError(f"must be SQL, or false to drop what held before, not {value!r}")
     return value
+
+
+def _refuse_equal_codes(reject: Iterable[str]) -> None:
+    """ValueError where two of a source's own reasons would have one code."""
+    sentences: dict[str, str] = {}
+    for sentence in reject:
+        code = own(sentence).code
+        if first := sentences.get(code):
+            raise ValueError(f"reject {first!r} and {sentence!r} both have the code {code}: word one of them otherwise")
+        sentences[code] = sentence
 
 
 Columns = Annotated[list[str], Field(min_length=1)]
@@ -130,7 +142,8 @@ class Source(_Strict):
         for earlier, later in pairwise(days):
             if later <= earlier:
                 raise ValueError(f"changes from {later} stand after those from {earlier}: dates must ascend")
-        self.versions()  # refuses what cannot be applied
+        for _, version in self.versions():  # refuses what cannot be applied
+            _refuse_equal_codes(version.reject)
         return self
 
     @field_validator("day")

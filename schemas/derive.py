@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from schemas.contract import Table
+from schemas.reason_codes import reference_section
 
 
 def quote(text: str) -> str:
@@ -59,7 +60,7 @@ def delta_type(sql_type: str) -> Any:
 
 
 def reference_page(tables: Iterable[Table]) -> str:
-    """The tables' reference in Markdown: what one row is, columns, what always holds."""
+    """The tables' reference in Markdown: what one row is, columns, what always holds; then the reasons of rejects."""
     parts = ["# Tables", "", "Made from `schemas/` by `make docs`. `public` tables are what other systems read."]
     for table in tables:
         parts += ["", f"## {table.name}{' (public)' if table.public else ''}", "", f"One row: {table.row}."]
@@ -70,7 +71,7 @@ def reference_page(tables: Iterable[Table]) -> str:
             must = "".join(f" It {rule.reason}." for rule in column.rules)
             parts.append(f"| `{column.name}` | {column.type} | {column.comment}.{optional}{must} |")
         parts += [""] * bool(table.extra_checks) + [f"- {check.reason}" for check in table.extra_checks]
-    return "\n".join(parts) + "\n"
+    return "\n".join([*parts, "", reference_section()]) + "\n"
 
 
 EXAMPLES: dict[str, Any] = {

@@ -74,11 +74,15 @@ ITEMS = Table(
 
 REJECTED = (
     Column("reasons", "ARRAY<STRING>", "Every rule that the record broke"),
+    Column("codes", "ARRAY<STRING>", "The code of each of `reasons`; null in rows of before there were codes", True),
     RAW,
     SOURCE_FILE,
     SOURCE_ROW,
 )
-HAS_REASON = row_check("has_reason", "size(reasons) > 0", "a rejected record must say why")
+HAS_REASON = (
+    row_check("has_reason", "size(reasons) > 0", "a rejected record must say why"),
+    row_check("has_codes", "codes IS NULL OR size(codes) = size(reasons)", "each reason must have a code"),
+)
 
 
 def _cleaned_days(name: str, kind: str) -> Table:
@@ -94,6 +98,7 @@ def _cleaned_days(name: str, kind: str) -> Table:
             Column("rows_kept", "BIGINT", f"Of these, those in silver.{kind}", rules=(between(0, None),)),
             Column("rows_rejected", "BIGINT", f"Of these, those in silver.rejected_{kind}", rules=(between(0, None),)),
             Column("reasons", "MAP<STRING, BIGINT>", "Rejected records by reason; a record may have several"),
+            Column("codes", "MAP<STRING, BIGINT>", "The same by code; null in rows of before there were codes", True),
             Column("max_rejected_share", "DOUBLE", "The most that the deployment lets pass", rules=(between(0, 1),)),
         ),
         key=(PARTITION,),
@@ -118,7 +123,7 @@ def _rejected(kind: str, row: str, item: str = "") -> Table:
     """What a kind of log has that is not sound; `item`: what the item is to the record, where it names one."""
     named = (Column("item_id", "STRING", item, True),) * bool(item)
     columns = (RUN_DATE, *named, *REJECTED)
-    return Table(f"silver.rejected_{kind}", row, columns, key=("source_file", "source_row"), extra_checks=(HAS_REASON,))
+    return Table(f"silver.rejected_{kind}", row, columns, key=("source_file", "source_row"), extra_checks=HAS_REASON)
 
 
 ITS_ITEM = "The item it names, if any: once that is in the catalogue, the record's day is cleaned again"

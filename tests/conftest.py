@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -15,8 +16,9 @@ from jobs.runner.lake import check_schema
 from jobs.runner.session import session as spark_session
 from jobs.transforms.reasons import reasons_of
 from schemas.contract import Table
-from schemas.deployment import Deployment, load
+from schemas.deployment import Deployment, Source, load
 from schemas.derive import example_rows, plain_ddl
+from schemas.run import RunContext
 from tests import tiny_shop
 
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
@@ -78,12 +80,18 @@ def rows(spark: SparkSession) -> Rows:
     return make
 
 
+def run_of(run_date: dt.date, deployment: Deployment | None = None) -> RunContext:
+    """A run of a date that writes nothing; without a deployment, of one that has only a name and what it sells."""
+    sources = {kind: Source.model_construct() for kind in ("events", "items")}
+    return RunContext(run_date, deployment or Deployment.model_construct(name="test", sources=sources))
+
+
 def broken(table: Table, frame: DataFrame) -> list[str]:
     """The reasons of every check of a contract that a frame breaks, after its columns were checked."""
     check_schema(table, frame, "in a test")
     here = frame.sparkSession.createDataFrame(frame.collect(), frame.schema)
     here.createOrReplaceTempView("batch")
-    found = {reason for row in here.select(reasons_of(table.checks())).collect() for reason in row[0]}
+    found = {reason.sentence for row in here.select(reasons_of(table.checks())).collect() for reason in row[0]}
     queries = [(check.reason, check.query.format(batch="batch")) for check in table.checks() if check.query]
     return sorted(found | {reason for reason, query in queries if frame.sparkSession.sql(query).take(1)})
 

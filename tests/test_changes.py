@@ -16,6 +16,7 @@ from schemas import bronze, silver
 from schemas.deployment import Source, load
 from schemas.errors import ConfError
 from tests import tiny_shop
+from tests.conftest import run_of
 from tests.test_night import intake, partition, read
 
 # From day 14 on: semicolons, the customer is called client, amounts are in pence, tills are left out, returns say so.
@@ -37,7 +38,9 @@ def clean(deployment, rows, *records):
     """What clean_events makes of these records of a shop with one item and nothing before."""
     items, none = rows(silver.ITEMS, {"item_id": "S01"}), rows(silver.REJECTED_ITEMS)
     records = rows(bronze.EVENTS, *records)
-    return clean_events(records, rows(bronze.FILES), items, none, rows(silver.EVENTS), deployment=deployment)
+    return clean_events(
+        records, rows(bronze.FILES), items, none, rows(silver.EVENTS), run=run_of(tiny_shop.day(14), deployment)
+    )
 
 
 def with_change(conf: Path, change: str = CHANGE) -> Path:

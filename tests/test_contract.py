@@ -100,7 +100,8 @@ def dirty(spark):
 
 def test_row_rules_give_each_row_its_reasons(dirty):
     found = dirty.select(reasons_of(PETS.row_checks()).alias("reasons")).collect()
-    assert [row.reasons for row in found] == [reasons for *_, reasons in DIRTY]
+    assert [[reason.sentence for reason in row.reasons] for row in found] == [reasons for *_, reasons in DIRTY]
+    assert [reason.code for reason in found[4].reasons] == ["age_in_range", "old_cats"]
 
 
 def test_expectations_count_what_the_row_rules_split(dirty):

@@ -19,14 +19,14 @@ from jobs.runner import run_job
 from jobs.runner.lake import Lake
 from jobs.runner.pending_days import work_of
 from jobs.runner.publish import OvertakenError
-from jobs.transforms.ledger import REPEATED
-from schemas import TABLES
+from schemas import TABLES, reason_codes
 from schemas.deployment import load
 from schemas.errors import ConfError, DataError
 from tests import tiny_shop
 from tests.faults.test_kills import OWN
 from tests.test_night import lake_of, read
 
+REPEATED = reason_codes.REPEATED.sentence
 CATALOGUE_DAY = tiny_shop.EARLIER[0]
 
 

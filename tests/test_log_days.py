@@ -6,6 +6,7 @@ import datetime as dt
 
 from jobs.transforms import ledger
 from jobs.transforms.log_days import _without_repeats
+from jobs.transforms.reasons import REASONS
 from schemas import silver
 
 STARTS = dt.date(2024, 3, 4)
@@ -18,7 +19,7 @@ def told(day: int, location: str | None, item: str = "i1") -> dict:
 
 def test_a_late_promotion_everywhere_is_a_repeat_of_itself_and_of_no_other(rows):
     judged = rows(silver.PROMOTIONS, told(6, None), told(6, "T0"), told(6, "T1"), told(6, None, "i2"))
-    judged = judged.selectExpr("*", "cast(array() AS array<string>) AS reasons")
+    judged = judged.selectExpr("*", f"cast(array() AS {REASONS}) AS reasons")
     past = rows(silver.PROMOTIONS, told(5, None), told(5, "T0"), told(5, "T1", "i3"))
     found = _without_repeats(ledger.PROMOTIONS, judged, past)
     repeats = {(row.location_id, row.item_id) for row in found.where("size(reasons) > 0").collect()}

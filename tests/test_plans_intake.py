@@ -14,6 +14,7 @@ from jobs.runner.pending_days import work_of
 from schemas import TABLES
 from schemas.deployment import load
 from schemas.errors import DataError
+from schemas.reason_codes import reasons_of
 from schemas.silver import RECORDS_OF
 from tests import tiny_shop
 
@@ -127,6 +128,24 @@ def test_each_rejected_record_says_why(taken_in, spark):
         "item_id is not in the catalogue": 1,
     }
     assert reasons(lake, "users") == {"user_id is missing": 1}
+
+
+def test_each_reason_has_the_code_that_the_reference_lists(taken_in, spark):
+    lake = Lake(spark, load(taken_in))
+    for kind in ("stock", "ways", "campaigns", "ad_events", "promotions", "users"):
+        listed = [*reasons_of(kind), *(reasons_of("campaign_items") if kind == "campaigns" else ())]
+        for row in lake.up_to(f"silver.rejected_{kind}", NIGHT_OF).collect():
+            assert len(row.codes) == len(row.reasons) > 0
+            for code, sentence in zip(row.codes, row.reasons, strict=True):
+                assert any(code == found.code and sentence.startswith(found.sentence) for found in listed), sentence
+    (day,) = lake.up_to("silver.cleaned_ad_days", NIGHT_OF).where("rows_rejected > 0").collect()
+    assert day.codes == {
+        "campaign_id_present": 1,
+        "event_type_known": 1,
+        "duplicate": 1,
+        "not_after_file": 1,
+    }
+    assert sum(day.reasons.values()) == sum(day.codes.values())
 
 
 def test_what_is_kept(taken_in, spark):

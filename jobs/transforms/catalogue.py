@@ -5,16 +5,15 @@ from __future__ import annotations
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from jobs.transforms.reasons import because, only
 from schemas.contract import PARTITION
+from schemas.reason_codes import ITEM_CODES, ITEM_REFUSED, ITEM_UNLISTED
 from udfs.catalogue import ATTRIBUTES
 
-UNLISTED = "item_id is not in the catalogue"
-REFUSED = "item: "  # and why no record of the catalogue describes it
 
-
-def is_of_item(reason: str) -> bool:
-    """Whether a record was rejected for its item."""
-    return reason == UNLISTED or reason.startswith(REFUSED)
+def is_of_item(code: str) -> bool:
+    """Whether a reason, by its code, is that the record's item is not a sound item of the catalogue."""
+    return code in ITEM_CODES
 
 
 def with_item_verdict(records: DataFrame, items: DataFrame, rejected_items: DataFrame) -> DataFrame:
@@ -31,19 +30,21 @@ def with_item_verdict(records: DataFrame, items: DataFrame, rejected_items: Data
         .withColumn("_listed", F.lit(True))
     )
     reason = (
-        F.when(F.col("item_id").isNull(), F.array())
-        .when(F.col("_listed").isNull(), F.array(F.lit(UNLISTED)))
-        .when(F.col("_why").isNotNull(), F.array(F.concat(F.lit(REFUSED), "_why")))
-        .otherwise(F.array())
-        .cast("array<string>")
+        F.when(F.col("item_id").isNull(), only())
+        .when(F.col("_listed").isNull(), only(because(ITEM_UNLISTED)))
+        .when(F.col("_why").isNotNull(), only(because(ITEM_REFUSED, F.col("_why"))))
+        .otherwise(only())
     )
     joined = records.join(verdicts, "item_id", "left")
     return joined.withColumn("_item_reasons", reason).drop("_why", "_listed")
 
 
 def days_of_items_listed_since(rejected: DataFrame, items: DataFrame) -> DataFrame:
-    """run_date of each day with a record that was rejected for its item, which stands in the catalogue by now."""
-    for_its_item = F.exists("reasons", lambda reason: (reason == UNLISTED) | reason.startswith(REFUSED))
+    """run_date of each day with a record that was rejected for its item, which is in the catalogue by now.
+
+    Of a row without codes, written before there were any, that may be the reason.
+    """
+    for_its_item = F.coalesce(F.exists("codes", lambda code: code.isin(*sorted(ITEM_CODES))), F.lit(True))
     return rejected.where(for_its_item).join(items, "item_id", "left_semi").select(PARTITION).distinct()
 
 

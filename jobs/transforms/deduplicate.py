@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
+from jobs.transforms.reasons import because, only
 from jobs.transforms.top_n import top_n
+from schemas.reason_codes import Reason
 
 
 def newest(sound: DataFrame, key: str) -> DataFrame:
@@ -17,9 +19,9 @@ def newest(sound: DataFrame, key: str) -> DataFrame:
 
 
 def without_overlaps(
-    judged: DataFrame, key: Sequence[str], order: Sequence[Column | str], overlapping: str
+    judged: DataFrame, key: Sequence[str], order: Sequence[Column | str], overlapping: Reason
 ) -> DataFrame:
     """The same; of sound records that share `key`, those after the first in `order` have the reason `overlapping`."""
     first = Window.partitionBy(*key).orderBy((F.size("reasons") > 0).cast("int"), *order)
     second = (F.row_number().over(first) > 1) & (F.size("reasons") == 0)
-    return judged.withColumn("reasons", F.when(second, F.array(F.lit(overlapping))).otherwise(F.col("reasons")))
+    return judged.withColumn("reasons", F.when(second, only(because(overlapping))).otherwise(F.col("reasons")))

@@ -13,8 +13,7 @@ from pyspark.sql import functions as F
 
 from jobs.transforms.catalogue import is_of_item
 from schemas.contract import PARTITION
-
-REPEATED = "duplicate of a record of an earlier day"
+from schemas.reason_codes import REPEATED
 
 
 @dataclass(frozen=True)
@@ -59,12 +58,20 @@ def uncleaned(files: Iterable[Mapping[str, Any]], cleaned_days: Iterable[Mapping
 
 
 def has_item_reason(cleaned_day: Mapping[str, Any]) -> bool:
-    """Whether records of a cleaned day were rejected for their item."""
-    return any(is_of_item(reason) for reason in dict(cleaned_day["reasons"]))
+    """Whether records of a cleaned day, a row of its ledger, were rejected for their item.
+
+    A row without codes, written before there were any, may have such records if it has rejected any.
+    """
+    codes = cleaned_day.get("codes")
+    return cleaned_day["rows_rejected"] > 0 if codes is None else any(is_of_item(code) for code in dict(codes))
 
 
 def touched(kept: DataFrame, rejected: DataFrame, dated: str) -> DataFrame:
-    """run_date of each day whose split may depend on earlier days: it has late records, or rejected repeats."""
+    """run_date of each day whose split may depend on earlier days: it has late records, or rejected repeats.
+
+    A row without codes, written before there were any, may be such a repeat.
+    """
     late = kept.where(F.col(dated) < F.col(PARTITION)).select(PARTITION)
-    repeated = rejected.where(F.array_contains("reasons", REPEATED)).select(PARTITION)
+    repeat = F.coalesce(F.array_contains("codes", REPEATED.code), F.lit(True))
+    repeated = rejected.where(repeat).select(PARTITION)
     return late.union(repeated).distinct()

@@ -9,12 +9,12 @@ from pyspark.sql import functions as F
 
 from jobs.transforms import ledger
 from jobs.transforms.catalogue import with_item_verdict
-from jobs.transforms.ledger import REPEATED, Log
+from jobs.transforms.ledger import Log
 from jobs.transforms.mapping import all_reasons, canonical, completed
+from jobs.transforms.reasons import because, only, rejected, sound
 from schemas import TABLES, silver
 from schemas.deployment import Source
-
-DUPLICATE = "duplicate of an earlier record"
+from schemas.reason_codes import DUPLICATE, REPEATED
 
 
 def split(
@@ -48,10 +48,10 @@ def split(
     judged = known.withColumn("reasons", unsound if catalogue is None else F.concat(unsound, "_item_reasons"))
     of_the_day = judged.withColumn("reasons", F.concat("reasons", _repeated_within_the_day(log))).persist()
     final = _without_repeats(log, of_the_day, past)
-    rejected = f"silver.rejected_{log.kind}"
+    refused = TABLES[f"silver.rejected_{log.kind}"]
     return {
-        table.name: final.where("size(reasons) = 0").select(*table.column_names),
-        rejected: final.where("size(reasons) > 0").select(*TABLES[rejected].column_names),
+        table.name: sound(final).select(*table.column_names),
+        refused.name: rejected(final, refused.column_names),
         log.ledger: _cleaned_days(log.kind, files, final, source.max_rejected_share),
     }
 
@@ -62,7 +62,7 @@ def _repeated_within_the_day(log: Log) -> Column:
     order = Window.partitionBy("run_date", *alike).orderBy(
         (F.size("reasons") > 0).cast("int"), "source_file", "source_row"
     )
-    again: Column = F.when(F.row_number().over(order) > 1, F.array(F.lit(DUPLICATE))).otherwise(F.array())
+    again: Column = F.when(F.row_number().over(order) > 1, only(because(DUPLICATE))).otherwise(only())
     return again
 
 
@@ -74,14 +74,14 @@ def _without_repeats(log: Log, judged: DataFrame, past: DataFrame) -> DataFrame:
     before they start, several times: that is not looked for here, and who reads them takes what was told last.
     """
     identity = list(log.identity)
-    sound = judged.where("size(reasons) = 0").select(*identity, "run_date")
-    late = sound.where(F.col(log.dated) < F.col("run_date"))
+    kept = sound(judged).select(*identity, "run_date")
+    late = kept.where(F.col(log.dated) < F.col("run_date"))
     oldest = late.agg(F.min(log.dated).alias("day")).collect()[0]["day"]
     if oldest is None:
         return judged
     own_days = judged.select("run_date").distinct()
     elsewhere = past.where(F.col("run_date") >= F.lit(oldest)).join(own_days, "run_date", "left_anti")
-    everywhere = sound.unionByName(elsewhere.select(*identity, "run_date"))
+    everywhere = kept.unionByName(elsewhere.select(*identity, "run_date"))
     wanted = late.select(*(F.col(name).alias(f"_{name}") for name in identity)).distinct()
     # A promotion everywhere has no location: null is the same as null.
     same = reduce(Column.__and__, (F.col(name).eqNullSafe(F.col(f"_{name}")) for name in identity))
@@ -90,7 +90,7 @@ def _without_repeats(log: Log, judged: DataFrame, past: DataFrame) -> DataFrame:
     again = (F.size("reasons") == 0) & (F.col("_first") < F.col("run_date"))
     return (
         judged.join(first, same, "left")
-        .withColumn("reasons", F.when(again, F.array(F.lit(REPEATED))).otherwise(F.col("reasons")))
+        .withColumn("reasons", F.when(again, only(because(REPEATED))).otherwise(F.col("reasons")))
         .drop("_first", *wanted.columns)
         .persist()
     )
@@ -107,18 +107,31 @@ def _cleaned_days(kind: str, files: DataFrame, judged: DataFrame, share: float) 
     split_by_day = judged.groupBy("run_date").agg(
         F.count_if(F.size("reasons") == 0).alias("rows_kept"), F.count_if(F.size("reasons") > 0).alias("rows_rejected")
     )
-    by_reason = judged.select("run_date", F.explode("reasons").alias("reason")).groupBy("run_date", "reason").count()
-    reasons = by_reason.groupBy("run_date").agg(
-        F.map_from_entries(F.collect_list(F.struct("reason", "count"))).alias("r")
-    )
     counts = ("rows_in", "rows_kept", "rows_rejected")
     days = ledger.fingerprints(files, kind)
-    for found in (rows_in, split_by_day, reasons):
+    for found in (rows_in, split_by_day, _counted(judged)):
         days = days.join(found, "run_date", "left")
     return days.select(
         "run_date",
         "fingerprint",
         *(F.coalesce(name, F.lit(0)).cast("bigint").alias(name) for name in counts),
-        F.coalesce("r", F.create_map().cast("map<string,bigint>")).alias("reasons"),
+        *(F.coalesce(name, F.create_map().cast("map<string,bigint>")).alias(name) for name in ("reasons", "codes")),
         F.lit(share).alias("max_rejected_share"),
     )
+
+
+def _counted(judged: DataFrame) -> DataFrame:
+    """run_date and the maps `reasons` and `codes`: how many of the day's records have each."""
+
+    def each(name: str, part: str) -> Column:
+        distinct = F.array_distinct(F.col(f"reasons.{part}"))
+        return F.transform(distinct, lambda value: F.struct(F.lit(name).alias("of"), value.alias("value")))
+
+    both = F.concat(each("reasons", "sentence"), each("codes", "code"))
+    counts = judged.select("run_date", F.explode(both).alias("has")).groupBy("run_date", "has").count()
+
+    def total(name: str) -> Column:
+        entries = F.when(F.col("has.of") == name, F.struct("has.value", "count"))
+        return F.map_from_entries(F.collect_list(entries)).alias(name)
+
+    return counts.groupBy("run_date").agg(total("reasons"), total("codes"))

@@ -15,12 +15,13 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.types import StringType, StructType
 
-from jobs.transforms.reasons import reasons_of
+from jobs.transforms.reasons import because, has_code, only, reasons_of
 from schemas import TABLES
 from schemas.contract import Check, Table
 from schemas.deployment import Deployment, Source, section
 from schemas.derive import plain_ddl
 from schemas.errors import ConfError
+from schemas.reason_codes import UNREADABLE, not_converted, own
 from schemas.silver import RECORDS_OF
 
 # What fields are trimmed of: Unicode's white space and, of what shows as nothing, what files joined or copied leave.
@@ -42,8 +43,8 @@ def nulls_for_errors(spark: SparkSession) -> Iterator[None]:
 
 
 def canonical(bronze: DataFrame, source: Source, table: Table) -> DataFrame:
-    """Each record with the mapped columns of `table`, its own place and text, and two array<string>: `broken`, why it
-    could not be read or converted and which of the deployment's rules rejects it, and `lost`.
+    """Each record with the mapped columns of `table`, its own place and text, and two columns of REASONS: `broken`, why
+    it could not be read or converted and which of the deployment's rules rejects it, and `lost`.
 
     A record is mapped by the version of the source that holds on its run_date. Fields are trimmed of white space of any
     kind, empty ones null. A mapped value that does not convert to its column's type is null and named in `broken`; so
@@ -67,7 +68,7 @@ def _as_of(bronze: DataFrame, source: Source, table: Table) -> DataFrame:
         "source_file",
         "source_row",
         "raw",
-        F.when(F.col("problem").isNotNull(), F.array(F.concat(F.lit("unreadable: "), "problem"))).alias("_unreadable"),
+        F.when(F.col("problem").isNotNull(), only(because(UNREADABLE, F.col("problem")))).alias("_unreadable"),
         F.struct(*_raw_columns(source)).alias("log"),
     )
     names = list(source.map)
@@ -86,10 +87,11 @@ def _as_of(bronze: DataFrame, source: Source, table: Table) -> DataFrame:
         failed = [_is_no(table, name, F.col(f"_{name}").isNotNull()) for name in names]
         failed += [lost[name] for name in names if name not in optional]
         rejected = [
-            F.when(F.coalesce(F.expr(rule), F.lit(False)), F.lit(reason)) for reason, rule in source.reject.items()
+            F.when(F.coalesce(F.expr(rule), F.lit(False)), because(own(sentence)))
+            for sentence, rule in source.reject.items()
         ]
-        broken = F.coalesce("_unreadable", F.array_distinct(F.array_compact(F.array(*failed, *rejected))))
-        by_its_sql = F.array_compact(F.array(*(lost[name] for name in optional))).cast("array<string>")
+        broken = F.coalesce("_unreadable", F.array_distinct(only(*failed, *rejected)))
+        by_its_sql = only(*(lost[name] for name in optional))
         return converted.select(
             *("run_date", "source_file", "source_row", "raw"), *names, broken.alias("broken"), by_its_sql.alias("lost")
         )
@@ -111,11 +113,18 @@ def all_reasons(table: Table, columns: Sequence[str]) -> Column:
     ]
     broken, of_contract = F.col("broken"), reasons_of(about)
     # What the deployment's SQL made null is a reason only where the contract misses that column.
-    lost = F.filter(
-        "lost", lambda no: F.exists(of_contract, lambda reason: reason.contains(F.split_part(no, F.lit(" "), F.lit(1))))
-    )
-    readable = ~F.exists(broken, lambda reason: reason.startswith("unreadable"))
-    return F.when(readable, F.array_distinct(F.concat(broken, lost, of_contract))).otherwise(broken)
+    missing = [
+        f"{not_converted(table, column.name).code} {check.name}"
+        for column in table.columns
+        for check in about
+        if re.search(rf"\b{column.name}\b", str(check.sql))
+    ]
+
+    def missed(no: Column) -> Column:
+        return F.exists(of_contract, lambda reason: F.concat_ws(" ", no["code"], reason["code"]).isin(missing))
+
+    readable = ~has_code(broken, UNREADABLE.code)
+    return F.when(readable, F.array_distinct(F.concat(broken, F.filter("lost", missed), of_contract))).otherwise(broken)
 
 
 def check_mappings(spark: SparkSession, deployment: Deployment) -> None:
@@ -171,9 +180,8 @@ def _unless_unconvertible(table: Table, check: Check) -> Check:
     """A value that did not convert is not also called missing: one fault, one reason."""
     if not check.name.endswith("_present"):
         return check
-    name = str(check.column)
-    converted = f"array_contains(broken, '{name} is no {table.column(name).type}')"
-    return replace(check, sql=f"{check.sql} OR {converted}")
+    code = not_converted(table, str(check.column)).code
+    return replace(check, sql=f"{check.sql} OR exists(broken, reason -> reason.code = '{code}')")
 
 
 def _raw_columns(source: Source) -> list[Column]:
@@ -185,7 +193,7 @@ def _raw_columns(source: Source) -> list[Column]:
 
 def _is_no(table: Table, name: str, condition: Column) -> Column:
     """Why a value is null that was there, if the condition holds."""
-    return F.when(F.col(name).isNull() & condition, F.lit(f"{name} is no {table.column(name).type}"))
+    return F.when(F.col(name).isNull() & condition, because(not_converted(table, name)))
 
 
 def _given_but_unfit(source: Source, table: Table, name: str) -> Column:

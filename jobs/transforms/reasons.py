@@ -1,16 +1,48 @@
-"""Why a row breaks the checks of a contract."""
+"""Reasons of records as a column: array<struct<code, sentence>>, empty for a sound record."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
-from pyspark.sql import Column
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from schemas.contract import Check
+from schemas.reason_codes import Reason, of_check
+
+REASONS = "array<struct<code:string,sentence:string>>"
+
+
+def because(reason: Reason, why: Column | None = None) -> Column:
+    """One reason as a struct; `why` ends its sentence."""
+    sentence = F.lit(reason.sentence)
+    if why is not None:
+        sentence = F.concat(sentence, why)
+    return F.struct(F.lit(reason.code).alias("code"), sentence.alias("sentence"))
+
+
+def only(*reasons: Column) -> Column:
+    """These reasons, of which some may be null, as `REASONS`."""
+    return F.array_compact(F.array(*reasons)).cast(REASONS) if reasons else F.array().cast(REASONS)
 
 
 def reasons_of(checks: Iterable[Check]) -> Column:
-    """For one row, the reasons of every check that it breaks: array<string>, empty for a good row."""
-    broken = [F.when(~F.coalesce(F.expr(check.sql), F.lit(True)), F.lit(check.reason)) for check in checks if check.sql]
-    return F.array_compact(F.array(*broken)) if broken else F.array().cast("array<string>")
+    """For one row, the reasons of every check that it breaks: `REASONS`, empty for a good row."""
+    broken = [F.when(~F.coalesce(F.expr(c.sql), F.lit(True)), because(of_check(c))) for c in checks if c.sql]
+    return only(*broken)
+
+
+def has_code(reasons: Column | str, code: str) -> Column:
+    """Whether one of `REASONS` has this code."""
+    return F.exists(reasons, lambda reason: reason["code"] == code)
+
+
+def sound(judged: DataFrame) -> DataFrame:
+    """The records without a reason."""
+    return judged.where("size(reasons) = 0")
+
+
+def rejected(judged: DataFrame, columns: Sequence[str]) -> DataFrame:
+    """These columns of the records with a reason: `codes` and `reasons` are arrays of text, in the same order."""
+    split = {"codes": F.col("reasons.code"), "reasons": F.col("reasons.sentence")}
+    return judged.where("size(reasons) > 0").withColumns(split).select(*columns)
