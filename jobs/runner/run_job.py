@@ -31,7 +31,7 @@ from schemas import TABLES
 from schemas.contract import Check, Table
 from schemas.deployment import Deployment, Source, load
 from schemas.errors import ConfError, DataError, NoModelError, TooEarlyError
-from schemas.run import Model
+from schemas.run import Model, RunContext
 from udfs.horizon import HORIZON_DAYS
 
 ATTEMPTS = 3  # of a job whose tables another run of it writes at the same moments
@@ -40,7 +40,7 @@ HAS_ROWS = Check("has_rows", "a night of it must have rows", "")
 RECORDS = ("ops.runs", "ops.checks", "ops.figures")  # what a run writes beside its job's tables
 # Parameters that are not knobs: what a job may ask for beside its tables.
 RESERVED = (
-    *("run_date", "run_id", "started_at", "deployment"),
+    *("run", "run_date", "run_id", "started_at", "deployment"),
     *("publish_model", "publish_page", "checkpoints", "code_version", "maintain", "clear", "written"),
 )
 
@@ -245,7 +245,18 @@ def _publish(
         return str(folder) if dry_run else lake.publish_folder(folder, f"models/{folder.name}")
 
     write_page = _unsaid if dry_run else lake.write_text
+    context = RunContext(
+        run_date=run_date,
+        deployment=lake.deployment,
+        run_id=record["run_id"],
+        started_at=record["started_at"],
+        code_version=record["code_version"],
+        checkpoints=None if dry_run else lake.checkpoint_folder(),
+        publish_model=publish_model,
+        write_page=write_page,
+    )
     reserved = {
+        "run": context,
         "run_date": run_date,
         "run_id": record["run_id"],
         "started_at": record["started_at"],
@@ -253,7 +264,7 @@ def _publish(
         "publish_model": publish_model,
         "publish_page": write_page,
         "code_version": record["code_version"],
-        "checkpoints": None if dry_run else lake.checkpoint_folder(),
+        "checkpoints": context.checkpoints,
         "maintain": _unsaid if dry_run else partial(lake.maintain, run_date),
         "clear": _unsaid if dry_run else lake.clear,
         "written": lambda table: lake.written(table, run_date),
