@@ -31,6 +31,7 @@ from jobs.runner.cli import parse_date
 from jobs.runner.lake import Lake, session
 from jobs.score_candidates import score_candidates
 from schemas.deployment import load
+from schemas.run import RunContext
 
 TARGET = 1 / 1.1  # a user may cost a tenth more among many
 
@@ -92,7 +93,7 @@ class Nights:
         """As the deployment's conf has them, but that no list depends on other users'."""
         told = run_job.settings(JOBS[function.__name__], function, self.lake.deployment, {})
         told.pop("long_tail", None)
-        return told | {"run_date": self.run_date}
+        return told | {"run": RunContext(self.run_date, self.lake.deployment)}
 
     def _write(self, frame: DataFrame, name: str) -> None:
         frame.write.format("delta").mode("overwrite").save(f"{self.folder}/{name}")

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import datetime as dt
-
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from jobs.transforms.purchases import buyer, purchases, within
 from jobs.transforms.top_n import top_n
 from schemas import gold
+from schemas.run import RunContext
 
 
 def build_default_recommendations(
-    events: DataFrame, items: DataFrame, *, run_date: dt.date, segment: str = "", top_k: int = 20, days: int = 28
+    events: DataFrame, items: DataFrame, *, run: RunContext, segment: str = "", top_k: int = 20, days: int = 28
 ) -> DataFrame:
     """gold.default_recommendations: the `top_k` items with most buyers on the last `days` days, overall and per
     value of `segment` (a column of silver.events; empty for none).
@@ -21,7 +20,7 @@ def build_default_recommendations(
     A segment with too few items of its own is filled from the overall list, and the reason says so.
     """
     ever = purchases(events).join(items.select("item_id"), "item_id", "left_semi")
-    recent = within(ever, run_date, days)
+    recent = within(ever, run.run_date, days)
     lately, when = (recent, f"on the last {days} days") if recent.take(1) else (ever, "so far")
     groups = [
         lately.select(F.lit("overall").alias("segment_name"), F.lit("all").alias("segment_value"), "item_id", buyer())
@@ -59,7 +58,7 @@ def build_default_recommendations(
     )
     order: list[Column | str] = ["filled", F.desc("score"), "item_id"]
     ranked = top_n(own.unionByName(filler), keys, order, top_k, rank="rank")
-    return ranked.withColumn("run_date", F.lit(run_date)).select(*gold.DEFAULT_RECOMMENDATIONS.column_names)
+    return ranked.withColumn("run_date", F.lit(run.run_date)).select(*gold.DEFAULT_RECOMMENDATIONS.column_names)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -17,6 +18,7 @@ from jobs.transforms.reasons import reasons_of
 from schemas.contract import Table
 from schemas.deployment import Deployment, load
 from schemas.derive import example_rows, plain_ddl
+from schemas.run import RunContext
 from tests import tiny_shop
 
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
@@ -76,6 +78,11 @@ def rows(spark: SparkSession) -> Rows:
         return spark.createDataFrame(filled, plain_ddl(table))
 
     return make
+
+
+def run_of(run_date: dt.date, deployment: Deployment | None = None) -> RunContext:
+    """A run of a date that writes nothing; without a deployment, of one that has only a name."""
+    return RunContext(run_date, deployment or Deployment.model_construct(name="test"))
 
 
 def broken(table: Table, frame: DataFrame) -> list[str]:

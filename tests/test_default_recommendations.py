@@ -8,7 +8,7 @@ from typing import Any
 
 from jobs.build_default_recommendations import build_default_recommendations
 from schemas import gold, silver
-from tests.conftest import Rows, broken
+from tests.conftest import Rows, broken, run_of
 
 RUN_DATE = dt.date(2024, 1, 31)
 FILLED = "Popular in the whole shop; fills up the list"
@@ -62,7 +62,7 @@ def test_equals_the_oracle_overall_and_by_segment(rows: Rows) -> None:
     draw.shuffle(drawn)
     items = rows(silver.ITEMS, *({"item_id": name} for name in names))
     events = rows(silver.EVENTS, *drawn)
-    found = build_default_recommendations(events, items, run_date=RUN_DATE, segment="location_id", top_k=4).persist()
+    found = build_default_recommendations(events, items, run=run_of(RUN_DATE), segment="location_id", top_k=4).persist()
     assert broken(gold.DEFAULT_RECOMMENDATIONS, found) == []
     assert listed(found) == expected
     assert {(row.segment_name, row.segment_value) for row in found.collect()} == {
@@ -82,7 +82,7 @@ def test_without_a_segment_there_is_one_list(rows: Rows) -> None:
         sale("u3", "c") | {"event_type": "return"},
     )
     items = rows(silver.ITEMS, *({"item_id": name} for name in "abc"))
-    found = build_default_recommendations(events, items, run_date=RUN_DATE, top_k=20)
+    found = build_default_recommendations(events, items, run=run_of(RUN_DATE), top_k=20)
     reason = "Bought by {} of 3 buyers here on the last 28 days"
     assert listed(found) == {
         "all": [
@@ -96,11 +96,13 @@ def test_without_a_segment_there_is_one_list(rows: Rows) -> None:
 def test_when_nothing_was_sold_lately_what_sold_before_is_shown(rows: Rows) -> None:
     events = rows(silver.EVENTS, sale("u1", "a", 200), sale("u2", "a", 300), sale("u2", "b", 300))
     items = rows(silver.ITEMS, *({"item_id": name} for name in "ab"))
-    found = listed(build_default_recommendations(events, items, run_date=RUN_DATE))
+    found = listed(build_default_recommendations(events, items, run=run_of(RUN_DATE)))
     assert [(item, score) for item, score, _ in found["all"]] == [("a", 1.0), ("b", 0.5)]
 
 
 def test_a_reason_does_not_claim_a_sale_that_was_long_ago(rows: Rows) -> None:
     items = rows(silver.ITEMS, {"item_id": "a"})
-    found = listed(build_default_recommendations(rows(silver.EVENTS, sale("u1", "a", 200)), items, run_date=RUN_DATE))
+    found = listed(
+        build_default_recommendations(rows(silver.EVENTS, sale("u1", "a", 200)), items, run=run_of(RUN_DATE))
+    )
     assert "last 28 days" not in found["all"][0][2]
