@@ -6,7 +6,6 @@ import argparse
 import datetime as dt
 import importlib
 import inspect
-import json
 import sys
 import time
 import uuid
@@ -22,7 +21,7 @@ from pyspark.sql import DataFrame, SparkSession
 
 from jobs.flow import JOBS, MODELS, Job, Read, Window, lacking, stands
 from jobs.runner import drift, environment_fault, quality
-from jobs.runner.cli import common_flags, exit_code
+from jobs.runner.cli import common_flags, reported
 from jobs.runner.lake import Lake, check_schema, session
 from jobs.runner.pending_days import PendingDays, work_of
 from jobs.runner.version import code_version
@@ -35,7 +34,6 @@ from schemas.run import Model, RunContext
 from udfs.horizon import HORIZON_DAYS
 
 ATTEMPTS = 3  # of a job whose tables another run of it writes at the same moments
-OUTCOME = "outcome: "  # the last line of a job that ended well begins with it; JSON follows
 HAS_ROWS = Check("has_rows", "a night of it must have rows", "")
 RECORDS = ("ops.runs", "ops.checks", "ops.figures")  # what a run writes beside its job's tables
 # Parameters that are not knobs: what a job may ask for beside its tables.
@@ -499,7 +497,7 @@ def main(name: str, arguments: Sequence[str] | None = None) -> None:
     given = parser.parse_args(arguments)
     flags = {knob: getattr(given, knob) for knob in knobs_of(function)}
 
-    def act() -> None:
+    def act() -> dict[str, Any]:
         deployment = load(given.conf, landing=given.landing)
         check_settings(deployment)
         spark: SparkSession = session(deployment)
@@ -512,7 +510,6 @@ def main(name: str, arguments: Sequence[str] | None = None) -> None:
             print(f"{name} {given.run_date}: skipped, for {outcome.skipped}")
         else:
             print(f"{name} {given.run_date}: {written or 'nothing to do'}{would} in {outcome.seconds:.1f} s")
-        told = {"job": name, "run_date": given.run_date, "rows": outcome.rows, "model_version": outcome.model_version}
-        print(f"{OUTCOME}{json.dumps(told, default=str)}")  # for whoever started it: a scheduler reads this line
+        return {"rows": outcome.rows, "model_version": outcome.model_version}
 
-    sys.exit(exit_code(act))
+    sys.exit(reported(given, name, act))
