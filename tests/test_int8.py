@@ -138,7 +138,7 @@ def test_what_is_no_graph_or_not_the_manifests_is_refused(small: Path, tmp_path:
 
 
 def test_an_int8_folder_is_for_reading_on_a_cpu_only_and_has_one_kind_of_weights(small: Path, tmp_path: Path) -> None:
-    with pytest.raises(model_folder.ModelError, match="is for a CPU; train a model with served_format = safetensors"):
+    with pytest.raises(model_folder.ModelError, match="is for a CPU; train a model with served_encoder = full"):
         enc.load_encoder(small, device="cuda")
     with pytest.raises(model_folder.ModelError, match="8-bit weights only: nothing can be trained"):
         enc.read_model(small)

@@ -28,7 +28,7 @@ from jobs.runner.version import code_version
 from jobs.transforms import mapping
 from schemas import TABLES
 from schemas.contract import Check, Table
-from schemas.deployment import Deployment, Source, load
+from schemas.deployment import RENAMED, Deployment, Source, load
 from schemas.errors import ConfError, DataError, NoModelError, TooEarlyError
 from schemas.run import Model, RunContext
 from udfs.horizon import HORIZON_DAYS
@@ -90,6 +90,8 @@ def settings(
     chosen = dict(deployment.jobs.get(job.name, {}))
     for name, value in chosen.items():
         where = f"{deployment.file}: [jobs.{job.name}] {name}"
+        if key := RENAMED.get((job.name, name)):
+            raise ConfError(f"{where}: this key has been replaced by {key}")
         if name not in knobs:
             raise ConfError(f"{where}: unknown key; {job.name} has {', '.join(knobs) or 'no knobs'}")
         wanted = knobs[name].annotation
