@@ -169,7 +169,7 @@ java:
 	@echo "Setting up .venv from uv.lock (a few GB the first time) ..."
 	@env -u PYTHONPATH uv sync --frozen && touch $@
 
-build/nightshelf.zip: $(shell find jobs udfs schemas -name '*.py')
+build/nightshelf.zip: $(shell find jobs udfs schemas -name '*.py' -o -name '*.j2')
 	@mkdir -p build && rm -f $@ && python -m zipfile -c $@ jobs udfs schemas && echo "$@"
 
 .venv/.bench: .venv/.synced

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable
+from typing import Any
 
-from pyspark.sql import DataFrame, Row
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from jobs.flow import stands
@@ -67,9 +68,9 @@ def publish_night(
     return with_earlier(publications, run_date, rows)
 
 
-def _of_night(frame: DataFrame, run_date: dt.date) -> list[Row]:
+def _of_night(frame: DataFrame, run_date: dt.date) -> list[dict[str, Any]]:
     """The rows of one night of a table of records: one a check, a figure or a day."""
-    return frame.where(F.col(PARTITION) == F.lit(run_date)).collect()
+    return [row.asDict() for row in frame.where(F.col(PARTITION) == F.lit(run_date)).collect()]
 
 
 if __name__ == "__main__":
