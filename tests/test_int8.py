@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 
@@ -104,6 +104,7 @@ def test_with_one_scale_for_a_batch_they_have_not(tiny: Path) -> None:
     assert (together[:9] != np.concatenate([encoder.encode([text], 24) for text in texts[:9]])).any()
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])  # on a machine with other work
 @given(st.lists(st.lists(st.floats(-9, 9, width=32), min_size=4, max_size=4), min_size=1, max_size=5))
 def test_each_row_is_rounded_by_its_own_largest_value(values: list[list[float]]) -> None:
     rows = np.array(values, np.float32)
