@@ -86,8 +86,8 @@ sql: setup  ## Run Q="SELECT ..." with every table named <layer>.<table>
 	@python -m jobs.commands.sql --conf $(CONF) --query "$$Q"
 
 .PHONY: flow
-flow: setup  ## Draw the whole night from jobs/flow.py: text here, SVG in docs/flow.svg
-	@python -m jobs.commands.draw_flow --svg docs/flow.svg
+flow: setup  ## Draw the whole night from jobs/flow.py: text here, a Mermaid picture in docs/flow.md
+	@python -m jobs.commands.draw_flow --page docs/flow.md
 
 .PHONY: docs
 docs: setup  ## Write docs/tables.md from schemas/
@@ -143,8 +143,8 @@ bench-full: .venv/.bench  ## The same with as many texts, users and items as a l
 	@python -m bench.smaller && python -m bench.int8_choices
 
 .PHONY: golden
-golden: setup airflow-env  ## Rewrite the golden files, docs/flow.svg and docs/tables.md; review them as a diff
-	@python -m jobs.commands.draw_flow --svg docs/flow.svg --tables docs/tables.md > /dev/null
+golden: setup airflow-env  ## Rewrite the golden files, docs/flow.md and docs/tables.md; review them as a diff
+	@python -m jobs.commands.draw_flow --page docs/flow.md --tables docs/tables.md > /dev/null
 	@GOLDEN=1 python -m pytest -k golden
 
 .PHONY: clean
@@ -173,7 +173,7 @@ java:
 	@echo "Setting up .venv from uv.lock (a few GB the first time) ..."
 	@env -u PYTHONPATH uv sync --frozen && touch $@
 
-build/nightshelf.zip: $(shell find jobs udfs schemas -name '*.py')
+build/nightshelf.zip: $(shell find jobs udfs schemas -name '*.py' -o -name '*.j2')
 	@mkdir -p build && rm -f $@ && python -m zipfile -c $@ jobs udfs schemas && echo "$@"
 
 .venv/.bench: .venv/.synced

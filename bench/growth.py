@@ -33,6 +33,7 @@ from jobs.runner.session import session
 from jobs.runner.settings import settings
 from jobs.score_candidates import score_candidates
 from schemas.deployment import load
+from schemas.run import RunContext
 
 TARGET = 1 / 1.1  # a user may cost a tenth more among many
 
@@ -94,7 +95,7 @@ class Nights:
         """As the deployment's conf has them, but that no list depends on other users'."""
         told = settings(JOBS[function.__name__], function, self.lake.deployment, {})
         told.pop("long_tail", None)
-        return told | {"run_date": self.run_date}
+        return told | {"run": RunContext(self.run_date, self.lake.deployment)}
 
     def _write(self, frame: DataFrame, name: str) -> None:
         frame.write.format("delta").mode("overwrite").save(f"{self.folder}/{name}")

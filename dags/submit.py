@@ -8,6 +8,8 @@ What a deployment may choose, all of it read here; relative paths are relative t
 - NIGHTSHELF_HOURS        after how many hours a job is given up, 6 if not set
 - NIGHTSHELF_RETRY_MINUTES  how long to wait before the first retry, 5 if not set; then twice as long
 - NIGHTSHELF_LATE_HOURS   a night is late that is not done so many hours after it was due (02:00), 4 if not set; 0: none
+- NIGHTSHELF_OUTCOMES     a folder or URI that tasks and drivers both see, for a job's outcome; a temporary folder if
+                          not set, which is enough where drivers run beside Airflow (local and client mode)
 - NIGHTSHELF_PY_FILES     for a cluster: the zip of the code (`make package`) that executors import
 - NIGHTSHELF_ARCHIVES     for a cluster: the packed environment that executors unpack, `<file>#environment`
 - the Airflow connection nightshelf_alerts: who is told of a failure or a late night (dags/notify.py)
@@ -19,14 +21,17 @@ from __future__ import annotations
 import ast
 import datetime as dt
 import json
+import logging
 import os
 import re
+import tempfile
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from airflow.providers.apache.spark.hooks.spark_submit import SparkSubmitHook
 from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
 from airflow.sdk import (
     Asset,
@@ -35,6 +40,7 @@ from airflow.sdk import (
     CronDataIntervalTimetable,
     DeadlineAlert,
     DeadlineReference,
+    ObjectStoragePath,
     Param,
     SyncCallback,
     TaskGroup,
@@ -56,11 +62,7 @@ JOBS_BIN = REPO / ".venv" / "bin"  # not Airflow's: the provider's pyspark-clien
 CONNECTION = "spark_default"
 FIRST_OF_ALL_DAYS = "0001-01-01"
 
-# What a job's last lines begin with (jobs/runner/run_job.py, jobs/runner/cli.py).
-OUTCOME, SAID_BY_A_JOB = "outcome: ", ("error: ", "refused: ")
-NOISE = re.compile(r"\d\d/\d\d/\d\d |WARN|INFO|:: ")  # Spark's and Ivy's own lines
-CRASH = re.compile(r"[\w.]+(Error|Exception|Interrupt)\b")  # the last line of a traceback
-MOST_OF_AN_ERROR = 2_000  # characters
+log = logging.getLogger(__name__)
 
 # The exit codes of jobs/runner/run_job.py that a retry does not change.
 FINAL = {
@@ -73,12 +75,9 @@ TOO_EARLY = "4"  # nothing that the job could judge: the task is skipped
 class SparkJob(SparkSubmitOperator):
     """The task of one job: fails at once where a retry cannot help; else Airflow's retries apply.
 
-    What the job prints goes to the task's log. Of it the task keeps the outcome, for the extras of its assets, and the
-    job's last error, for whoever is told of the failure.
+    The job writes its outcome to a file (jobs/runner/outcome.py): what was written, for the extras of the task's
+    assets, or the error, for the alert. What it prints goes to the task's log alone.
     """
-
-    outcome: dict[str, Any]
-    error: list[str]
 
     def execute(self, context: Context) -> None:
         """Submit, and wait for the end; skip a job whose raw files the deployment has none of.
@@ -93,51 +92,61 @@ class SparkJob(SparkSubmitOperator):
         deployment = tomllib.loads(Path(conf_path(context["params"])).read_text(encoding="utf-8"))
         if missing := lacking(JOBS[self.task_id], deployment["sources"]):
             raise AirflowSkipException(f"{deployment['name']} has no [sources.{missing[0]}]")
-        self.outcome, self.error = {}, []
-        self.application_args = [*(self.application_args or ()), *flags(context.get("params") or {})]
         os.environ.update(environment())
         provide_connection(Path(self.properties_file or ""))
+        with outcome_file(self.task_id) as file:
+            failure = self._failure(context, [*flags(context.get("params") or {}), "--outcome-file", file])
+            outcome = read_outcome(file)
+        if failure is not None:
+            code = exit_code(failure)
+            said = outcome.get("error") or f"spark-submit ended with {code or 'no exit code'}"
+            if code == TOO_EARLY:
+                raise AirflowSkipException(said) from failure
+            if code in FINAL:
+                raise AirflowFailException(f"{self.task_id}: {said} ({FINAL[code]})") from failure
+            raise AirflowException(f"{self.task_id}: {said}") from failure
+        for table in self.outlets if "rows" in outcome else ():
+            context["outlet_events"][table].extra = {
+                "run_date": outcome["run_date"],
+                "rows": outcome["rows"].get(table.name, 0),
+                "model_version": outcome["model_version"],
+            }
+
+    def _failure(self, context: Context, more: list[str]) -> AirflowException | None:
+        """Submit with these arguments too, and wait for the end; the provider's error where spark-submit failed."""
+        arguments = self.application_args
+        self.application_args = [*(arguments or ()), *more]
         try:
             super().execute(context)
         except AirflowException as error:
-            code = exit_code(error)
-            said = "\n".join(self.error)[:MOST_OF_AN_ERROR] or f"spark-submit ended with {code or 'no exit code'}"
-            if code == TOO_EARLY:
-                raise AirflowSkipException(said) from error
-            if code in FINAL:
-                raise AirflowFailException(f"{self.task_id}: {said} ({FINAL[code]})") from error
-            raise AirflowException(f"{self.task_id}: {said}") from error
-        for table in self.outlets if self.outcome else ():
-            rows = self.outcome["rows"].get(table.name, 0)
-            context["outlet_events"][table].extra = {
-                "run_date": self.outcome["run_date"],
-                "rows": rows,
-                "model_version": self.outcome["model_version"],
-            }
+            return error
+        finally:
+            self.application_args = arguments
+        return None
 
-    def _get_hook(self) -> SparkSubmitHook:
-        hook = super()._get_hook()
-        read = hook._process_spark_submit_log
 
-        def listening(lines: Iterator[str]) -> None:
-            read(self._heard(lines))
+@contextmanager
+def outcome_file(job: str) -> Iterator[str]:
+    """Where a job is to write its outcome: a new file or URI, removed in the end if it is local."""
+    shared = os.environ.get("NIGHTSHELF_OUTCOMES")
+    if shared and "://" in shared:
+        yield f"{shared.rstrip('/')}/{job}-{uuid.uuid4().hex}.json"
+        return
+    with tempfile.TemporaryDirectory(prefix="nightshelf-", dir=shared, ignore_cleanup_errors=True) as folder:
+        if shared:
+            Path(folder).chmod(0o777)  # a driver elsewhere may run as another user
+        yield f"{folder}/outcome.json"
 
-        hook._process_spark_submit_log = listening
-        return hook
 
-    def _heard(self, lines: Iterable[str]) -> Iterator[str]:
-        said = False
-        for line in lines:
-            text = line.strip()
-            if text.startswith(OUTCOME):
-                self.outcome = json.loads(text.removeprefix(OUTCOME))
-            elif text.startswith(SAID_BY_A_JOB):
-                self.error, said = [text], True
-            elif said and text and not NOISE.match(text):
-                self.error.append(text)  # a job may have several things to say
-            elif not said and CRASH.match(line):
-                self.error = [text]
-            yield line
+def read_outcome(file: str) -> dict[str, Any]:
+    """The outcome that a job has written; empty where it was killed before, and where the file is not to be had."""
+    try:
+        found = (ObjectStoragePath(file) if "://" in file else Path(file)).read_text(encoding="utf-8")
+        outcome: dict[str, Any] = json.loads(found or "{}")
+    except (OSError, ValueError) as error:
+        log.warning("the job's outcome cannot be read from %s: %s", file, error)
+        return {}
+    return outcome
 
 
 def exit_code(error: AirflowException) -> str:

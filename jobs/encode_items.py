@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import datetime as dt
-
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from jobs.transforms.vectors import encode
 from schemas import features, ops
-from schemas.run import Model
+from schemas.run import Model, RunContext
 
 
-def encode_items(items: DataFrame, item_vectors: DataFrame, model: Model, *, run_date: dt.date) -> dict[str, DataFrame]:
+def encode_items(items: DataFrame, item_vectors: DataFrame, model: Model, *, run: RunContext) -> dict[str, DataFrame]:
     """features.item_vectors: one unit vector per item of tonight's catalogue; ops.encodes: what they took."""
     vectors, told = encode(items.select("item_id", "text"), item_vectors, model)
     return {
-        table.name: frame.withColumn("run_date", F.lit(run_date)).select(*table.column_names)
+        table.name: frame.withColumn("run_date", F.lit(run.run_date)).select(*table.column_names)
         for table, frame in ((features.ITEM_VECTORS, vectors), (ops.ENCODES, told))
     }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import astuple
 from pathlib import Path
 
@@ -36,10 +36,9 @@ from jobs.transforms.purchases import purchases
 from jobs.transforms.ranking import FALLBACK, ranked_lists
 from jobs.transforms.top_n import top_n
 from schemas import ops
-from schemas.deployment import Deployment
 from schemas.derive import plain_ddl
 from schemas.errors import TooEarlyError
-from schemas.run import Model
+from schemas.run import Model, RunContext
 from udfs.catalogue import Catalogue
 from udfs.days import date_of, day_number
 from udfs.evaluation import metrics
@@ -72,9 +71,7 @@ def evaluate_recommendations(
     recommendations: DataFrame,
     model: Model,
     *,
-    run_date: dt.date,
-    deployment: Deployment,
-    publish_page: Callable[[str, str], None],
+    run: RunContext,
     segment: str = "",
     max_users: int = 20_000,
     ablate: bool = True,
@@ -88,7 +85,7 @@ def evaluate_recommendations(
     `segment` (a column of silver.events, such as a country) gives the slices in which fairness is looked at. `listed`:
     also what the fusion and BERT would find of items never sold, had the shop described them ahead of their sale.
     """
-    night = run_date - dt.timedelta(days=HORIZON_DAYS)
+    night = run.run_date - dt.timedelta(days=HORIZON_DAYS)
     cut = day_number(night) + 1
     cut_date = date_of(cut)
     found = _of_night(candidates, "features.candidates", night)
@@ -112,7 +109,7 @@ def evaluate_recommendations(
     rows = list(_rows(contest, seen, cut_date, _segments(events, night, segment)))
     rows += [*scored.rows(cut_date), *_generators(contest)]
     page = Evaluation(
-        shop=deployment.name,
+        shop=run.deployment.name,
         cut_date=cut_date,
         protocol=PROTOCOL,
         leader=NIGHT,
@@ -127,10 +124,10 @@ def evaluate_recommendations(
         ],
         parameters=[_parameter(choice) for choice in choices],
     )
-    publish_page(f"evaluation/{cut_date}.html", evaluation_page(page))
+    run.write_page(f"evaluation/{cut_date}.html", evaluation_page(page))
     return {
-        "ops.metrics": _measures(events.sparkSession, run_date, rows),
-        "ops.evaluation_lists": _lists(events.sparkSession, run_date, contest),
+        "ops.metrics": _measures(events.sparkSession, run.run_date, rows),
+        "ops.evaluation_lists": _lists(events.sparkSession, run.run_date, contest),
     }
 
 

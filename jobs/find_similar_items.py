@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
-
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
@@ -11,17 +9,20 @@ from jobs.transforms.purchases import active_items, purchases
 from jobs.transforms.top_n import top_n
 from jobs.transforms.vectors import nearest_items
 from schemas import gold
+from schemas.run import RunContext
 
 
 def find_similar_items(
-    events: DataFrame, item_vectors: DataFrame, *, run_date: dt.date, top_k: int = 10, active_days: int = 84
+    events: DataFrame, item_vectors: DataFrame, *, run: RunContext, top_k: int = 10, active_days: int = 84
 ) -> DataFrame:
     """gold.similar_items: `top_k` other active items per item sold in `active_days`, by cosine, then item_id.
 
     Items that share a text share their neighbours, so each different text is searched once, for one item more than
     is wanted: the item itself is taken out afterwards.
     """
-    active = item_vectors.join(active_items(purchases(events), run_date, active_days), "item_id", "left_semi").persist()
+    active = item_vectors.join(
+        active_items(purchases(events), run.run_date, active_days), "item_id", "left_semi"
+    ).persist()
     queries = active.select(F.col("text_key").alias("query_key"), "vector").dropDuplicates(["query_key"])
     found = nearest_items(queries, active, top_k + 1).withColumnRenamed("item_id", "similar_item_id")
     pairs = active.select("item_id", "model_version", F.col("text_key").alias("query_key")).join(
@@ -31,7 +32,7 @@ def find_similar_items(
     ranked = top_n(others, ["item_id"], [F.desc("score"), "similar_item_id"], top_k, rank="rank")
     # Only now: rounded before, near ties would be ties. Stored in float16, a unit vector may be a hair longer than 1.
     rounded = ranked.withColumn("score", F.greatest(F.least(F.round("score", 6), F.lit(1.0)), F.lit(-1.0)))
-    return rounded.withColumn("run_date", F.lit(run_date)).select(*gold.SIMILAR_ITEMS.column_names)
+    return rounded.withColumn("run_date", F.lit(run.run_date)).select(*gold.SIMILAR_ITEMS.column_names)
 
 
 if __name__ == "__main__":

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import datetime as dt
-
 from pyspark.sql import DataFrame
 
 from jobs.transforms.ranking import ranked_lists
 from schemas.errors import ConfError
-from schemas.run import Model
+from schemas.run import Model, RunContext
 
 
 def rank_recommendations(
@@ -17,7 +15,7 @@ def rank_recommendations(
     item_vectors: DataFrame,
     model: Model,
     *,
-    run_date: dt.date,
+    run: RunContext,
     top_k: int = 20,
     exclude: str = "",
     boost: str = "",
@@ -47,7 +45,7 @@ def rank_recommendations(
         items,
         item_vectors,
         model,
-        run_date=run_date,
+        run_date=run.run_date,
         top_k=top_k,
         exclude=exclude,
         boost=boost,

@@ -14,7 +14,7 @@ from pyspark.sql import functions as F
 from jobs.transforms.catalogue import described
 from jobs.transforms.purchases import known_purchases, sampled
 from schemas import features
-from schemas.run import Model
+from schemas.run import Model, RunContext
 from udfs.catalogue import catalogue_of
 from udfs.days import day_number
 from udfs.interactions import from_frame
@@ -27,7 +27,7 @@ def score_candidates(
     item_vectors: DataFrame,
     model: Model,
     *,
-    run_date: dt.date,
+    run: RunContext,
     per_user: int = 150,
     new_per_user: int = 60,
     arrivals_per_user: int = 5,
@@ -51,7 +51,7 @@ def score_candidates(
         sampled(lines, users, max_users)
         .groupBy(F.lit(0).alias("all"))
         .cogroup(described(items, item_vectors).groupBy(F.lit(0).alias("all")))
-        .applyInArrow(_fitter(run_date), "state BINARY")
+        .applyInArrow(_fitter(run.run_date), "state BINARY")
     )
     states = fitted.crossJoin(lines.sparkSession.range(blocks).select(F.col("id").cast("int").alias("block")))
     columns = ", ".join(f"{name} {features.CANDIDATES.column(name).type}" for name in scoring.SCORED)
@@ -61,10 +61,10 @@ def score_candidates(
         .withColumn("block", block)
         .groupBy("block")
         .cogroup(states.groupBy("block"))
-        .applyInArrow(_scorer(run_date, model.file_name, (per_user, new_per_user, arrivals_per_user)), columns)
+        .applyInArrow(_scorer(run.run_date, model.file_name, (per_user, new_per_user, arrivals_per_user)), columns)
     )
     return scored.select(
-        F.lit(run_date).alias("run_date"), *scoring.SCORED, F.lit(model.version).alias("model_version")
+        F.lit(run.run_date).alias("run_date"), *scoring.SCORED, F.lit(model.version).alias("model_version")
     ).select(*features.CANDIDATES.column_names)
 
 

@@ -16,7 +16,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from jobs.offline import resume
-from jobs.offline.served_encoder import Figures, Format, check_layers, served_encoder
+from jobs.offline.served_encoder import Figures, ServedEncoder, folder_to_serve
 from jobs.offline.training_data import PastNight, Shop, collect
 from jobs.reports import progress
 from schemas import ops
@@ -50,9 +50,7 @@ def train_model(
     newest_steps: int = 60,
     learn_steps: int = 400,
     evaluate_every: int = 40,
-    served_layers: int = 0,
-    served_format: Format = "safetensors",
-    distil_steps: int = 400,
+    served_encoder: ServedEncoder = "full",
     ranker_nights: int = 6,
     ranker_rows: int = 1_200_000,
     days_between_nights: int = 7,
@@ -78,16 +76,14 @@ def train_model(
     between, that propose nothing in this shop.
 
     `encoder_method`: what of BERT learns, all of its upper layers or low-rank matrices in them (LoRA, `lora_rank`).
-    `served_layers`, `served_format`: the encoder that is served is distilled to so many layers, in `distil_steps` (0:
-    it is not), and its products are 8-bit ones (`onnx-int8`). So is the one that the ranker learns with then, by texts
-    that were known before the oldest of its nights.
+    `served_encoder`: `small` serves a distillation to three layers with 8-bit products. So is then the one that the
+    ranker learns with, by texts that were known before the oldest of its nights.
 
     A training that is killed while an encoder learns goes on from there when it is run again with the same date, conf,
     code and data, on a machine that sees the folder `checkpoints`.
     """
     if lora_rank < 1:
         raise ConfError(f"[jobs.train_model] lora_rank: must be at least 1, not {lora_rank}")
-    check_layers(served_layers)
     used = _generators(leave_out)
     shop = collect(events, items, max_users)
     day = day_number(run_date) + 1
@@ -111,7 +107,6 @@ def train_model(
         "settings": asdict(settings),
         "newest_steps": newest_steps,
         "learn_steps": learn_steps,
-        "distil_steps": distil_steps,
         "seed": seed,
         "code": resume.code(code_version),
         "data": resume.data(shop),
@@ -122,8 +117,7 @@ def train_model(
         report = fit_encoder(shop, first, base, earlier, settings, learn_steps, seed)
 
         def to_serve(full: Path, day: int) -> tuple[Path, Figures]:
-            texts = shop.texts_before(day)
-            return served_encoder(full, texts, served_layers, served_format, distil_steps, seed, progress.say)
+            return folder_to_serve(full, shop.texts_before(day), served_encoder, seed, progress.say)
 
         serving, smaller = to_serve(earlier, first)
         known = shop.encoded(serving)
@@ -159,7 +153,7 @@ def train_model(
             "nights": [str(date_of(night)) for night in sorted(rows)],
             "trees": trees,
             "encoder": asdict(report),
-            "served": {"layers": served_layers, "format": served_format, **smaller},
+            "served": {"encoder": served_encoder, **smaller},
             "verdict": verdict,
             "features": dict(candidates.FEATURES),
             "importance": ranker.importance(fitted, rows[calibration].night.features[:20_000]),

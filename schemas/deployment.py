@@ -36,6 +36,12 @@ DEFAULTED = {
     "campaigns": {"items"},
     "ad_events": {"event_id"},
 }
+# (job, key of [jobs.<job>] that no longer exists): what has replaced it, as a message says it.
+RENAMED = {
+    ("train_model", "served_layers"): 'served_encoder ("full", or "small" for three layers and 8-bit products)',
+    ("train_model", "served_format"): 'served_encoder ("full", or "small" for three layers and 8-bit products)',
+    ("train_model", "distil_steps"): 'served_encoder ("small" distils in 400 steps)',
+}
 
 
 class _Strict(BaseModel):

@@ -27,17 +27,18 @@ RUN_DATE = "2017-12-03"
 SPARK_SUBMIT = """#!/bin/sh
 printf '%s\\n' "$@" > "$0.arguments"
 printf '%s\\n' "$PYSPARK_PYTHON" "$PYTHONPATH" > "$0.environment"
-printf '%b' "$SAYS"
+while [ "$1" != --outcome-file ]; do shift; done
+printf '%s' "$OUTCOME" > "${2#file://}"
 exit "$EXIT_CODE"
 """
 
 
-CRASH = "Traceback (most recent call last):\\n  File x, line 1\\nValueError: no such thing\\n"
-REFUSED = (
-    "17/12/04 02:00:00 WARN Noise: error\\nrefused: silver.events: 3 rows\\n  user_id is null\\nException: late\\n"
-)
-TOLD = {"rows": {"bronze.events": 5}, "run_date": RUN_DATE, "model_version": None}
-DONE = f"ingest_logs {RUN_DATE}: 5 rows\\noutcome: {json.dumps(TOLD)}\\n"
+ABOUT = {"job": "ingest_logs", "run_date": RUN_DATE}
+CRASH = json.dumps(ABOUT | {"error": "ValueError: no such thing"})
+REFUSED = json.dumps(ABOUT | {"error": "refused: silver.events: 3 rows\nuser_id is null"})
+WRONG = json.dumps(ABOUT | {"error": "error: conf/x.toml: no such file"})
+TOO_EARLY = json.dumps(ABOUT | {"error": "error: nothing to judge yet"})
+DONE = json.dumps(ABOUT | {"rows": {"bronze.events": 5}, "model_version": None})
 
 
 class SkippedError(Exception):
@@ -45,29 +46,34 @@ class SkippedError(Exception):
 
 
 def render_and_run(
-    task: Any, exit_code: int, folder: Path, says: str = "", asked: dict[str, Any] | None = None, kind: str = "manual"
+    task: Any,
+    exit_code: int,
+    folder: Path,
+    outcome: str = "",
+    asked: dict[str, Any] | None = None,
+    kind: str = "manual",
 ) -> dict[str, Any]:
-    """How the task called spark-submit, and how it took what that said and its exit code."""
+    """How the task called spark-submit, and how it took the outcome that the job wrote and its exit code."""
     at = datetime(2026, 1, 1, tzinfo=UTC)
     run = SimpleNamespace(run_after=at, logical_date=None, data_interval_end=None, run_type=kind)
     params = task.dag.params.dump() | {"run_date": RUN_DATE} | (asked or {})
     task.render_template_fields({"dag": task.dag, "task": task, "params": params, "dag_run": run})
-    os.environ |= {"EXIT_CODE": str(exit_code), "SAYS": says}
+    os.environ |= {"EXIT_CODE": str(exit_code), "OUTCOME": outcome}
     events: dict[Any, Any] = defaultdict(SimpleNamespace)
     task._hook = None  # a task of its own, as in a process of its own
-    outcome = "success"
+    result = "success"
     try:
         task.execute({"params": params, "outlet_events": events, "dag_run": run})
     except AirflowSkipException as error:
         raise SkippedError(str(error)) from None
     except AirflowFailException as error:
-        outcome = f"failed: {error}"
+        result = f"failed: {error}"
     except AirflowException as error:
-        outcome = f"retry: {error}"
+        result = f"retry: {error}"
     return {
         "arguments": (folder / "spark-submit.arguments").read_text().splitlines(),
         "environment": (folder / "spark-submit.environment").read_text().splitlines(),
-        "outcome": outcome,
+        "outcome": result,
         "extras": {asset.name: vars(event).get("extra") for asset, event in events.items()},
     }
 
@@ -133,9 +139,9 @@ def main(output: Path, asked: list[list[str]]) -> None:
                 "calls": {task.task_id: render_and_run(task, 0, folder) for task in dag.tasks},
             }
         task = bag.dags["nightshelf_nightly"].get_task("ingest_logs")
-        ended = {0: DONE, 1: CRASH, 2: "error: conf/x.toml: no such file\\n", 3: REFUSED, 137: ""}
+        ended = {0: DONE, 1: CRASH, 2: WRONG, 3: REFUSED, 137: ""}
         try:
-            render_and_run(copy(task), 4, folder, "error: nothing to judge yet\\n")
+            render_and_run(copy(task), 4, folder, TOO_EARLY)
         except SkippedError as error:
             report["too_early"] = str(error)
         (folder / "spark-submit").write_text("#!/bin/sh\nkill -9 $$\n")
@@ -145,13 +151,18 @@ def main(output: Path, asked: list[list[str]]) -> None:
         quiet = copy(task)
         render_and_run(quiet, 0, folder, DONE, {"dry_run": True})
         report["told_by_a_dry_run"] = [asset.name for asset in quiet.outlets]
-        told = {code: render_and_run(copy(task), code, folder, says) for code, says in ended.items()}
+        told = {code: render_and_run(copy(task), code, folder, outcome) for code, outcome in ended.items()}
         report["outcomes"] = {code: one["outcome"] for code, one in told.items()}
         report["extras"] = told[0]["extras"]
         report["form"] = {
-            name: render_and_run(copy(task), 0, folder, "", {name: True})["arguments"][-2:]
+            name: render_and_run(copy(task), 0, folder, "", {name: True})["arguments"][-4:-2]
             for name in ("full_refresh", "reingest", "dry_run")
         }
+        os.environ["NIGHTSHELF_OUTCOMES"] = folder.as_uri()
+        elsewhere = render_and_run(copy(task), 0, folder, DONE)
+        report["outcome_uri"] = [elsewhere["arguments"][-1].removeprefix(folder.as_uri()), elsewhere["extras"]]
+        del os.environ["NIGHTSHELF_OUTCOMES"]
+        report["unread"] = render_and_run(copy(task), 0, folder, "no JSON")["extras"]
         report["notes"] = {task.task_id: task.doc_md for task in bag.dags["nightshelf_nightly"].tasks}
         report["jobs_bin"] = name
     output.write_text(json.dumps(report))

@@ -7,7 +7,7 @@ import pytest
 from jobs.runner import run_job
 from jobs.runner.settings import check_settings, function_of, settings
 from jobs.transforms import mapping
-from schemas.deployment import load
+from schemas.deployment import RENAMED, load
 from schemas.errors import ConfError
 from tests import tiny_shop
 from tests.tiny_shop import REPO
@@ -69,12 +69,26 @@ def test_a_missing_file_is_named(tmp_path):
         ("top_k = 8\n\n[jobs.find", 'top_k = "8"\n\n[jobs.find', r"\[jobs.rank_recommendations\] top_k: must be int"),
         ("trees = 5", "tree = 5", r"\[jobs.train_model\] tree: unknown key; train_model has max_users"),
         ("trees = 5", 'encoder_method = "qlora"', "encoder_method: must be one of full, lora, not 'qlora'"),
+        (
+            "trees = 5",
+            "served_layers = 3",
+            r"train_model\] served_layers: this key has been replaced by served_encoder",
+        ),
+        ("trees = 5", 'served_format = "onnx-int8"', "served_format: this key has been replaced by served_encoder"),
+        ("trees = 5", "distil_steps = 9", "distil_steps: this key has been replaced by served_encoder"),
         ("[jobs.train_model]", "[jobs.train]", r"\[jobs.train\]: no such job; there are ingest_logs"),
     ],
 )
 def test_settings_of_jobs_are_checked_against_their_signatures(conf, old, new, message):
     with pytest.raises(ConfError, match=message):
         check_settings(load(change(conf, old, new)))
+
+
+def test_what_has_replaced_an_old_key_exists():
+    for (job, old), new in RENAMED.items():
+        knobs = run_job.knobs_of(run_job.function_of(job))
+        assert old not in knobs
+        assert new.split()[0] in knobs
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import os
+import re
 import shlex
 import subprocess
 from pathlib import Path
@@ -172,6 +173,7 @@ def probed(home: Path, **more: str) -> dict[str, Any]:
 def submitted(arguments: list[str]) -> str:
     """A call of spark-submit, to be read."""
     line = shlex.join(["spark-submit", *(argument.replace(f"{REPO}/", "") for argument in arguments)])
+    line = re.sub(r"(--outcome-file) \S+/nightshelf-\w+/", r"\1 FOLDER/", line)  # a new folder for each run
     return line.replace(" --", " \\\n  --").replace(" jobs/", " \\\n  jobs/") + "\n"
 
 
@@ -272,7 +274,7 @@ def test_only_what_may_go_away_is_retried(report: dict[str, Any]) -> None:
     assert outcomes["1"] == "retry: ingest_logs: ValueError: no such thing"
     assert outcomes["137"] == "retry: ingest_logs: spark-submit ended with 137"
     assert outcomes["2"].startswith("failed: ingest_logs: error: conf/x.toml: no such file (wrong usage")
-    assert outcomes["3"].startswith("failed: ingest_logs: refused: silver.events: 3 rows\nuser_id is null\n")
+    assert outcomes["3"].startswith("failed: ingest_logs: refused: silver.events: 3 rows\nuser_id is null (the data")
     assert report["killed"] == "retry: ingest_logs: spark-submit ended with -9"
     assert report["too_early"] == "error: nothing to judge yet", "skipped, so that the week's run is not red"
 
@@ -299,6 +301,13 @@ def test_assets_carry_what_was_written(report: dict[str, Any]) -> None:
         "bronze.records": same | {"rows": 0},
         "bronze.files": same | {"rows": 0},
     }
+
+
+def test_the_outcome_may_lie_where_a_uri_says(report: dict[str, Any]) -> None:
+    name, extras = report["outcome_uri"]
+    assert re.fullmatch(r"/ingest_logs-[0-9a-f]{32}\.json", name)
+    assert extras == report["extras"]
+    assert report["unread"] == {}, "a job that is done is done, whatever its outcome reads like"
 
 
 def test_the_form_becomes_flags(report: dict[str, Any]) -> None:

@@ -40,10 +40,10 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def write_tiny(folder: Path) -> None:
+def write_tiny(folder: Path, layers: int = 2) -> None:
     config = BertConfig(
         hidden_size=32,
-        num_hidden_layers=2,
+        num_hidden_layers=layers,
         num_attention_heads=2,
         intermediate_size=64,
         max_position_embeddings=128,

@@ -12,7 +12,7 @@ import pytest
 
 from jobs import flow
 from jobs.commands import draw_flow
-from jobs.flow import BACKTEST, EVALUATION, INTAKE, JOBS, NIGHT, PLANNING, PUBLISHING, SCORING, TRAINING
+from jobs.flow import EVALUATION, INTAKE, JOBS, NIGHT, PLANNING, PUBLISHING, SCORING, TRAINING
 from jobs.runner.settings import function_of, knobs_of
 from schemas import TABLES
 from tests.tiny_shop import REPO
@@ -59,8 +59,32 @@ def test_edges_are_what_tables_say():
 
 def test_golden_picture_and_page_are_current():
     hint = "run `make golden` and review the diff"
-    assert (REPO / "docs" / "flow.svg").read_text() == draw_flow.as_svg(NIGHT + TRAINING + EVALUATION + BACKTEST), hint
+    assert (REPO / "docs" / "flow.md").read_text() == draw_flow.as_page(), hint
     assert (REPO / "docs" / "tables.md").read_text() == draw_flow.reference_page(TABLES.values()), hint
+
+
+def test_the_picture_has_every_job_of_the_night_once_and_arrows_between_what_it_has():
+    lines = draw_flow.as_mermaid(draw_flow.STAGES).splitlines()
+    jobs = [line.split("[")[0].strip() for line in lines if "[" in line and "raw" not in line]
+    assert sorted(jobs) == sorted(job.name for job in NIGHT + TRAINING)
+    stages = [line.split()[1] for line in lines if line.strip().startswith("subgraph")]
+    assert len([line for line in lines if line.strip() == "end"]) == len(stages)
+    ends = {line.split()[0] for line in lines if "-->" in line} | {line.split()[-1] for line in lines if "-->" in line}
+    assert ends - {"raw([raw"} <= {*jobs, *stages}
+    for table in (name for name, table in TABLES.items() if table.layer == "gold"):
+        assert table in "\n".join(lines)
+
+
+def test_an_arrow_that_a_longer_path_implies_is_not_drawn():
+    one, two, three = (
+        flow.Job("one", (), ("gold.recommendations",)),
+        flow.Job("two", (flow.today("gold.recommendations"),), ("gold.similar_items",)),
+        flow.Job(
+            "three", (flow.today("gold.recommendations"), flow.today("gold.similar_items")), ("gold.ad_audiences",)
+        ),
+    )
+    assert len(flow.edges((one, two, three))) == 3
+    assert draw_flow.direct_edges((one, two, three)) == [("one", "two"), ("two", "three")]
 
 
 def test_the_text_names_every_job_read_and_write():

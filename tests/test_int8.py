@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 
@@ -104,6 +104,7 @@ def test_with_one_scale_for_a_batch_they_have_not(tiny: Path) -> None:
     assert (together[:9] != np.concatenate([encoder.encode([text], 24) for text in texts[:9]])).any()
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])  # on a machine with other work
 @given(st.lists(st.lists(st.floats(-9, 9, width=32), min_size=4, max_size=4), min_size=1, max_size=5))
 def test_each_row_is_rounded_by_its_own_largest_value(values: list[list[float]]) -> None:
     rows = np.array(values, np.float32)
@@ -138,7 +139,7 @@ def test_what_is_no_graph_or_not_the_manifests_is_refused(small: Path, tmp_path:
 
 
 def test_an_int8_folder_is_for_reading_on_a_cpu_only_and_has_one_kind_of_weights(small: Path, tmp_path: Path) -> None:
-    with pytest.raises(model_folder.ModelError, match="is for a CPU; train a model with served_format = safetensors"):
+    with pytest.raises(model_folder.ModelError, match="is for a CPU; train a model with served_encoder = full"):
         enc.load_encoder(small, device="cuda")
     with pytest.raises(model_folder.ModelError, match="8-bit weights only: nothing can be trained"):
         enc.read_model(small)

@@ -22,6 +22,7 @@ from jobs.runner.settings import function_of
 from schemas import TABLES
 from schemas.deployment import load
 from schemas.errors import DataError
+from schemas.run import RunContext
 from tests import tiny_shop
 
 EVENTS = ("bronze.events", "silver.events", "silver.rejected_events")
@@ -317,8 +318,8 @@ def test_output_that_breaks_its_contract_is_never_published(shop, spark, monkeyp
     before = versions(shop)["gold.recommendations"]
     sound = function_of("rank_recommendations")
 
-    def rank_recommendations(candidates, items, item_vectors, model, *, run_date: dt.date, top_k: int = 20):
-        made = sound(candidates, items, item_vectors, model, run_date=run_date, top_k=top_k)
+    def rank_recommendations(candidates, items, item_vectors, model, *, run: RunContext, top_k: int = 20):
+        made = sound(candidates, items, item_vectors, model, run=run, top_k=top_k)
         return made.withColumn("score", made["score"] + 1.5)
 
     monkeypatch.setattr("jobs.rank_recommendations.rank_recommendations", rank_recommendations)

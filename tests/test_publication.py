@@ -112,9 +112,9 @@ def test_a_reader_gets_all_tables_of_one_night_while_it_runs_again(shop, spark, 
     assert "gold.recommendations.html" in page
     assert "records" in page
     # Of the two runs of rank_recommendations the last: its rows, and each of its checks and figures once.
-    assert "gold.recommendations</a></td><td class='n'>120</td>" in page
-    assert page.count("<td>gold.recommendations</td><td>rows</td><td class='n'>120</td>") == 1
-    assert "<td class='n'>192</td>" not in page
+    assert 'gold.recommendations</a></td><td class="number">120</td>' in page
+    assert page.count('<td>gold.recommendations</td><td>rows</td><td class="number">120</td>') == 1
+    assert '<td class="number">192</td>' not in page
     assert not any(user in page for user in read(shop, "gold.recommendations")["user_id"].unique())
 
 

@@ -15,7 +15,7 @@ from jobs.rank_recommendations import rank_recommendations
 from schemas import features, gold, silver
 from schemas.errors import ConfError
 from schemas.run import Model
-from tests.conftest import Rows, broken
+from tests.conftest import Rows, broken, run_of
 from udfs.encoder.encoder import to_bytes
 
 RUN_DATE = dt.date(2024, 1, 31)
@@ -66,7 +66,7 @@ def test_equals_the_oracle_and_keeps_the_contract(rows: Rows) -> None:
         rows(silver.ITEMS, *titled(*names)),
         vectors(rows),
         MODEL,
-        run_date=RUN_DATE,
+        run=run_of(RUN_DATE),
         top_k=4,
     ).persist()
     assert broken(gold.RECOMMENDATIONS, found) == []
@@ -85,7 +85,7 @@ def test_rules_exclude_boost_and_cap_but_keep_the_probability(rows: Rows) -> Non
         rows(silver.ITEMS, *items),
         vectors(rows),
         MODEL,
-        run_date=RUN_DATE,
+        run=run_of(RUN_DATE),
         top_k=3,
         exclude="item_id = 'wine'",
         boost="CASE WHEN item_id = 'oil' THEN 2.0 ELSE 1.0 END",
@@ -102,7 +102,13 @@ def test_diversity_prefers_what_is_unlike_the_rest_of_the_list(rows: Rows) -> No
     def ranked(diversity: float) -> dict[str, list[str]]:
         items = rows(silver.ITEMS, *titled("a", "twin", "other"))
         made = rank_recommendations(
-            rows(features.CANDIDATES, *candidates), items, near, MODEL, run_date=RUN_DATE, top_k=2, diversity=diversity
+            rows(features.CANDIDATES, *candidates),
+            items,
+            near,
+            MODEL,
+            run=run_of(RUN_DATE),
+            top_k=2,
+            diversity=diversity,
         )
         return lists(made)
 
@@ -143,7 +149,7 @@ def test_the_long_tail_gets_last_places_and_nothing_shown_goes_unshown(rows: Row
         rows(silver.ITEMS, *titled(*names)),
         vectors(rows),
         MODEL,
-        run_date=RUN_DATE,
+        run=run_of(RUN_DATE),
         top_k=3,
         long_tail=share,
     ).persist()
@@ -170,7 +176,7 @@ def test_the_long_tail_keeps_the_cap(rows: Rows) -> None:
     def made(cap: int) -> dict[str, list[str]]:
         given = rows(features.CANDIDATES, *candidates), rows(silver.ITEMS, *items), vectors(rows)
         return lists(
-            rank_recommendations(*given, MODEL, run_date=RUN_DATE, top_k=2, long_tail=0.9, cap_per_category=cap)
+            rank_recommendations(*given, MODEL, run=run_of(RUN_DATE), top_k=2, long_tail=0.9, cap_per_category=cap)
         )
 
     assert made(0) == {"u1": ["beer", "wine"], "u2": ["ham", "beer"]}
@@ -187,7 +193,7 @@ def test_places_are_kept_for_what_nobody_has_bought_and_the_long_tail_leaves_the
 
     def ranked(top_k: int, **knobs: Any) -> dict[str, list[str]]:
         given = rows(features.CANDIDATES, *candidates), items, vectors(rows)
-        made = rank_recommendations(*given, MODEL, run_date=RUN_DATE, top_k=top_k, **knobs).persist()
+        made = rank_recommendations(*given, MODEL, run=run_of(RUN_DATE), top_k=top_k, **knobs).persist()
         assert broken(gold.RECOMMENDATIONS, made) == []
         return lists(made)
 
@@ -202,7 +208,7 @@ def test_places_are_kept_for_what_nobody_has_bought_and_the_long_tail_leaves_the
 def test_not_every_place_can_be_kept(rows: Rows, every: int) -> None:
     none = rows(features.CANDIDATES), rows(silver.ITEMS), vectors(rows)
     with pytest.raises(ConfError, match=f"arrivals_every must be 0 or at least 2; it is {every}"):
-        rank_recommendations(*none, MODEL, run_date=RUN_DATE, arrivals_every=every)
+        rank_recommendations(*none, MODEL, run=run_of(RUN_DATE), arrivals_every=every)
 
 
 @pytest.mark.parametrize("knobs", [{}, {"cap_per_category": 9}], ids=["sql", "by blocks"])
@@ -210,7 +216,7 @@ def test_an_item_that_left_the_catalogue_is_not_recommended_and_short_lists_are_
     candidates = [proposal("u1", "gone", 0.9), proposal("u1", "a", 0.5), proposal("u2", "gone", 0.9)]
     items = rows(silver.ITEMS, *titled("a", "b"))
     found = rank_recommendations(
-        rows(features.CANDIDATES, *candidates), items, vectors(rows), MODEL, run_date=RUN_DATE, top_k=5, **knobs
+        rows(features.CANDIDATES, *candidates), items, vectors(rows), MODEL, run=run_of(RUN_DATE), top_k=5, **knobs
     )
     assert {user: sorted(listed) for user, listed in lists(found).items()} == {"u1": ["a", "b"], "u2": ["a", "b"]}
     filled = {(row.user_id, row.item_id) for row in found.collect() if row.sources == ["fallback"]}
@@ -240,7 +246,7 @@ def test_reasons_say_the_users_own_habit_first(rows: Rows) -> None:
         rows(silver.ITEMS, *titled(*told)),
         vectors(rows),
         MODEL,
-        run_date=RUN_DATE,
+        run=run_of(RUN_DATE),
         top_k=len(told),
     ).collect()
     assert {row.item_id: row.reason for row in found} == {item: reason for item, (_, reason) in told.items()}

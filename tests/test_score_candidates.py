@@ -15,7 +15,7 @@ from jobs.score_candidates import score_candidates
 from jobs.transforms.purchases import known_purchases
 from schemas import features, silver
 from schemas.run import Model
-from tests.conftest import Rows, broken
+from tests.conftest import Rows, broken, run_of
 from udfs.catalogue import catalogue_of
 from udfs.encoder import model_folder
 from udfs.encoder.encoder import to_bytes
@@ -81,7 +81,7 @@ def test_blocks_on_executors_equal_the_plain_functions_on_everybody(
     events, items, vectors = shop(rows)
     ship(events.sparkSession, model)
     found = score_candidates(
-        events, items, vectors, model, run_date=RUN_DATE, per_user=6, new_per_user=3, users_per_block=users_per_block
+        events, items, vectors, model, run=run_of(RUN_DATE), per_user=6, new_per_user=3, users_per_block=users_per_block
     ).persist()
     assert broken(features.CANDIDATES, found) == []
 
@@ -124,7 +124,7 @@ def test_what_nobody_has_bought_is_kept_however_improbable(rows: Rows, model: Mo
 
     def found(arrivals: int) -> dict[str, dict[str, float]]:
         knobs = {"per_user": 0, "new_per_user": 0, "arrivals_per_user": arrivals}
-        made = score_candidates(events, items, vectors, model, run_date=RUN_DATE, **knobs).collect()
+        made = score_candidates(events, items, vectors, model, run=run_of(RUN_DATE), **knobs).collect()
         assert all("fresh" in row.sources and row.recent_buyers == 0 for row in made)
         scores: dict[str, dict[str, float]] = {}
         for row in made:
@@ -143,7 +143,7 @@ def test_what_nobody_has_bought_is_kept_however_improbable(rows: Rows, model: Mo
 def test_what_is_said_of_a_pair_is_what_the_log_says(rows: Rows, model: Model) -> None:
     events, items, vectors = shop(rows)
     ship(events.sparkSession, model)
-    found = score_candidates(events, items, vectors, model, run_date=RUN_DATE).collect()
+    found = score_candidates(events, items, vectors, model, run=run_of(RUN_DATE)).collect()
     days: dict[tuple[str, str], set[dt.date]] = {}
     for row in events.where("event_type = 'purchase' AND user_id IS NOT NULL").collect():
         days.setdefault((row.user_id, row.item_id), set()).add(row.event_date)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +13,12 @@ from pyspark.sql import SparkSession
 
 from jobs import train_model
 from jobs.flow import INTAKE
-from jobs.offline.served_encoder import check_layers, served_encoder
+from jobs.offline import served_encoder
+from jobs.offline.served_encoder import folder_to_serve
 from jobs.offline.training_data import Shop
 from jobs.runner import run_job
 from jobs.runner.lake import Lake
 from schemas.deployment import load
-from schemas.errors import ConfError
 from tests import tiny_shop
 from tests.test_encoder import write_tiny
 from tests.test_train_model import DAY, interactions, shop
@@ -38,38 +39,49 @@ def full(tmp_path: Path) -> Path:
     return folder
 
 
-def test_where_nothing_is_asked_the_full_encoder_is_served(full: Path) -> None:
-    assert served_encoder(full, TEXTS, 0, "safetensors", 5, 7, print) == (full, {})
+@pytest.fixture
+def few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(served_encoder, "SMALL", replace(served_encoder.SMALL, steps=5))
 
 
+def test_the_full_encoder_is_served_as_it_is(full: Path) -> None:
+    assert folder_to_serve(full, TEXTS, "full", 7, print) == (full, {})
+
+
+def test_the_small_one_is_what_was_measured() -> None:
+    """docs/performance.md, "Smaller encoders": three layers, 400 steps."""
+    assert (served_encoder.SMALL.layers, served_encoder.SMALL.steps) == (3, 400)
+
+
+@pytest.mark.usefixtures("few_steps")
 def test_fewer_layers_in_8_bits_are_made_once_and_their_figures_kept(full: Path) -> None:
-    folder, figures = served_encoder(full, TEXTS, 1, "onnx-int8", 5, 7, print)
-    assert folder == full.with_name("newest-1-layers-int8")
+    folder, figures = folder_to_serve(full, TEXTS, "small", 7, print)
+    assert folder == full.with_name("newest-1-layers-int8")  # of two layers: there is no student of three
     assert json.loads((folder / model_folder.CONFIG).read_text())["num_hidden_layers"] == 1
     assert (figures["distilled_layers"], figures["distilled_steps"]) == (1, 5)
     assert 0.99 < figures["int8_cosine"] < 1
     assert 0 < figures["distilled_cosine_before"] < 1
     said: list[str] = []
-    assert served_encoder(full, TEXTS, 1, "onnx-int8", 5, 7, said.append) == (folder, figures)
+    assert folder_to_serve(full, TEXTS, "small", 7, said.append) == (folder, figures)
     assert said == [f"this encoder is there already: {n}" for n in ("newest-1-layers", "newest-1-layers-int8")]
 
 
+@pytest.mark.usefixtures("few_steps")
 def test_one_that_was_killed_before_its_figures_were_kept_is_made_anew(full: Path) -> None:
-    folder, _ = served_encoder(full, TEXTS, 0, "onnx-int8", 5, 7, print)
+    folder, _ = folder_to_serve(full, TEXTS, "small", 7, print)
     folder.with_name(f"{folder.name}.json").unlink()
-    again, figures = served_encoder(full, TEXTS, 0, "onnx-int8", 5, 7, print)
+    again, figures = folder_to_serve(full, TEXTS, "small", 7, print)
     assert again == folder
+    assert "int8_cosine" in figures
+
+
+def test_a_base_of_one_layer_keeps_it_and_is_rounded(full: Path) -> None:
+    one = full.with_name("one")
+    one.mkdir()
+    write_tiny(one, layers=1)
+    folder, figures = folder_to_serve(one, TEXTS, "small", 7, print)
+    assert folder == full.with_name("one-int8")
     assert set(figures) == {"int8_cosine"}
-
-
-@pytest.mark.parametrize("layers", [-1, 6])
-def test_layers_that_the_base_does_not_have_are_refused(layers: int) -> None:
-    check_layers(0)
-    check_layers(5)
-    with pytest.raises(
-        ConfError, match=rf"served_layers: 0 for the encoder .* or 1 to 5 of its 6 layers, not {layers}"
-    ):
-        check_layers(layers)
 
 
 def test_a_past_night_knows_the_texts_of_what_was_sold_or_described_before_it() -> None:
@@ -82,6 +94,7 @@ def test_a_past_night_knows_the_texts_of_what_was_sold_or_described_before_it() 
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("few_steps")
 def test_a_small_encoder_is_served_and_the_ranker_learned_with_one_of_its_kind(
     tmp_path: Path, spark: SparkSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -93,18 +106,17 @@ def test_a_small_encoder_is_served_and_the_ranker_learned_with_one_of_its_kind(
     monkeypatch.setattr(
         train_model.Shop, "encoded", lambda shop, folder: read.append(folder.name) or right(shop, folder)
     )
-    flags = {"served_layers": 2, "served_format": "onnx-int8", "distil_steps": 3}
-    run_job.run("train_model", lake, tiny_shop.day(0), flags)
-    assert read == ["earlier-2-layers-int8"]
+    run_job.run("train_model", lake, tiny_shop.day(0), {"served_encoder": "small"})
+    assert read == ["earlier-3-layers-int8"]
     (model,) = pl.read_delta(lake.path("ops.models")).to_dicts()
     folder = Path(lake.deployment.lake) / model["folder"]
     assert model["weights_sha256"] == model_folder.sha256(folder / model_folder.INT8)
     assert not (folder / model_folder.WEIGHTS).exists()
     told = json.loads((folder / scoring.TRAINING).read_text())["served"]
-    assert (told["layers"], told["format"], told["distilled_steps"]) == (2, "onnx-int8", 3)
+    assert (told["encoder"], told["distilled_layers"], told["distilled_steps"]) == ("small", 3, 5)
     figures = dict(model["metrics"])
     assert {name: figures[name] for name in told if name in figures} == {
-        name: value for name, value in told.items() if name not in ("layers", "format")
+        name: value for name, value in told.items() if name != "encoder"
     }
     run_job.run("encode_items", lake, tiny_shop.day(0))
     vectors = pl.read_delta(lake.path("features.item_vectors"))

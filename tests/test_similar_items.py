@@ -12,7 +12,7 @@ import pytest
 from jobs.find_similar_items import find_similar_items
 from jobs.transforms import vectors
 from schemas import features, gold, silver
-from tests.conftest import Rows, broken
+from tests.conftest import Rows, broken, run_of
 from udfs.encoder.encoder import to_bytes
 
 RUN_DATE = dt.date(2024, 1, 31)
@@ -59,7 +59,7 @@ def test_equals_brute_force_among_active_items(rows: Rows, monkeypatch: pytest.M
         features.ITEM_VECTORS,
         *({"item_id": n, "text_key": f"k{text_of[n]}", "vector": cells[text_of[n]]} for n in reversed(names)),
     )
-    found = find_similar_items(events, item_vectors, run_date=RUN_DATE, top_k=4).persist()
+    found = find_similar_items(events, item_vectors, run=run_of(RUN_DATE), top_k=4).persist()
     assert broken(gold.SIMILAR_ITEMS, found) == []
     lists = listed(found)
     assert sorted(lists) == active
@@ -75,7 +75,7 @@ def test_a_shop_smaller_than_a_list_gives_all_others(rows: Rows) -> None:
         features.ITEM_VECTORS,
         *({"item_id": name, "text_key": name, "vector": cell} for name, cell in zip("abc", cells, strict=True)),
     )
-    found = find_similar_items(rows(silver.EVENTS, *map(sale, "abc")), item_vectors, run_date=RUN_DATE)
+    found = find_similar_items(rows(silver.EVENTS, *map(sale, "abc")), item_vectors, run=run_of(RUN_DATE))
     assert listed(found) == {  # equally near: by item_id
         "a": [("b", 0.0), ("c", 0.0)],
         "b": [("a", 0.0), ("c", 0.0)],
@@ -91,6 +91,6 @@ def test_a_cosine_is_at_most_one_for_items_of_one_text(rows: Rows) -> None:
     item_vectors = rows(
         features.ITEM_VECTORS, *({"item_id": name, "text_key": "k", "vector": cell} for name in ("a", "b"))
     )
-    found = find_similar_items(rows(silver.EVENTS, sale("a"), sale("b")), item_vectors, run_date=RUN_DATE).persist()
+    found = find_similar_items(rows(silver.EVENTS, sale("a"), sale("b")), item_vectors, run=run_of(RUN_DATE)).persist()
     assert broken(gold.SIMILAR_ITEMS, found) == []
     assert listed(found) == {"a": [("b", 1.0)], "b": [("a", 1.0)]}

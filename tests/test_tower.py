@@ -240,7 +240,34 @@ def test_where_tuning_is_no_better_the_weights_stay_as_they_were(refit_steps: in
     assert all(torch.equal(before[name], moved[name]) for name in before) == (not refit_steps)
 
 
-@pytest.mark.parametrize("method", ["full", "lora"])
+def stopped_and_resumed(tiny: Path, folder: Path, last_words: str, **changes: object) -> tuple[tower.TowerReport, str]:
+    """The report of a training that was stopped at a line of its log and run again, and where it went on."""
+
+    class StoppedError(Exception):
+        pass
+
+    def stop(line: str) -> None:
+        if line.startswith(last_words):
+            raise StoppedError
+
+    world, saved = shop(), folder / "saved.safetensors"
+    texts, settings = [TEXTS[item] for item in world.items], replace(SETTINGS, **changes)  # type: ignore[arg-type]
+    with pytest.raises(StoppedError):
+        tower.train_tower(texts, world, DAY, tiny, folder / "parts", settings=settings, log=stop, checkpoint=saved)
+    report, lines = run(tiny, folder / "parts", checkpoint=saved, **changes)
+    assert not saved.exists()
+    return report, next(line for line in lines if line.startswith("resumed"))
+
+
+def same_weights(one: Path, other: Path) -> bool:
+    """Whether two model folders hold the same encoder and adapter, bit by bit."""
+    pairs = (
+        tuple(load_file(folder / name) for folder in (one, other))
+        for name in ("model.safetensors", "adapter.safetensors")
+    )
+    return all(torch.equal(a[key], b[key]) for a, b in pairs for key in a)
+
+
 @pytest.mark.parametrize(
     ("last_words", "resumed"),
     [
@@ -249,29 +276,12 @@ def test_where_tuning_is_no_better_the_weights_stay_as_they_were(refit_steps: in
     ],
     ids=["in its steps", "in its refit"],
 )
-def test_a_resumed_run_equals_an_uninterrupted_one(
-    method: tower.Method, last_words: str, resumed: str, tiny: Path, tmp_path: Path
-) -> None:
-    class StoppedError(Exception):
-        pass
-
-    def stop(line: str) -> None:
-        if line.startswith(last_words):
-            raise StoppedError
-
-    settings = replace(SETTINGS, method=method, refit_steps=16)
-    whole, _ = run(tiny, tmp_path / "whole", method=method, refit_steps=16)
-    world, saved = shop(), tmp_path / "saved.safetensors"
-    texts = [TEXTS[item] for item in world.items]
-    with pytest.raises(StoppedError):
-        tower.train_tower(texts, world, DAY, tiny, tmp_path / "parts", settings=settings, log=stop, checkpoint=saved)
-    parts, lines = run(tiny, tmp_path / "parts", checkpoint=saved, method=method, refit_steps=16)
-    assert resumed in lines
+def test_a_resumed_run_equals_an_uninterrupted_one(last_words: str, resumed: str, tiny: Path, tmp_path: Path) -> None:
+    whole, _ = run(tiny, tmp_path / "whole", refit_steps=16)
+    parts, line = stopped_and_resumed(tiny, tmp_path, last_words, refit_steps=16)
+    assert line == resumed
     assert parts.curve[1:] == whole.curve[1:]
-    assert not saved.exists()
-    for name in ("model.safetensors", "adapter.safetensors"):
-        a, b = (load_file(tmp_path / folder / name) for folder in ("whole", "parts"))
-        assert all(torch.equal(a[key], b[key]) for key in a)
+    assert same_weights(tmp_path / "whole", tmp_path / "parts")
 
 
 def test_the_same_seed_gives_the_same_weights_and_another_seed_others(tiny: Path, tmp_path: Path) -> None:
@@ -282,8 +292,10 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_others(tiny: Path
     assert not all(torch.equal(a[name], c[name]) for name in a)
 
 
-def test_lora_moves_the_matrices_of_the_upper_layers_alone_and_leaves_plain_weights(tiny: Path, tmp_path: Path) -> None:
-    report, _ = run(tiny, tmp_path / "model", method="lora", lora_rank=3, frozen_layers=1, refit_steps=2)
+def test_lora_learns_low_rank_changes_of_the_upper_layers_and_serves_plain_weights(tiny: Path, tmp_path: Path) -> None:
+    """One test of LoRA: which weights move and by what rank, what is served, that it resumes, when peft is imported."""
+    changes: dict[str, object] = {"method": "lora", "lora_rank": 3, "frozen_layers": 1, "refit_steps": 0}
+    report, _ = run(tiny, tmp_path / "model", **changes)
     before, after = (load_file(folder / "model.safetensors") for folder in (tiny, tmp_path / "model"))
     assert {name: value.shape for name, value in before.items()} == {name: value.shape for name, value in after.items()}
     moved = {name for name in before if not torch.equal(before[name], after[name])}
@@ -292,20 +304,16 @@ def test_lora_moves_the_matrices_of_the_upper_layers_alone_and_leaves_plain_weig
     for name in moved:
         assert torch.linalg.matrix_rank((after[name] - before[name]).double(), rtol=1e-4) == 3
     assert report.best_step > 0
-
-
-def test_what_was_measured_with_lora_is_what_is_served(tiny: Path, tmp_path: Path) -> None:
-    report, _ = run(tiny, tmp_path / "model", method="lora", refit_steps=0)
-    texts = [TEXTS[item] for item in shop().items]
-    served = enc.load_encoder(tmp_path / "model").encode(texts, 32)
+    served = enc.load_encoder(tmp_path / "model").encode([TEXTS[item] for item in shop().items], 32)
     found = tower.Checks(shop(), DAY - 28).measure(served, Pooling(), report.scale)
-    assert found[:2] == (report.best.ndcg, report.best.ndcg_with_popularity)
-
-
-def test_peft_is_imported_for_lora_alone() -> None:
+    assert found[:2] == (report.best.ndcg, report.best.ndcg_with_popularity), "what was measured is what is served"
+    resumed, line = stopped_and_resumed(tiny, tmp_path, "step 20/", **changes)
+    assert line == "resumed after step 12"
+    assert resumed.curve[1:] == report.curve[1:]
+    assert same_weights(tmp_path / "model", tmp_path / "parts")
     code = "import sys, udfs.encoder.tower, udfs.encoder.lora; print('peft' in sys.modules)"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=REPO)
-    assert out.stdout.strip() == "False"
+    assert out.stdout.strip() == "False", "peft takes ten seconds to import: only where LoRA is chosen"
 
 
 @pytest.mark.parametrize(

@@ -1,27 +1,49 @@
-"""The night as a picture, text and SVG, and the tables as a page: all derived from jobs/flow.py and schemas/."""
+"""The flow of jobs as text and as a Mermaid picture, and the reference of the tables."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 from collections.abc import Sequence
-from html import escape
+from itertools import combinations
 from pathlib import Path
 
-from jobs.flow import BACKTEST, EVALUATION, MAINTENANCE, NIGHT, TRAINING, Job
+from jobs.flow import (
+    BACKTEST,
+    EVALUATION,
+    INTAKE,
+    MAINTENANCE,
+    NIGHT,
+    PLANNING,
+    PUBLISHING,
+    SCORING,
+    TRAINING,
+    Job,
+    edges,
+)
 from schemas import TABLES
 from schemas.derive import reference_page
 
-COLOURS = {
-    "landing": "#e8e8e8",
-    "bronze": "#ecd2b4",
-    "silver": "#d8dee6",
-    "features": "#d5e8d4",
-    "ops": "#e1d5e7",
-    "gold": "#ffe699",
-    "job": "#ffffff",
+# The boxes of the picture.
+STAGES: dict[str, tuple[Job, ...]] = {
+    "intake": INTAKE,
+    "training": TRAINING,
+    "scoring": SCORING,
+    "planning": PLANNING,
+    "publishing": PUBLISHING,
 }
-BOX_WIDTH, BOX_HEIGHT, SIDE_GAP, LEVEL_GAP, MARGIN = 216, 30, 24, 44, 20
+MOST_NAMED = 3  # tables on an arrow; of more, how many there are
+COLOURS = {"silver": "#d8dee6", "features": "#d5e8d4", "gold": "#ffe699", "bronze": "#ecd2b4", "ops": "#e1d5e7"}
+PAGE = """# The flow of a night
+
+Drawn by `make flow` from `jobs/flow.py`. A box is a job with the tables that it writes, less rejected rows and records
+of the work; its colour is their layer. An arrow between stages names the tables that the later one reads. Training runs
+weekly. Not drawn, for no night waits for them: {others}.
+
+```mermaid
+{picture}
+```
+"""
 
 
 def as_text(jobs: Sequence[Job]) -> str:
@@ -33,85 +55,69 @@ def as_text(jobs: Sequence[Job]) -> str:
     return "\n".join(lines)
 
 
-def arrows(jobs: Sequence[Job]) -> list[tuple[str, str]]:
-    """(from, to) between tables and jobs; what a job reads of its own earlier nights is left out."""
-    found = []
-    for job in jobs:
-        found += [(read.table, job.name) for read in job.reads if read.table not in job.writes]
-        found += [(job.name, table) for table in job.writes]
-    return list(dict.fromkeys(found))
+def direct_edges(jobs: tuple[Job, ...]) -> list[tuple[str, str]]:
+    """The edges between jobs, less those that longer paths imply."""
+    pairs = edges(jobs)
 
+    def later(job: str) -> set[str]:
+        following = {after for before, after in pairs if before == job}
+        return following.union(*map(later, following))
 
-def levels(pairs: Sequence[tuple[str, str]]) -> dict[str, int]:
-    """The level of each node, from the top: one below the lowest node it comes from."""
-    level = {node: 0 for pair in pairs for node in pair}
-    for _ in level:
-        for source, target in pairs:
-            level[target] = max(level[target], level[source] + 1)
-    return level
-
-
-def places(pairs: Sequence[tuple[str, str]], level: dict[str, int]) -> dict[str, float]:
-    """The place of each node in its level: as near as may be below what it comes from, none upon another."""
-    place: dict[str, float] = {}
-    for depth in range(max(level.values()) + 1):
-        wanted = {}
-        for order, node in enumerate(node for node in level if level[node] == depth):
-            above = [place[source] for source, target in pairs if target == node]
-            wanted[node] = sum(above) / len(above) if above else float(order)
-        free = 0.0
-        for node in sorted(wanted, key=lambda name: (wanted[name], name)):
-            place[node] = max(free, wanted[node])
-            free = place[node] + 1
-    return place
-
-
-def as_svg(jobs: Sequence[Job]) -> str:
-    """The same as an SVG page, from raw files down to gold: tables in the colour of their layer, jobs in white."""
-    pairs = arrows(jobs)
-    level, names = levels(pairs), {job.name for job in jobs}
-    place = places(pairs, level)
-
-    def corner(node: str) -> tuple[float, float]:
-        return MARGIN + place[node] * (BOX_WIDTH + SIDE_GAP), MARGIN + level[node] * (BOX_HEIGHT + LEVEL_GAP)
-
-    width = 2 * MARGIN + max(place.values()) * (BOX_WIDTH + SIDE_GAP) + BOX_WIDTH
-    height = 2 * MARGIN + max(level.values()) * (BOX_HEIGHT + LEVEL_GAP) + BOX_HEIGHT
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height:.0f}" '
-        'font-family="sans-serif" font-size="12">',
-        '<rect width="100%" height="100%" fill="#ffffff"/>',
+    return [
+        (before, after)
+        for before, after in pairs
+        if not any(after in later(between) for start, between in pairs if start == before)
     ]
-    for source, target in pairs:
-        (x1, y1), (x2, y2) = corner(source), corner(target)
-        x1, x2, y1 = x1 + BOX_WIDTH / 2, x2 + BOX_WIDTH / 2, y1 + BOX_HEIGHT
-        bend = LEVEL_GAP * 0.9
-        curve = f"M{x1:.0f} {y1:.0f} C{x1:.0f} {y1 + bend:.0f} {x2:.0f} {y2 - bend:.0f} {x2:.0f} {y2:.0f}"
-        parts.append(f'<path d="{curve}" fill="none" stroke="#888888"/>')
-    for node in level:
-        x, y = corner(node)
-        colour = COLOURS["job" if node in names else node.split(".")[0]]
-        rounding = 0 if node in names else 12
-        parts.append(
-            f'<rect x="{x:.0f}" y="{y:.0f}" width="{BOX_WIDTH}" height="{BOX_HEIGHT}" rx="{rounding}" '
-            f'fill="{colour}" stroke="#555555"/><text x="{x + BOX_WIDTH / 2:.0f}" y="{y + 19:.0f}" '
-            f'text-anchor="middle">{escape(node)}</text>'
-        )
-    return "\n".join([*parts, "</svg>"]) + "\n"
+
+
+def shown(job: Job) -> list[str]:
+    """The tables that a job is there for: neither rejected rows nor ledgers, nor records of the work."""
+    of_layer = [name for name in job.writes if name.startswith(f"{job.layer}.")]
+    return [name for name in of_layer if ".rejected_" not in name and ".cleaned_" not in name]
+
+
+def between(earlier: Sequence[Job], later: Sequence[Job]) -> str:
+    """What the arrow from one stage to another says: the tables, or how many; nothing where there is no arrow."""
+    read = {read.table for job in later for read in job.reads}
+    tables = [table for job in earlier for table in shown(job) if table in read]
+    if len(tables) > MOST_NAMED:
+        return f"{len(tables)} tables of {tables[0].split('.')[0]}"
+    return "<br>".join(tables)
+
+
+def as_mermaid(stages: dict[str, tuple[Job, ...]]) -> str:
+    """A flowchart: stages as boxes, their jobs within, arrows between jobs of a stage and between stages."""
+    lines = ["flowchart LR", "  raw([raw files]) --> intake"]
+    for stage, jobs in stages.items():
+        lines += [f"  subgraph {stage}", "    direction TB"]
+        for job in jobs:
+            words = "<br>".join([f"<b>{job.name}</b>", *shown(job)])
+            lines.append(f'    {job.name}["{words}"]:::{job.layer}')
+        lines += [f"    {before} --> {after}" for before, after in direct_edges(jobs)]
+        lines.append("  end")
+    for earlier, later in combinations(stages, 2):
+        if label := between(stages[earlier], stages[later]):
+            lines.append(f'  {earlier} -- "{label}" --> {later}')
+    layers = sorted({job.layer for jobs in stages.values() for job in jobs})
+    lines += [f"  classDef {layer} fill:{COLOURS[layer]},stroke:#555,color:#000" for layer in layers]
+    return "\n".join(lines)
+
+
+def as_page() -> str:
+    """docs/flow.md."""
+    others = ", ".join(f"`{job.name}`" for job in EVALUATION + BACKTEST + MAINTENANCE)
+    return PAGE.format(others=others, picture=as_mermaid(STAGES))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print the night and the training; write the SVG and the page where asked to."""
+    """Print the night and the training; write the pages where asked to."""
     parser = argparse.ArgumentParser(prog="jobs.commands.draw_flow", description=__doc__)
-    parser.add_argument("--svg", type=Path, help="write the picture here")
+    parser.add_argument("--page", type=Path, help="write the picture here, as Markdown")
     parser.add_argument("--tables", type=Path, help="write the tables' reference here")
     given = parser.parse_args(arguments)
     parts = {"night": NIGHT, "weekly training": TRAINING + EVALUATION + BACKTEST, "weekly upkeep": MAINTENANCE}
     print("\n\n".join(f"{name}\n{as_text(jobs)}" for name, jobs in parts.items()))
-    for path, text in (
-        (given.svg, as_svg(NIGHT + TRAINING + EVALUATION + BACKTEST)),
-        (given.tables, reference_page(TABLES.values())),
-    ):
+    for path, text in ((given.page, as_page()), (given.tables, reference_page(TABLES.values()))):
         if path:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8")

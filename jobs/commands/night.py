@@ -17,7 +17,7 @@ from jobs.commands.watching import watching
 from jobs.flow import BACKTEST, EVALUATION, INTAKE, NIGHT, PLANNING, PUBLISHING, SCORING, TRAINING, Job
 from jobs.reports import progress
 from jobs.runner import model_store
-from jobs.runner.cli import common_flags, exit_code
+from jobs.runner.cli import common_flags, reported
 from jobs.runner.lake import Lake
 from jobs.runner.session import session
 from schemas.deployment import Deployment, load
@@ -118,7 +118,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             deployment, given.run_date, train=given.train, only=given.only, since=given.since, reingest=given.reingest
         )
 
-    return exit_code(act)
+    return reported(given, "night", act)
 
 
 if __name__ == "__main__":

@@ -1,16 +1,19 @@
-"""One result is a page: how forecasts, stock actions and audiences would have done, in one file that needs no other."""
+"""Page of a backtest: how forecasts, stock actions and audiences would have done, in one file that needs no other."""
 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from jobs.offline.backtest_stock import PROTOCOL, StockBacktest
-from jobs.reports.page import ACCENT, QUIET, interval, page, reliability_figure, svg, table, text
+from jobs.reports.figures import ACCENT, QUIET, reliability, svg
+from jobs.reports.page import Cell, Row, Table, interval, render
 from jobs.reports.stock_page import stock_section
 from udfs.audiences import backtest as audience_backtest
 from udfs.audiences.backtest import Backtest as AudienceBacktest
@@ -23,13 +26,15 @@ LEVELS = {
     demand_backtest.ITEM_LISTED: "an item's week, the table's pairs summed",
     demand_backtest.PAIR: "a pair's week",
 }
+DEMAND_METRICS = ("wape", "wape_mean", "pinball", "covered", "covered_pit", "gain_wape", "gain_pinball")
+MADE_UP = " SIMULATED: the snapshot, and so the lead times, are made up."
 
 
 @dataclass(frozen=True)
 class Plans:
     """All that the page shows; stock and audiences where the shop has them.
 
-    vectors_of: the night whose vectors the audiences were told by, None for none; simulated: the stock levels are.
+    vectors_of: the night whose vectors the audiences were judged with, None for none; simulated: the stock levels are.
     """
 
     shop: str
@@ -42,56 +47,49 @@ class Plans:
 
 
 def plans_page(found: Plans) -> str:
-    """The whole page as HTML."""
-    title = f"{found.shop}: what its plans were worth, by what followed up to {found.run_date}"
-    parts = [f"<h1>{text(title)}</h1>", _demand(found.demand)]
+    """The page as HTML."""
+    stock = Markup()
     if found.stock:
-        told = f"{PROTOCOL}{' SIMULATED: the snapshot, and so the lead times, are made up.' if found.simulated else ''}"
-        parts.append(stock_section(found.stock.ours, found.stock.peers, found.stock.comparisons, told))
-    if found.audiences:
-        parts.append(_audiences(found.audiences, found.vectors_of))
-    return page(f"Backtest of {found.shop}, {found.run_date}", parts)
+        protocol = PROTOCOL + MADE_UP * found.simulated
+        stock = stock_section(found.stock.ours, found.stock.peers, found.stock.comparisons, protocol)
+    return render(
+        "plans_page.html.j2",
+        title=f"Backtest of {found.shop}, {found.run_date}",
+        heading=f"{found.shop}: what its plans were worth, by what followed up to {found.run_date}",
+        demand=_demand(found.demand),
+        least_weeks=demand_backtest.LEAST_WEEKS,
+        stock=stock,
+        audiences=_audiences(found.audiences, found.vectors_of) if found.audiences else None,
+    )
 
 
-def _demand(found: DemandBacktest) -> str:
+def _demand(found: DemandBacktest) -> dict[str, Any]:
     """A table a level, all dates together; the shop's weeks as they were and as they were forecast."""
     cuts = sorted({row.cut for row in found.rows} - {demand_backtest.ALL_CUTS})
-    if not cuts:
-        least = f"{demand_backtest.LEAST_WEEKS} weeks of sales before a date and four after it"
-        return f"<section><h2>Demand</h2><p>The logs are too short: a backtest needs {least}.</p></section>"
-    days = ", ".join(str(date_of(cut)) for cut in cuts)
-    shares = ", ".join(f"{share:.1%}" for share in found.outside)
-    parts = [
-        "<section><h2>Demand</h2><p>Weekly units of the four weeks after each of the dates "
-        f"{days}, by models of what was known on it. Of the units that followed, {shares} (newest date first) were "
-        "sold by pairs that had sold nothing in 26 weeks and are not forecast.</p>"
-    ]
+    return {
+        "days": ", ".join(str(date_of(cut)) for cut in cuts),
+        "outside": ", ".join(f"{share:.1%}" for share in found.outside),
+        "levels": list(_levels(found, cuts)),
+    }
+
+
+def _levels(found: DemandBacktest, cuts: Sequence[int]) -> Iterator[dict[str, Any]]:
     for level, words in LEVELS.items():
         rows = [row for row in found.rows if row.level == level and row.cut == demand_backtest.ALL_CUTS]
-        told = {(row.contender, row.metric): row for row in rows}
-        metrics = [
-            m
-            for m in ("wape", "wape_mean", "pinball", "covered", "covered_pit", "gain_wape", "gain_pinball")
-            if any(row.metric == m for row in rows)
-        ]
+        by_name = {(row.contender, row.metric): row for row in rows}
+        metrics = [metric for metric in DEMAND_METRICS if any(row.metric == metric for row in rows)]
         contenders = list(dict.fromkeys(row.contender for row in rows))
-        cells = [[text(name), *(_cell(told.get((name, metric))) for metric in metrics)] for name in contenders]
+        cells: list[Row] = [[name, *(_cell(by_name.get((name, metric))) for metric in metrics)] for name in contenders]
         marks = ["leader" if name == demand_backtest.OURS else "" for name in contenders]
-        parts.append(f"<h3>{text(words)}</h3>{table(['contender', *metrics], cells, marks)}")
+        weeks = Markup()
         if level in found.units:
-            parts.append(svg(_weeks(found.units[level], found.expected[level], cuts), f"units a week: {words}"))
-    parts.append(
-        '<p class="quiet">wape: of the point that a contender publishes, ours p50; wape_mean: of the expected units; '
-        "pinball: mean loss at .1, .5 and .9; covered: share of weeks between p10 and p90, both included; covered_pit: "
-        "the same with the probability of the two ends counted in part, as counts need it; gain: by what share ours is "
-        "below the peer. A name in brackets: on the sample of series that a slow peer was run on.</p></section>"
-    )
-    return "".join(parts)
+            weeks = svg(_weeks(found.units[level], found.expected[level], cuts), f"units a week: {words}")
+        yield {"words": words, "table": Table(["contender", *metrics], cells, marks), "weeks": weeks}
 
 
-def _cell(row: demand_backtest.Row | audience_backtest.Measure | None) -> str:
+def _cell(row: demand_backtest.Row | audience_backtest.Measure | None) -> Cell:
     """The figure with its interval; nothing where there is none."""
-    return "" if row is None or np.isnan(row.value) else interval(row.value, row.low, row.high)
+    return Cell("") if row is None or np.isnan(row.value) else interval(row.value, row.low, row.high)
 
 
 def _weeks(units: np.ndarray, expected: np.ndarray, cuts: Sequence[int]) -> Figure:
@@ -111,32 +109,33 @@ def _weeks(units: np.ndarray, expected: np.ndarray, cuts: Sequence[int]) -> Figu
     return figure
 
 
-def _audiences(found: AudienceBacktest, vectors_of: dt.date | None) -> str:
+def _audiences(found: AudienceBacktest, vectors_of: dt.date | None) -> dict[str, Any]:
     """A table of figures a slice, a table of leads, and the reliability of our probabilities."""
-    vectors = (
-        f"Items' vectors are those of the night {vectors_of}, the newest before the first of them began."
-        if vectors_of
-        else "No night has vectors from before the first of them began, so ours was judged without vectors."
-    )
-    parts = [
-        "<section><h2>Audiences</h2><p>Of the users that each of the campaigns "
-        f"{text(', '.join(found.campaigns))} was shown to, who would convert? Each was told by models of the campaigns "
-        f"that were over before it began. {vectors} The campaigns' items are as they were listed last.</p>"
-    ]
-    slices = list(dict.fromkeys(row.slice for row in found.measures))
-    for name in slices:
-        rows = {(row.contender, row.metric): row for row in found.measures if row.slice == name}
-        contenders = list(dict.fromkeys(contender for contender, _ in rows))
-        metrics = [metric for metric in audience_backtest.METRICS if any(of == metric for _, of in rows)]
-        cells = [[text(one), *(_cell(rows.get((one, metric))) for metric in metrics)] for one in contenders]
-        marks = ["leader" if one == audience_backtest.OURS else "" for one in contenders]
-        first = next(iter(rows.values()))
-        parts.append(f"<h3>{text(name)}: {first.rows:,} contacts, {first.conversions:,} conversions</h3>")
-        parts.append(table(["contender", *metrics], cells, marks))
-    lead = {(row.contender, row.metric): row for row in found.measures if row.slice == audience_backtest.ALL}
-    names = [one for one in dict.fromkeys(c for c, _ in lead) if (one, f"{audience_backtest.LEAD}auc") in lead]
+    of_all = {(row.contender, row.metric): row for row in found.measures if row.slice == audience_backtest.ALL}
     metrics = [f"{audience_backtest.LEAD}{metric}" for metric in audience_backtest.METRICS]
-    cells = [[text(one), *(_cell(lead.get((one, metric))) for metric in metrics)] for one in names]
-    parts.append(f"<h3>Our lead, user by user; more is better</h3>{table(['over', *metrics], cells)}")
-    parts.append(reliability_figure("our probabilities beside what came of them", found.reliability))
-    return "".join([*parts, "</section>"])
+    peers = [
+        one for one in dict.fromkeys(name for name, _ in of_all) if (one, f"{audience_backtest.LEAD}auc") in of_all
+    ]
+    leads: list[Row] = [[one, *(_cell(of_all.get((one, metric))) for metric in metrics)] for one in peers]
+    return {
+        "campaigns": ", ".join(found.campaigns),
+        "vectors_of": vectors_of,
+        "slices": [_slice(found, name) for name in dict.fromkeys(row.slice for row in found.measures)],
+        "leads": Table(["over", *metrics], leads),
+        "reliability": reliability("our probabilities beside what came of them", found.reliability),
+    }
+
+
+def _slice(found: AudienceBacktest, name: str) -> dict[str, Any]:
+    rows = {(row.contender, row.metric): row for row in found.measures if row.slice == name}
+    contenders = list(dict.fromkeys(contender for contender, _ in rows))
+    metrics = [metric for metric in audience_backtest.METRICS if any(of == metric for _, of in rows)]
+    cells: list[Row] = [[one, *(_cell(rows.get((one, metric))) for metric in metrics)] for one in contenders]
+    marks = ["leader" if one == audience_backtest.OURS else "" for one in contenders]
+    first = next(iter(rows.values()))
+    return {
+        "name": name,
+        "contacts": first.rows,
+        "conversions": first.conversions,
+        "table": Table(["contender", *metrics], cells, marks),
+    }

@@ -6,9 +6,10 @@ import argparse
 import datetime as dt
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from jobs.runner import environment_fault
+from jobs.runner.outcome import Report, reporter
 from schemas.errors import ConfError, DataError, TooEarlyError
 
 
@@ -33,26 +34,42 @@ def common_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--reingest", action="store_true", help="read raw files again that are no longer as they were read (ingest)"
     )
+    parser.add_argument("--outcome-file", help="a path or URI for the outcome as JSON, such as /dev/termination-log")
 
 
-def exit_code(action: Callable[[], object]) -> int:
+def exit_code(action: Callable[[], object], report: Report = lambda _: None) -> int:
     """Run and translate: 0 done, 2 wrong usage or configuration, 3 broken data, 4 too early, 1 anything else.
 
-    Where something under the run is broken, the last line says what and what to do, below the traceback.
+    Where something under the run is broken, the last line says what and what to do, below the traceback. `report` is
+    given the mapping that the action returns, if any, or {"error": the last line}.
     """
     try:
-        action()
+        found = action()
     except ConfError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 4 if isinstance(error, TooEarlyError) else 2
+        return _failed(f"error: {error}", report, 4 if isinstance(error, TooEarlyError) else 2)
     except DataError as error:
-        print(f"refused: {error}", file=sys.stderr)
-        return 3
-    except Exception as error:
-        said = environment_fault.sentence(error)
+        return _failed(f"refused: {error}", report, 3)
+    except BaseException as error:
+        said = environment_fault.sentence(error) if isinstance(error, Exception) else None
         if said is None:
+            report({"error": traceback.format_exception_only(error)[-1].strip()})
             raise
         traceback.print_exc()
-        print(f"error: {said}", file=sys.stderr)
-        return 1
+        return _failed(f"error: {said}", report, 1)
+    report(found if isinstance(found, Mapping) else {})
     return 0
+
+
+def reported(given: argparse.Namespace, job: str, action: Callable[[], object]) -> int:
+    """The exit code of an action, whose outcome goes to the --outcome-file that was given, if any."""
+    try:
+        report = reporter(given.outcome_file, job, given.run_date)
+    except ConfError as error:
+        return _failed(f"error: {error}", lambda _: None, 2)
+    return exit_code(action, report)
+
+
+def _failed(line: str, report: Report, code: int) -> int:
+    print(line, file=sys.stderr)
+    report({"error": line})
+    return code

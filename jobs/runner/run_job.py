@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import datetime as dt
 import inspect
-import json
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -20,7 +19,7 @@ from pyspark.sql import SparkSession
 
 from jobs.flow import JOBS, MODELS, NIGHT, Job, Window, lacking, stands
 from jobs.runner import model_store, upkeep
-from jobs.runner.cli import common_flags, exit_code
+from jobs.runner.cli import common_flags, reported
 from jobs.runner.lake import Lake
 from jobs.runner.pending_days import PendingDays, work_of
 from jobs.runner.publish import OvertakenError, Publisher
@@ -35,7 +34,6 @@ from schemas.run import GoldTable, Model, RunContext
 from udfs.horizon import HORIZON_DAYS
 
 ATTEMPTS = 3  # of a job whose tables another run of it writes at the same moments
-OUTCOME = "outcome: "  # the last line of a job that ended well begins with it; JSON follows
 
 
 @dataclass(frozen=True)
@@ -246,7 +244,7 @@ def main(name: str, arguments: Sequence[str] | None = None) -> None:
     given = parser.parse_args(arguments)
     flags = {knob: getattr(given, knob) for knob in knobs_of(function)}
 
-    def act() -> None:
+    def act() -> dict[str, Any]:
         deployment = load(given.conf, landing=given.landing)
         check_settings(deployment)
         spark: SparkSession = session(deployment)
@@ -259,7 +257,6 @@ def main(name: str, arguments: Sequence[str] | None = None) -> None:
             print(f"{name} {given.run_date}: skipped, for {outcome.skipped}")
         else:
             print(f"{name} {given.run_date}: {written or 'nothing to do'}{would} in {outcome.seconds:.1f} s")
-        told = {"job": name, "run_date": given.run_date, "rows": outcome.rows, "model_version": outcome.model_version}
-        print(f"{OUTCOME}{json.dumps(told, default=str)}")  # for whoever started it: a scheduler reads this line
+        return {"rows": outcome.rows, "model_version": outcome.model_version}
 
-    sys.exit(exit_code(act))
+    sys.exit(reported(given, name, act))

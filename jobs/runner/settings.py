@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Literal, get_args, get_origin
 
 from jobs.flow import JOBS, Job
-from schemas.deployment import Deployment
+from schemas.deployment import RENAMED, Deployment
 from schemas.errors import ConfError
 
 # Keyword-only parameters that are no settings: what a job may ask for beside its tables.
@@ -38,6 +38,8 @@ def settings(
     chosen = dict(deployment.jobs.get(job.name, {}))
     for name, value in chosen.items():
         where = f"{deployment.file}: [jobs.{job.name}] {name}"
+        if key := RENAMED.get((job.name, name)):
+            raise ConfError(f"{where}: this key has been replaced by {key}")
         if name not in knobs:
             raise ConfError(f"{where}: unknown key; {job.name} has {', '.join(knobs) or 'no knobs'}")
         wanted = knobs[name].annotation

@@ -196,9 +196,7 @@ def _load(folder: Path, device: str, dtype: DType) -> Encoder:
         from udfs.encoder.int8 import Int8Encoder  # which builds on this module
 
         if device != "cpu":
-            raise ModelError(
-                f"{folder / INT8} is for a CPU; train a model with served_format = safetensors for {device}"
-            )
+            raise ModelError(f"{folder / INT8} is for a CPU; train a model with served_encoder = full for {device}")
         return Int8Encoder(folder)
     model, tokenizer, settings = read_model(folder)
     return Encoder(model, tokenizer, settings, device, dtype, read_adapter(folder))
