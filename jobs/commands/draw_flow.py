@@ -51,6 +51,7 @@ def as_text(jobs: Sequence[Job]) -> str:
     lines = []
     for number, job in enumerate(jobs, start=1):
         reads = ", ".join(f"{read.table}{f' of {read.kind}' * bool(read.kind)} ({read.window})" for read in job.reads)
+        reads += f"; after {', '.join(job.after)}" * bool(job.after)
         lines += [f"{number:>2}. {job.name}", f"      <- {reads or 'nothing'}", f"      -> {', '.join(job.writes)}"]
     return "\n".join(lines)
 
@@ -78,7 +79,7 @@ def shown(job: Job) -> list[str]:
 
 def between(earlier: Sequence[Job], later: Sequence[Job]) -> str:
     """What the arrow from one stage to another says: the tables, or how many; nothing where there is no arrow."""
-    read = {read.table for job in later for read in job.reads}
+    read = {table for job in later for table in (*(read.table for read in job.reads), *job.after)}
     tables = [table for job in earlier for table in shown(job) if table in read]
     if len(tables) > MOST_NAMED:
         return f"{len(tables)} tables of {tables[0].split('.')[0]}"

@@ -50,6 +50,7 @@ class Publisher:
     write_page: Callable[[str, str], object]
     dry_run: bool
     staged: dict[str, list[DataFile]] = field(default_factory=dict)
+    named: set[str] = field(default_factory=set)  # tables whose staged files a commit may name: they stay
 
     def publish(self, made: Mapping[str, DataFrame]) -> None:
         """Audit every output; publish all of them where nothing critical is found, else none, and say why."""
@@ -57,8 +58,8 @@ class Publisher:
             ready = self._written(made)
             self._check_and_commit(ready)
         except BaseException:
-            for table, files in self.staged.items():
-                self.lake.unstage(table, files)
+            for table in set(self.staged) - self.named:
+                self.lake.unstage(table, self.staged[table])
             raise
 
     def _written(self, made: Mapping[str, DataFrame]) -> dict[str, DataFrame]:
@@ -127,6 +128,7 @@ class Publisher:
         if job.ledger:
             lake.forget(job.ledger, [*pending.days, *pending.later])
         for table in sorted(self.staged, key=lambda name: name == job.ledger):
+            self.named.add(table)
             lake.publish(table, self.staged[table], pending.days, metadata)
         several = self.staged if len(self.staged) > 1 else ()
         found = (lake.last_run(table, pending.days, self.record["started_at"]) for table in several)
