@@ -21,7 +21,7 @@ from jobs.runner.lake import Lake
 from jobs.runner.settings import function_of
 from schemas import TABLES
 from schemas.deployment import load
-from schemas.errors import DataError
+from schemas.errors import ConfError, DataError
 from schemas.run import RunContext
 from tests import tiny_shop
 
@@ -291,7 +291,7 @@ def test_without_a_model_the_night_says_how_to_make_one(shop, capsys):
 
 def test_a_job_without_its_input_says_which_job_makes_it(shop, spark):
     lake = Lake(spark, load(shop))
-    with pytest.raises(run_job.ConfError, match=r"silver.items has no partition run_date=2024-03-15.*run clean_items"):
+    with pytest.raises(ConfError, match=r"silver.items has no rows of run_date=2024-03-15.*run clean_items"):
         run_job.run("encode_items", lake, tiny_shop.day(14))
     assert last_run(shop, "encode_items")["status"] == "refused"
 
