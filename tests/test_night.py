@@ -61,7 +61,7 @@ def versions(conf: Path) -> dict[str, int]:
 
 
 def last_run(conf: Path, job: str) -> dict:
-    runs = read(conf, "ops.runs").filter(pl.col("job") == job).sort("started_at")
+    runs = read(conf, "ops.runs").filter(pl.col("job") == job, pl.col("status") != "running").sort("started_at")
     return runs.rows(named=True)[-1]
 
 
