@@ -54,7 +54,7 @@ def publish_night(
         "gold.ad_audiences": ad_audiences,
     }
     rows = []
-    for name, frame in ((name, frame) for name, frame in tables.items() if stands(name, deployment.sources)):
+    for name, frame in ((name, frame) for name, frame in tables.items() if stands(name, deployment.kinds)):
         model = frame.select("model_version").first() if "model_version" in frame.columns else None
         made_by = model["model_version"] if model else None  # of all rows: one run has made them
         rows.append((run_date, run_id, started_at, True, name, written(name), frame.count(), made_by, run_date))

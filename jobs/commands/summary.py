@@ -28,7 +28,6 @@ SHOWN_REASONS = 8
 def show(lake: Lake, run_date: dt.date, outcomes: Sequence[Outcome]) -> None:
     """Print the night's summary to stdout."""
     console = Console(highlight=False, width=None if Console().is_terminal else 120)
-    users = lake.deployment.users
 
     def night(table: str) -> DataFrame:
         return lake.up_to(table, run_date).where(F.col("run_date") == F.lit(run_date))
@@ -44,35 +43,44 @@ def show(lake: Lake, run_date: dt.date, outcomes: Sequence[Outcome]) -> None:
         console.print(line, markup=False)
 
     lists = night("gold.recommendations").persist()
-    scored_users, scored_items = lists.select("user_id").distinct().count(), night("features.item_vectors").count()
-    console.print(
-        f"scored: {scored_users:,} {users}, {scored_items:,} items; {lists.count():,} recommendations of "
-        f"{lists.select('item_id').distinct().count():,} different items; model {_version(lists)}"
-    )
-    for row in night("ops.encodes").collect():
-        console.print(_encoded(row))
+    has_lists = stands("gold.recommendations", lake.deployment.kinds)
+    if has_lists:
+        _show_scored(console, lake, night, lists)
     seconds = Table("job", "seconds", "rows written", title="seconds per job", title_justify="left")
     for outcome in (outcome for outcome in outcomes if not outcome.skipped):
         rows = ", ".join(f"{table} {count:,}" for table, count in outcome.rows.items())
         seconds.add_row(outcome.job, f"{outcome.seconds:.1f}", rows)
     seconds.add_row("all", f"{sum(outcome.seconds for outcome in outcomes):.1f}", "")
     console.print(seconds)
-    _show_users(console, lake, run_date, night, lists)
-
+    if has_lists:
+        _show_users(console, lake, run_date, night, lists)
     _show_plans(console, lake, night, outcomes)
 
     compared = night("ops.figures").where("usual IS NOT NULL").count()
     published = night("ops.publications").where("current").orderBy("table_name").collect()
-    versions = ", ".join(f"{row['table_name']} at version {row['version']}" for row in published)
+    versions = ", ".join(f"{row['table_name']} at version {row['version']}" for row in published) or "no gold table"
     console.print(f"published: {versions}; {compared} figures compared with the nights before", markup=False)
     tables = "\n".join(f"    {lake.path(name)}" for name in sorted({t for o in outcomes for t in o.rows}))
     console.print(f"tables:\n{tables}", markup=False, soft_wrap=True)
     page = f"{lake.deployment.lake}/data_docs/{run_date}/index.html"
     console.print(f"quality: {page}", markup=False, soft_wrap=True)
-    path = lake.path("gold.recommendations")
-    rest = f"WHERE run_date = '{run_date}' AND user_id = '{_first_user(lists)}' ORDER BY rank;"
-    console.print(f"DuckDB:    SELECT * FROM delta_scan('{path}') {rest}", markup=False, soft_wrap=True)
-    console.print(f"Spark SQL: SELECT * FROM delta.`{path}` {rest}", markup=False, soft_wrap=True)
+    if has_lists:
+        path = lake.path("gold.recommendations")
+        rest = f"WHERE run_date = '{run_date}' AND user_id = '{_first_user(lists)}' ORDER BY rank;"
+        console.print(f"DuckDB:    SELECT * FROM delta_scan('{path}') {rest}", markup=False, soft_wrap=True)
+        console.print(f"Spark SQL: SELECT * FROM delta.`{path}` {rest}", markup=False, soft_wrap=True)
+
+
+def _show_scored(console: Console, lake: Lake, night: Callable[[str], DataFrame], lists: DataFrame) -> None:
+    """How many users and items were scored, and what encoding took."""
+    scored_users, scored_items = lists.select("user_id").distinct().count(), night("features.item_vectors").count()
+    console.print(
+        f"scored: {scored_users:,} {lake.deployment.users}, {scored_items:,} items; "
+        f"{lists.count():,} recommendations of "
+        f"{lists.select('item_id').distinct().count():,} different items; model {_version(lists)}"
+    )
+    for row in night("ops.encodes").collect():
+        console.print(_encoded(row))
 
 
 def _show_split(console: Console, lake: Lake, run_date: dt.date, kind: str, days: Sequence[dt.date]) -> None:
@@ -99,7 +107,7 @@ def _show_split(console: Console, lake: Lake, run_date: dt.date, kind: str, days
 
 def _show_plans(console: Console, lake: Lake, night: Callable[[str], DataFrame], outcomes: Sequence[Outcome]) -> None:
     """What is forecast, to be done about stock, and to be shown to whom; a line for each that there is."""
-    kinds = lake.deployment.sources
+    kinds = lake.deployment.kinds
     ahead = night("gold.demand_forecast").agg(F.sum("expected_units"), F.min("target_date"), F.max("target_date"))
     units, first, last = ahead.collect()[0]
     if units is not None:
@@ -114,7 +122,7 @@ def _show_plans(console: Console, lake: Lake, night: Callable[[str], DataFrame],
         told = {row["action"]: row for row in found.collect()}
         said = [f"{told[a]['n']:,} {a} ({told[a]['q']:,} units)" for a in gold.ACTIONS[1:] if a in told]
         said += [f"{told['ok']['n']:,} ok"] if "ok" in told else []
-        note = " (SIMULATED stock levels)" if kinds["stock"].simulated else ""
+        note = " (SIMULATED stock levels)" if lake.deployment.is_simulated("stock") else ""
         console.print(f"stock{note}: {', '.join(said) or 'no actions: the newest snapshot is too old'}")
     if stands("gold.ad_audiences", kinds):
         chosen = night("gold.ad_audiences").groupBy("campaign_id")

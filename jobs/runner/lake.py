@@ -27,13 +27,12 @@ from pyspark.sql import functions as F
 
 from jobs.flow import JOBS, Read
 from jobs.runner import environment_fault, integrity
-from schemas import TABLES
+from schemas import TABLES, bronze
 from schemas.contract import PARTITION, Column, Table
 from schemas.deployment import Deployment, Source
 from schemas.derive import create_table, plain_ddl, plain_type, quote
 from schemas.errors import ConfError, DataError, NoModelError
 from schemas.run import Model
-from schemas.silver import REQUIRED_KINDS
 
 COMMIT = "[0-9]" * 20 + ".json"  # of a Delta log; not its checksums, nor its checkpoints
 ASIDE = "set_aside"  # the folder of the lake where a person puts what is torn
@@ -270,7 +269,7 @@ class Lake:
         """What one declared input of a job sees (`files` and `promoted` have methods of their own)."""
         frame = self.up_to(read.table, dt.date.max if read.window == "ever" else run_date)
         if read.kind:
-            frame = frame.where(F.col("source") == read.kind)
+            frame = frame.where(F.col("source").isin(list(self.deployment.of_kind(read.kind))))
         if read.window in ("history", "ever"):
             return frame
         if read.window == "pending":
@@ -466,9 +465,9 @@ class Lake:
 
     # -- raw files ----------------------------------------------------------------------------------------------------
 
-    def raw_files(self, kind: str) -> list[RawFile]:
+    def raw_files(self, name: str) -> list[RawFile]:
         """Every raw file of a source, by day and name. ConfError where a name has no date."""
-        source: Source = self.deployment.sources[kind]
+        source: Source = self.deployment.sources[name]
         jvm = self.spark.sparkContext._jvm
         assert jvm is not None
         root = jvm.org.apache.hadoop.fs.Path(self.deployment.landing)
@@ -477,27 +476,27 @@ class Lake:
         found = []
         for status in system.globStatus(jvm.org.apache.hadoop.fs.Path(root, source.files)) or []:
             uri = status.getPath().toString()
-            name = uri.removeprefix(base + "/")
-            match = re.search(source.day, name)
+            path = uri.removeprefix(base + "/")
+            match = re.search(source.day, path)
             try:
                 day = dt.date.fromisoformat(match.group(1) if match else "")
             except ValueError:
                 raise ConfError(
-                    f"{name}: no date (YYYY-MM-DD) in the file's name where "
-                    f"sources.{kind}.day = {source.day!r} looks for it"
+                    f"{path}: no date (YYYY-MM-DD) in the file's name where "
+                    f"sources.{name}.day = {source.day!r} looks for it"
                 ) from None
             written = dt.datetime.fromtimestamp(status.getModificationTime() / 1000, dt.UTC)
-            found.append(RawFile(kind, day, name, uri, int(status.getLen()), written))
+            found.append(RawFile(name, day, path, uri, int(status.getLen()), written))
         return sorted(found, key=lambda file: (file.day, file.name))
 
     def read_files(self, name: str, days: Sequence[dt.date]) -> DataFrame:
         """One row a raw file of these days: run_date, source, source_file, bytes, modified_at, sha256, content.
 
-        `name` is a kind of file, or `records`: every kind but those that each deployment has.
+        `name` is a kind of file, or `records`: every kind but those with a table of their own.
         """
-        others = [kind for kind in self.deployment.sources if kind not in REQUIRED_KINDS]
-        kinds = others if name == "records" else [name]
-        return self.contents([file for kind in kinds for file in self.raw_files(kind) if file.day in set(days)])
+        others = [kind for kind in self.deployment.kinds if kind not in bronze.KINDS]
+        sources = self.deployment.of_kind(*(others if name == "records" else [name]))
+        return self.contents([file for source in sources for file in self.raw_files(source) if file.day in set(days)])
 
     def contents(self, files: Sequence[RawFile]) -> DataFrame:
         """One row a raw file, as read_files has it."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from pyspark.sql import Row
@@ -12,10 +12,11 @@ from pyspark.sql import functions as F
 from jobs.flow import Balance, Job
 from jobs.runner.lake import Lake, RawFile
 from jobs.transforms import catalogue, ledger
+from schemas import bronze
 from schemas.contract import PARTITION
 from schemas.deployment import Deployment
 from schemas.errors import ConfError, DataError
-from schemas.silver import REQUIRED_KINDS
+from schemas.silver import RECORDS_OF
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ def work_of(
     if any(read.window == "files" for read in job.reads):
         return _days_to_read(lake, run_date, since, reingest)
     if job.ledger and job.balance:
-        by_items = any(read.table == "silver.items" for read in job.reads)
+        by_items = any(read.table == "silver.items" for read in job.reads) and "items" in lake.deployment.kinds
         return _days_to_clean(lake, job.ledger, job.balance, by_items, run_date, since)
     return PendingDays([run_date])
 
@@ -55,14 +56,15 @@ def _days_to_clean(
     lake: Lake, ledger_table: str, split: Balance, by_items: bool, run_date: dt.date, since: dt.date | None
 ) -> PendingDays:
     log = ledger.LOGS[ledger_table]
+    sources = list(lake.deployment.of_kind(log.kind))
     files, cleaned = lake.up_to("bronze.files", run_date), lake.up_to(ledger_table, dt.date.max)
-    wanted = {row[0] for row in ledger.uncleaned(files, cleaned, log.kind).collect()}
+    wanted = {row[0] for row in ledger.uncleaned(files, cleaned, sources).collect()}
     if by_items:
         items = lake.up_to("silver.items", run_date).where(F.col(PARTITION) == F.lit(run_date))
         found = catalogue.days_of_items_listed_since(lake.up_to(split.rejected, run_date), items)
         wanted |= {row[0] for row in found.collect()}
     if since:
-        again = files.where((F.col("source") == log.kind) & (F.col(PARTITION) >= F.lit(since)))
+        again = files.where(F.col("source").isin(sources) & (F.col(PARTITION) >= F.lit(since)))
         wanted |= {row[0] for row in again.select(PARTITION).distinct().collect()}
     days, later = wanted | {run_date}, set()
     if wanted and (min(wanted) < run_date or not cleaned.where(F.col(PARTITION) > F.lit(run_date)).isEmpty()):
@@ -77,14 +79,17 @@ def _days_to_clean(
 
 def _days_to_read(lake: Lake, run_date: dt.date, since: dt.date | None, reingest: bool) -> PendingDays:
     sources, landing = lake.deployment.sources, lake.deployment.landing
-    landed = {(file.source, file.name): file for kind in sources for file in lake.raw_files(kind)}
+    landed = {(file.source, file.name): file for name in sources for file in lake.raw_files(name)}
+    _refuse_shared_files(lake.deployment, landed)
     columns = ("source", "source_file", PARTITION, "bytes", "sha256", "modified_at", "duplicate_of", "columns")
     ever = lake.up_to("bronze.files", dt.date.max).select(*columns).collect()
     known_rows = [row for row in ever if row[PARTITION] <= run_date]
     known = {(row.source, row.source_file): row for row in known_rows}
+    # The files that come day by day, if there are such: others, such as campaigns, may be of days long before or ahead.
+    daily = lake.deployment.of_kind(*bronze.KINDS) or sources
     days_seen = sorted(
-        {file.day for file in landed.values() if file.source in REQUIRED_KINDS}
-        | {row[PARTITION] for row in known_rows if row.source in REQUIRED_KINDS}
+        {file.day for file in landed.values() if file.source in daily}
+        | {row[PARTITION] for row in known_rows if row.source in daily}
     )
     _refuse_dates_without_data(lake.deployment, run_date, days_seen)
     changed = _changed(lake, {landed[key]: row for key, row in known.items() if key in landed})
@@ -128,6 +133,19 @@ def _refuse_dates_without_data(deployment: Deployment, run_date: dt.date, days: 
         )
 
 
+def _refuse_shared_files(deployment: Deployment, landed: Collection[tuple[str, str]]) -> None:
+    """ConfError where two sources of one kind have the same file: its records would count twice."""
+    source_of: dict[tuple[str, str], str] = {}
+    for name, file in landed:
+        kind = deployment.sources[name].kind or name
+        first = source_of.setdefault((kind, file), name)
+        if first != name:
+            raise ConfError(
+                f"{deployment.file}: {file} matches files of [sources.{first}] and of [sources.{name}], both of kind "
+                f"{kind}: its records would count twice"
+            )
+
+
 def _refuse_other_columns(deployment: Deployment, known: Sequence[Row]) -> None:
     """ConfError where a file is not read again whose records have a field where the conf says another one is."""
     for row in sorted(known, key=lambda row: row[PARTITION]):
@@ -148,7 +166,9 @@ def _is_used(lake: Lake, run_date: dt.date, changed: Sequence[RawFile]) -> bool:
     """
     if not any(file.day == run_date for file in changed):
         return False
-    cleaned = lake.up_to(ledger.EVENTS.ledger, run_date).where(F.col(PARTITION) == F.lit(run_date))
+    kind = next(kind for kind in RECORDS_OF if kind in lake.deployment.kinds)
+    table = next((log.ledger for log in ledger.LOGS.values() if log.kind == kind), f"silver.{kind}")
+    cleaned = lake.up_to(table, run_date).where(F.col(PARTITION) == F.lit(run_date))
     return not cleaned.isEmpty()
 
 

@@ -29,7 +29,7 @@ from jobs.runner.version import code_version
 from jobs.transforms import mapping
 from schemas import TABLES
 from schemas.contract import Check, Table
-from schemas.deployment import Deployment, Source, load
+from schemas.deployment import Deployment, load
 from schemas.errors import ConfError, DataError, NoModelError, TooEarlyError
 from schemas.run import Model, RunContext
 from udfs.horizon import HORIZON_DAYS
@@ -149,7 +149,7 @@ def _run_once(
     dry_run: bool,
     reingest: bool,
 ) -> Outcome:
-    job, function, kinds = JOBS[name], function_of(name), lake.deployment.sources
+    job, function, kinds = JOBS[name], function_of(name), lake.deployment.kinds
     if missing := lacking(job, kinds):
         return Outcome("", name, {}, 0.0, None, (), f"{lake.deployment.name} has no [sources.{missing[0]}]")
     job = replace(job, writes=tuple(table for table in job.writes if stands(table, kinds)))
@@ -227,7 +227,7 @@ def _publish(
     days = work.days
     inputs: dict[str, Any] = {}
     for read in job.reads:
-        if not stands(read.table, lake.deployment.sources):
+        if not stands(read.table, lake.deployment.kinds):
             inputs[read.parameter] = lake.empty(read.table)
         elif read.window == "files":
             inputs[read.parameter] = lake.read_files(read.table.split(".")[1], days)
@@ -331,7 +331,7 @@ def _check_and_write(
 ) -> None:
     """Audit every output; publish all of them where nothing critical is found, else none, and say why."""
     metadata = {key: record[key] for key in ("run_id", "job", "model_version", "code_version", "run_date")}
-    audits = _audit(job, lake.deployment.sources, ready, inputs)
+    audits = _audit(job, lake.deployment, ready, inputs)
     figures = []
     for table in (name for name in ready if TABLES[name].layer == "gold"):
         if not audits[table].row_count:
@@ -446,7 +446,7 @@ def _at_the_door(table: str, frame: DataFrame, stage: Callable[[DataFrame], Data
 
 
 def _audit(
-    job: Job, sources: Mapping[str, Source], ready: dict[str, DataFrame], inputs: Mapping[str, Any]
+    job: Job, deployment: Deployment, ready: dict[str, DataFrame], inputs: Mapping[str, Any]
 ) -> dict[str, quality.Audit]:
     """Every output's audit: its contract's checks and, where the job has a balance, that, and the share rejected."""
     if job.balance is None:
@@ -457,7 +457,7 @@ def _audit(
     balance = quality.balance_check(sum(rows_in.values()) - count, job.balance.counted_by)
     audits = {table: quality.audit(TABLES[table], frame, [balance] * (table == kept)) for table, frame in ready.items()}
     if job.ledger is None:  # where there is one, it has the share of each day
-        allowed = sum(sources[kind].max_rejected_share * rows for kind, rows in rows_in.items() if rows)
+        allowed = sum(deployment.max_rejected_share(kind) * rows for kind, rows in rows_in.items() if rows)
         share = quality.few_rejected(count, sum(rows_in.values()), allowed)
         audits[rejected] = audits[rejected].with_findings([share])
     return audits

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,17 +33,17 @@ PROMOTIONS = Log("promotions", ("location_id", "item_id", "starts_on"), "starts_
 LOGS = {log.ledger: log for log in (EVENTS, AD_EVENTS, PROMOTIONS)}
 
 
-def fingerprints(files: DataFrame, kind: str) -> DataFrame:
-    """One row a day of bronze.files that has files of this kind: run_date, fingerprint (of names, bytes, copies)."""
+def fingerprints(files: DataFrame, sources: Collection[str]) -> DataFrame:
+    """One row a day of bronze.files with files of these sources: run_date, fingerprint (of names, bytes, copies)."""
     named = F.concat_ws(" ", "sha256", "source_file", "duplicate_of")  # which files count is part of it
     whole: Column = F.sha2(F.concat_ws("\n", F.sort_array(F.collect_list(named))), 256)
-    return files.where(F.col("source") == kind).groupBy(PARTITION).agg(whole.alias("fingerprint"))
+    return files.where(F.col("source").isin(*sources)).groupBy(PARTITION).agg(whole.alias("fingerprint"))
 
 
-def uncleaned(files: DataFrame, cleaned_days: DataFrame, kind: str) -> DataFrame:
-    """run_date of each day whose files of this kind are not those that its ledger says were cleaned."""
+def uncleaned(files: DataFrame, cleaned_days: DataFrame, sources: Collection[str]) -> DataFrame:
+    """run_date of each day whose files of these sources are not those that its ledger says were cleaned."""
     done = cleaned_days.select(PARTITION, "fingerprint")
-    return fingerprints(files, kind).join(done, [PARTITION, "fingerprint"], "left_anti").select(PARTITION)
+    return fingerprints(files, sources).join(done, [PARTITION, "fingerprint"], "left_anti").select(PARTITION)
 
 
 def has_item_reason(cleaned_day: Mapping[str, Any]) -> bool:
