@@ -90,7 +90,8 @@ class SparkJob(SparkSubmitOperator):
         if context["params"].get("dry_run"):
             self.outlets = []  # nothing was written, so nobody who waits for a table is to start
         deployment = tomllib.loads(Path(conf_path(context["params"])).read_text(encoding="utf-8"))
-        if missing := lacking(JOBS[self.task_id], deployment["sources"]):
+        kinds = {source.get("kind", name) for name, source in deployment["sources"].items()}
+        if missing := lacking(JOBS[self.task_id], kinds):
             raise AirflowSkipException(f"{deployment['name']} has no [sources.{missing[0]}]")
         os.environ.update(environment())
         provide_connection(Path(self.properties_file or ""))

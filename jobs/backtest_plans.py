@@ -92,7 +92,7 @@ def backtest_plans(
         progress.say(f"audiences: {len(tested)} campaigns, vectors {f'of {read_on}' if read_on else 'of no night'}")
         made = learned(*told, today + 1, training_contacts, everything=True)
         answered = _audiences(made, today + 1, tested, with_vectors=read_on is not None)
-    made_up = "stock" in deployment.sources and deployment.sources["stock"].simulated
+    made_up = deployment.is_simulated("stock")
     page = Plans(deployment.name, run_date, demand, simulated, answered, read_on, made_up)
     publish_page(f"backtest/{run_date}.html", plans_page(page))
     figures = [

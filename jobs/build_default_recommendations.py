@@ -5,6 +5,7 @@ from __future__ import annotations
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from jobs.transforms import catalogue
 from jobs.transforms.purchases import buyer, purchases, within
 from jobs.transforms.top_n import top_n
 from schemas import gold
@@ -19,6 +20,7 @@ def build_default_recommendations(
 
     A segment with too few items of its own is filled from the overall list, and the reason says so.
     """
+    items = catalogue.listed(run.deployment, items, events)
     ever = purchases(events).join(items.select("item_id"), "item_id", "left_semi")
     recent = within(ever, run.run_date, days)
     lately, when = (recent, f"on the last {days} days") if recent.take(1) else (ever, "so far")

@@ -19,8 +19,7 @@ def clean_ad_events(
 
     As clean_events does it; a campaign or an item need not be known, for an advertising log may be the first to tell.
     """
-    source = run.deployment.sources["ad_events"]
-    return log_days.split(ledger.AD_EVENTS, bronze_ad_events, bronze_files, ad_events, source)
+    return log_days.split(ledger.AD_EVENTS, bronze_ad_events, bronze_files, ad_events, run.deployment)
 
 
 if __name__ == "__main__":

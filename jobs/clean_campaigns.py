@@ -5,9 +5,9 @@ from __future__ import annotations
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from jobs.transforms.catalogue import with_item_verdict
+from jobs.transforms.catalogue import Catalogue, catalogue_of, with_item_verdict
 from jobs.transforms.deduplicate import newest
-from jobs.transforms.mapping import all_reasons, canonical, completed
+from jobs.transforms.mapping import all_reasons, completed, mapped
 from jobs.transforms.reasons import REASONS, because, only, rejected, sound
 from schemas import silver
 from schemas.deployment import Deployment
@@ -35,17 +35,18 @@ def clean_campaigns(
     unknown_items, and a check warns of it.
     """
     none = F.array().cast("array<string>")
-    mapped = canonical(bronze_campaigns, run.deployment.sources["campaigns"], silver.CAMPAIGNS)
-    mapped = completed(mapped, silver.CAMPAIGNS, TOLD).withColumn("items", F.coalesce("items", none))
-    judged = mapped.withColumn("reasons", all_reasons(silver.CAMPAIGNS, ("campaign_id", *TOLD))).persist()
+    catalogue = catalogue_of(run.deployment, items, rejected_items)
+    canonical = completed(mapped(bronze_campaigns, run.deployment, "campaigns"), silver.CAMPAIGNS, TOLD)
+    canonical = canonical.withColumn("items", F.coalesce("items", none))
+    judged = canonical.withColumn("reasons", all_reasons(silver.CAMPAIGNS, ("campaign_id", *TOLD))).persist()
     of_sound = sound(judged)
-    parts = _campaign_items(bronze_campaign_items, items, rejected_items, of_sound, run.deployment).persist()
+    parts = _campaign_items(bronze_campaign_items, catalogue, of_sound, run.deployment).persist()
     named = sound(parts).groupBy("campaign_id")
     listed = named.agg(F.collect_set("item_id").alias("more"), F.count("*").alias("item_records"))
     told = newest(of_sound, "campaign_id").persist()
     campaigns = (
         told.join(listed, "campaign_id", "left")
-        .join(_own_items(told, items), "campaign_id", "left")
+        .join(_own_items(told, catalogue), "campaign_id", "left")
         .select(
             F.lit(run.run_date).alias("run_date"),
             "campaign_id",
@@ -67,10 +68,11 @@ def clean_campaigns(
     return {"silver.campaigns": campaigns, "silver.rejected_campaigns": refused.unionByName(of_parts)}
 
 
-def _own_items(campaigns: DataFrame, items: DataFrame) -> DataFrame:
-    """campaign_id, known, unknown: what its own record lists, by whether it stands in silver.items; none, no row."""
+def _own_items(campaigns: DataFrame, catalogue: Catalogue | None) -> DataFrame:
+    """campaign_id, known, unknown: what its own record lists, by whether it is in the catalogue; none, no row."""
     own = campaigns.select("campaign_id", F.explode(F.array_compact("items")).alias("item_id"))
-    judged = own.join(items.select("item_id", F.lit(True).alias("_known")), "item_id", "left")
+    listed = (own.select("item_id").distinct() if catalogue is None else catalogue[0]).select("item_id")
+    judged = own.join(listed.withColumn("_known", F.lit(True)), "item_id", "left")
     item, known = F.col("item_id"), F.col("_known").isNotNull()
     return judged.groupBy("campaign_id").agg(
         F.collect_set(F.when(known, item)).alias("known"),
@@ -79,16 +81,16 @@ def _own_items(campaigns: DataFrame, items: DataFrame) -> DataFrame:
 
 
 def _campaign_items(
-    records: DataFrame, items: DataFrame, rejected_items: DataFrame, campaigns: DataFrame, deployment: Deployment
+    records: DataFrame, catalogue: Catalogue | None, campaigns: DataFrame, deployment: Deployment
 ) -> DataFrame:
     """campaign_id, item_id and `reasons`, a row a record of the source campaign_items; none without that source."""
     table = silver.CAMPAIGN_ITEMS
-    if "campaign_items" not in deployment.sources:
+    if not deployment.of_kind("campaign_items"):
         kept = ["raw STRING", "source_file STRING", "source_row BIGINT", f"reasons {REASONS}"]
         return records.sparkSession.createDataFrame([], ", ".join(["campaign_id STRING", "item_id STRING", *kept]))
-    mapped = canonical(records, deployment.sources["campaign_items"], table)
+    canonical = mapped(records, deployment, "campaign_items")
     known = campaigns.select("campaign_id", F.lit(True).alias("_known")).distinct()
-    joined = with_item_verdict(mapped, items, rejected_items).join(F.broadcast(known), "campaign_id", "left")
+    joined = with_item_verdict(canonical, catalogue).join(F.broadcast(known), "campaign_id", "left")
     of_none = F.col("_known").isNull() & F.col("campaign_id").isNotNull()
     unknown = F.when(of_none, only(because(CAMPAIGN_UNKNOWN))).otherwise(only())
     return joined.withColumn(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pyspark.sql import DataFrame
 
 from jobs.transforms import ledger, log_days
+from jobs.transforms.catalogue import catalogue_of
 from schemas.run import RunContext
 
 
@@ -20,14 +21,14 @@ def clean_events(
     """silver.events and silver.rejected_events, each record in the partition of its file; silver.cleaned_days.
 
     A record is rejected when it cannot be read, breaks the contract or a rule of the deployment, names an item that
-    is not in silver.items, or repeats the event_id of another record of that day (sound records first, then by file
-    and line), or of a sound record of an earlier day's files with the same event_date. Without an event_id in the log,
-    a hash of the record is one: exact duplicates share it. A day of which more would be rejected than the source's
-    `max_rejected_share` is refused, and the night with it. Days of which a record was rejected for its item are cleaned
-    again once that is in silver.items.
+    is not in silver.items (if the deployment has a source of items), or repeats the event_id of another record of that
+    day (sound records first, then by file and line), or of a sound record of an earlier day's files with the same
+    event_date. Without an event_id in the log, a hash of the record is one: exact duplicates share it. A day of which
+    more would be rejected than the source's `max_rejected_share` is refused, and the night with it. Days of which a
+    record was rejected for its item are cleaned again once that is in silver.items.
     """
-    source, catalogue = run.deployment.sources["events"], (items, rejected_items)
-    return log_days.split(ledger.EVENTS, bronze_events, bronze_files, events, source, catalogue)
+    catalogue = catalogue_of(run.deployment, items, rejected_items)
+    return log_days.split(ledger.EVENTS, bronze_events, bronze_files, events, run.deployment, catalogue)
 
 
 if __name__ == "__main__":

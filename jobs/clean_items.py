@@ -5,7 +5,7 @@ from __future__ import annotations
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from jobs.transforms.mapping import all_reasons, canonical, completed
+from jobs.transforms.mapping import all_reasons, completed, mapped
 from jobs.transforms.reasons import rejected, sound
 from jobs.transforms.top_n import top_n
 from schemas import silver
@@ -20,10 +20,9 @@ def clean_items(bronze_items: DataFrame, *, run: RunContext) -> dict[str, DataFr
     An item described by several records keeps the description of the newest day; of that day's the most frequent;
     of these the first in the alphabet.
     """
-    source = run.deployment.sources["items"]
-    mapped = completed(canonical(bronze_items, source, silver.ITEMS), silver.ITEMS, DESCRIBED_BY)
-    mapped = mapped.withColumn("title", F.coalesce("title", "text"))
-    judged = mapped.withColumn("reasons", all_reasons(silver.ITEMS, ("item_id", *DESCRIBED_BY))).persist()
+    canonical = completed(mapped(bronze_items, run.deployment, "items"), silver.ITEMS, DESCRIBED_BY)
+    titled = canonical.withColumn("title", F.coalesce("title", "text"))
+    judged = titled.withColumn("reasons", all_reasons(silver.ITEMS, ("item_id", *DESCRIBED_BY))).persist()
 
     described = sound(judged).groupBy("item_id", "run_date", *DESCRIBED_BY).agg(F.count("*").alias("records"))
     newest = top_n(described, ["item_id"], [F.desc("run_date"), F.desc("records"), *DESCRIBED_BY], 1)

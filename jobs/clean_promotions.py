@@ -5,6 +5,7 @@ from __future__ import annotations
 from pyspark.sql import DataFrame
 
 from jobs.transforms import ledger, log_days
+from jobs.transforms.catalogue import catalogue_of
 from schemas.run import RunContext
 
 
@@ -22,8 +23,8 @@ def clean_promotions(
     As clean_events does it. Of records of one day about the same item, location and first day the first counts; a
     promotion may be announced long before it starts.
     """
-    source, catalogue = run.deployment.sources["promotions"], (items, rejected_items)
-    return log_days.split(ledger.PROMOTIONS, bronze_promotions, bronze_files, promotions, source, catalogue)
+    catalogue = catalogue_of(run.deployment, items, rejected_items)
+    return log_days.split(ledger.PROMOTIONS, bronze_promotions, bronze_files, promotions, run.deployment, catalogue)
 
 
 if __name__ == "__main__":

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from jobs.transforms.catalogue import with_item_verdict
+from jobs.transforms.catalogue import catalogue_of, with_item_verdict
 from jobs.transforms.deduplicate import without_overlaps
-from jobs.transforms.mapping import all_reasons, canonical, completed
+from jobs.transforms.mapping import all_reasons, completed, mapped
 from jobs.transforms.reasons import has_code, rejected, sound
 from schemas import silver
 from schemas.reason_codes import STOCK_OVERLAPS, not_converted
@@ -29,13 +29,14 @@ def clean_stock(
     file tells of the evening of its own day; without on_order, nothing is on order.
     """
     table = silver.STOCK
-    mapped = completed(canonical(bronze_stock, run.deployment.sources["stock"], table), table, table.column_names)
+    canonical = completed(mapped(bronze_stock, run.deployment, "stock"), table, table.column_names)
     unread = has_code("broken", not_converted(table, "on_order").code)
+    catalogue = catalogue_of(run.deployment, items, rejected_items)
     defaults = {
         "snapshot_date": F.coalesce("snapshot_date", "run_date"),
         "on_order": F.when(unread, F.col("on_order")).otherwise(F.coalesce("on_order", F.lit(0))),
     }
-    judged = with_item_verdict(mapped.withColumns(defaults), items, rejected_items).withColumn(
+    judged = with_item_verdict(canonical.withColumns(defaults), catalogue).withColumn(
         "reasons", F.concat(all_reasons(table, table.column_names), "_item_reasons")
     )
     newest_first = (F.desc("snapshot_date"), "source_file", "source_row")

@@ -6,7 +6,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from jobs.transforms.deduplicate import without_overlaps
-from jobs.transforms.mapping import all_reasons, canonical
+from jobs.transforms.mapping import all_reasons, mapped
 from jobs.transforms.reasons import rejected, sound
 from schemas import silver
 from schemas.reason_codes import WAY_OVERLAPS
@@ -20,7 +20,7 @@ def clean_ways(bronze_ways: DataFrame, *, run: RunContext) -> dict[str, DataFram
     when a sound one of the same way stands before it, by file and line.
     """
     table = silver.WAYS
-    judged = canonical(bronze_ways, run.deployment.sources["ways"], table)
+    judged = mapped(bronze_ways, run.deployment, "ways")
     judged = judged.withColumn("reasons", all_reasons(table, table.column_names))
     final = without_overlaps(judged, table.key, ["source_file", "source_row"], WAY_OVERLAPS)
     final = final.withColumn("run_date", F.lit(run.run_date)).persist()

@@ -6,11 +6,11 @@ Everything that needs the order of things derives from here: the DAGs, the linea
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from typing import Literal
 
-from schemas import TABLES
-from schemas.silver import REQUIRED_KINDS
+from schemas import TABLES, bronze
 
 # What of a table a job sees. But for `ever` none of them reaches beyond run_date.
 #   files     raw files of the days that are still to be read
@@ -34,14 +34,16 @@ MODELS = ("promoted", "encoding", "judged")  # windows that are a model
 
 @dataclass(frozen=True)
 class Read:
-    """One input of a job. A source of raw files is named `landing.<source>`; `landing.records` is all but two of them.
+    """One input of a job. Raw files of a kind are named `landing.<kind>`; `landing.records` is all but two kinds.
 
-    `kind`: of bronze.records, the rows of this kind alone.
+    `kind`: of bronze.records, the rows of this kind alone. `optional`: a deployment whose sources do not give this
+    table runs the job nevertheless; it reads as empty.
     """
 
     table: str
     window: Window
     kind: str = ""
+    optional: bool = False
 
     @property
     def parameter(self) -> str:
@@ -69,7 +71,6 @@ class Job:
 
     `ledger` is the one of its tables whose rows say which days are done. What it says of a day is taken back before
     anything of that day is written and said again when all else has been: a run that is killed between has not done it.
-    `needs` are kinds of raw files: where the deployment has none of one of them, the job is skipped.
     `after` are tables that must have been written for run_date though the job does not read their rows.
     """
 
@@ -78,7 +79,6 @@ class Job:
     writes: tuple[str, ...]
     balance: Balance | None = None
     ledger: str | None = None
-    needs: tuple[str, ...] = ()
     after: tuple[str, ...] = ()
 
     @property
@@ -127,6 +127,11 @@ def records(kind: str, window: Window) -> Read:
     return Read("bronze.records", window, kind)
 
 
+def optional(read: Read) -> Read:
+    """The same, where the deployment has it."""
+    return replace(read, optional=True)
+
+
 MODEL = Read("ops.models", "promoted")
 ENCODING = Read("ops.models", "encoding")
 
@@ -148,8 +153,8 @@ INTAKE = (
         reads=(
             pending("bronze.events"),
             pending("bronze.files"),
-            today("silver.items"),
-            latest("silver.rejected_items"),
+            optional(today("silver.items")),
+            optional(latest("silver.rejected_items")),
             history("silver.events"),
         ),
         writes=("silver.events", "silver.rejected_events", "silver.cleaned_days"),
@@ -158,25 +163,23 @@ INTAKE = (
     ),
     Job(
         "clean_stock",
-        reads=(records("stock", "latest"), today("silver.items"), latest("silver.rejected_items")),
+        reads=(records("stock", "latest"), optional(today("silver.items")), optional(latest("silver.rejected_items"))),
         writes=("silver.stock", "silver.rejected_stock"),
         balance=Balance(("bronze_stock",), "silver.stock", "silver.rejected_stock"),
-        needs=("stock",),
     ),
     Job(
         "clean_ways",
         reads=(records("ways", "latest"),),
         writes=("silver.ways", "silver.rejected_ways"),
         balance=Balance(("bronze_ways",), "silver.ways", "silver.rejected_ways"),
-        needs=("ways",),
     ),
     Job(
         "clean_campaigns",
         reads=(
             records("campaigns", "history"),
-            records("campaign_items", "history"),
-            today("silver.items"),
-            latest("silver.rejected_items"),
+            optional(records("campaign_items", "history")),
+            optional(today("silver.items")),
+            optional(latest("silver.rejected_items")),
         ),
         writes=("silver.campaigns", "silver.rejected_campaigns"),
         balance=Balance(
@@ -185,7 +188,6 @@ INTAKE = (
             "silver.rejected_campaigns",
             counted_by="record_count",
         ),
-        needs=("campaigns",),
     ),
     Job(
         "clean_ad_events",
@@ -193,28 +195,25 @@ INTAKE = (
         writes=("silver.ad_events", "silver.rejected_ad_events", "silver.cleaned_ad_days"),
         balance=Balance(("bronze_ad_events",), "silver.ad_events", "silver.rejected_ad_events"),
         ledger="silver.cleaned_ad_days",
-        needs=("ad_events",),
     ),
     Job(
         "clean_promotions",
         reads=(
             records("promotions", "pending"),
             pending("bronze.files"),
-            today("silver.items"),
-            latest("silver.rejected_items"),
+            optional(today("silver.items")),
+            optional(latest("silver.rejected_items")),
             history("silver.promotions"),
         ),
         writes=("silver.promotions", "silver.rejected_promotions", "silver.cleaned_promotion_days"),
         balance=Balance(("bronze_promotions",), "silver.promotions", "silver.rejected_promotions"),
         ledger="silver.cleaned_promotion_days",
-        needs=("promotions",),
     ),
     Job(
         "clean_users",
         reads=(records("users", "history"),),
         writes=("silver.users", "silver.rejected_users"),
         balance=Balance(("bronze_users",), "silver.users", "silver.rejected_users", counted_by="record_count"),
-        needs=("users",),
     ),
 )
 
@@ -241,7 +240,7 @@ SCORING = (
     ),
     Job(
         "build_default_recommendations",
-        reads=(history("silver.events"), today("silver.items")),
+        reads=(history("silver.events"), optional(today("silver.items"))),
         writes=("gold.default_recommendations",),
     ),
 )
@@ -250,16 +249,20 @@ PLANNING = (
         "forecast_demand",
         reads=(
             history("silver.events"),
-            today("silver.items"),
-            history("silver.promotions"),
+            optional(today("silver.items")),
+            optional(history("silver.promotions")),
         ),
         writes=("gold.demand_forecast", "gold.item_demand"),
     ),
     Job(
         "plan_stock",
-        reads=(today("gold.demand_forecast"), written("silver.stock"), latest("silver.ways"), history("silver.events")),
+        reads=(
+            today("gold.demand_forecast"),
+            written("silver.stock"),
+            optional(latest("silver.ways")),
+            history("silver.events"),
+        ),
         writes=("gold.inventory_actions",),
-        needs=("stock",),
     ),
     Job(
         "build_audiences",
@@ -268,17 +271,16 @@ PLANNING = (
             today("silver.items"),
             today("features.item_vectors"),
             written("silver.campaigns"),
-            history("silver.ad_events"),
+            optional(history("silver.ad_events")),
         ),
         writes=("ops.allocations", "gold.ad_audiences"),
-        needs=("campaigns",),
     ),
 )
 PUBLISHING = (
     Job(
         "publish_night",
         reads=(
-            recorded("silver.cleaned_days"),
+            optional(recorded("silver.cleaned_days")),
             recorded("ops.runs"),
             recorded("ops.checks"),
             recorded("ops.figures"),
@@ -318,10 +320,10 @@ BACKTEST = (
             history("silver.events"),
             latest("silver.items"),
             history("features.item_vectors"),
-            history("silver.promotions"),
-            latest("silver.stock"),
-            latest("silver.campaigns"),
-            history("silver.ad_events"),
+            optional(history("silver.promotions")),
+            optional(latest("silver.stock")),
+            optional(latest("silver.campaigns")),
+            optional(history("silver.ad_events")),
         ),
         writes=("ops.backtests",),
     ),
@@ -347,13 +349,34 @@ def edges(jobs: tuple[Job, ...]) -> list[tuple[str, str]]:
     return sorted(pair for pair in pairs if pair[0] != pair[1])
 
 
+WRITER = {table: job for job in JOBS.values() for table in job.writes}
+
+
+@cache
+def needs(job: Job) -> tuple[str, ...]:
+    """The kinds of raw files that a job cannot do without: those that the tables it reads are made of."""
+    kinds: dict[str, None] = {}
+    for read in job.reads:
+        layer, name = read.table.split(".")
+        if read.optional or read.window == "files" or read.table in job.writes:
+            continue
+        if read.kind or (layer == "bronze" and name in bronze.KINDS):
+            kinds[read.kind or name] = None
+        elif read.table in WRITER:
+            kinds |= dict.fromkeys(needs(WRITER[read.table]))
+    return tuple(kinds)
+
+
 def lacking(job: Job, kinds: Iterable[str]) -> tuple[str, ...]:
-    """The kinds of raw files that a job needs and a deployment with these `kinds` does not have."""
-    return tuple(kind for kind in job.needs if kind not in kinds)
+    """The kinds of raw files that a job needs and a deployment with these `kinds` does not have: it is skipped."""
+    return tuple(kind for kind in needs(job) if kind not in kinds)
 
 
 def stands(table: str, kinds: Iterable[str]) -> bool:
     """Whether a deployment with these kinds of raw files has a table at all; one that it has not reads as empty."""
+    layer, name = table.split(".")
     if table == "bronze.records":
-        return any(kind not in REQUIRED_KINDS for kind in kinds)
+        return any(kind not in bronze.KINDS for kind in kinds)
+    if layer == "bronze" and name in bronze.KINDS:
+        return name in kinds
     return not any(lacking(job, kinds) for job in JOBS.values() if table in job.writes)

@@ -12,7 +12,7 @@ import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from jobs.transforms import arrow_rows
+from jobs.transforms import arrow_rows, catalogue
 from jobs.transforms.demand_inputs import block_of, daily_sales, holidays_of, promoted_weeks, shop_totals
 from schemas import gold
 from schemas.contract import PARTITION, Table
@@ -55,6 +55,7 @@ def forecast_demand(
     if training_pairs < 1 or trees < 1:
         raise ConfError("[jobs.forecast_demand] training_pairs and trees must be at least 1")
     today, holidays = day_number(run_date), holidays_of(deployment)
+    items = catalogue.listed(deployment, items, events)
     sales = daily_sales(events, items, run_date, by_location).persist()
     promoted = promoted_weeks(promotions, run_date)
     shop = Shop.of(*(total.toPandas() for total in shop_totals(sales)))

@@ -64,8 +64,9 @@ def ingest_logs(
     events, items, others = (
         parse(files, run.deployment.sources).persist() for files in (events_files, items_files, records_files)
     )
+    logs = list(run.deployment.of_kind(*LOG_KINDS))
     parsed = reports(events).unionByName(reports(items)).unionByName(reports(others))
-    copies = F.broadcast(copies_among(parsed.where(F.col("source").isin(LOG_KINDS)), bronze_files))  # a row a copy
+    copies = F.broadcast(copies_among(parsed.where(F.col("source").isin(logs)), bronze_files))  # a row a copy
     return {
         "bronze.events": records(events, copies).select(*bronze.EVENTS.column_names),
         "bronze.items": records(items).select(*bronze.ITEMS.column_names),

@@ -66,7 +66,7 @@ def plan_stock(
     costs = ways.select("from_location_id", "to_location_id", "cost").toPandas()  # every block needs them all
     plan = _planner(run_date, service_level, alert_above, review_days, transfer_days, costs if len(costs) else None)
     actions = now.groupBy(block).cogroup(known.groupBy(block)).applyInArrow(plan, plain_ddl(gold.INVENTORY_ACTIONS))
-    if deployment.sources["stock"].simulated:
+    if deployment.is_simulated("stock"):
         actions = actions.withColumn("reason", F.concat("reason", F.lit(SIMULATED)))
     return actions.select(*gold.INVENTORY_ACTIONS.column_names)
 

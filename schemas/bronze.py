@@ -13,6 +13,7 @@ RAW = Column(
     "raw", "STRING", "The record as it stood in the file; a byte that is no text is \\xNN, and then a backslash two"
 )
 
+KINDS = ("events", "items")  # kinds of raw files with a table of their own; all others share bronze.records
 RECORD = (
     RUN_DATE,
     SOURCE_FILE,
@@ -51,11 +52,12 @@ FILES = Table(
     ),
 )
 
-EVENTS = Table("bronze.events", "one record of an event log", RECORD, key=("source_file", "source_row"))
+ITS_SOURCE = Column("source", "STRING", "Which source of the deployment it belongs to; null for the kind's name", True)
+EVENTS = Table("bronze.events", "one record of an event log", (*RECORD, ITS_SOURCE), key=("source_file", "source_row"))
 ITEMS = Table(
     "bronze.items",
     "one record of a catalogue, or of a log that describes items",
-    RECORD,
+    (*RECORD, ITS_SOURCE),
     key=("source_file", "source_row"),
 )
 

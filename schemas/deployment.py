@@ -24,7 +24,7 @@ from pydantic import (
 from schemas import TABLES
 from schemas.errors import ConfError
 from schemas.reason_codes import own
-from schemas.silver import RECORDS_OF, REQUIRED_KINDS
+from schemas.silver import RECORDS_OF
 
 # What the clean jobs fill in themselves; a mapping gives the rest.
 DERIVED = {"run_date", "event_date", "source_file", "source_row", "described_on", "record_count", "unknown_items"}
@@ -115,11 +115,13 @@ class Change(_Strict):
 
 
 class Source(_Strict):
-    """One kind of raw files: `files` is a glob below landing, `day` finds the date in a file's name.
+    """[sources.<name>], raw files of one kind: `files` is a glob below landing, `day` finds the date in a file's name.
 
-    The rest is how its files are read and mapped at first; `changes` says from which day on that is otherwise.
+    `kind` says what its records are, by default what <name> says; several sources may be of one kind. The rest is how
+    its files are read and mapped at first; `changes` says from which day on that is otherwise.
     """
 
+    kind: str = ""
     files: str
     day: str = r"(\d{4}-\d{2}-\d{2})"
     columns: Columns
@@ -224,31 +226,50 @@ class Deployment(_Strict):
 
     @model_validator(mode="after")
     def _sources_fit_their_tables(self) -> Deployment:
-        for kind in REQUIRED_KINDS:
-            if kind not in self.sources:
-                raise ValueError(f"[sources.{kind}] is missing")
-        if "campaign_items" in self.sources and "campaigns" not in self.sources:
+        if not self.sources:
+            raise ValueError(f"[sources.<kind>] is missing: there must be one; kinds are {', '.join(RECORDS_OF)}")
+        if "campaign_items" in self.kinds and "campaigns" not in self.kinds:
             raise ValueError("[sources.campaign_items]: there must be [sources.campaigns] too")
-        for kind, source in self.sources.items():
+        for name, source in self.sources.items():
+            kind = source.kind or name
             if kind not in RECORDS_OF:
-                raise ValueError(f"[sources.{kind}]: unknown source; known are {', '.join(RECORDS_OF)}")
+                known = ", ".join(RECORDS_OF)
+                what = f"kind = {kind!r}: unknown" if source.kind else "unknown source without a kind"
+                raise ValueError(f"[sources.{name}] {what}; kinds are {known}")
             table = RECORDS_OF[kind]
             allowed = [name for name in table.column_names if name not in DERIVED]
             for since, version in source.versions():
-                where = section(kind, "map", since)
-                for name in version.map:
-                    if name not in allowed:
-                        raise ValueError(f"{where} {name}: no such column; {table.name} has {', '.join(allowed)}")
-                for name in allowed:
-                    required = not table.column(name).nullable and name not in DEFAULTED.get(kind, ())
-                    if required and name not in version.map:
-                        raise ValueError(f"{where} {name}: missing, and {table.name} requires it")
+                where = section(name, "map", since)
+                for column in version.map:
+                    if column not in allowed:
+                        raise ValueError(f"{where} {column}: no such column; {table.name} has {', '.join(allowed)}")
+                for column in allowed:
+                    required = not table.column(column).nullable and column not in DEFAULTED.get(kind, ())
+                    if required and column not in version.map:
+                        raise ValueError(f"{where} {column}: missing, and {table.name} requires it")
         return self
 
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The kinds of raw files that it has."""
+        return tuple(dict.fromkeys(source.kind or name for name, source in self.sources.items()))
 
-def section(kind: str, part: str, since: dt.date) -> str:
+    def of_kind(self, *kinds: str) -> dict[str, Source]:
+        """Its sources of these kinds, by name."""
+        return {name: source for name, source in self.sources.items() if (source.kind or name) in kinds}
+
+    def max_rejected_share(self, kind: str) -> float:
+        """Of the records of a kind, the largest share that may be rejected; the largest of its sources'."""
+        return max(source.max_rejected_share for source in self.of_kind(kind).values())
+
+    def is_simulated(self, kind: str) -> bool:
+        """Whether any of its raw files of a kind are made up."""
+        return any(source.simulated for source in self.of_kind(kind).values())
+
+
+def section(name: str, part: str, since: dt.date) -> str:
     """How messages name a part of one version of a source: `[sources.events.map] as of 2017-07-01:`."""
-    return f"[sources.{kind}.{part}]" + (f" as of {since}:" if since > dt.date.min else "")
+    return f"[sources.{name}.{part}]" + (f" as of {since}:" if since > dt.date.min else "")
 
 
 def load(path: str | Path, *, landing: str | None = None) -> Deployment:

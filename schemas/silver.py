@@ -135,7 +135,7 @@ REJECTED_ITEMS = _rejected(
     "The item it would have described, if it names one",
 )
 
-# What a retailer may also have. A kind that a deployment does not name has no tables.
+# What a retailer may also have. A kind that a deployment has no source of has no tables.
 LOCATION_ID = Column("location_id", "STRING", "Store, site or warehouse", rules=(not_blank(200),))
 ITEM_ID = ITEMS.column("item_id")
 CAMPAIGN_ID = Column("campaign_id", "STRING", "Identifies the campaign", rules=(not_blank(200),))
@@ -278,7 +278,7 @@ TABLES = (
     *(USERS, REJECTED_USERS),
 )
 
-# Kind of raw file -> what a record of it says. The first two every deployment has.
+# Kind of raw file -> what a record of it says.
 RECORDS_OF = {
     "events": EVENTS,
     "items": ITEMS,
@@ -290,4 +290,3 @@ RECORDS_OF = {
     "promotions": PROMOTIONS,
     "users": USERS,
 }
-REQUIRED_KINDS = ("events", "items")

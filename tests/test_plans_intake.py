@@ -199,6 +199,7 @@ def test_what_a_deployment_lacks_is_skipped():
     assert {"silver.stock", "silver.rejected_users", "gold.inventory_actions"} <= absent
     assert not {"gold.ad_audiences", "bronze.events", "silver.campaigns", "gold.demand_forecast"} & absent
     assert stands("bronze.records", kinds)
+    assert stands("bronze.items", kinds)
     assert not stands("bronze.records", ("events", "items"))
     assert all(stands(table, RECORDS_OF) for table in TABLES)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jobs.commands.watching import watching
-from jobs.flow import BACKTEST, EVALUATION, INTAKE, NIGHT, PLANNING, PUBLISHING, SCORING, TRAINING, Job
+from jobs.flow import BACKTEST, EVALUATION, INTAKE, JOBS, NIGHT, PLANNING, PUBLISHING, SCORING, TRAINING, Job, lacking
 from jobs.reports import progress
 from jobs.runner import model_store
 from jobs.runner.cli import common_flags, reported
@@ -78,17 +78,17 @@ def run_night(
     mapping.check_mappings(spark, deployment)
     outcomes = run_jobs(lake, INTAKE, run_date, since, reingest)
     if only == "evaluation":
-        run_jobs(lake, EVALUATION, run_date)
-        summary.show_evaluation(lake, run_date)
+        if not run_jobs(lake, EVALUATION, run_date)[0].skipped:
+            summary.show_evaluation(lake, run_date)
         return
     if only == "backtest":
-        run_jobs(lake, BACKTEST, run_date)
-        summary.show_backtest(lake, run_date)
+        if not run_jobs(lake, BACKTEST, run_date)[0].skipped:
+            summary.show_backtest(lake, run_date)
         return
     if train == "always" or (train == "missing" and not _has_model(lake, run_date)):
         outcomes += run_jobs(lake, TRAINING, run_date)
     if only == "night":
-        if train == "never":
+        if train == "never" and not lacking(JOBS["encode_items"], deployment.kinds):
             model_store.promoted_model(lake, run_date)  # says at once what is missing, instead of after the histories
         outcomes += run_jobs(lake, SCORING + PLANNING + PUBLISHING, run_date)
         summary.show(lake, run_date, outcomes)

@@ -31,7 +31,6 @@ SHOWN_REASONS = 8
 def show(lake: Lake, run_date: dt.date, outcomes: Sequence[Outcome]) -> None:
     """Print the night's summary to stdout."""
     console = Console(highlight=False, width=None if Console().is_terminal else 120)
-    users = lake.deployment.users
 
     def night(table: str) -> DataFrame:
         return lake.of_days(table, [run_date])
@@ -48,6 +47,36 @@ def show(lake: Lake, run_date: dt.date, outcomes: Sequence[Outcome]) -> None:
         console.print(line, markup=False)
 
     lists = night("gold.recommendations").persist()
+    has_lists = stands("gold.recommendations", lake.deployment.kinds)
+    first_user = _show_scored(console, lake, run_date, lists) if has_lists else ""
+    seconds = Table("job", "seconds", "rows written", title="seconds per job", title_justify="left")
+    for outcome in (outcome for outcome in outcomes if not outcome.skipped):
+        rows = ", ".join(f"{table} {count:,}" for table, count in outcome.rows.items())
+        seconds.add_row(outcome.job, f"{outcome.seconds:.1f}", rows)
+    seconds.add_row("all", f"{sum(outcome.seconds for outcome in outcomes):.1f}", "")
+    console.print(seconds)
+    if has_lists:
+        _show_users(console, lake, run_date, night, lists)
+    _show_plans(console, lake, run_date, night, outcomes)
+
+    compared = sum(row["usual"] is not None for row in lake.rows("ops.figures", of=run_date))
+    published = [row for row in lake.rows("ops.publications", of=run_date) if row["current"]]
+    published.sort(key=lambda row: row["table_name"])
+    versions = ", ".join(f"{row['table_name']} at version {row['version']}" for row in published) or "no gold table"
+    console.print(f"published: {versions}; {compared} figures compared with the nights before", markup=False)
+    tables = "\n".join(f"    {lake.path(name)}" for name in sorted({t for o in outcomes for t in o.rows}))
+    console.print(f"tables:\n{tables}", markup=False, soft_wrap=True)
+    page = f"{lake.deployment.lake}/data_docs/{run_date}/index.html"
+    console.print(f"quality: {page}", markup=False, soft_wrap=True)
+    if has_lists:
+        path = lake.path("gold.recommendations")
+        rest = f"WHERE run_date = '{run_date}' AND user_id = '{first_user}' ORDER BY rank;"
+        console.print(f"DuckDB:    SELECT * FROM delta_scan('{path}') {rest}", markup=False, soft_wrap=True)
+        console.print(f"Spark SQL: SELECT * FROM delta.`{path}` {rest}", markup=False, soft_wrap=True)
+
+
+def _show_scored(console: Console, lake: Lake, run_date: dt.date, lists: DataFrame) -> str:
+    """How many users and items were scored, and what encoding took; the first user."""
     scored = lists.agg(
         F.count_distinct("user_id").alias("users"),
         F.count_distinct("item_id").alias("items"),
@@ -56,34 +85,13 @@ def show(lake: Lake, run_date: dt.date, outcomes: Sequence[Outcome]) -> None:
         F.min("model_version").alias("model"),
     ).collect()[0]
     console.print(
-        f"scored: {scored['users']:,} {users}, {lake.count('features.item_vectors', [run_date]):,} items; "
+        f"scored: {scored['users']:,} {lake.deployment.users}, "
+        f"{lake.count('features.item_vectors', [run_date]):,} items; "
         f"{scored['rows']:,} recommendations of {scored['items']:,} different items; model {scored['model'] or 'none'}"
     )
     for row in lake.rows("ops.encodes", of=run_date):
         console.print(_encoded(row))
-    seconds = Table("job", "seconds", "rows written", title="seconds per job", title_justify="left")
-    for outcome in (outcome for outcome in outcomes if not outcome.skipped):
-        rows = ", ".join(f"{table} {count:,}" for table, count in outcome.rows.items())
-        seconds.add_row(outcome.job, f"{outcome.seconds:.1f}", rows)
-    seconds.add_row("all", f"{sum(outcome.seconds for outcome in outcomes):.1f}", "")
-    console.print(seconds)
-    _show_users(console, lake, run_date, night, lists)
-
-    _show_plans(console, lake, run_date, night, outcomes)
-
-    compared = sum(row["usual"] is not None for row in lake.rows("ops.figures", of=run_date))
-    published = [row for row in lake.rows("ops.publications", of=run_date) if row["current"]]
-    published.sort(key=lambda row: row["table_name"])
-    versions = ", ".join(f"{row['table_name']} at version {row['version']}" for row in published)
-    console.print(f"published: {versions}; {compared} figures compared with the nights before", markup=False)
-    tables = "\n".join(f"    {lake.path(name)}" for name in sorted({t for o in outcomes for t in o.rows}))
-    console.print(f"tables:\n{tables}", markup=False, soft_wrap=True)
-    page = f"{lake.deployment.lake}/data_docs/{run_date}/index.html"
-    console.print(f"quality: {page}", markup=False, soft_wrap=True)
-    path = lake.path("gold.recommendations")
-    rest = f"WHERE run_date = '{run_date}' AND user_id = '{scored['first_user'] or ''}' ORDER BY rank;"
-    console.print(f"DuckDB:    SELECT * FROM delta_scan('{path}') {rest}", markup=False, soft_wrap=True)
-    console.print(f"Spark SQL: SELECT * FROM delta.`{path}` {rest}", markup=False, soft_wrap=True)
+    return str(scored["first_user"] or "")
 
 
 def _show_split(
@@ -122,7 +130,7 @@ def _show_plans(
     outcomes: Sequence[Outcome],
 ) -> None:
     """What is forecast, to be done about stock, and to be shown to whom; a line for each that there is."""
-    kinds = lake.deployment.sources
+    kinds = lake.deployment.kinds
     ahead = night("gold.demand_forecast").agg(F.sum("expected_units"), F.min("target_date"), F.max("target_date"))
     units, first, last = ahead.collect()[0]
     if units is not None:
@@ -137,7 +145,7 @@ def _show_plans(
         told = {row["action"]: row for row in found.collect()}
         said = [f"{told[a]['n']:,} {a} ({told[a]['q']:,} units)" for a in gold.ACTIONS[1:] if a in told]
         said += [f"{told['ok']['n']:,} ok"] if "ok" in told else []
-        note = " (SIMULATED stock levels)" if kinds["stock"].simulated else ""
+        note = " (SIMULATED stock levels)" if lake.deployment.is_simulated("stock") else ""
         console.print(f"stock{note}: {', '.join(said) or 'no actions: the newest snapshot is too old'}")
     if stands("gold.ad_audiences", kinds):
         chosen = night("gold.ad_audiences").groupBy("campaign_id")

@@ -197,7 +197,11 @@ class Lake:
         else:
             newest = self.newest_day(read.table, run_date, read.kind)
             frame = self.of_days(read.table, [newest]) if newest else self.empty(read.table)
-        return frame.where(F.col("source") == read.kind) if read.kind else frame
+        return frame.where(F.col("source").isin(self._sources(read.kind))) if read.kind else frame
+
+    def _sources(self, kind: str) -> list[str]:
+        """The names of the deployment's sources of one kind of records."""
+        return list(self.deployment.of_kind(kind))
 
     def today(self, table: str, run_date: dt.date) -> DataFrame:
         """A table's rows of run_date. ConfError where it has none."""
@@ -219,7 +223,8 @@ class Lake:
     def newest_day(self, table: str, run_date: dt.date, kind: str = "") -> dt.date | None:
         """The newest run_date of a table's rows up to a date, if any; `kind`: of one source's raw records."""
         if kind:
-            files = (row for row in self.rows("bronze.files", run_date) if row["source"] == kind)
+            names = set(self._sources(kind))
+            files = (row for row in self.rows("bronze.files", run_date) if row["source"] in names)
             return max(
                 (row[PARTITION] for row in files if row["record_count"] and not row["duplicate_of"]), default=None
             )
@@ -254,11 +259,12 @@ class Lake:
         """How many rows a declared input has: by bronze.files for one kind of records, else by the table's log."""
         if read.kind:
             newest = self.newest_day(read.table, run_date, read.kind)
+            names = set(self._sources(read.kind))
             wanted = {"pending": days, "latest": [newest]}.get(read.window)
             return sum(
                 row["record_count"]
                 for row in self.rows("bronze.files", run_date)
-                if row["source"] == read.kind
+                if row["source"] in names
                 and not row["duplicate_of"]
                 and (wanted is None or row[PARTITION] in set(wanted))
             )

@@ -11,10 +11,10 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from jobs.runner.storage import escape_glob
+from schemas import bronze
 from schemas.contract import PARTITION
 from schemas.deployment import Deployment, Source
 from schemas.errors import ConfError
-from schemas.silver import REQUIRED_KINDS
 
 
 @dataclass(frozen=True)
@@ -34,12 +34,12 @@ class Landing:
 
     def __init__(self, spark: SparkSession, deployment: Deployment) -> None:
         self.spark = spark
-        self.sources = deployment.sources
+        self.deployment = deployment
         self.folder = deployment.landing
 
-    def files(self, kind: str) -> list[RawFile]:
+    def files(self, name: str) -> list[RawFile]:
         """Every raw file of a source, by day and name. ConfError where a name has no date."""
-        source: Source = self.sources[kind]
+        source: Source = self.deployment.sources[name]
         jvm = self.spark.sparkContext._jvm
         assert jvm is not None
         root = jvm.org.apache.hadoop.fs.Path(self.folder)
@@ -48,27 +48,27 @@ class Landing:
         found = []
         for status in system.globStatus(jvm.org.apache.hadoop.fs.Path(root, source.files)) or []:
             uri = status.getPath().toString()
-            name = uri.removeprefix(base + "/")
-            match = re.search(source.day, name)
+            path = uri.removeprefix(base + "/")
+            match = re.search(source.day, path)
             try:
                 day = dt.date.fromisoformat(match.group(1) if match else "")
             except ValueError:
                 raise ConfError(
-                    f"{name}: no date (YYYY-MM-DD) in the file's name where "
-                    f"sources.{kind}.day = {source.day!r} looks for it"
+                    f"{path}: no date (YYYY-MM-DD) in the file's name where "
+                    f"sources.{name}.day = {source.day!r} looks for it"
                 ) from None
             written = dt.datetime.fromtimestamp(status.getModificationTime() / 1000, dt.UTC)
-            found.append(RawFile(kind, day, name, uri, int(status.getLen()), written))
+            found.append(RawFile(name, day, path, uri, int(status.getLen()), written))
         return sorted(found, key=lambda file: (file.day, file.name))
 
     def read(self, name: str, days: Sequence[dt.date]) -> DataFrame:
         """One row a raw file of these days: run_date, source, source_file, bytes, modified_at, sha256, content.
 
-        `name` is a kind of file, or `records`: every kind but those that each deployment has.
+        `name` is a kind of file, or `records`: every kind but those with a table of their own.
         """
-        others = [kind for kind in self.sources if kind not in REQUIRED_KINDS]
-        kinds = others if name == "records" else [name]
-        return self.contents([file for kind in kinds for file in self.files(kind) if file.day in set(days)])
+        others = [kind for kind in self.deployment.kinds if kind not in bronze.KINDS]
+        sources = self.deployment.of_kind(*(others if name == "records" else [name]))
+        return self.contents([file for source in sources for file in self.files(source) if file.day in set(days)])
 
     def contents(self, files: Sequence[RawFile]) -> DataFrame:
         """One row a raw file, as read_files has it."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,10 +11,11 @@ from jobs.flow import Balance, Job
 from jobs.runner.lake import Lake
 from jobs.runner.landing import RawFile
 from jobs.transforms import catalogue, ledger
+from schemas import bronze
 from schemas.contract import PARTITION
 from schemas.deployment import Deployment
 from schemas.errors import ConfError, DataError
-from schemas.silver import REQUIRED_KINDS
+from schemas.silver import RECORDS_OF
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ def work_of(
     if any(read.window == "files" for read in job.reads):
         return _days_to_read(lake, run_date, since, reingest)
     if job.ledger and job.balance:
-        by_items = any(read.table == "silver.items" for read in job.reads)
+        by_items = any(read.table == "silver.items" for read in job.reads) and "items" in lake.deployment.kinds
         return _days_to_clean(lake, job.ledger, job.balance, by_items, run_date, since)
     return PendingDays([run_date])
 
@@ -54,7 +55,8 @@ def _days_to_clean(
     lake: Lake, ledger_table: str, split: Balance, by_items: bool, run_date: dt.date, since: dt.date | None
 ) -> PendingDays:
     log = ledger.LOGS[ledger_table]
-    files = [row for row in lake.rows("bronze.files", run_date) if row["source"] == log.kind]
+    sources = set(lake.deployment.of_kind(log.kind))
+    files = [row for row in lake.rows("bronze.files", run_date) if row["source"] in sources]
     cleaned = lake.rows(ledger_table)
     wanted = ledger.uncleaned(files, cleaned)
     if by_items and any(ledger.has_item_reason(row) for row in cleaned if row[PARTITION] <= run_date):
@@ -76,13 +78,16 @@ def _days_to_clean(
 
 def _days_to_read(lake: Lake, run_date: dt.date, since: dt.date | None, reingest: bool) -> PendingDays:
     sources, landing = lake.deployment.sources, lake.deployment.landing
-    landed = {(file.source, file.name): file for kind in sources for file in lake.landing.files(kind)}
+    landed = {(file.source, file.name): file for name in sources for file in lake.landing.files(name)}
+    _refuse_shared_files(lake.deployment, landed)
     ever = lake.rows("bronze.files")
     known_rows = [row for row in ever if row[PARTITION] <= run_date]
     known = {(row["source"], row["source_file"]): row for row in known_rows}
+    # The files that come day by day, if there are such: others, such as campaigns, may be of days long before or ahead.
+    daily = lake.deployment.of_kind(*bronze.KINDS) or sources
     days_seen = sorted(
-        {file.day for file in landed.values() if file.source in REQUIRED_KINDS}
-        | {row[PARTITION] for row in known_rows if row["source"] in REQUIRED_KINDS}
+        {file.day for file in landed.values() if file.source in daily}
+        | {row[PARTITION] for row in known_rows if row["source"] in daily}
     )
     _refuse_dates_without_data(lake.deployment, run_date, days_seen)
     changed = _changed(lake, {landed[key]: row for key, row in known.items() if key in landed})
@@ -128,6 +133,19 @@ def _refuse_dates_without_data(deployment: Deployment, run_date: dt.date, days: 
         )
 
 
+def _refuse_shared_files(deployment: Deployment, landed: Collection[tuple[str, str]]) -> None:
+    """ConfError where two sources of one kind have the same file: its records would count twice."""
+    source_of: dict[tuple[str, str], str] = {}
+    for name, file in landed:
+        kind = deployment.sources[name].kind or name
+        first = source_of.setdefault((kind, file), name)
+        if first != name:
+            raise ConfError(
+                f"{deployment.file}: {file} matches files of [sources.{first}] and of [sources.{name}], both of kind "
+                f"{kind}: its records would count twice"
+            )
+
+
 def _refuse_other_columns(deployment: Deployment, known: Sequence[Mapping[str, Any]]) -> None:
     """ConfError where a file is not read again whose records have a field where the conf says another one is."""
     for row in sorted(known, key=lambda row: row[PARTITION]):
@@ -147,7 +165,11 @@ def _is_used(lake: Lake, run_date: dt.date, changed: Sequence[RawFile]) -> bool:
 
     As long as it has not, a file that was refused can be mended and the night be run again.
     """
-    return any(file.day == run_date for file in changed) and bool(lake.rows(ledger.EVENTS.ledger, of=run_date))
+    if not any(file.day == run_date for file in changed):
+        return False
+    kind = next(kind for kind in RECORDS_OF if kind in lake.deployment.kinds)
+    table = next((log.ledger for log in ledger.LOGS.values() if log.kind == kind), f"silver.{kind}")
+    return lake.newest_day(table, run_date) == run_date
 
 
 def _changed(lake: Lake, read: Mapping[RawFile, Mapping[str, Any]]) -> list[RawFile]:

@@ -20,7 +20,7 @@ from jobs.runner.pending_days import PendingDays
 from jobs.runner.records import check_rows, figure_row
 from schemas import TABLES
 from schemas.contract import Check, Table
-from schemas.deployment import Source
+from schemas.deployment import Deployment
 from schemas.errors import DataError
 
 HAS_ROWS = Check("has_rows", "a night of it must have rows", "")
@@ -82,7 +82,7 @@ class Publisher:
     def _check_and_commit(self, ready: Mapping[str, DataFrame]) -> None:
         record, lake, run_date = self.record, self.lake, self.record["run_date"]
         metadata = {key: record[key] for key in METADATA}
-        audits = audit_all(self.job, lake.deployment.sources, ready, self._rows_in())
+        audits = audit_all(self.job, lake.deployment, ready, self._rows_in())
         figures = []
         for table in (name for name in ready if TABLES[name].layer == "gold"):
             if not audits[table].row_count:
@@ -145,7 +145,7 @@ class Publisher:
 
 
 def audit_all(
-    job: Job, sources: Mapping[str, Source], ready: Mapping[str, DataFrame], rows_in: Mapping[str, int]
+    job: Job, deployment: Deployment, ready: Mapping[str, DataFrame], rows_in: Mapping[str, int]
 ) -> dict[str, Audit]:
     """Every output's audit: its contract's checks and, where the job has a balance, that, and the share rejected."""
     from jobs.runner import quality  # Great Expectations: seconds to import, begun when the run began
@@ -158,7 +158,7 @@ def audit_all(
     balance = balance_check(sum(rows_in.values()) - count, job.balance.counted_by)
     audits[kept] = quality.audit(TABLES[kept], ready[kept], [balance])
     if job.ledger is None:  # where there is one, it has the share of each day
-        allowed = sum(sources[kind].max_rejected_share * rows for kind, rows in rows_in.items() if rows)
+        allowed = sum(deployment.max_rejected_share(kind) * rows for kind, rows in rows_in.items() if rows)
         share = few_rejected(count, sum(rows_in.values()), allowed)
         audits[rejected] = audits[rejected].with_findings([share])
     return {table: audits[table] for table in ready}

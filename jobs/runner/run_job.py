@@ -88,7 +88,7 @@ def _run_once(
     dry_run: bool,
     reingest: bool,
 ) -> Outcome:
-    job, function, kinds = JOBS[name], function_of(name), lake.deployment.sources
+    job, function, kinds = JOBS[name], function_of(name), lake.deployment.kinds
     if missing := lacking(job, kinds):
         return Outcome("", name, {}, 0.0, None, (), f"{lake.deployment.name} has no [sources.{missing[0]}]")
     job = replace(job, writes=tuple(table for table in job.writes if stands(table, kinds)))
@@ -148,7 +148,7 @@ def _inputs(job: Job, lake: Lake, pending: PendingDays, record: dict[str, Any]) 
             record["model_version"] = inputs[read.parameter].version
         elif read.window == "records":
             inputs[read.parameter] = lake.rows(read.table, run_date)
-        elif not stands(read.table, lake.deployment.sources):
+        elif not stands(read.table, lake.deployment.kinds):
             inputs[read.parameter] = lake.empty(read.table)
         elif read.window == "files":
             inputs[read.parameter] = lake.landing.read(read.table.split(".")[1], pending.days)
@@ -187,7 +187,7 @@ def _gold_tables(lake: Lake, run_date: dt.date) -> list[GoldTable]:
     """
     found = []
     for name in (table for job in NIGHT for table in job.writes if table.startswith("gold.")):
-        if stands(name, lake.deployment.sources):
+        if stands(name, lake.deployment.kinds):
             lake.check_written(name, run_date)
             has_model = "model_version" in TABLES[name].column_names
             model = lake.model_of(name, run_date) if has_model else None

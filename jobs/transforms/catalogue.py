@@ -7,6 +7,7 @@ from pyspark.sql import functions as F
 
 from jobs.transforms.reasons import because, only
 from schemas.contract import PARTITION
+from schemas.deployment import Deployment
 from schemas.reason_codes import ITEM_CODES, ITEM_REFUSED, ITEM_UNLISTED
 from udfs.catalogue import ATTRIBUTES
 
@@ -16,8 +17,28 @@ def is_of_item(code: str) -> bool:
     return code in ITEM_CODES
 
 
-def with_item_verdict(records: DataFrame, items: DataFrame, rejected_items: DataFrame) -> DataFrame:
-    """`_item_reasons`: empty where the item is sound, else why it is not one."""
+Catalogue = tuple[DataFrame, DataFrame]  # silver.items and silver.rejected_items
+
+
+def catalogue_of(deployment: Deployment, items: DataFrame, rejected_items: DataFrame) -> Catalogue | None:
+    """What the items that records name are held against; None where the deployment has no source of items."""
+    return (items, rejected_items) if deployment.of_kind("items") else None
+
+
+def listed(deployment: Deployment, items: DataFrame, events: DataFrame) -> DataFrame:
+    """silver.items; where the deployment has no source of items, those that events name, with nothing but item_id."""
+    if deployment.of_kind("items"):
+        return items
+    unknown = [F.lit(None).cast(kind).alias(name) for name, kind in items.dtypes if name != "item_id"]
+    named = events.where("item_id IS NOT NULL").select("item_id").distinct()
+    return named.select("item_id", *unknown).select(*items.columns)
+
+
+def with_item_verdict(records: DataFrame, catalogue: Catalogue | None) -> DataFrame:
+    """`_item_reasons`: empty where the item is sound, else why it is not one. Without a catalogue every item is."""
+    if catalogue is None:
+        return records.withColumn("_item_reasons", only())
+    items, rejected_items = catalogue
     refused = (
         rejected_items.where("item_id IS NOT NULL")
         .join(items, "item_id", "left_anti")

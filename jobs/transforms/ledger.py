@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,11 +35,11 @@ PROMOTIONS = Log("promotions", ("location_id", "item_id", "starts_on"), "starts_
 LOGS = {log.ledger: log for log in (EVENTS, AD_EVENTS, PROMOTIONS)}
 
 
-def fingerprints(files: DataFrame, kind: str) -> DataFrame:
-    """One row a day of bronze.files that has files of this kind: run_date, fingerprint (of names, bytes, copies)."""
+def fingerprints(files: DataFrame, sources: Collection[str]) -> DataFrame:
+    """One row a day of bronze.files with files of these sources: run_date, fingerprint (of names, bytes, copies)."""
     named = F.concat_ws(" ", "sha256", "source_file", "duplicate_of")  # which files count is part of it
     whole: Column = F.sha2(F.concat_ws("\n", F.sort_array(F.collect_list(named))), 256)
-    return files.where(F.col("source") == kind).groupBy(PARTITION).agg(whole.alias("fingerprint"))
+    return files.where(F.col("source").isin(*sources)).groupBy(PARTITION).agg(whole.alias("fingerprint"))
 
 
 def fingerprint(files: Iterable[Mapping[str, Any]]) -> str:

@@ -8,12 +8,12 @@ from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 from jobs.transforms import ledger
-from jobs.transforms.catalogue import with_item_verdict
+from jobs.transforms.catalogue import Catalogue, with_item_verdict
 from jobs.transforms.ledger import Log
-from jobs.transforms.mapping import all_reasons, canonical, completed
+from jobs.transforms.mapping import all_reasons, completed, mapped
 from jobs.transforms.reasons import because, only, rejected, sound
 from schemas import TABLES, silver
-from schemas.deployment import Source
+from schemas.deployment import Deployment
 from schemas.reason_codes import DUPLICATE, REPEATED
 
 
@@ -22,37 +22,36 @@ def split(
     records: DataFrame,
     files: DataFrame,
     past: DataFrame,
-    source: Source,
-    catalogue: tuple[DataFrame, DataFrame] | None = None,
+    deployment: Deployment,
+    catalogue: Catalogue | None = None,
 ) -> dict[str, DataFrame]:
     """The tables of a log: silver.<kind>, silver.rejected_<kind> and its ledger, each record on the day of its file.
 
     A record is rejected when it cannot be read, breaks the contract or a rule of the deployment, names an item that
-    is not in the `catalogue` (silver.items, silver.rejected_items), or repeats another record of that day (sound
-    records first, then by file and line), or a sound record of an earlier day's files (`past` is silver.<kind>).
-    Without an event_id in the log, a hash of the record is one: exact duplicates share it.
+    is not in the `catalogue` (if there is one), or repeats another record of that day (sound records first, then by
+    file and line), or a sound record of an earlier day's files (`past` is silver.<kind>). Without an event_id in the
+    log, a hash of the record is one: exact duplicates share it.
     """
     table = silver.RECORDS_OF[log.kind]
-    mapped = canonical(records, source, table)
+    canonical = mapped(records, deployment, log.kind)
     if "event_id" in table.column_names:
-        own_id = F.col("event_id") if "event_id" in mapped.columns else F.lit(None).cast("string")
-        mapped = mapped.withColumn("event_id", F.coalesce(own_id, F.md5("raw")))
+        own_id = F.col("event_id") if "event_id" in canonical.columns else F.lit(None).cast("string")
+        canonical = canonical.withColumn("event_id", F.coalesce(own_id, F.md5("raw")))
     if "event_date" in table.column_names:
-        mapped = mapped.withColumn("event_date", F.to_date("occurred_at"))
-    complete = completed(mapped, table, table.column_names)
-    known = complete if catalogue is None else with_item_verdict(complete, *catalogue)
+        canonical = canonical.withColumn("event_date", F.to_date("occurred_at"))
+    known = with_item_verdict(completed(canonical, table, table.column_names), catalogue)
     # Without a moment there is no date either: that is one fault, not two.
     if "event_date" in table.column_names:
         known = known.withColumn("event_date", F.coalesce("event_date", "run_date"))
-    unsound = all_reasons(table, table.column_names)
-    judged = known.withColumn("reasons", unsound if catalogue is None else F.concat(unsound, "_item_reasons"))
+    unsound = F.concat(all_reasons(table, table.column_names), "_item_reasons")
+    judged = known.withColumn("reasons", unsound)
     of_the_day = judged.withColumn("reasons", F.concat("reasons", _repeated_within_the_day(log))).persist()
     final = _without_repeats(log, of_the_day, past)
     refused = TABLES[f"silver.rejected_{log.kind}"]
     return {
         table.name: sound(final).select(*table.column_names),
         refused.name: rejected(final, refused.column_names),
-        log.ledger: _cleaned_days(log.kind, files, final, source.max_rejected_share),
+        log.ledger: _cleaned_days(log.kind, files, final, deployment),
     }
 
 
@@ -96,19 +95,20 @@ def _without_repeats(log: Log, judged: DataFrame, past: DataFrame) -> DataFrame:
     )
 
 
-def _cleaned_days(kind: str, files: DataFrame, judged: DataFrame, share: float) -> DataFrame:
+def _cleaned_days(kind: str, files: DataFrame, judged: DataFrame, deployment: Deployment) -> DataFrame:
     """Rows of the ledger: one for each day that has files.
 
     What came in is what bronze.files says, not what was read here: two runs that read a day's files at once, the one
     before and the other after one more had landed, may leave the list of the one beside the records of the other.
     """
-    counted = files.where((F.col("source") == kind) & F.col("duplicate_of").isNull())
+    sources = list(deployment.of_kind(kind))
+    counted = files.where(F.col("source").isin(sources) & F.col("duplicate_of").isNull())
     rows_in = counted.groupBy("run_date").agg(F.sum("record_count").alias("rows_in"))
     split_by_day = judged.groupBy("run_date").agg(
         F.count_if(F.size("reasons") == 0).alias("rows_kept"), F.count_if(F.size("reasons") > 0).alias("rows_rejected")
     )
     counts = ("rows_in", "rows_kept", "rows_rejected")
-    days = ledger.fingerprints(files, kind)
+    days = ledger.fingerprints(files, sources)
     for found in (rows_in, split_by_day, _counted(judged)):
         days = days.join(found, "run_date", "left")
     return days.select(
@@ -116,7 +116,7 @@ def _cleaned_days(kind: str, files: DataFrame, judged: DataFrame, share: float) 
         "fingerprint",
         *(F.coalesce(name, F.lit(0)).cast("bigint").alias(name) for name in counts),
         *(F.coalesce(name, F.create_map().cast("map<string,bigint>")).alias(name) for name in ("reasons", "codes")),
-        F.lit(share).alias("max_rejected_share"),
+        F.lit(deployment.max_rejected_share(kind)).alias("max_rejected_share"),
     )
 
 

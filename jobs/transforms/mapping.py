@@ -42,6 +42,16 @@ def nulls_for_errors(spark: SparkSession) -> Iterator[None]:
         spark.conf.set("spark.sql.ansi.enabled", str(before))
 
 
+def mapped(bronze: DataFrame, deployment: Deployment, kind: str) -> DataFrame:
+    """canonical() of the records of one kind, each by its own source."""
+    table, sources = RECORDS_OF[kind], deployment.of_kind(kind)
+    if len(sources) == 1:
+        return canonical(bronze, next(iter(sources.values())), table)
+    name = F.coalesce("source", F.lit(kind))
+    parts = [canonical(bronze.where(name == of), source, table) for of, source in sources.items()]
+    return reduce(lambda one, other: one.unionByName(other, allowMissingColumns=True), parts)
+
+
 def canonical(bronze: DataFrame, source: Source, table: Table) -> DataFrame:
     """Each record with the mapped columns of `table`, its own place and text, and two columns of REASONS: `broken`, why
     it could not be read or converted and which of the deployment's rules rejects it, and `lost`.
@@ -54,11 +64,11 @@ def canonical(bronze: DataFrame, source: Source, table: Table) -> DataFrame:
     if not source.changes:
         return _as_of(bronze, source, table)
     days = sorted(row["run_date"] for row in bronze.select("run_date").distinct().collect())
-    mapped = []
+    by_version = []
     for version, days_of_it in groupby(days or [dt.date.max], source.on):
         its = list(days_of_it)
-        mapped.append(_as_of(bronze.where(F.col("run_date").between(its[0], its[-1])), version, table))
-    return reduce(lambda earlier, later: earlier.unionByName(later, allowMissingColumns=True), mapped)
+        by_version.append(_as_of(bronze.where(F.col("run_date").between(its[0], its[-1])), version, table))
+    return reduce(lambda earlier, later: earlier.unionByName(later, allowMissingColumns=True), by_version)
 
 
 def _as_of(bronze: DataFrame, source: Source, table: Table) -> DataFrame:
@@ -129,9 +139,9 @@ def all_reasons(table: Table, columns: Sequence[str]) -> Column:
 
 def check_mappings(spark: SparkSession, deployment: Deployment) -> None:
     """Refuse a deployment whose SQL does not fit its own columns, before anything is read; ConfError names the key."""
-    for kind, source in deployment.sources.items():
+    for name, source in deployment.sources.items():
         for since, version in source.versions():
-            _check_mapping(spark, deployment.file, kind, since, version)
+            _check_mapping(spark, deployment.file, name, since, version)
     _check_ranking_rules(spark, deployment)
 
 
@@ -149,21 +159,21 @@ def first_problem(frame: DataFrame, expressions: Mapping[str, str]) -> tuple[str
     return None
 
 
-def _check_mapping(spark: SparkSession, file: str, kind: str, since: dt.date, source: Source) -> None:
+def _check_mapping(spark: SparkSession, file: str, of: str, since: dt.date, source: Source) -> None:
     """One version of a source: its SQL over its raw columns, its rules over what that gives."""
-    table = RECORDS_OF[kind]
+    table = RECORDS_OF[source.kind or of]
     raw = spark.createDataFrame([], ", ".join(f"`{column}` STRING" for column in source.columns))
     with nulls_for_errors(spark):
         casts = {name: f"try_cast(({sql}) AS {table.column(name).type})" for name, sql in source.map.items()}
         if wrong := first_problem(raw, casts):
             name, why = wrong
-            raise ConfError(f"{file}: {section(kind, 'map', since)} {name} = {source.map[name]!r}: {why}")
+            raise ConfError(f"{file}: {section(of, 'map', since)} {name} = {source.map[name]!r}: {why}")
         mapped = raw.select(F.struct("*").alias("log"), *(_typed(table, name) for name in source.map))
         rules = {reason: f"({rule}) AND true" for reason, rule in source.reject.items()}
         if wrong := first_problem(mapped, rules):
             reason, why = wrong
             rule = source.reject[reason]
-            raise ConfError(f"{file}: {section(kind, 'reject', since)} {reason!r} = {rule!r}: {why}")
+            raise ConfError(f"{file}: {section(of, 'reject', since)} {reason!r} = {rule!r}: {why}")
 
 
 def _check_ranking_rules(spark: SparkSession, deployment: Deployment) -> None:

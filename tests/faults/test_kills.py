@@ -32,7 +32,6 @@ from jobs.flow import NIGHT, lacking, stands
 from jobs.runner import run_job
 from jobs.runner.lake import Lake
 from schemas.deployment import load
-from schemas.silver import REQUIRED_KINDS
 from tests import tiny_shop
 from tests.faults.killed import BEGINS
 
@@ -42,7 +41,8 @@ TONIGHT, BEFORE = tiny_shop.day(14), tiny_shop.day(13)
 OWN = ("run_id", "publication_id", "published_at", "version", "modified_at")
 RECORDS = {"ops.encodes"}  # how long it took and how much was reused: a second run reuses more
 # The tiny shop has the raw files that every shop must have, and no others.
-TABLES = [table for job in NIGHT for table in job.writes if table not in RECORDS and stands(table, REQUIRED_KINDS)]
+KINDS = ("events", "items")  # of the tiny shop
+TABLES = [table for job in NIGHT for table in job.writes if table not in RECORDS and stands(table, KINDS)]
 WITH_WORKERS = ("score_candidates", "rank_recommendations", "find_similar_items", "forecast_demand")
 READ_BY_OTHERS = [table for table in TABLES if table.startswith("gold.")]
 
@@ -127,7 +127,7 @@ def clean(template: Path, spark: SparkSession) -> Clean:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Lake, "_commit", commit)
-        for job in (job for job in NIGHT if not lacking(job, REQUIRED_KINDS)):
+        for job in (job for job in NIGHT if not lacking(job, KINDS)):
             shutil.copytree(conf.parent, shop.start / job.name)
             shop.found[job.name] = tonight(conf)
             committed.clear()
