@@ -23,6 +23,7 @@ MATMUL_SIDE, MATMULS, LOOPS = 1024, 60, 25_000_000  # some two seconds each on t
 SHOWN_SITES = 25
 COUNTS = {
     "wall_seconds": "wall seconds",
+    "cpu_seconds": "CPU seconds of all its processes",
     "sql_executions": "SQL executions",
     "spark_jobs": "Spark jobs",
     "versions_other": "new table versions, without ops",
@@ -103,6 +104,7 @@ def figures_of(night: Night) -> dict[str, float]:
     """A night's figures by the names in COUNTS."""
     return {
         "wall_seconds": round(night.wall_seconds, 1),
+        "cpu_seconds": round(night.cpu_seconds, 1),
         "sql_executions": night.work.sql_executions,
         "spark_jobs": night.work.jobs,
         "versions_other": sum(not version.is_ops for version in night.versions),
@@ -166,7 +168,7 @@ def ratios(now: Figures, base: Figures) -> dict[str, float]:
 
     `wall_seconds, corrected`: both divided by their own calibration first, which takes out how fast the machine was.
     """
-    shares = {name: now.figures[name] / base.figures[name] for name in COUNTS if base.figures[name]}
+    shares = {name: now.figures[name] / base.figures[name] for name in COUNTS if base.figures.get(name)}
     drift = base.calibration_seconds / now.calibration_seconds
     return shares | {"wall_seconds, corrected": shares["wall_seconds"] * drift}
 
@@ -181,7 +183,7 @@ def show(now: Figures, base: Figures | None) -> None:
     table = Table("", "now", *([beside, "now / base"] if base else []), title=title, title_justify="left")
     for name, words in COUNTS.items():
         share = f"{shares[name]:.3f}" if name in shares else ""
-        table.add_row(words, _number(now.figures[name]), *([_number(base.figures[name]), share] if base else []))
+        table.add_row(words, _number(now.figures[name]), *([_number(base.figures.get(name, 0)), share] if base else []))
     if base:
         table.add_row("wall seconds by calibration", "", "", f"{shares['wall_seconds, corrected']:.3f}")
     console().print(table)

@@ -100,6 +100,7 @@ class Night:
     """One measured night. `sites`: (the two innermost functions, what they waited for, seconds) of the main thread."""
 
     wall_seconds: float
+    cpu_seconds: float
     work: SparkWork
     versions: list[Version]
     jobs: dict[str, float | None]
@@ -209,6 +210,7 @@ def measure(code: Checkout, folder: Path, conf: Path, lake: Path, run_date: str,
     sites = [(site, kind, spent) for site, kind, spent in json.loads((folder / "sites.json").read_text("utf-8"))]
     return Night(
         seconds,
+        json.loads((folder / "cpu.json").read_text("utf-8")),
         read_event_log(folder / "events"),
         new_versions(lake, before),
         job_seconds(lake, runs, printed),

@@ -5,7 +5,9 @@
 The main thread's stack is read twenty times a second. Each sample's wall time is added to a pair: the two innermost
 different functions of the checkout ("jobs/launch.py:_audit > jobs/quality.py:audit"), and what these wait for (`spark`:
 a call into the JVM; `great_expectations`; `delta-rs`; `import`; `wait`: for another thread; else `python`).
-SECONDS.json gets [[site, kind, seconds], ...], the longest first, also when the module raises.
+SECONDS.json gets [[site, kind, seconds], ...], the longest first, also when the module raises. cpu.json beside it gets
+the CPU seconds of this process and of all that it started (the JVM, Python workers): other work on the machine changes
+them less than wall seconds.
 
 This file imports nothing of the bench, so that it measures any checkout: the code that it runs comes from PYTHONPATH.
 """
@@ -14,6 +16,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import runpy
 import sys
 import threading
@@ -78,6 +81,26 @@ class Sampler(threading.Thread):
         return sorted(rows, key=lambda row: (-row[2], row[:2]))
 
 
+def cpu_seconds(proc: Path = Path("/proc")) -> float:
+    """CPU seconds of this process and its descendants that still live or were waited for; 0 without a /proc."""
+    parents: dict[int, int] = {}
+    ticks: dict[int, int] = {}
+    for stat in proc.glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text().rsplit(")", 1)[1].split()
+        except OSError:  # it has just ended
+            continue
+        parents[int(stat.parent.name)], ticks[int(stat.parent.name)] = int(fields[1]), sum(map(int, fields[11:15]))
+    total = 0
+    for process in parents:
+        ancestor: int | None = process
+        while ancestor not in (None, os.getpid()):
+            ancestor = parents.get(ancestor)
+        if ancestor is not None:
+            total += ticks[process]
+    return total / os.sysconf("SC_CLK_TCK")
+
+
 def main(arguments: list[str]) -> None:
     """Run the module; write what was sampled."""
     out, checkout, module, *rest = arguments
@@ -91,6 +114,7 @@ def main(arguments: list[str]) -> None:
         runpy.run_module(module, run_name="__main__", alter_sys=True)
     finally:
         Path(out).write_text(json.dumps(sampler.stop()) + "\n", "utf-8")
+        Path(out).with_name("cpu.json").write_text(json.dumps(cpu_seconds()) + "\n", "utf-8")
 
 
 if __name__ == "__main__":

@@ -17,8 +17,9 @@ from jobs.runtime import properties
 from tests import tiny_shop
 
 FAKE_NIGHT = """
-import os, pathlib, sys, time
+import os, pathlib, subprocess, sys, time
 def work():
+    subprocess.run([sys.executable, "-c", "sum(range(30_000_000))"])
     time.sleep(0.3)
 if __name__ == "__main__":
     print(sys.argv[1:], os.environ["PYTHONPATH"], pathlib.Path.cwd())
@@ -34,7 +35,8 @@ def made(seconds: float, jobs: dict[str, float | None] | None = None, queries: i
         night_logs.Version("ops.runs", 1, "delta-rs", "WRITE", 10, 1),
         night_logs.Version("gold.recommendations", 5, "Apache-Spark", "WRITE", 500, 2),
     ]
-    return night_runs.Night(seconds, work, versions, jobs or {"clean": seconds}, [("jobs/a.py:a", "spark", seconds)])
+    sites = [("jobs/a.py:a", "spark", seconds)]
+    return night_runs.Night(seconds, 1.5 * seconds, work, versions, jobs or {"clean": seconds}, sites)
 
 
 def at_speed(seconds: float) -> list[night_report.Calibration]:
@@ -188,6 +190,7 @@ def test_night_runs_the_code_of_its_checkout_and_is_sampled(tmp_path: Path) -> N
     (site, kind, spent), *_ = json.loads((folder / "sites.json").read_text())
     assert (site, kind) == ("jobs/night.py:<module> > jobs/night.py:work", "python")
     assert 0.1 < spent < seconds
+    assert json.loads((folder / "cpu.json").read_text()) > 0.2, "also that of what it has started"
     (folder / "sites.json").unlink()
     with pytest.raises(night_runs.NightFailedError, match=r"2024-01-03 ended with exit code 3 \(.*night.log\)"):
         night_runs.run(code, folder, folder / "shop.toml", "2024-01-03")
