@@ -21,6 +21,7 @@ EVENT = re.compile(r'"Event":\s*"([^"]+)"')
 COMMIT = re.compile(r"\d{20}\.json")
 # A job's line as the night prints it: "  clean_events                     12.3 s  silver.events 1,234".
 JOB_LINE = re.compile(r"^\s*([a-z_]+)\s+([\d.]+) s\s", re.MULTILINE)
+PYTHON_LINE = re.compile(r"(\w+) at /(?:.*/)?([^/]+\.py:\d+)")  # the call site of a query that Python started
 MOST_OF_A_SITE = 90  # characters
 
 
@@ -133,8 +134,10 @@ def covered(spans: Iterable[tuple[int, int]]) -> int:
 
 
 def site_name(description: str) -> str:
-    """A description without what differs from run to run: ids, dates, paths and numbers."""
+    """A description without what differs from run to run: ids, paths and numbers; "collect at launch.py:71" stays."""
     first = " ".join(description.split())
+    if line := PYTHON_LINE.fullmatch(first):
+        return f"{line[1]} at {line[2]}"
     first = re.sub(r"(file:)?/[\w./-]+", "<path>", first)
     first = re.sub(r"[0-9a-f]{8}-[0-9a-f-]{27,}", "<id>", first)
     return re.sub(r"\d+(?!\w)", "#", first)[:MOST_OF_A_SITE] or "(no description)"

@@ -73,6 +73,7 @@ def test_night_without_event_log_is_refused(tmp_path: Path) -> None:
 def test_descriptions_lose_what_differs_from_run_to_run() -> None:
     names = ["Delta: files of file:/tmp/a-1/lake/ops/runs 17", "Delta:   files\nof file:/home/b/lake/ops/checks 4"]
     assert {night_logs.site_name(name) for name in names} == {"Delta: files of <path> #"}
+    assert night_logs.site_name("collect at /tmp/a tree/jobs/launch.py:71") == "collect at launch.py:71"
 
 
 def commit(lake: Path, table: str, version: int, *actions: dict[str, Any]) -> None:
