@@ -132,7 +132,7 @@ def summarise(commit: str, scenario: str, nights: Sequence[Night], calibrations:
         round(sum(calibration.seconds for calibration in calibrations) / len(calibrations), 3),
         {name: median(row[name] for row in rounds) for name in COUNTS},
         [row["wall_seconds"] for row in rounds],
-        middle.jobs,
+        dict(sorted(middle.jobs.items(), key=lambda job: (-(job[1] or 0.0), job[0]))),
         {description: (found.count, round(found.seconds, 2)) for description, found in queries},
         versions,
         engines,
@@ -180,7 +180,8 @@ def show(now: Figures, base: Figures | None) -> None:
     walls = ", ".join(f"{seconds:,.0f}" for seconds in now.all_wall_seconds)
     title = f"{now.scenario} at {now.commit}, {rounds} ({walls} s), calibration {now.calibration_seconds:.1f} s"
     beside = f"base {base.commit}, calibration {base.calibration_seconds:.1f} s" if base else "base"
-    table = Table("", "now", *([beside, "now / base"] if base else []), title=title, title_justify="left")
+    console().print(title)
+    table = Table("", "now", *([beside, "now / base"] if base else []))
     for name, words in COUNTS.items():
         share = f"{shares[name]:.3f}" if name in shares else ""
         table.add_row(words, _number(now.figures[name]), *([_number(base.figures.get(name, 0)), share] if base else []))
