@@ -135,6 +135,10 @@ BASE ?= 46ff31d
 bench-night: setup  ## Measure the nights of a tiny shop, against those of the commit BASE (an hour the first time, then a quarter)
 	@python -m bench.night --base $(BASE) $(A)
 
+.PHONY: bench-gpu
+bench-gpu: .venv/.bench  ## Check and measure what only a GPU runs (eight minutes at most; A="--device cpu" is a dry run)
+	@python -m bench.gpu $(A)
+
 .PHONY: bench-full
 bench-full: .venv/.bench  ## The same with as many texts, users and items as a large shop has (hours)
 	@python -m bench.encode --texts 20000 --naive-texts 1000 && python -m bench.topk --users 100000 --items 100000
