@@ -134,6 +134,15 @@ fix: setup  ## Mend what lint and formatting can mend
 bench: .venv/.bench  ## Measure encoding, top-K and the way through Spark against peers (ten minutes of an idle machine)
 	@python -m bench.encode && python -m bench.topk && python -m bench.through_spark --texts 8000 --repeats 2
 
+BASE ?= 46ff31d
+.PHONY: bench-night
+bench-night: setup  ## Measure the nights of a tiny shop, against those of the commit BASE (an hour the first time, then a quarter)
+	@python -m bench.night --base $(BASE) $(A)
+
+.PHONY: bench-gpu
+bench-gpu: .venv/.bench  ## Check and measure what only a GPU runs (eight minutes at most; A="--device cpu" is a dry run)
+	@python -m bench.gpu $(A)
+
 .PHONY: bench-full
 bench-full: .venv/.bench  ## The same with as many texts, users and items as a large shop has (hours)
 	@python -m bench.encode --texts 20000 --naive-texts 1000 && python -m bench.topk --users 100000 --items 100000

@@ -1,4 +1,4 @@
-"""bench.nights: what two lakes' nights were worth, by lists small enough to judge by hand."""
+"""bench.compare_nights: what two lakes' nights were worth, by lists small enough to judge by hand."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from deltalake import write_deltalake
 
-from bench.nights import compared
+from bench.compare_nights import compared
 
 NIGHT = dt.date(2024, 3, 10)
 LATER = dt.date(2024, 4, 7)  # 28 days after it

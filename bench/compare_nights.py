@@ -1,6 +1,6 @@
 """One row is a night that some lake wrote: its NDCG@10, and its lead over the first lake's night of that date.
 
-    python -m bench.nights 2011-11-10 conf/online_retail.toml elsewhere/online_retail.toml
+    python -m bench.compare_nights 2011-11-10 conf/online_retail.toml elsewhere/online_retail.toml
 
 For deployments of one shop that differ in a setting, such as the encoder that is served: both lakes have the night's
 features.candidates and the logs of the 28 days after it (`make night` of that later date, or its intake). A lead is of
