@@ -33,9 +33,9 @@ from pyspark import SparkFiles
 from bench import encode, topk
 from bench.harness import RESULTS, Row, alternate, compare, console, gate, on_cpu, report
 from bench.texts import real_texts
-from jobs import devices, vectors
-from udfs import encoder, packed
-from udfs.encoder import Encoder, Floats
+from jobs.transforms import devices, vectors
+from udfs.encoder import encoder, model_folder, packed
+from udfs.encoder.encoder import Encoder, Floats
 
 LIMIT_SECONDS = 470.0  # eight minutes, less what the end of a process takes
 BATCH_ROWS = 4_096  # spark.sql.execution.arrow.maxRecordsPerBatch in conf/
@@ -238,7 +238,7 @@ def main(arguments: list[str] | None = None) -> None:
         random.Random(7).shuffle(texts)
         texts = texts[: sizes.texts]
         console().print(f"{name_of(given.device)}, torch {torch.__version__}; {len(texts):,} texts of {words}")
-        rows = measure(given.weights or encoder.base_folder(), texts, given.device, sizes, deadline.begin)
+        rows = measure(given.weights or model_folder.base_folder(), texts, given.device, sizes, deadline.begin)
     finally:
         deadline.cancel()
     if sizes is DRY_RUN:

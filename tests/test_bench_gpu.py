@@ -12,7 +12,7 @@ import torch
 
 from bench import encode, gpu, harness
 from tests.test_encoder import write_tiny
-from udfs.encoder import Encoder, read_model
+from udfs.encoder.encoder import Encoder, read_model
 
 WORDS = ("milk", "beer", "bread", "soap", "cat food", "wine", "eggs")
 ITEMS = [" ".join(words) for count in (1, 2, 3) for words in itertools.product(WORDS, repeat=count)]
