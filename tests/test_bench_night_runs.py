@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from jobs.conf import load
 from jobs.runtime import properties
 
 from bench import night, night_logs, night_report, night_runs, sampled
+from schemas.deployment import load
 from tests import tiny_shop
 
 FAKE_NIGHT = """
