@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from jobs.runtime import properties
 
 from bench import night, night_logs, night_report, night_runs, sampled
+from jobs.runner.session import properties
 from schemas.deployment import load
 from tests import tiny_shop
 
