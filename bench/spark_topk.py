@@ -27,7 +27,7 @@ from bench.topk import OURS, check, directions, oracle
 from jobs.runner.session import session
 from jobs.transforms import vectors
 from schemas.deployment import load
-from udfs.encoder.encoder import to_bytes
+from udfs.encoder.stored_vectors import to_bytes
 from udfs.top_k.scan import Floats, Indices
 
 CONF = Path(__file__).parents[1] / "conf" / "complete_journey.toml"

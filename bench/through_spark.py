@@ -40,7 +40,8 @@ from jobs.transforms import vectors
 from schemas.deployment import load
 from schemas.run import Model
 from udfs.encoder import encoder, model_folder
-from udfs.encoder.encoder import Floats, from_bytes, load_encoder, to_bytes
+from udfs.encoder.encoder import Floats, load_encoder
+from udfs.encoder.stored_vectors import from_bytes, to_bytes
 
 CONF = Path(__file__).parents[1] / "conf" / "complete_journey.toml"
 NIGHT, LOOP, FREE_NIGHT = "Delta to Delta", "the same encoder in a plain loop", "free model, binary"

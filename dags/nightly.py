@@ -14,7 +14,8 @@ from airflow.sdk import DAG
 # The repository that this file lies in, so that DAGs and jobs are always of one version.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from dags.submit import DAG_SETTINGS, DEADLINE, every, submit_all
+from dags.dag_settings import DAG_SETTINGS, DEADLINE, every
+from dags.submit import submit_all
 from jobs.flow import NIGHT
 
 with DAG("nightshelf_nightly", schedule=every("0 2 * * *"), deadline=DEADLINE, doc_md=__doc__, **DAG_SETTINGS):

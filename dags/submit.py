@@ -19,33 +19,16 @@ What a deployment may choose, all of it read here; relative paths are relative t
 from __future__ import annotations
 
 import ast
-import datetime as dt
 import json
-import logging
 import os
 import re
-import tempfile
 import tomllib
-import uuid
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
-from airflow.sdk import (
-    Asset,
-    BaseHook,
-    Context,
-    CronDataIntervalTimetable,
-    DeadlineAlert,
-    DeadlineReference,
-    ObjectStoragePath,
-    Param,
-    SyncCallback,
-    TaskGroup,
-    TriggerRule,
-)
+from airflow.sdk import Asset, BaseHook, Context, TaskGroup, TriggerRule
 from airflow.sdk.exceptions import (
     AirflowException,
     AirflowFailException,
@@ -53,16 +36,14 @@ from airflow.sdk.exceptions import (
     AirflowSkipException,
 )
 
-from dags import notify
-from dags.run_date import TIMEZONE, date_of_run
+from dags.dag_settings import conf_path
+from dags.outcome import outcome_file, read_outcome
 from jobs.flow import JOBS, Job, edges, lacking
 
 REPO = Path(__file__).resolve().parents[1]
 JOBS_BIN = REPO / ".venv" / "bin"  # not Airflow's: the provider's pyspark-client clashes with pyspark
 CONNECTION = "spark_default"
 FIRST_OF_ALL_DAYS = "0001-01-01"
-
-log = logging.getLogger(__name__)
 
 # The exit codes of jobs/runner/run_job.py that a retry does not change.
 FINAL = {
@@ -126,30 +107,6 @@ class SparkJob(SparkSubmitOperator):
         return None
 
 
-@contextmanager
-def outcome_file(job: str) -> Iterator[str]:
-    """Where a job is to write its outcome: a new file or URI, removed in the end if it is local."""
-    shared = os.environ.get("NIGHTSHELF_OUTCOMES")
-    if shared and "://" in shared:
-        yield f"{shared.rstrip('/')}/{job}-{uuid.uuid4().hex}.json"
-        return
-    with tempfile.TemporaryDirectory(prefix="nightshelf-", dir=shared, ignore_cleanup_errors=True) as folder:
-        if shared:
-            Path(folder).chmod(0o777)  # a driver elsewhere may run as another user
-        yield f"{folder}/outcome.json"
-
-
-def read_outcome(file: str) -> dict[str, Any]:
-    """The outcome that a job has written; empty where it was killed before, and where the file is not to be had."""
-    try:
-        found = (ObjectStoragePath(file) if "://" in file else Path(file)).read_text(encoding="utf-8")
-        outcome: dict[str, Any] = json.loads(found or "{}")
-    except (OSError, ValueError) as error:
-        log.warning("the job's outcome cannot be read from %s: %s", file, error)
-        return {}
-    return outcome
-
-
 def exit_code(error: AirflowException) -> str:
     """The exit code, or minus the signal, in the first line of the provider's message; the job's output follows."""
     found = re.search(r"(?:Error|exit) code is: (-?[1-9]\d*)", str(error).partition("\n")[0])
@@ -184,34 +141,10 @@ def provide_connection(properties_file: Path) -> None:
         os.environ[f"AIRFLOW_CONN_{CONNECTION.upper()}"] = json.dumps(connection)
 
 
-def conf_path(params: Mapping[str, Any]) -> str:
-    """The deployment's file, for --conf."""
-    return str(REPO / params["conf"])
-
-
-def spark_properties(params: Mapping[str, Any]) -> str:
-    """The Spark properties file, for --properties-file."""
-    chosen = os.environ.get("NIGHTSHELF_SPARK_CONF")
-    if chosen:
-        return str(REPO / chosen)
-    conf = Path(conf_path(params))
-    return str((conf.parent / tomllib.loads(conf.read_text(encoding="utf-8"))["spark"]).resolve())
-
-
-def run_date(params: Mapping[str, Any], dag_run: Any) -> str:
-    """The day, for --run-date."""
-    return date_of_run(params["run_date"], dag_run).isoformat()
-
-
 def shipped(name: str) -> str | None:
     """What an environment variable has spark-submit ship: files by their whole paths, URIs as they are."""
     told = os.environ.get(name, "")
     return ",".join(one if "://" in one else str(REPO / one) for one in told.split(",") if one) or None
-
-
-def every(cron: str) -> CronDataIntervalTimetable:
-    """A schedule with data intervals, which a plain cron string does not have."""
-    return CronDataIntervalTimetable(cron, timezone=TIMEZONE)
 
 
 def flags(params: Mapping[str, Any]) -> list[str]:
@@ -231,91 +164,11 @@ def told_by(job: Job) -> str:
     return ast.get_docstring(functions[0]) or ""
 
 
-# Every conf/<deployment>.toml, and first the one that the environment names, wherever it is.
-DEPLOYMENTS = list(
-    dict.fromkeys(
-        [
-            os.environ.get("NIGHTSHELF_CONF", "conf/complete_journey.toml"),
-            *sorted(f"conf/{file.name}" for file in (REPO / "conf").glob("*.toml")),
-        ]
-    )
-)
 # The driver's Python is this repository's, wherever that lies; executors have the properties file's, or an archive's.
 ARCHIVES = shipped("NIGHTSHELF_ARCHIVES")
 PYTHONS = {"spark.pyspark.driver.python": str(JOBS_BIN / "python")}
 if ARCHIVES:
     PYTHONS["spark.pyspark.python"] = f"./{ARCHIVES.partition('#')[2] or Path(ARCHIVES).name}/bin/python"
-# What the DAGs have in common.
-DAG_SETTINGS: dict[str, Any] = {
-    "catchup": False,
-    # In the order of their dates, one at a time: a night takes over the vectors of the one before it. None waits for
-    # another's success, since a day that was refused is the next night's work, too (depends_on_past is off). A backfill
-    # counts its runs by itself, so it does not hold tonight up; what both write are partitions of different dates.
-    "max_active_runs": 1,
-    # One Spark application takes all cores of a machine and its own memory; only a cluster has room for more.
-    "max_active_tasks": int(os.environ.get("NIGHTSHELF_PARALLEL", "1")),
-    "params": {
-        "run_date": Param(
-            None,
-            type=["null", "string"],
-            format="date",
-            title="Run date",
-            description="The last full day of logs that the run sees. Empty: yesterday; of a run with a logical date, "
-            "what the schedule would last have run by then.",
-        ),
-        "conf": Param(
-            DEPLOYMENTS[0],
-            type="string",
-            enum=DEPLOYMENTS,
-            title="Deployment",
-            description="Its file; those of conf/ and the one that NIGHTSHELF_CONF names.",
-        ),
-        "full_refresh": Param(
-            False,
-            type="boolean",
-            title="Full refresh",
-            description="Read and clean every day up to the run date again, not only those that are new.",
-        ),
-        "reingest": Param(
-            False,
-            type="boolean",
-            title="Read changed files again",
-            description="Raw files that are no longer as they were read replace what was read of them.",
-        ),
-        "dry_run": Param(
-            False,
-            type="boolean",
-            title="Dry run",
-            description="Compute and check, and write nothing: for a night whose tables are there already.",
-        ),
-    },
-    "user_defined_macros": {
-        "nightshelf_run_date": run_date,
-        "nightshelf_conf": conf_path,
-        "nightshelf_spark_properties": spark_properties,
-    },
-    "default_args": {
-        "retries": 2,
-        "retry_delay": dt.timedelta(minutes=float(os.environ.get("NIGHTSHELF_RETRY_MINUTES", "5"))),
-        "retry_exponential_backoff": 2.0,
-        "max_retry_delay": dt.timedelta(hours=1),
-        "execution_timeout": dt.timedelta(hours=float(os.environ.get("NIGHTSHELF_HOURS", "6"))),
-        "on_failure_callback": [notify.failed],
-    },
-    "tags": ["nightshelf"],
-}
-# A night that is not done by then is late, and somebody is told: a day after the start of its interval it is due. (Were
-# it counted from when the run was queued, Airflow 3.3.2 could clear no task: it takes a stored interval for a number.
-# Nor can its `dags test`, which has no scheduler, end a run with one: `make airflow-night` does without.)
-LATE_HOURS = float(os.environ.get("NIGHTSHELF_LATE_HOURS", "4"))
-DEADLINE: DeadlineAlert | None = None
-if LATE_HOURS:
-    DEADLINE = DeadlineAlert(
-        reference=DeadlineReference.DAGRUN_LOGICAL_DATE,
-        interval=dt.timedelta(days=1, hours=LATE_HOURS),
-        callback=SyncCallback("dags.notify.late"),
-        name="late night",
-    )
 
 
 def submit(job: Job) -> SparkJob:

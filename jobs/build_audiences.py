@@ -52,8 +52,8 @@ def build_audiences(
     allocation (udfs/audiences/allocation.py) then takes the pairs with the most expected value, less `contact_cost`
     each: at most max_audience users of a campaign, what its budget still pays for, and `max_per_week` campaigns a user
     within seven days, counting those that the user was contacted for; being shown one of these again takes no place of
-    another. Up to `max_pairs` pairs of users and campaigns it is made in one task (HiGHS' optimum up to 100,000),
-    beyond that by prices found on a sample of users; its gap to an upper bound is told either way.
+    another. Up to 100,000 pairs of users and campaigns it is HiGHS' optimum; beyond that it is made by prices, which
+    are found in one task on at most `max_pairs` pairs. Its gap to an upper bound is recorded either way.
 
     Controls are `control_share` of all pairs, by a hash of user and campaign (udfs.audiences.allocation.is_control):
     they take no place, and those that would have got one at the same prices (udfs.audiences.allocation.choose_controls)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import astuple
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,19 +16,8 @@ from pyspark import SparkFiles
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from jobs.offline.contenders import (
-    TUNED_OF,
-    WHOLE,
-    WITHOUT,
-    Contenders,
-    JudgedNight,
-    ablations,
-    bert,
-    listed_ahead,
-    night_lists,
-    peers,
-    published_lists,
-)
+from jobs.offline.contenders import Contenders, night_lists, peers, published_lists
+from jobs.offline.judged_night import TUNED_OF, WHOLE, WITHOUT, JudgedNight, ablations, bert, listed_ahead
 from jobs.offline.measures import ImportanceRow, MeasureRow, ParameterRow
 from jobs.offline.training_data import collect
 from jobs.reports import progress
@@ -54,6 +44,7 @@ LONG = 50  # items of a list in which a rare item is looked for
 NIGHT = "nightshelf"
 TASKS = {TASK_ALL: "all items, repeats count", TASK_NEW: "items new to the user"}
 COLD_DAYS = 14
+MOST_FEATURES = 30  # that the page shows
 HEAD_SHARE = 0.2  # of the catalogue; what sells less is the long tail
 FEWEST_OF_A_SEGMENT = 20
 PROTOCOL = (
@@ -86,8 +77,7 @@ def evaluate_recommendations(
     also what the fusion and BERT would find of items never sold, had the shop described them ahead of their sale.
     """
     night = run.run_date - dt.timedelta(days=HORIZON_DAYS)
-    cut = day_number(night) + 1
-    cut_date = date_of(cut)
+    cut, cut_date = day_number(night) + 1, night + dt.timedelta(days=1)
     found = _of_night(candidates, "features.candidates", night)
     published = _of_night(recommendations, "gold.recommendations", night)
     shop = collect(events, items, max_users)
@@ -100,14 +90,13 @@ def evaluate_recommendations(
     scored = night_lists(contest, NIGHT, found, published, seen.item_vectors())
     for share in LONG_TAILS:
         _give_last_places(contest, share, found, items, item_vectors, model, night)
-    choices = peers(contest, progress.say)
     judged = JudgedNight(contest, seen, shop, folder, story, ablation_rows)
-    choices += bert(judged, progress.say)
+    choices = [*peers(contest, progress.say), *bert(judged, progress.say)]
     parts = ablations(judged) if ablate else []
     if listed:
         contest.variants += listed_ahead(judged)
-    rows = list(_rows(contest, seen, cut_date, _segments(events, night, segment)))
-    rows += [*scored.rows(cut_date), *_generators(contest)]
+    of_users = _rows(contest, seen, cut_date, _segments(events, night, segment))
+    rows = [*of_users, *scored.rows(cut_date), *_generators(contest)]
     page = Evaluation(
         shop=run.deployment.name,
         cut_date=cut_date,
@@ -118,17 +107,13 @@ def evaluate_recommendations(
         variants=contest.variants,
         ablations=parts,
         reliability=scored.bins(),
-        importances=[
-            ImportanceRow(name, value, proposals.FEATURES.get(name, ""))
-            for name, value in list(story["importance"].items())[:30]
-        ],
+        importances=_importances(story),
         parameters=[_parameter(choice) for choice in choices],
     )
     run.write_page(f"evaluation/{cut_date}.html", evaluation_page(page))
-    return {
-        "ops.metrics": _measures(events.sparkSession, run.run_date, rows),
-        "ops.evaluation_lists": _lists(events.sparkSession, run.run_date, contest),
-    }
+    spark = events.sparkSession
+    lists = _lists(spark, run.run_date, contest)
+    return {"ops.metrics": _measures(spark, run.run_date, rows), "ops.evaluation_lists": lists}
 
 
 def _of_night(table: DataFrame, name: str, night: dt.date) -> DataFrame:
@@ -257,6 +242,12 @@ def _generators(contest: Contenders) -> Iterator[MeasureRow]:
                 hit = metrics.slice_hits(lists, truth, np.ones(truth.shape[1], bool))[0]
             value = draws.ratio(hit, wanted)
             yield MeasureRow(date, task, f"generator: {name}", "recall@200", "all", *astuple(value))
+
+
+def _importances(story: Mapping[str, Any]) -> list[ImportanceRow]:
+    """The features that move the night's score most, of how its model was trained."""
+    found = list(story["importance"].items())[:MOST_FEATURES]
+    return [ImportanceRow(name, value, proposals.FEATURES.get(name, "")) for name, value in found]
 
 
 def _parameter(choice: Choice) -> ParameterRow:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -16,9 +18,10 @@ from udfs.audiences.allocation import (
     capacities,
     choose,
     choose_controls,
+    fill,
     find_prices,
     is_control,
-    repair,
+    without_ties,
 )
 
 Problem = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]
@@ -45,6 +48,47 @@ def fits(user: np.ndarray, campaign: np.ndarray, capacity: np.ndarray, left: np.
     )
 
 
+class Priced(NamedTuple):
+    """What prices choose, what no choice can exceed, and the prices."""
+
+    chosen: np.ndarray
+    upper_bound: float
+    prices: np.ndarray
+
+
+def untied(problem: Problem) -> np.ndarray:
+    """The values without ties, by draws that depend on nothing but the pair."""
+    user, campaign, value = problem[:3]
+    return without_ties(value, (user * 0.6180339887 + campaign * 0.4142135624) % 1)
+
+
+def by_prices(problem: Problem) -> Priced:
+    """The allocation by prices on one machine, as jobs/transforms/audience_places.py makes it of blocks of users."""
+    user, campaign, value, capacity, left = problem
+    worth, useful = untied(problem), value > 0
+    prices = find_prices(user[useful], campaign[useful], worth[useful], capacity, left)
+    wanted = choose(user, campaign, worth, left, prices)
+    chosen, net = np.zeros(len(user), bool), worth - prices[campaign]
+    for number, most in enumerate(capacity):
+        rows = np.flatnonzero(wanted & (campaign == number))
+        chosen[rows[np.lexsort((user[rows], -net[rows]))][:most]] = True
+    room = capacity - np.bincount(campaign[chosen], minlength=len(capacity))
+    slots = left - np.bincount(user[chosen], minlength=len(left))
+    rest = np.flatnonzero(~chosen)
+    chosen[rest[fill(user[rest], campaign[rest], value[rest], room, slots)]] = True
+    bound = float(prices @ capacity) + bound_terms(user, campaign, value, left, prices)
+    return Priced(chosen, bound, prices)
+
+
+def solved(problem: Problem) -> Priced:
+    """The allocation by HiGHS."""
+    found = allocate(*problem)
+    return Priced(found.chosen, found.upper_bound, found.prices)
+
+
+WAYS = pytest.mark.parametrize("way", [solved, by_prices], ids=["exact", "by prices"])
+
+
 def best_of_all(problem: Problem) -> float:
     """The oracle: every set of pairs."""
     user, campaign, value, capacity, left = problem
@@ -57,53 +101,86 @@ def best_of_all(problem: Problem) -> float:
 def test_small_ones_are_the_best_of_all_sets(problem: Problem) -> None:
     best = best_of_all(problem)
     found = allocate(*problem)
-    assert found.exact
     assert found.value == pytest.approx(best)
     assert found.upper_bound == pytest.approx(best)
-    assert allocate(*problem, exact_pairs=0).upper_bound >= best - 1e-9
+    assert found.gap == pytest.approx(0, abs=1e-9)
+    priced = by_prices(problem)
+    assert problem[2][priced.chosen].sum() <= best + 1e-9 <= priced.upper_bound + 2e-9
 
 
-@given(problems(users=12, campaigns=5, pairs=60), st.sampled_from([0, 1_000]))
+@WAYS
+@given(problem=problems(users=12, campaigns=5, pairs=60))
 @settings(max_examples=100, deadline=None)
-def test_no_limit_is_exceeded_and_the_gap_is_told(problem: Problem, exact_pairs: int) -> None:
+def test_no_limit_is_exceeded(way: Callable[[Problem], Priced], problem: Problem) -> None:
     user, campaign, value, capacity, left = problem
-    found = allocate(*problem, exact_pairs=exact_pairs)
+    found = way(problem)
     assert fits(user[found.chosen], campaign[found.chosen], capacity, left)
     assert (value[found.chosen] > 0).all()
-    assert found.value == pytest.approx(value[found.chosen].sum())
-    assert found.gap >= 0
+    assert found.upper_bound >= value[found.chosen].sum() - 1e-9
     assert (found.prices >= 0).all()
 
 
-@given(problems(users=8, campaigns=4, pairs=32), st.sampled_from([0, 1_000]), st.randoms(use_true_random=False))
+@given(problems(users=12, campaigns=5, pairs=60))
+@settings(max_examples=100, deadline=None)
+def test_by_prices_no_place_is_left_that_somebody_could_take(problem: Problem) -> None:
+    user, campaign, value, capacity, left = problem
+    chosen = by_prices(problem).chosen
+    room = capacity - np.bincount(campaign[chosen], minlength=len(capacity))
+    slots = left - np.bincount(user[chosen], minlength=len(left))
+    assert not (~chosen & (value > 0) & (room[campaign] > 0) & (slots[user] > 0)).any()
+
+
+@WAYS
+@given(problem=problems(users=8, campaigns=4, pairs=32), random=st.randoms(use_true_random=False))
 @settings(max_examples=60, deadline=None)
-def test_the_order_of_the_input_does_not_matter(problem: Problem, exact_pairs: int, random: object) -> None:
+def test_the_order_of_the_input_does_not_matter(
+    way: Callable[[Problem], Priced], problem: Problem, random: object
+) -> None:
     user, campaign, value, capacity, left = problem
     order = np.arange(len(user))
     random.shuffle(order)  # type: ignore[attr-defined]
-    straight = allocate(*problem, exact_pairs=exact_pairs)
-    shuffled = allocate(user[order], campaign[order], value[order], capacity, left, exact_pairs)
+    straight = way(problem)
+    shuffled = way((user[order], campaign[order], value[order], capacity, left))
     assert (shuffled.chosen == straight.chosen[order]).all()
 
 
-def shop(users: int = 400, campaigns: int = 8) -> Problem:
+def shop(ties: str = "none", users: int = 400, campaigns: int = 8) -> Problem:
+    """Users of different keenness, campaigns of different worth; `ties`: of how many pairs the values are equal."""
     draw = np.random.default_rng(3)
     user, campaign = np.repeat(np.arange(users), campaigns), np.tile(np.arange(campaigns), users)
-    value = draw.gamma(1, 1, users)[user] * draw.gamma(2, 1, campaigns)[campaign] * draw.random(len(user))
+    keen, worth = draw.gamma(1, 1, users), draw.gamma(2, 1, campaigns)
+    value = keen[user] * worth[campaign] * draw.random(len(user))
+    if ties == "some":
+        value = np.round(value, 1)
+    elif ties == "groups of users":
+        value = keen[user % 20] * worth[campaign]
+    elif ties == "all users":
+        value = worth[campaign]
     return user, campaign, value, draw.integers(10, 120, campaigns), draw.integers(0, 3, users)
 
 
-def test_prices_come_near_to_the_best() -> None:
-    exact, priced = allocate(*shop()), allocate(*shop(), exact_pairs=0)
+@pytest.mark.parametrize("ties", ["none", "some", "groups of users", "all users"])
+def test_prices_come_near_to_the_best(ties: str) -> None:
+    problem = shop(ties)
+    exact, priced = allocate(*problem), by_prices(problem)
+    value = problem[2][priced.chosen].sum()
     assert exact.gap < 1e-9
-    assert not priced.exact
-    assert priced.gap < 0.01
     assert exact.value <= priced.upper_bound + 1e-6
-    assert priced.value <= exact.value + 1e-6
+    assert 0.995 * exact.value < value <= exact.value + 1e-6
+    # Where all users are alike, prices that are improved one by one stop above the best bound; the choice is good.
+    assert value > (0.9 if ties == "all users" else 0.99) * priced.upper_bound
+
+
+def test_values_without_ties_are_as_good_as_the_values() -> None:
+    _, _, value, *_ = problem = shop("all users")
+    moved = untied(problem)
+    assert len(np.unique(moved)) > 0.9 * len(moved)
+    assert np.abs(moved / value - 1).max() <= 0.5e-3
+    assert without_ties(np.zeros(3), np.array([0.0, 0.5, 0.9])).tolist() == [0, 0, 0]
 
 
 def test_blocks_of_users_choose_by_themselves() -> None:
-    """What Spark does: prices from a sample of the users, then each block alone; bound and choice are the whole's."""
+    """What Spark does: prices from a sample of the users, then each block alone; bound and choice are those of all."""
     user, campaign, value, capacity, left = shop()
     sample = user % 4 == 0
     prices = find_prices(user[sample], campaign[sample], value[sample], capacity // 4, left)
@@ -113,11 +190,11 @@ def test_blocks_of_users_choose_by_themselves() -> None:
         chosen[rows] = choose(user[rows], campaign[rows], value[rows], left, prices)
         terms += bound_terms(user[rows], campaign[rows], value[rows], left, prices)
     assert (chosen == choose(user, campaign, value, left, prices)).all()
-    kept = repair(chosen, user, campaign, value, capacity, left, prices)
-    assert fits(user[kept], campaign[kept], capacity, left)
-    bound = prices @ capacity + terms
-    assert allocate(*shop()).value <= bound + 1e-6
-    assert value[kept].sum() > 0.9 * bound
+    assert terms == pytest.approx(bound_terms(user, campaign, value, left, prices))
+    assert allocate(*shop()).value <= prices @ capacity + terms + 1e-6
+    wanted = np.bincount(campaign[chosen], minlength=len(capacity))
+    full = prices > 0
+    assert (np.abs(wanted[full] - capacity[full]) < 0.3 * capacity[full] + 4).all(), "about as many as there are places"
 
 
 def controls_one_by_one(problem: Problem, control: np.ndarray, prices: np.ndarray) -> list[bool]:
@@ -151,16 +228,15 @@ def test_a_control_competes_with_the_users_other_pairs(control: int, listed: lis
     assert np.flatnonzero(found).tolist() == listed
 
 
-@pytest.mark.parametrize("exact_pairs", [100_000, 0], ids=["exact", "by prices"])
-def test_controls_are_their_share_of_all_that_are_listed(exact_pairs: int) -> None:
+@WAYS
+def test_controls_are_their_share_of_all_that_are_listed(way: Callable[[Problem], Priced]) -> None:
     share, users, campaigns = 0.3, 3_000, 4
     draw = np.random.default_rng(11)
     user, campaign = np.repeat(np.arange(users), campaigns), np.tile(np.arange(campaigns), users)
     value = draw.gamma(1, 1, users)[user] * (0.5 + draw.random(len(user)))  # who is keen on one is keen on all
     capacity, left = np.array([200, 500, 300, 400]), draw.integers(0, 3, users)
     control = is_control([f"u{number}" for number in user], [f"c{number}" for number in campaign], share)
-    found = allocate(*(array[~control] for array in (user, campaign, value)), capacity, left, exact_pairs)
-    assert found.exact == (exact_pairs > 0)
+    found = way((user[~control], campaign[~control], value[~control], capacity, left))
     assert (found.prices > 0).all()
     controls = choose_controls(user, campaign, value, control, capacity, left, found.prices)
     left_out = np.bincount(campaign[controls], minlength=campaigns)

@@ -12,6 +12,7 @@ import pytest
 from jobs.build_audiences import CONTACT_DAYS, _fit_models, _values
 from jobs.transforms.audience_places import _allocate, _choose, allocated
 from tests.test_audience import FIRST, on, opened, shop
+from udfs.audiences import allocation
 from udfs.audiences.allocation import find_prices
 from udfs.audiences.rows import training_rows
 
@@ -107,6 +108,33 @@ def test_a_pair_is_counted_where_the_week_holds_its_impression() -> None:
     assert set(found.index.get_level_values(0)) == set(running)
     assert set(found.index[found["counted"]]) == {("k6", "u02")}
     assert found.loc["k7"]["recent"].to_dict() == dict.fromkeys(block.users, 0) | {"u02": 2}
+
+
+@pytest.mark.parametrize("ties", [False, True], ids=["no ties", "all users alike"])
+def test_by_prices_in_blocks_of_users_is_near_the_best(spark, ties: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All pairs in one task, and the same by prices in several: found on all users, then on half of them."""
+    asked = pairs().drop(columns=["capacity", "price"]).assign(is_control=False)
+    if ties:
+        asked["expected_value"] = asked["campaign_id"].map({"a": 3.0, "b": 2.0, "c": 1.0})
+    shown = asked["user_id"].str.endswith("7")  # campaign b this week: again, and none beside it
+    asked = asked.assign(recent=shown.astype(int), counted=shown & (asked["campaign_id"] == "b"))
+    limits = spark.createDataFrame(list(CAPACITY.items()), "campaign_id STRING, capacity BIGINT")
+    frame, value = spark.createDataFrame(asked).persist(), {}
+    for name, exact_pairs, max_pairs in (("exact", 1_000, 1_000), ("all", 0, 360), ("half", 0, 180)):
+        monkeypatch.setattr(allocation, "EXACT_PAIRS", exact_pairs)
+        found = allocated(frame, limits, 1, max_pairs).toPandas()
+        bound = found["upper_bound"].sum()
+        placed = found.dropna(subset="campaign_id")[["campaign_id", "user_id"]]
+        taken = placed.merge(asked, on=["campaign_id", "user_id"])
+        assert len(taken) == len(placed)
+        assert (taken.groupby("campaign_id").size() <= pd.Series(CAPACITY)).all()
+        assert not taken.loc[~taken["counted"], "user_id"].duplicated().any()
+        assert not taken.loc[~taken["counted"], "user_id"].str.endswith("7").any()
+        assert not taken.duplicated(["campaign_id", "user_id"]).any()
+        value[name] = taken["expected_value"].sum()
+        assert value[name] <= bound + 1e-6
+    assert 0.98 * value["exact"] < value["all"] <= value["exact"] + 1e-6
+    assert 0.9 * value["exact"] < value["half"] <= value["exact"] + 1e-6
 
 
 def test_by_prices_limits_hold_on_blocks_of_users(spark) -> None:

@@ -19,7 +19,7 @@ from transformers.models.bert.configuration_bert import BertConfig
 from transformers.models.bert.modeling_bert import BertModel
 
 from udfs.encoder import encoder as enc
-from udfs.encoder import model_folder
+from udfs.encoder import model_folder, stored_vectors
 
 TEXTS = [
     "",
@@ -141,15 +141,15 @@ def test_batches_hold_one_length_within_the_budget_and_every_row_once(lengths: l
 @given(st.lists(st.lists(st.floats(-1, 1, width=16), min_size=3, max_size=3), max_size=5))
 def test_bytes_round_trip(rows: list[list[float]]) -> None:
     vectors = np.array(rows, np.float32).reshape(-1, 3)
-    cells = enc.to_bytes(vectors)
+    cells = stored_vectors.to_bytes(vectors)
     assert [len(cell) for cell in cells] == [6] * len(rows)
-    np.testing.assert_array_equal(enc.from_bytes(cells, 3), vectors)
+    np.testing.assert_array_equal(stored_vectors.from_bytes(cells, 3), vectors)
 
 
 def test_bytes_are_little_endian_float16_and_another_length_is_refused() -> None:
-    assert enc.to_bytes(np.array([[1.0, -2.0]])) == [b"\x00\x3c\x00\xc0"]
+    assert stored_vectors.to_bytes(np.array([[1.0, -2.0]])) == [b"\x00\x3c\x00\xc0"]
     with pytest.raises(ValueError, match="vector 1 has 2 bytes; 2 float16 take 4"):
-        enc.from_bytes([b"\x00\x3c\x00\xc0", b"\x00\x00"], 2)
+        stored_vectors.from_bytes([b"\x00\x3c\x00\xc0", b"\x00\x00"], 2)
 
 
 def test_a_tampered_file_is_refused_with_both_hashes(tmp_path: Path) -> None:

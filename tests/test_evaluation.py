@@ -11,7 +11,8 @@ import pytest
 from pyspark.sql import SparkSession
 
 from jobs.commands import night
-from jobs.offline.contenders import FROZEN, LISTED, PARTS, PUBLISHED, TUNED, TUNED_OF, WHOLE, ZERO_SHOT
+from jobs.offline.contenders import PUBLISHED
+from jobs.offline.judged_night import FROZEN, LISTED, PARTS, TUNED, TUNED_OF, WHOLE, ZERO_SHOT
 from tests import tiny_shop
 from udfs.recommend.peers import PEERS
 

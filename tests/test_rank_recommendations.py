@@ -16,7 +16,7 @@ from schemas import features, gold, silver
 from schemas.errors import ConfError
 from schemas.run import Model
 from tests.conftest import Rows, broken, run_of
-from udfs.encoder.encoder import to_bytes
+from udfs.encoder.stored_vectors import to_bytes
 
 RUN_DATE = dt.date(2024, 1, 31)
 MODEL = Model(version="m1", folder="/nowhere/m1")

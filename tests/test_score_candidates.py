@@ -18,7 +18,7 @@ from schemas.run import Model
 from tests.conftest import Rows, broken, run_of
 from udfs.catalogue import catalogue_of
 from udfs.encoder import model_folder
-from udfs.encoder.encoder import to_bytes
+from udfs.encoder.stored_vectors import to_bytes
 from udfs.interactions import from_frame
 from udfs.recommend import candidates, ranker, scoring
 

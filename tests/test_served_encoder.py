@@ -24,6 +24,7 @@ from tests.test_encoder import write_tiny
 from tests.test_train_model import DAY, interactions, shop
 from udfs.catalogue import Catalogue
 from udfs.encoder import encoder, model_folder
+from udfs.encoder.stored_vectors import to_bytes
 from udfs.recommend import scoring
 
 WORDS = ("milk", "beer", "soap", "rice", "tea", "fish")
@@ -123,4 +124,4 @@ def test_a_small_encoder_is_served_and_the_ranker_learned_with_one_of_its_kind(
     texts = pl.read_delta(lake.path("silver.items")).select("item_id", "text")
     rows = vectors.join(texts, on="item_id").sort("item_id")
     made = encoder.load_encoder(folder).encode(rows["text"].to_list(), 32)
-    assert rows["vector"].to_list() == encoder.to_bytes(made)  # each alone in its worker's batches, or not
+    assert rows["vector"].to_list() == to_bytes(made)  # each alone in its worker's batches, or not

@@ -13,7 +13,7 @@ from jobs.find_similar_items import find_similar_items
 from jobs.transforms import vectors
 from schemas import features, gold, silver
 from tests.conftest import Rows, broken, run_of
-from udfs.encoder.encoder import to_bytes
+from udfs.encoder.stored_vectors import to_bytes
 
 RUN_DATE = dt.date(2024, 1, 31)
 

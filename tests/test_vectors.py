@@ -20,7 +20,8 @@ from jobs.runner.model_store import ship
 from jobs.transforms import vectors
 from schemas.run import Model
 from tests.test_encoder import write_tiny
-from udfs.encoder.encoder import load_encoder, to_bytes
+from udfs.encoder.encoder import load_encoder
+from udfs.encoder.stored_vectors import to_bytes
 
 MODEL = Model(version="m1", folder="/nowhere/m1")
 

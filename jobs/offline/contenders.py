@@ -1,55 +1,30 @@
-"""One result is a contender's lists for the users of an evaluation: the night, the peers, BERT alone, the ablations."""
+"""Contenders of an evaluation: lists for its users, of the night that is judged and of the peers."""
 
 from __future__ import annotations
 
 import datetime as dt
-import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import scipy.sparse as sp
 from pyspark.sql import DataFrame
 
 from jobs.offline.measures import MeasureRow, ReliabilityRow
-from jobs.offline.training_data import PastNight, Shop
-from udfs.catalogue import Catalogue
-from udfs.days import day_number
-from udfs.encoder import encoder, model_folder
-from udfs.encoder.copurchase import recent_buyers, user_vectors
 from udfs.evaluation import metrics
 from udfs.evaluation.metrics import TASK_ALL, TASK_NEW, Lists, Mask
 from udfs.horizon import HORIZON_DAYS
 from udfs.interactions import Codes, Floats, Interactions
-from udfs.recommend import candidates, ranker, scoring
-from udfs.recommend.peers import PEERS, WEIGHTS, Choice, Scorer, lists_of, tune
+from udfs.recommend import candidates, scoring
+from udfs.recommend.peers import PEERS, Choice, lists_of, tune
 from udfs.recommend.rerank import rerank
 
 PUBLISHED = "published (after rules)"
-WHOLE, WITHOUT = "refit whole", "refit without "
-LISTED = ", coming items listed"  # the contender of this name, had the shop described its items before it sells them
-ARRIVALS_EVERY = 10  # of jobs/rank_recommendations.py: how many places of its lists are kept for such items then
-TUNED, FROZEN, ZERO_SHOT, BLENDED = "BERT fine-tuned", "BERT frozen + adapter", "BERT zero-shot", " + popularity"
-# What fine-tuning is worth: each contender that went without, and the one that is the same but for it.
-TUNED_OF = {FROZEN: TUNED, FROZEN + BLENDED: TUNED + BLENDED}
 DIVERSITIES = (0.1, 0.3)
 SHOWN = 10  # places of a list that count as shown to its user
-# A part of the fusion, and the generators that go with it.
-PARTS: dict[str, tuple[str, ...]] = {
-    "BERT": ("bert", "fresh"),
-    "own history": ("own",),
-    "ItemKNN": ("knn",),
-    "what buyers turn to": ("next",),
-    "co-purchase": ("basket",),
-    "ALS and EASE": ("als", "ease"),
-    "popularity": ("popular",),
-    "trend": ("trend",),
-}
 
 
 @dataclass
@@ -165,19 +140,10 @@ def _apart(contest: Contenders, user: Any, item: Any, score: Any, vectors: Float
         rows = order[np.isin(user[order], block)]
         places = rerank(user[rows], score[rows], contest.k, vectors=vectors[item[rows]], diversity=strength)
         found.append(rows[places])
-    return _in_order(contest, user, item, np.concatenate(found))
+    return in_order(contest, user, item, np.concatenate(found))
 
 
-def _with_arrivals(contest: Contenders, user: Any, item: Any, score: Any, arrivals: Mask) -> Lists:
-    """The lists in which each ARRIVALS_EVERY-th place is kept for an item that nobody has bought."""
-    order, place = scoring.best_first(user, item, score)
-    kept = np.isin(user[order], contest.users)
-    rows, worth = order[kept], 1 / (1.0 + place[kept])  # a score of any sign, in its order
-    chosen = rerank(user[rows], worth, contest.k, arrivals=arrivals[rows], every=ARRIVALS_EVERY)
-    return _in_order(contest, user, item, rows[chosen])
-
-
-def _in_order(contest: Contenders, user: Any, item: Any, chosen: Any) -> Lists:
+def in_order(contest: Contenders, user: Any, item: Any, chosen: Any) -> Lists:
     """Lists of the chosen pairs, a user's first is the first place."""
     place = -np.arange(len(chosen), dtype=np.float64)
     return scoring.lists(user[chosen], item[chosen], place, contest.users, contest.k)
@@ -197,188 +163,3 @@ def peers(contest: Contenders, say: Callable[[str], None]) -> list[Choice]:
     best = [max((c for c in chosen if c.task == task), key=lambda c: c.ndcg) for task in (TASK_ALL, TASK_NEW)]
     contest.sliced += sorted({choice.contender for choice in best})
     return chosen
-
-
-def _bert_scorer(interactions: Interactions, day: int, vectors: Floats, scale: float) -> Scorer:
-    """Scale x cosine of the user's pooled vector and the item's; what popularity adds is that of the item tower."""
-    history = interactions.before(day)
-    pooled = user_vectors(history, vectors, day)
-    there = np.abs(vectors).sum(axis=1) > 0
-    return Scorer(
-        lambda users: np.float32(scale) * (pooled[users] @ vectors.T),
-        history.known().matrix(),
-        there,
-        recent_buyers(history, day),
-    )
-
-
-@dataclass(frozen=True)
-class JudgedNight:
-    """The night that is judged, what it saw and its model: BERT alone and variants of its fusion are made from it.
-
-    seen: the vectors that the night had; story: how its model was trained; max_rows: of past nights' candidates that a
-    variant's ranker learns from, all alike.
-    """
-
-    contest: Contenders
-    seen: Catalogue
-    shop: Shop
-    folder: Path
-    story: Mapping[str, Any]
-    max_rows: int
-
-    @cached_property
-    def used(self) -> tuple[str, ...]:
-        """The generators of the night's ranker."""
-        return ranker.from_json((self.folder / scoring.RANKER).read_text("utf-8")).generators
-
-    @cached_property
-    def served(self) -> Catalogue:
-        """Every item's text as the model's encoder reads it, those too that the night did not know."""
-        return self.shop.encoded(self.folder)
-
-    @cached_property
-    def base(self) -> tuple[Floats, Codes]:
-        """The vectors of the different texts by the published weights, and each item's row of them."""
-        return self.shop.text_vectors(model_folder.base_folder())
-
-    @property
-    def plain(self) -> Floats:
-        """The same, a row an item."""
-        vectors, text_of = self.base
-        return self.shop.catalogue.with_vectors(vectors, text_of).item_vectors()
-
-    def past(self, listed: bool = False) -> list[PastNight]:
-        """The nights that the night's ranker learned from; `listed`: with the items that were to be sold soon."""
-        with np.load(self.folder / scoring.EARLIER, allow_pickle=False) as kept:
-            known = self.shop.catalogue.with_vectors(
-                *_aligned(kept["items"], kept["vectors"], kept["vector_of"], self.shop)
-            )
-        days = sorted(day_number(dt.date.fromisoformat(night)) for night in self.story["nights"])
-        return [self._night(known, day, listed, buyers_only=True) for day in days]
-
-    def tonight(self, listed: bool = False) -> PastNight:
-        """The night that is judged."""
-        known = self.seen
-        if listed:  # the night has no vectors of items that it did not know
-            place = np.where(known.vector_of < 0, self.served.vector_of + len(known.vectors), known.vector_of)
-            known = known.with_vectors(np.concatenate([known.vectors, self.served.vectors]), place.astype(np.int32))
-        return self._night(known, self.contest.day, listed, buyers_only=False)
-
-    def _night(self, known: Catalogue, day: int, listed: bool, *, buyers_only: bool) -> PastNight:
-        if listed:
-            known = known.listed_ahead(self.contest.interactions, day)
-        return self.shop.past_night(known, day, self.used, buyers_only=buyers_only)
-
-    def rank(self, contender: str, past: Sequence[PastNight], tonight: PastNight) -> npt.NDArray[np.float64]:
-        """A ranker of these past nights contends with its ranking of this one; the scores of tonight's pairs."""
-        settings = ranker.Settings(trees=int(self.story["trees"]), max_rows=self.max_rows, threads=os.cpu_count() or 1)
-        fitted = ranker.fit_order([night.night for night in past], tuple(candidates.FEATURES), self.used, settings)
-        score = ranker.raw_score(fitted, tonight.night.features)
-        self.contest.rank(contender, tonight.pairs.user, tonight.pairs.item, score, tonight.own)
-        return score
-
-
-def bert(judged: JudgedNight, say: Callable[[str], None]) -> list[Choice]:
-    """BERT alone: the night's vectors, the base weights with an adapter, and without; each also with popularity.
-
-    The adapter over the base's frozen weights is the model folder's own: learned from the same texts and days as the
-    night's encoder. Both have their weights for cosine and popularity from the tower's validation; those of the base
-    are tuned on the cut 28 days earlier, which it has never seen. The base reads texts as they are today, the night's
-    vectors are of those it had; few items are described anew within 28 days.
-    """
-    contest, seen, report = judged.contest, judged.seen, judged.story["encoder"]
-    has_text = (seen.vector_of >= 0)[:, None]
-
-    def alone(vectors: Floats, scale: float) -> Scorer:
-        return _bert_scorer(contest.interactions, contest.day, vectors, scale)
-
-    tuned = alone(seen.item_vectors(), report["scale"])
-    fixed = {TUNED: tuned, TUNED + BLENDED: tuned.blended(float(report["popularity"]))}
-    adapter = encoder.read_adapter(judged.folder, model_folder.FROZEN_ADAPTER)
-    if adapter is not None:  # a model of an earlier version has none
-        texts, text_of = judged.base
-        mapped = judged.shop.catalogue.with_vectors(adapter(texts), text_of).item_vectors()
-        frozen = alone(mapped * has_text, report["frozen_scale"])
-        fixed |= {FROZEN: frozen, FROZEN + BLENDED: frozen.blended(float(report["frozen_popularity"]))}
-    plain = judged.plain * has_text
-    earlier = contest.day - HORIZON_DAYS
-    users, truth = metrics.truths(contest.interactions, earlier)
-    checked = _bert_scorer(contest.interactions, earlier, plain, 1.0)
-    choices = []
-    for task in (TASK_ALL, TASK_NEW):
-        found = []
-        for b in WEIGHTS:
-            top = checked.blended(b).top(users, 10, task == TASK_NEW)
-            found.append((float(np.nanmean(metrics.ranking(top, truth[task])["ndcg"])), b))
-        value, weight = max(found, key=lambda pair: (pair[0], -pair[1]))
-        shot = alone(plain, 1.0)
-        for name, scorer in (*fixed.items(), (ZERO_SHOT, shot), (ZERO_SHOT + BLENDED, shot.blended(weight))):
-            contest.lists[task, name] = scorer.top(contest.users, contest.k, task == TASK_NEW)
-            ndcg = metrics.ranking(contest.lists[task, name][:, :10], contest.truth[task], 10)["ndcg"]
-            say(f"{task} {name}: NDCG@10 {np.nanmean(ndcg):.4f}")
-        choices.append(Choice(ZERO_SHOT, task, {}, weight, value))
-    contest.sliced += [name for name in (TUNED, FROZEN, ZERO_SHOT) if (TASK_ALL, name) in contest.lists]
-    return choices
-
-
-def ablations(judged: JudgedNight) -> list[str]:
-    """The fusion without each of its parts, and whole, all refitted alike; the names of these contenders."""
-    past, tonight = judged.past(), judged.tonight()
-    judged.contest.pairs = tonight.pairs
-    names = []
-    for name, generators in {"": (), **PARTS}.items():
-        if generators and not set(generators) & set(judged.used):
-            continue
-        names.append(WITHOUT + name if name else WHOLE)
-        judged.rank(names[-1], [without(night, generators) for night in past], without(tonight, generators))
-    return names
-
-
-def listed_ahead(judged: JudgedNight) -> list[str]:
-    """The fusion and BERT alone, had the shop described each item before its first sale; the names of these contenders.
-
-    Where the sales are the catalogue, an item that was never sold is not known, and none is recommended. Here those
-    first sold in the 28 days from a night are known to it: their texts and nothing else, on the ranker's past nights
-    as on the one that is judged. The fusion contends as it ranks, and with places kept for items that nobody bought.
-    """
-    contest = judged.contest
-    tonight = judged.tonight(listed=True)
-    pairs, own = tonight.pairs, tonight.own
-    score = judged.rank(WHOLE + LISTED, judged.past(listed=True), tonight)
-    never = np.bincount(contest.history.item, minlength=len(contest.history.items)) == 0
-    names = [WHOLE + LISTED, f"{WHOLE + LISTED}, every {ARRIVALS_EVERY}th place kept for them"]
-    for task, kept in ((TASK_ALL, np.ones(len(own), bool)), (TASK_NEW, ~own)):
-        user, item = pairs.user[kept], pairs.item[kept]
-        contest.lists[task, names[1]] = _with_arrivals(contest, user, item, score[kept], never[item])
-    tuned = float(judged.story["encoder"]["scale"])
-    for name, vectors, scale in ((ZERO_SHOT, judged.plain, 1.0), (TUNED, judged.served.item_vectors(), tuned)):
-        scorer = _bert_scorer(contest.interactions, contest.day, vectors, scale)
-        for task in (TASK_ALL, TASK_NEW):
-            contest.lists[task, name + LISTED] = scorer.top(contest.users, contest.k, task == TASK_NEW)
-    names += [ZERO_SHOT + LISTED, TUNED + LISTED]
-    contest.sliced += names
-    return names
-
-
-def without(night: PastNight, generators: Sequence[str]) -> PastNight:
-    """The night as if these generators did not exist: their columns empty, what they alone propose gone."""
-    if not generators:
-        return night
-    gone = np.isin(candidates.GENERATORS, generators)
-    rows = night.pairs.proposed[:, ~gone].any(axis=1)
-    features = night.night.features[rows].copy()
-    for place, name in enumerate(candidates.FEATURES):
-        if name.split("_")[0] in generators and name != "popular_off":
-            features[:, place] = np.nan
-    pairs = candidates.Candidates(*(getattr(night.pairs, name)[rows] for name in night.pairs.__dataclass_fields__))
-    kept = ranker.Night(night.night.user[rows], features, night.night.label[rows])
-    return PastNight(night.day, pairs, kept)
-
-
-def _aligned(
-    items: np.ndarray[Any, Any], vectors: np.ndarray[Any, Any], vector_of: Codes, shop: Shop
-) -> tuple[np.ndarray[Any, Any], Codes]:
-    """Vectors of a list of items, as the shop's item codes need them."""
-    place = pd.Index(items).get_indexer(pd.Index(shop.catalogue.items))
-    return vectors, np.where(place >= 0, vector_of[place], -1).astype(np.int32)

@@ -12,7 +12,7 @@ from pyspark.sql import DataFrame
 
 from jobs.transforms.purchases import known_purchases, sampled
 from udfs.catalogue import ATTRIBUTES, Catalogue, catalogue_of
-from udfs.encoder import encoder
+from udfs.encoder import encoder, stored_vectors
 from udfs.horizon import HORIZON_DAYS
 from udfs.interactions import Codes, Floats, Interactions, from_frame
 from udfs.recommend import candidates, ranker, scoring
@@ -31,7 +31,7 @@ class Shop:
         cells = item_vectors.set_index("item_id")["vector"].reindex(self.catalogue.items)
         code, distinct = pd.factorize(cells)
         dims = len(distinct[0]) // 2
-        return self.catalogue.with_vectors(encoder.from_bytes(distinct, dims), code.astype(np.int32))
+        return self.catalogue.with_vectors(stored_vectors.from_bytes(distinct, dims), code.astype(np.int32))
 
     def by_text(self, limit: int) -> tuple[list[str], Interactions]:
         """The `limit` texts bought most, and their purchases as if each text were one item: a tower sees no more."""

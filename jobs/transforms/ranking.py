@@ -16,7 +16,7 @@ from jobs.transforms.recommendation_lists import with_long_tail
 from jobs.transforms.top_n import top_n
 from schemas import gold
 from schemas.run import Model
-from udfs.encoder.encoder import from_bytes
+from udfs.encoder.stored_vectors import from_bytes
 from udfs.recommend.rerank import rerank
 
 FALLBACK = "fallback"

@@ -22,7 +22,8 @@ from jobs.transforms import devices
 from jobs.transforms.top_n import top_n
 from schemas import ops
 from schemas.run import Model
-from udfs.encoder.encoder import load_encoder, stored_rows, to_bytes
+from udfs.encoder.encoder import load_encoder
+from udfs.encoder.stored_vectors import stored_rows, to_bytes
 from udfs.top_k.exact import QUERY_BLOCK, top_k
 
 # Of so many tokens, some ten seconds of work on one core, a task has texts of any length. Counted, for texts are not

@@ -1,14 +1,18 @@
-"""One result says who is contacted for which campaign: the most expected value that every limit allows.
+"""Who is contacted for which campaign: the most expected value that every limit allows.
 
 maximise the sum of value over chosen pairs; at most capacity[c] users of campaign c, at most left[u] campaigns of user
 u, a pair once. Each contact takes one place of either, so the linear programme is a transportation problem and has
-whole optima: up to EXACT_PAIRS pairs HiGHS solves it. Beyond that each campaign gets a price (a Lagrange multiplier),
-at which every user chooses without asking anybody; a repair then takes what exceeds a limit and fills what is left.
-Any prices bound the optimum from above (weak duality), so the gap is computed either way.
+whole optima. Two ways:
 
-Over more users than fit one machine: `find_prices` on a sample of users with its share of the capacities; then, block
-of users by block, `choose` and `bound_terms` with these prices; then of each campaign the `capacity` best of the
-chosen by value less price. Limits hold by construction, and the sum of the terms is the bound.
+- `allocate`, up to EXACT_PAIRS pairs: HiGHS solves it.
+- By prices, for any number of users: each campaign gets a price (a Lagrange multiplier), at which every user chooses
+  without asking anybody. `find_prices` on all users, or on a sample with its share of the capacities; then, block of
+  users by block, `choose` and `bound_terms` with these prices; then of each campaign the `capacity` best of the chosen
+  by value less price; then `fill` for the places that are left. It is run on values `without_ties`, because at a price
+  that many pairs are just worth nobody knows who is to have the last places.
+
+Limits hold by construction. Any prices bound the optimum from above (weak duality), so the gap is computed either way:
+the bound is prices @ capacity and the sum of the blocks' terms.
 """
 
 from __future__ import annotations
@@ -27,6 +31,7 @@ Longs = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 
 EXACT_PAIRS = 100_000
+TIES = 1e-3  # of a value: what it may be moved by so that no two are equal
 ROUNDS = 60  # of prices, each campaign once
 UNLIMITED = np.iinfo(np.int32).max
 TOLERANCE = 1e-9  # of the bound: sums of floats are not exact
@@ -35,16 +40,15 @@ HASH_DIGITS = 13  # hex digits of a hash that a float holds exactly: 52 bits
 
 @dataclass(frozen=True)
 class Allocation:
-    """The chosen pairs, their value, what no allocation can exceed, the campaigns' prices, and whether it is optimal.
+    """The chosen pairs, their value, what no allocation can exceed, and the campaigns' prices.
 
-    chosen: [pairs]; prices: [campaigns], what one more place in a campaign is worth; exact: solved by HiGHS.
+    chosen: [pairs]; prices: [campaigns], what one more place in a campaign is worth.
     """
 
     chosen: Mask
     value: float
     upper_bound: float
     prices: Doubles
-    exact: bool
 
     @property
     def gap(self) -> float:
@@ -77,10 +81,8 @@ def capacities(max_audience: Doubles, budget: Doubles, contact_cost: float) -> L
     return room
 
 
-def allocate(
-    user: Longs, campaign: Longs, value: Doubles, capacity: Longs, left: Longs, exact_pairs: int = EXACT_PAIRS
-) -> Allocation:
-    """The allocation of pairs (user, campaign), each at most once, in any order: codes into `left` and `capacity`.
+def allocate(user: Longs, campaign: Longs, value: Doubles, capacity: Longs, left: Longs) -> Allocation:
+    """The best allocation of pairs (user, campaign), each at most once, in any order: codes into `left`, `capacity`.
 
     value: [pairs], what a contact is expected to bring; pairs that bring nothing are never chosen. capacity:
     [campaigns], left: [users], how many contacts each may still have. ValueError on a pair given twice.
@@ -92,17 +94,18 @@ def allocate(
     useful = order[(value[order] > 0) & (capacity[campaign[order]] > 0) & (left[user[order]] > 0)]
     who, what, worth = user[useful], campaign[useful], value[useful].astype(np.float64)
     room, slots = np.minimum(capacity, len(left)).astype(np.int64), np.minimum(left, len(capacity)).astype(np.int64)
-    exact = len(useful) <= exact_pairs
-    if exact:
-        picked, prices = _solve(who, what, worth, room, slots)
-    else:
-        prices = find_prices(who, what, worth, room, slots)
-        picked = repair(choose(who, what, worth, slots, prices), who, what, worth, room, slots, prices)
+    picked, prices = _solve(who, what, worth, room, slots)
     chosen = np.zeros(len(user), bool)
     chosen[useful[picked]] = True
     total = float(worth[picked].sum())
     bound = float(prices @ room) + bound_terms(who, what, worth, slots, prices)
-    return Allocation(chosen, total, max(bound, total), prices, exact)
+    return Allocation(chosen, total, max(bound, total), prices)
+
+
+def without_ties(value: Doubles, draws: Doubles) -> Doubles:
+    """[pairs] values of which no two are equal: moved by up to half of TIES, by draws in [0, 1) that are the pair's."""
+    moved: Doubles = value * (1 + TIES * (draws - 0.5))
+    return moved
 
 
 def choose(user: Longs, campaign: Longs, value: Doubles, left: Longs, prices: Doubles) -> Mask:
@@ -172,20 +175,11 @@ def find_prices(user: Longs, campaign: Longs, value: Doubles, capacity: Longs, l
     return best
 
 
-def repair(
-    chosen: Mask, user: Longs, campaign: Longs, value: Doubles, capacity: Longs, left: Longs, prices: Doubles
-) -> Mask:
-    """[pairs] the chosen ones that fit, best value less price first, then whatever still fits, best value first."""
-    net = value - prices[campaign]
-    order = np.lexsort((user, -net, campaign))
-    order = order[chosen[order]]
-    kept = np.zeros(len(user), bool)
-    kept[order[_place(campaign[order]) < capacity[campaign[order]]]] = True
-    room = capacity - np.bincount(campaign[kept], minlength=len(capacity))
-    slots = left - np.bincount(user[kept], minlength=len(left))
-    rest = np.flatnonzero(~kept & (room[campaign] > 0) & (slots[user] > 0) & (value > 0))
-    for pair in rest[np.lexsort((campaign[rest], user[rest], -value[rest]))]:
-        if room[campaign[pair]] > 0 and slots[user[pair]] > 0:
+def fill(user: Longs, campaign: Longs, value: Doubles, room: Longs, slots: Longs) -> Mask:
+    """[pairs] of those not chosen whatever still fits, best value first: room of campaigns, slots of users are left."""
+    kept, room, slots = np.zeros(len(user), bool), room.copy(), slots.copy()
+    for pair in np.lexsort((campaign, user, -value)):
+        if value[pair] > 0 and room[campaign[pair]] > 0 and slots[user[pair]] > 0:
             kept[pair] = True
             room[campaign[pair]] -= 1
             slots[user[pair]] -= 1
@@ -219,7 +213,7 @@ def _solve(user: Longs, campaign: Longs, value: Doubles, capacity: Longs, left: 
 
 
 def _place(group: Longs) -> Longs:
-    """How many rows of the same group stand before each row; rows of a group are adjacent."""
+    """How many rows of the same group precede each row; rows of a group are adjacent."""
     if not len(group):
         return np.zeros(0, np.int64)
     start = np.flatnonzero(np.concatenate([[True], group[1:] != group[:-1]]))

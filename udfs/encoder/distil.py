@@ -89,35 +89,14 @@ def distil(
     count = max(1, min(round(settings.held_out_share * len(order)), settings.most_held_out))
     held_out, learned = order[:count], order[count:]
 
-    def vectors(rows: npt.NDArray[np.int64]) -> Any:
-        return student.forward([ids[row] for row in rows])
-
     def held_out_cosine() -> float:
         with torch.inference_mode():
-            return float((vectors(held_out).numpy() * target[held_out]).sum(axis=1).mean())
+            vectors = student.forward([ids[row] for row in held_out])
+            return float((vectors.numpy() * target[held_out]).sum(axis=1).mean())
 
     before = held_out_cosine()
     log(f"{settings.layers} layers: mean cosine to the teacher {before:.4f} before they learn")
-    trained = student.trained()
-    optimizer = torch.optim.AdamW(trained, lr=settings.learning_rate, weight_decay=0.01)
-    warmup = max(1, round(settings.warmup_share * settings.steps))
-    goal = torch.from_numpy(target)
-    batches = example_rows(len(learned), settings.batch_size, seed, settings.steps)
-    for step, places in enumerate(batches):
-        rate = min((step + 1) / warmup, (settings.steps - step) / max(1, settings.steps - warmup))
-        optimizer.param_groups[0]["lr"] = settings.learning_rate * rate
-        rows = learned[places]
-        loss = (1 - (vectors(rows) * goal[torch.from_numpy(rows)]).sum(dim=1)).mean()
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(trained, MAX_GRADIENT_NORM)
-        optimizer.step()
-        if not np.isfinite(loss.item()):
-            raise ArithmeticError(
-                f"loss {loss.item()} at step {step + 1}: set a lower rate than {settings.learning_rate}"
-            )
-        if (step + 1) % 50 == 0:
-            log(f"step {step + 1}/{settings.steps}: mean cosine {1 - loss.item():.4f}")
+    _learn(student, ids, target, learned, settings, seed, log)
     after = held_out_cosine()
     log(f"{settings.layers} layers: mean cosine to the teacher {after:.4f}, on {count:,} texts not learned from")
     write_model(
@@ -131,6 +110,41 @@ def distil(
     )
     seconds = time.perf_counter() - started
     return DistilReport(settings.layers, settings.steps, len(distinct), count, seconds, before, after)
+
+
+def _learn(
+    student: _Student,
+    ids: list[list[int]],
+    target: encoder.Floats,
+    learned: npt.NDArray[np.int64],
+    settings: DistilSettings,
+    seed: int,
+    log: Callable[[str], None],
+) -> None:
+    """The student's steps towards the teacher's vectors `target` of the texts `learned`. ArithmeticError on NaN."""
+    import torch
+
+    trained = student.trained()
+    optimizer = torch.optim.AdamW(trained, lr=settings.learning_rate, weight_decay=0.01)
+    warmup = max(1, round(settings.warmup_share * settings.steps))
+    goal = torch.from_numpy(target)
+    batches = example_rows(len(learned), settings.batch_size, seed, settings.steps)
+    for step, places in enumerate(batches):
+        rate = min((step + 1) / warmup, (settings.steps - step) / max(1, settings.steps - warmup))
+        optimizer.param_groups[0]["lr"] = settings.learning_rate * rate
+        rows = learned[places]
+        vectors = student.forward([ids[row] for row in rows])
+        loss = (1 - (vectors * goal[torch.from_numpy(rows)]).sum(dim=1)).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(trained, MAX_GRADIENT_NORM)
+        optimizer.step()
+        if not np.isfinite(loss.item()):
+            raise ArithmeticError(
+                f"loss {loss.item()} at step {step + 1}: set a lower rate than {settings.learning_rate}"
+            )
+        if (step + 1) % 50 == 0:
+            log(f"step {step + 1}/{settings.steps}: mean cosine {1 - loss.item():.4f}")
 
 
 class _Student:

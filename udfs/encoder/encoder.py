@@ -1,14 +1,12 @@
-"""One result is one text's vector: float32, unit length, from a BERT encoder held once per Python worker.
+"""Vectors of texts: float32, unit length, from a BERT encoder that each Python worker holds once.
 
 A model folder may hold an adapter (adapter.safetensors): a linear map after the pooling, unit length again. Beside
 it may lie the one that was learned over the base weights instead (frozen_adapter.safetensors), for comparison only.
-
 The weights are model.safetensors, read by torch, or model.onnx, a graph of 8-bit products that ONNX Runtime reads
 (udfs/encoder/int8.py).
 
-Importing this module costs NumPy alone. torch and the one BERT module of transformers are imported when a
-model is first loaded (all of transformers would cost 15-25 s in every worker). Nothing here reads the
-network.
+Importing this module costs NumPy alone. torch and the one BERT module of transformers are imported when a model is
+first loaded (all of transformers would cost 15-25 s in every worker). Nothing here reads the network.
 """
 
 import json
@@ -46,12 +44,10 @@ os.environ["HF_HUB_OFFLINE"] = "1"  # before the first import of transformers, w
 DType: TypeAlias = Literal["auto", "float32", "bfloat16"]
 Floats: TypeAlias = npt.NDArray[np.float32]
 
-
 # A batch is bounded in tokens, not rows. 2,048 tokens of the widest layer (1,536 x bf16) are 6 MiB; blocks twice as
 # large the C library hands back to the system, and each layer pays for its pages anew (5 % of the time). Smaller
 # batches feed the products less well. A GPU needs far more work per launch.
 TOKENS_PER_BATCH = {"cpu": 2_048, "cuda": 131_072}
-
 
 # On a CPU a batch has no fewer tokens than this; a smaller one is filled up with copies. oneDNN adds up a product of
 # few rows in another order (seen with AMX: 33 to some 150 rows), and a text's last bits would follow its batch mates.
@@ -150,9 +146,7 @@ class Encoder:
         self.work.real_tokens += sum(map(len, ids))
         self.work.passes += len(batches)
         found = self._read([ids[row] for row in batch] for batch in batches)
-        vectors = np.empty_like(found)
-        vectors[np.concatenate(batches)] = found
-        return vectors
+        return found[np.argsort(np.concatenate(batches))]
 
     def _read(self, batches: Iterable[list[list[int]]]) -> Floats:
         """One unit vector per text, in the order of the batches."""
@@ -304,24 +298,3 @@ def equal_length_batches(ids: Sequence[Sequence[int]], tokens: int) -> Iterator[
         rows = np.flatnonzero(lengths == length)
         step = max(1, tokens // int(length))
         yield from (rows[start : start + step] for start in range(0, len(rows), step))
-
-
-def to_bytes(vectors: npt.NDArray[np.floating]) -> list[bytes]:
-    """One binary cell per row: the row as little-endian float16, 2 x dims bytes."""
-    rows, dims = vectors.shape
-    data = np.ascontiguousarray(vectors, dtype="<f2").tobytes()
-    return [data[2 * dims * row : 2 * dims * (row + 1)] for row in range(rows)]
-
-
-def from_bytes(cells: Iterable[bytes], dims: int) -> Floats:
-    """One row per binary cell: float32 [len(cells), dims]. Raises ValueError on a cell of another length."""
-    return stored_rows(cells, dims).astype(np.float32)
-
-
-def stored_rows(cells: Iterable[bytes], dims: int) -> npt.NDArray[np.float16]:
-    """The same as it is stored: float16."""
-    rows = list(cells)
-    wrong = next((row for row, cell in enumerate(rows) if len(cell) != 2 * dims), None)
-    if wrong is not None:
-        raise ValueError(f"vector {wrong} has {len(rows[wrong])} bytes; {dims} float16 take {2 * dims}")
-    return np.frombuffer(b"".join(rows), "<f2").reshape(-1, dims)
