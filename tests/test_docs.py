@@ -69,7 +69,9 @@ def prose_of(page: Path) -> Iterator[tuple[int, str]]:
 
 def blocks(language: str) -> list[tuple[str, str]]:
     """(page, content) of each fenced block of one language."""
-    return [(page.name, block[2]) for page in WRITTEN for block in FENCED.finditer(text_of(page)) if block[1] == language]
+    return [
+        (page.name, block[2]) for page in WRITTEN for block in FENCED.finditer(text_of(page)) if block[1] == language
+    ]
 
 
 def anchors(page: Path) -> set[str]:
@@ -157,7 +159,9 @@ def test_every_setting_has_the_default_of_its_job() -> None:
 def in_duckdb(connection: duckdb.DuckDBPyConnection, table: Table) -> None:
     """An empty table of a contract, and for a gold one the view of what was published."""
     layer, name = table.name.split(".")
-    columns = ", ".join(f'"{c.name}" {DUCKDB_TYPES.get(c.type, c.type)}' for c in table.columns if "<STRING," not in c.type)
+    columns = ", ".join(
+        f'"{c.name}" {DUCKDB_TYPES.get(c.type, c.type)}' for c in table.columns if "<STRING," not in c.type
+    )
     for schema in (layer, "published") if layer == "gold" else (layer,):
         connection.execute(f"CREATE SCHEMA IF NOT EXISTS {schema}; CREATE TABLE {schema}.{name} ({columns})")
 
