@@ -59,9 +59,16 @@ def delta_type(sql_type: str) -> Any:
     return PRIMITIVES.get(text.upper(), text.lower())
 
 
+REFERENCE_INTRO = (
+    "For those who read or write tables, in SQL or in code: what one row is, its columns, and what always holds. "
+    "Generated from `schemas/` by `make docs`. Tables marked public are for other systems; their columns are only ever "
+    "added."
+)
+
+
 def reference_page(tables: Iterable[Table]) -> str:
     """The tables' reference in Markdown: what one row is, columns, what always holds; then the reasons of rejects."""
-    parts = ["# Tables", "", "Made from `schemas/` by `make docs`. `public` tables are what other systems read."]
+    parts = ["# Tables", "", REFERENCE_INTRO]
     for table in tables:
         parts += ["", f"## {table.name}{' (public)' if table.public else ''}", "", f"One row: {table.row}."]
         parts += [f"Key within a `run_date`: {', '.join(f'`{name}`' for name in table.key)}."] * bool(table.key)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from copy import deepcopy
 from typing import Any
 
-# Every matrix of a layer: with query and value alone the tower learned less from the same steps (docs/models.md).
+# Every matrix of a layer: with query and value alone the tower learned less from the same steps (docs/quality.md).
 TARGETS = ("query", "key", "value", "dense")
 ALPHA_PER_RANK = 2.0  # what the matrices add is scaled by alpha / rank, here the same for every rank
 
