@@ -36,6 +36,7 @@ from bench.texts import real_texts
 from jobs.transforms import devices, vectors
 from udfs.encoder import encoder, model_folder, packed
 from udfs.encoder.encoder import Encoder, Floats
+from udfs.encoder.stored_vectors import from_bytes
 
 LIMIT_SECONDS = 470.0  # eight minutes, less what the end of a process takes
 BATCH_ROWS = 4_096  # spark.sql.execution.arrow.maxRecordsPerBatch in conf/
@@ -144,7 +145,7 @@ def through_udf(folder: Path, texts: list[str], device: str, threads: int) -> Fl
     ):
         batches = pa.table({"text_key": texts, "text": texts}).to_batches(BATCH_ROWS)
         cells = [cell for batch in vectors._encoder(str(folder))(iter(batches)) for cell in batch["vector"].to_pylist()]
-    return encoder.from_bytes(cells, len(cells[0]) // 2)
+    return from_bytes(cells, len(cells[0]) // 2)
 
 
 def measure_udf(folder: Path, texts: list[str], expected: Floats, device: str, repeats: int) -> Row:
