@@ -31,7 +31,7 @@ from schemas import TABLES
 from schemas.contract import Check, Table
 from schemas.deployment import Deployment, Source, load
 from schemas.errors import ConfError, DataError, NoModelError, TooEarlyError
-from schemas.run import Model
+from schemas.run import Model, RunContext
 from udfs.horizon import HORIZON_DAYS
 
 ATTEMPTS = 3  # of a job whose tables another run of it writes at the same moments
@@ -41,7 +41,7 @@ RECORDS = ("ops.runs", "ops.checks", "ops.figures")  # what a run writes beside 
 # Parameters that are not knobs: what a job may ask for beside its tables.
 RESERVED = (
     *("run_date", "run_id", "started_at", "deployment"),
-    *("publish_model", "publish_page", "checkpoints", "code_version", "maintain", "clear", "written"),
+    *("publish_model", "publish_page", "checkpoints", "code_version", "maintain", "clear", "written", "run"),
 )
 
 
@@ -257,6 +257,16 @@ def _publish(
         "maintain": _unsaid if dry_run else partial(lake.maintain, run_date),
         "clear": _unsaid if dry_run else lake.clear,
         "written": lambda table: lake.written(table, run_date),
+        "run": RunContext(
+            run_date=run_date,
+            deployment=lake.deployment,
+            run_id=record["run_id"],
+            started_at=record["started_at"],
+            code_version=record["code_version"],
+            checkpoints=None if dry_run else lake.checkpoint_folder(),
+            publish_model=publish_model,
+            write_page=write_page,
+        ),
     }
     asked = inspect.signature(function).parameters
     made = function(**inputs, **knobs, **{key: value for key, value in reserved.items() if key in asked})
