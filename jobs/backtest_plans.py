@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 import pandas as pd
 from pyspark.sql import DataFrame, SparkSession
@@ -17,8 +17,8 @@ from jobs.transforms.demand_inputs import block_of, daily_sales, holidays_of, pr
 from jobs.transforms.sample import drawn
 from schemas import ops
 from schemas.contract import PARTITION
-from schemas.deployment import Deployment
 from schemas.derive import plain_ddl
+from schemas.run import RunContext
 from udfs.audiences import backtest as audience_backtest
 from udfs.audiences.backtest import CONTENDERS, UNREAD, Measure
 from udfs.audiences.backtest import Backtest as AudienceBacktest
@@ -42,9 +42,7 @@ def backtest_plans(
     campaigns: DataFrame,
     ad_events: DataFrame,
     *,
-    run_date: dt.date,
-    deployment: Deployment,
-    publish_page: Callable[[str, str], None],
+    run: RunContext,
     by_location: bool = True,
     max_pairs: int = 400_000,
     slow_series: int = 4_000,
@@ -61,7 +59,7 @@ def backtest_plans(
     has learned from what they sold. Without such a night they are judged without vectors. All of it is held in the
     driver's memory, some 2 GB at these sizes. The page for people is `backtest/<run_date>.html` in the lake.
     """
-    today, holidays = day_number(run_date), holidays_of(deployment)
+    run_date, today, holidays = run.run_date, day_number(run.run_date), holidays_of(run.deployment)
     sales = daily_sales(events, items, run_date, by_location).persist()
     shop, pairs = (
         Shop.of(*(total.toPandas() for total in shop_totals(sales))),
@@ -92,9 +90,9 @@ def backtest_plans(
         progress.say(f"audiences: {len(tested)} campaigns, vectors {f'of {read_on}' if read_on else 'of no night'}")
         made = learned(*told, today + 1, training_contacts, everything=True)
         answered = _audiences(made, today + 1, tested, with_vectors=read_on is not None)
-    made_up = "stock" in deployment.sources and deployment.sources["stock"].simulated
-    page = Plans(deployment.name, run_date, demand, simulated, answered, read_on, made_up)
-    publish_page(f"backtest/{run_date}.html", plans_page(page))
+    made_up = "stock" in run.deployment.sources and run.deployment.sources["stock"].simulated
+    page = Plans(run.deployment.name, run_date, demand, simulated, answered, read_on, made_up)
+    run.write_page(f"backtest/{run_date}.html", plans_page(page))
     figures = [
         *_demand(demand),
         *_figures("stock", simulated.rows if simulated else ()),

@@ -39,13 +39,19 @@ def table(conf, name: str) -> pl.DataFrame:
     return frame.filter(pl.col("run_date") == NIGHT)
 
 
-def test_every_pair_sold_in_26_weeks_has_28_days(planned):
+def test_every_pair_sold_in_26_weeks_has_four_weeks_and_every_day_a_share(planned):
     found = table(planned, "gold.demand_forecast")
     sold = pl.read_delta(str(planned.parent / "lake" / "silver" / "events")).filter(pl.col("run_date") <= NIGHT)
     pairs = set(sold.filter(pl.col("event_type") == "purchase").select("location_id", "item_id").rows())
-    days = found.group_by("location_id", "item_id").agg(pl.col("target_date").n_unique().alias("days"))
-    assert set(days.select("location_id", "item_id").rows()) == pairs
-    assert set(days["days"]) == {28}
+    weeks = found.group_by("location_id", "item_id").agg(pl.col("target_week").sort().alias("weeks"))
+    assert set(weeks.select("location_id", "item_id").rows()) == pairs
+    assert all(row == [tiny_shop.day(14 + 7 * week) for week in range(4)] for row in weeks["weeks"].to_list())
+    days = found.join(table(planned, "gold.demand_profile"), on="category", nulls_equal=True)
+    since = (pl.col("target_date") - pl.col("target_week")).dt.total_days()
+    days = days.filter(since.is_between(0, 6))
+    assert len(days) == 28 * len(pairs)
+    by_week = days.group_by("location_id", "item_id", "target_week").agg(pl.col("share").sum())
+    assert by_week["share"].to_list() == pytest.approx([1.0] * len(by_week))
     assert found.filter((pl.col("p10") > pl.col("p50")) | (pl.col("p50") > pl.col("p90"))).is_empty()
     lately = sold.filter(pl.col("event_date") > tiny_shop.day(-1))["quantity"].sum()
     assert 0.5 * lately < found["expected_units"].sum() / 2 < 1.5 * lately, "about as much a fortnight as in the last"
@@ -148,8 +154,8 @@ def test_a_budget_and_an_audience_are_both_limits(rows):
 
 def test_the_night_publishes_them(planned):
     told = table(planned, "ops.publications").filter(pl.col("current"))
-    planned_tables = {"gold.demand_forecast", "gold.item_demand", "gold.inventory_actions", "gold.ad_audiences"}
-    assert planned_tables <= set(told["table_name"])
+    planned_tables = {"gold.demand_forecast", "gold.demand_profile", "gold.item_demand", "gold.inventory_actions"}
+    assert planned_tables | {"gold.ad_audiences"} <= set(told["table_name"])
 
 
 def test_a_snapshot_that_is_too_old_gives_no_orders(planned, spark):

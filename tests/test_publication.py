@@ -33,6 +33,7 @@ from tests import tiny_shop
 GOLD = (
     "gold.default_recommendations",
     "gold.demand_forecast",
+    "gold.demand_profile",
     "gold.item_demand",
     "gold.recommendations",
     "gold.similar_items",
@@ -211,7 +212,8 @@ def test_a_night_without_an_earlier_run_gets_the_rows_of_the_night_before(shop, 
 
     for table in GOLD:  # as if the night had run
         all_rows = lake.up_to(table, NIGHT).withColumn("run_date", F.lit(next_night))
-        some = {"gold.demand_forecast": "target_date > run_date", "gold.item_demand": "target_week > run_date"}
+        some = dict.fromkeys(("gold.demand_forecast", "gold.item_demand"), "target_week > run_date")
+        some["gold.demand_profile"] = "true"
         bad = all_rows.where(some.get(table, "rank <= 3"))
         lake.replace(table, bad, [next_night], {"run_date": next_night})
     run_job.run("publish_night", lake, next_night)
