@@ -12,7 +12,7 @@ from pyspark.sql import functions as F
 from jobs.offline.backtest_stock import StockRow, backtest_stock
 from jobs.reports import progress
 from jobs.reports.plans_page import Plans, plans_page
-from jobs.transforms.audience_inputs import Learned, learned, logs_since, read_book
+from jobs.transforms.audience_inputs import Known, logs_since, read_book, read_known, training_rows
 from jobs.transforms.demand_inputs import block_of, daily_sales, holidays_of, promoted_weeks, shop_totals
 from jobs.transforms.sample import drawn
 from schemas import ops
@@ -86,10 +86,10 @@ def backtest_plans(
     answered, read_on = None, None
     if tested := campaigns_to_judge(events, campaigns, ad_events):
         vectors, read_on = vectors_before(item_vectors, min(tested.values()))
-        told = (events, items, vectors, campaigns, ad_events)
+        known = read_known(events, items, vectors, campaigns, ad_events)
         progress.say(f"audiences: {len(tested)} campaigns, vectors {f'of {read_on}' if read_on else 'of no night'}")
-        made = learned(*told, today + 1, training_contacts, everything=True)
-        answered = _audiences(made, today + 1, tested, with_vectors=read_on is not None)
+        rows = training_rows(known, ad_events, today + 1, training_contacts, everything=True).toPandas()
+        answered = _audiences(known, rows, today + 1, tested, with_vectors=read_on is not None)
     made_up = "stock" in run.deployment.sources and run.deployment.sources["stock"].simulated
     page = Plans(run.deployment.name, run_date, demand, simulated, answered, read_on, made_up)
     run.write_page(f"backtest/{run_date}.html", plans_page(page))
@@ -98,8 +98,8 @@ def backtest_plans(
         *_figures("stock", simulated.rows if simulated else ()),
         *_figures("audiences", answered.measures if answered else ()),
     ]
-    rows = [(run_date, *figure) for figure in figures]
-    return SparkSession.active().createDataFrame(rows, plain_ddl(ops.BACKTESTS))
+    table = [(run_date, *figure) for figure in figures]
+    return SparkSession.active().createDataFrame(table, plain_ddl(ops.BACKTESTS))
 
 
 def campaigns_to_judge(events: DataFrame, campaigns: DataFrame, ad_events: DataFrame) -> dict[str, dt.date]:
@@ -124,9 +124,11 @@ def vectors_before(item_vectors: DataFrame, day: dt.date) -> tuple[DataFrame, dt
     return (earlier.where(F.col(PARTITION) == F.lit(newest)) if newest else earlier.limit(0)), newest
 
 
-def _audiences(made: Learned, day: int, campaigns: Collection[str], *, with_vectors: bool) -> AudienceBacktest | None:
+def _audiences(
+    known: Known, rows: pd.DataFrame, day: int, campaigns: Collection[str], *, with_vectors: bool
+) -> AudienceBacktest | None:
     """The contest over these campaigns; None where the contacts that were drawn have none of them."""
-    book, rows = read_book(made.book.toArrow()), made.rows.toPandas()
+    book = read_book(known.book.toArrow())
     contacted = set(rows["campaign_id"])
     place = {name: number for number, name in enumerate(book.ids.tolist()) if name in contacted}
     tested = [place[name] for name in campaigns if name in place]

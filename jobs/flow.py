@@ -20,7 +20,8 @@ from schemas.silver import REQUIRED_KINDS
 #   latest    the newest partition up to run_date; empty where there is none
 #   history   every partition up to run_date
 #   ever      every partition: what is known of files, which may have come before those of run_date
-#   promoted  the newest promoted model that has seen nothing after run_date; an error where there is none
+#   promoted  the newest promoted model of its kind that has seen nothing after run_date; where there is none, an error
+#             for the kind recommend, and None for any other: the job then fits one within the run
 #   encoding  the model that has made the item vectors of run_date, also where a newer one was promoted meanwhile; an
 #             error where it is not promoted any more, or where another input of run_date is of another model
 #   judged    the same 28 days earlier: the model of the night whose lists are judged by what was bought since
@@ -33,7 +34,7 @@ MODELS = ("promoted", "encoding", "judged")  # windows that are a model
 class Read:
     """One input of a job. A source of raw files is named `landing.<source>`; `landing.records` is all but two of them.
 
-    `kind`: of bronze.records, the rows of this kind alone.
+    `kind`: of bronze.records, the rows of this kind alone; of ops.models, the model of this kind ("": recommend).
     """
 
     table: str
@@ -42,12 +43,17 @@ class Read:
 
     @property
     def parameter(self) -> str:
-        """What the job calls it: a table by its parameter name, raw files `<source>_files`, the model `model`."""
+        """What the job calls it: a table by its parameter name, raw files `<source>_files`, a model `<kind>_model`."""
         if self.window == "files":
             return f"{self.table.split('.')[1]}_files"
-        if self.kind:
-            return f"bronze_{self.kind}"
-        return "model" if self.window in MODELS else TABLES[self.table].parameter
+        if self.window in MODELS:
+            return f"{self.kind}_model" if self.kind else "model"
+        return f"bronze_{self.kind}" if self.kind else TABLES[self.table].parameter
+
+    @property
+    def optional(self) -> bool:
+        """Whether the job does without: it gets None where there is no such model."""
+        return self.window in MODELS and bool(self.kind)
 
 
 @dataclass(frozen=True)
@@ -67,6 +73,7 @@ class Job:
     `ledger` is the one of its tables whose rows say which days are done. What it says of a day is taken back before
     anything of that day is written and said again when all else has been: a run that is killed between has not done it.
     `needs` are kinds of raw files: where the deployment has none of one of them, the job is skipped.
+    `trains` is the kind of model that it adds to ops.models, if any.
     """
 
     name: str
@@ -75,6 +82,7 @@ class Job:
     balance: Balance | None = None
     ledger: str | None = None
     needs: tuple[str, ...] = ()
+    trains: str = ""
 
     @property
     def layer(self) -> str:
@@ -119,6 +127,9 @@ def records(kind: str, window: Window) -> Read:
 
 MODEL = Read("ops.models", "promoted")
 ENCODING = Read("ops.models", "encoding")
+DEMAND_MODEL = Read("ops.models", "promoted", "demand")
+AUDIENCE_MODEL = Read("ops.models", "promoted", "audience")
+RECOMMEND = "recommend"  # the kind of a model that the night cannot do without
 
 INTAKE = (
     Job(
@@ -242,6 +253,7 @@ PLANNING = (
             history("silver.events"),
             today("silver.items"),
             history("silver.promotions"),
+            DEMAND_MODEL,
         ),
         writes=("gold.demand_forecast", "gold.demand_profile", "gold.item_demand"),
     ),
@@ -265,6 +277,7 @@ PLANNING = (
             today("features.item_vectors"),
             written("silver.campaigns"),
             history("silver.ad_events"),
+            AUDIENCE_MODEL,
         ),
         writes=("ops.allocations", "gold.ad_audiences"),
         needs=("campaigns",),
@@ -298,6 +311,34 @@ TRAINING = (
         "train_model",
         reads=(history("silver.events"), latest("silver.items"), history("ops.models")),
         writes=("ops.models",),
+        trains=RECOMMEND,
+    ),
+    Job(
+        "train_demand",
+        reads=(
+            history("silver.events"),
+            latest("silver.items"),
+            history("silver.promotions"),
+            history("ops.models"),
+            DEMAND_MODEL,
+        ),
+        writes=("ops.models",),
+        trains="demand",
+    ),
+    Job(
+        "train_audiences",
+        reads=(
+            history("silver.events"),
+            latest("silver.items"),
+            latest("features.item_vectors"),
+            latest("silver.campaigns"),
+            history("silver.ad_events"),
+            history("ops.models"),
+            AUDIENCE_MODEL,
+        ),
+        writes=("ops.models",),
+        needs=("campaigns",),
+        trains="audience",
     ),
 )
 EVALUATION = (
@@ -336,18 +377,23 @@ JOBS: dict[str, Job] = {job.name: job for job in NIGHT + TRAINING + EVALUATION +
 def edges(jobs: tuple[Job, ...]) -> list[tuple[str, str]]:
     """(earlier, later) pairs of job names: the later reads a table that the earlier writes. Sorted.
 
-    A model that judges an earlier night is not one of tonight's: who reads it waits for nobody.
+    A model that judges an earlier night is not one of tonight's: who reads it waits for nobody. Jobs that train models
+    of different kinds replace the same partition of ops.models: each waits for those declared before it.
 
     The order in which the jobs are declared above respects every edge, and is the order they run in on a laptop.
     """
-    writer = {table: job.name for job in jobs for table in job.writes}
-    pairs = {
-        (writer[read.table], job.name)
-        for job in jobs
-        for read in job.reads
-        if read.table in writer and read.window != "judged"
-    }
-    return sorted(pair for pair in pairs if pair[0] != pair[1])
+    place = {job.name: number for number, job in enumerate(jobs)}
+
+    def waits(job: Job, read: Read, other: Job) -> bool:
+        if read.table not in other.writes or read.window == "judged" or other is job:
+            return False
+        if read.window in MODELS:
+            return other.trains == (read.kind or RECOMMEND)
+        return not (job.trains and other.trains) or place[other.name] < place[job.name]
+
+    return sorted(
+        {(other.name, job.name) for job in jobs for read in job.reads for other in jobs if waits(job, read, other)}
+    )
 
 
 def lacking(job: Job, kinds: Iterable[str]) -> tuple[str, ...]:
@@ -359,4 +405,5 @@ def stands(table: str, kinds: Iterable[str]) -> bool:
     """Whether a deployment with these kinds of raw files has a table at all; one that it has not reads as empty."""
     if table == "bronze.records":
         return any(kind not in REQUIRED_KINDS for kind in kinds)
-    return not any(lacking(job, kinds) for job in JOBS.values() if table in job.writes)
+    writers = [job for job in JOBS.values() if table in job.writes]
+    return not writers or any(not lacking(job, kinds) for job in writers)

@@ -11,14 +11,16 @@ import pandas as pd
 import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
 
+from jobs.reports import progress
 from jobs.transforms import arrow_rows
 from jobs.transforms.demand_inputs import holidays_of
-from jobs.transforms.demand_model import TRAINING, Demand, in_one_task, read_demand
+from jobs.transforms.demand_model import TRAINING, Demand, read_demand
+from jobs.transforms.json_models import applied
 from schemas import gold
 from schemas.contract import PARTITION, Table
 from schemas.derive import plain_ddl
 from schemas.errors import ConfError
-from schemas.run import RunContext
+from schemas.run import Model, RunContext
 from udfs.days import day_number
 from udfs.demand import forecast as demand
 from udfs.demand.block import Block
@@ -29,6 +31,7 @@ def forecast_demand(
     events: DataFrame,
     items: DataFrame,
     promotions: DataFrame,
+    demand_model: Model | None,
     *,
     run: RunContext,
     by_location: bool = True,
@@ -40,16 +43,20 @@ def forecast_demand(
     gold.demand_profile: each day's share of its week, by category, from weekdays and the deployment's [[holidays]].
     gold.item_demand: four weeks of each of these items, in all locations together.
 
-    Demand is what was bought, returns not taken off. One global model for all pairs (udfs/demand/forecast.py) learns
-    from the pairs' own past, at three earlier dates and from at most `training_pairs` rows, in one executor's memory
-    (some 150 bytes a row); then it is applied to blocks of whole items. `by_location` = false: the shop's locations
-    are where customers live, not where stock is; all count as one, 'all'.
+    Demand is what was bought, returns not taken off. The model of train_demand is applied to blocks of whole items.
+    Where none has been promoted that has seen nothing after run_date, one is fitted within this run, with
+    `training_pairs` and `trees` as train_demand has them, and ops.runs records no model for it. `by_location` = false:
+    the shop's locations are where customers live, not where stock is; all count as one, 'all'.
     """
     if training_pairs < 1 or trees < 1:
         raise ConfError("[jobs.forecast_demand] training_pairs and trees must be at least 1")
     today, holidays = day_number(run.run_date), holidays_of(run.deployment)
     read = read_demand(events, items, promotions, run.run_date, by_location)
-    model = _fitted(read, demand.Settings(max_pairs=training_pairs, trees=trees))
+    if demand_model:
+        model = applied(demand_model, demand.from_json)
+    else:
+        progress.say(f"demand: no promoted model up to {run.run_date}: one is fitted within this run (see make train)")
+        model = _fitted(read, demand.Settings(max_pairs=training_pairs, trees=trees))
     known = {"shop": read.shop, "model": model, "run_day": today, "holidays": holidays}
 
     def table(contract: Table, ahead: Callable[..., pd.DataFrame]) -> DataFrame:
@@ -71,7 +78,7 @@ def _fitted(read: Demand, settings: demand.Settings) -> demand.Model:
     def fit(rows: pd.DataFrame) -> pa.Table:
         return pa.table({"model": [demand.fit(rows, today, settings).to_json()]})
 
-    fitted = in_one_task(read.training_rows(settings), fit, "model STRING").collect()
+    fitted = arrow_rows.in_one_task(read.training_rows(settings), fit, "model STRING").collect()
     return demand.from_json(fitted[0]["model"]) if fitted else demand.fit(arrow_rows.no_rows(TRAINING), today, settings)
 
 

@@ -67,14 +67,17 @@ def plan_stock(
     block = F.pmod(F.xxhash64("item_id"), F.lit(max(1, now.count() // PAIRS_PER_BLOCK)))
     costs = ways.select("from_location_id", "to_location_id", "cost").toPandas()  # every block needs them all
     shares = demand_profile.select("category", "target_date", "share").toPandas()  # and these
-    rules = {
-        "service_level": service_level,
-        "alert_above": alert_above,
-        "review_days": review_days,
-        "transfer_days": transfer_days,
-        "way_costs": costs if len(costs) else None,
-    }
-    plan = _planner(partial(stock_plan.plan, profile=shares, run_date=run.run_date, **rules), run.run_date)
+    act = partial(
+        stock_plan.plan,
+        profile=shares,
+        run_date=run.run_date,
+        service_level=service_level,
+        alert_above=alert_above,
+        review_days=review_days,
+        transfer_days=transfer_days,
+        way_costs=costs if len(costs) else None,
+    )
+    plan = _planner(act, run.run_date)
     actions = now.groupBy(block).cogroup(known.groupBy(block)).applyInArrow(plan, plain_ddl(gold.INVENTORY_ACTIONS))
     if run.deployment.sources["stock"].simulated:
         actions = actions.withColumn("reason", F.concat("reason", F.lit(SIMULATED)))

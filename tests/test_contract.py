@@ -181,7 +181,11 @@ def test_example_rows_are_sound_and_the_audit_agrees(table, rows):
     check_schema(table, frame, "test")
     refused = {finding.check.name for finding in quality.audit(table, frame.persist()).refused}
     # Ranks are for the test to state: two filled rows share one. Nor do two days make four weeks.
-    assert refused <= {"ranks_dense", "key_unique", *({"weeks_complete"} & {check.name for check in table.extra_checks})}
+    assert refused <= {
+        "ranks_dense",
+        "key_unique",
+        *({"weeks_complete"} & {check.name for check in table.extra_checks}),
+    }
 
 
 def test_example_rows_refuse_unknown_columns():

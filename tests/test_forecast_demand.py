@@ -51,7 +51,7 @@ def test_sales_are_purchases_of_the_catalogue_added_by_day(few_days):
 def test_a_shop_with_no_past_to_learn_from_has_a_forecast(few_days, rows, deployment):
     """Its first weeks have no four weeks that followed an earlier date: the forecast is the pairs' own mean."""
     none = rows(silver.PROMOTIONS)
-    made = forecast_demand(*few_days, none, run=RunContext(run_date=RUN_DATE, deployment=deployment))
+    made = forecast_demand(*few_days, none, None, run=RunContext(run_date=RUN_DATE, deployment=deployment))
     found = made["gold.demand_forecast"].collect()
     assert {(row.location_id, row.item_id) for row in found} == {("T0", "i1"), ("all", "i2")}
     assert len(found) == 2 * 4
@@ -77,8 +77,11 @@ def test_a_shop_with_no_past_to_learn_from_has_a_forecast(few_days, rows, deploy
 def test_the_line_of_sql_in_the_docs_gives_any_run_of_days(few_days, rows, deployment, spark):
     holidays = [Holiday(date=dt.date(2024, 3, 5), name="feast", closed=True)]
     shop = deployment.model_copy(update={"holidays": holidays})
-    made = forecast_demand(*few_days, rows(silver.PROMOTIONS), run=RunContext(run_date=RUN_DATE, deployment=shop))
-    (line,) = re.findall(r"```sql\n(SELECT.*?gold\.demand_profile.*?)```", (REPO / "docs/plans.md").read_text(), re.DOTALL)
+    run = RunContext(run_date=RUN_DATE, deployment=shop)
+    made = forecast_demand(*few_days, rows(silver.PROMOTIONS), None, run=run)
+    (line,) = re.findall(
+        r"```sql\n(SELECT.*?gold\.demand_profile.*?)```", (REPO / "docs/plans.md").read_text(), re.DOTALL
+    )
     for name, frame in made.items():
         frame.createOrReplaceTempView(name.replace(".", "_"))
     day = "2017-12-05", "2017-12-10"

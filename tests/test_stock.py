@@ -196,7 +196,10 @@ def test_actions_of_weeks_and_shares_are_those_of_the_days(data, seed, shift, re
     )
     daily = joined[within].assign(expected_units=joined.expected_units * joined.share)
     ordered = stock.sort_values(["item_id", "location_id"], ignore_index=True)
-    expected, found = daily_needs(ordered, daily, NIGHT, 0.9, review), needs(ordered, forecast, profile, NIGHT, 0.9, review)
+    expected, found = (
+        daily_needs(ordered, daily, NIGHT, 0.9, review),
+        needs(ordered, forecast, profile, NIGHT, 0.9, review),
+    )
     for name, ours, theirs in zip(Pairs._fields, found, expected, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-9, atol=1e-9, err_msg=name)
     knobs = {"service_level": 0.9, "review_days": review}

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
-from jobs.flow import BACKTEST, EVALUATION, MAINTENANCE, NIGHT, TRAINING, Job
+from jobs.flow import BACKTEST, EVALUATION, MAINTENANCE, MODELS, NIGHT, RECOMMEND, TRAINING, Job
 from schemas import TABLES
 from schemas.derive import reference_page
 
@@ -34,12 +34,22 @@ def as_text(jobs: Sequence[Job]) -> str:
 
 
 def arrows(jobs: Sequence[Job]) -> list[tuple[str, str]]:
-    """(from, to) between tables and jobs; what a job reads of its own earlier nights is left out."""
+    """(from, to) between tables and jobs; what a job reads of its own earlier nights is left out.
+
+    Models of different kinds are shown apart.
+    """
     found = []
     for job in jobs:
-        found += [(read.table, job.name) for read in job.reads if read.table not in job.writes]
-        found += [(job.name, table) for table in job.writes]
+        for read in job.reads:
+            if read.table not in job.writes:
+                found.append((_models(read.kind or RECOMMEND) if read.window in MODELS else read.table, job.name))
+        found += [(job.name, _models(job.trains) if job.trains else table) for table in job.writes]
     return list(dict.fromkeys(found))
+
+
+def _models(kind: str) -> str:
+    """The node of the models of one kind."""
+    return f"ops.models of {kind}"
 
 
 def levels(pairs: Sequence[tuple[str, str]]) -> dict[str, int]:

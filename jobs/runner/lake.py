@@ -25,7 +25,7 @@ from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from jobs.flow import JOBS, Read
+from jobs.flow import JOBS, RECOMMEND, Read
 from jobs.runner import environment_fault, integrity
 from schemas import TABLES
 from schemas.contract import PARTITION, Column, Table
@@ -541,17 +541,19 @@ class Lake:
                 "any more: run the night again from encode_items on"
             ) from None
 
-    def promoted_model(self, run_date: dt.date, version: str | None = None) -> Model:
-        """The newest promoted model that has seen nothing after run_date, its folder made known to the executors.
+    def promoted_model(self, run_date: dt.date, version: str | None = None, kind: str = RECOMMEND) -> Model:
+        """The newest promoted model of a kind that has seen nothing after run_date, its folder known to the executors.
 
         With `version` that one. NoModelError where it, or any at all, is not there or not promoted.
         """
-        rows = self.up_to("ops.models", run_date).where("promoted").orderBy(F.desc(PARTITION), F.desc("model_version"))
+        of_kind = F.coalesce("kind", F.lit(RECOMMEND)) == kind  # null: a row of before there were kinds
+        promoted = self.up_to("ops.models", run_date).where("promoted").where(of_kind)
+        rows = promoted.orderBy(F.desc(PARTITION), F.desc("model_version"))
         row = (rows if version is None else rows.where(F.col("model_version") == version)).first()
         if row is None:
             raise NoModelError(
-                f"no promoted model in {self.path('ops.models')} has been trained on data up to {run_date} or earlier; "
-                f"make one: make train RUN_DATE={run_date}"
+                f"no promoted {f'{kind} ' * (kind != RECOMMEND)}model in {self.path('ops.models')} has been trained on "
+                f"data up to {run_date} or earlier; make one: make train RUN_DATE={run_date}"
             )
         folder = f"{self.deployment.lake}/{row['folder']}"
         model = Model(row["model_version"], folder)

@@ -20,7 +20,7 @@ from typing import Any, Literal, get_args, get_origin
 
 from pyspark.sql import DataFrame, SparkSession
 
-from jobs.flow import JOBS, MODELS, Job, Read, Window, lacking, stands
+from jobs.flow import JOBS, MODELS, RECOMMEND, Job, Read, lacking, stands
 from jobs.runner import drift, environment_fault, quality
 from jobs.runner.cli import common_flags, exit_code
 from jobs.runner.lake import Lake, check_schema, session
@@ -232,8 +232,8 @@ def _publish(
         elif read.window == "files":
             inputs[read.parameter] = lake.read_files(read.table.split(".")[1], days)
         elif read.window in MODELS:
-            inputs[read.parameter] = _model(read.window, lake, run_date)
-            record["model_version"] = inputs[read.parameter].version
+            inputs[read.parameter] = _model(read, lake, run_date)
+            record["model_version"] = inputs[read.parameter].version if inputs[read.parameter] else None
         else:
             inputs[read.parameter] = lake.read(read, run_date, days)
 
@@ -288,11 +288,16 @@ def _publish(
     return days
 
 
-def _model(window: Window, lake: Lake, run_date: dt.date) -> Model:
-    """The model that a job asks for."""
-    if window == "promoted":
-        return lake.promoted_model(run_date)
-    if window == "encoding":
+def _model(read: Read, lake: Lake, run_date: dt.date) -> Model | None:
+    """The model that a job asks for; None where it does without."""
+    if read.window == "promoted":
+        try:
+            return lake.promoted_model(run_date, kind=read.kind or RECOMMEND)
+        except NoModelError:
+            if read.optional:
+                return None
+            raise
+    if read.window == "encoding":
         return lake.encoding_model(run_date)
     seen = run_date - dt.timedelta(days=HORIZON_DAYS)
     try:

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-import pandas as pd
 import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
@@ -61,8 +60,3 @@ def read_demand(
     listed = sales.where(F.col("day") > day_number(run_date) - LISTED_DAYS)
     pairs = listed.select("location_id", "item_id").distinct().count()
     return Demand(run_date, sales, promoted_weeks(promotions, run_date), shop, pairs)
-
-
-def in_one_task(rows: DataFrame, act: Callable[[pd.DataFrame], pa.Table], ddl: str) -> DataFrame:
-    """The rows of `act` on all rows together, in one executor's memory (a training row takes some 150 bytes)."""
-    return rows.groupBy(F.lit(0).alias("all")).applyInArrow(lambda table: act(table.to_pandas()), ddl)

@@ -3,8 +3,8 @@
 One global model for all pairs of a location and an item: LightGBM with Poisson's loss on the features of
 udfs/demand/features.py at past origins, starting from a mean of the pair's own past; then the dispersion of the counts
 (udfs/demand/dispersion.py) by greatest likelihood. A pair's rate is even over the four weeks but for their holidays;
-the days of a week have the shares of udfs/demand/day_shares.py. A second, smaller model of the same kind says what an item sells in
-all locations together, those included where it was not sold lately.
+the days of a week have the shares of udfs/demand/day_shares.py. A second, smaller model of the same kind says what an
+item sells in all locations together, those included where it was not sold lately.
 
 Spark calls `training_rows` per block of items, `fit` once on all of them, `forecast` per block.
 """
@@ -33,6 +33,7 @@ from udfs.horizon import HORIZON_DAYS
 Level = Literal["pair", "item"]
 
 TARGETS: Final = ("week_1", "week_2", "week_3", "week_4")
+LEVEL_FEATURES: Final[Mapping[Level, tuple[str, ...]]] = {"pair": FEATURES, "item": ITEM_FEATURES}
 KEYS: Final = ("level", "origin", "item_id", "location_id")
 THREADS: Final = re.compile(r"\[num_threads: \d+\]\n")  # the one line of a model's text that names the machine
 FIXED: Final[dict[str, Any]] = {
@@ -149,8 +150,7 @@ def fit(rows: pd.DataFrame, run_day: int, settings: Settings | None = None) -> M
     settings = settings or Settings()
     rows = rows.sort_values(list(KEYS), kind="stable", ignore_index=True)
     found: dict[str, Any] = {}
-    levels: tuple[tuple[Level, tuple[str, ...]], ...] = (("pair", FEATURES), ("item", ITEM_FEATURES))
-    for level, names in levels:
+    for level, names in LEVEL_FEATURES.items():
         part = rows[rows["level"] == (level == "item")]
         features = part[list(names)].to_numpy(np.float32)
         units = part[list(TARGETS)].to_numpy(np.float64)
@@ -161,15 +161,12 @@ def fit(rows: pd.DataFrame, run_day: int, settings: Settings | None = None) -> M
 def forecast(block: Block, shop: Shop, model: Model, run_day: int, holidays: Sequence[Holiday] = ()) -> Forecast:
     """The next four weeks of every pair of the block that was sold in the LISTED_DAYS up to run_day."""
     pairs, features = pair_features(block, shop, run_day)
-    rate = _rate("pair", model.pair_trees, features)
-    spread = _dispersion("pair", model.pair_dispersion, features, rate)
+    rate, spread = rates(model, "pair", features)
     item = block.pair_item[pairs]
     expected = rate[:, None] * _week_weights(block, shop, run_day, holidays)[item]
     low, middle, high = quantiles(expected, spread, LEVELS)
     location = block.locations[block.pair_location[pairs]]
-    return Forecast(
-        run_day, block.items[item], location, block.category[item], expected, low, middle, high, spread
-    )
+    return Forecast(run_day, block.items[item], location, block.category[item], expected, low, middle, high, spread)
 
 
 def item_weeks(block: Block, shop: Shop, model: Model, run_day: int, holidays: Sequence[Holiday] = ()) -> pd.DataFrame:
@@ -180,7 +177,9 @@ def item_weeks(block: Block, shop: Shop, model: Model, run_day: int, holidays: S
     weeks, spread = forecast_items(block, shop, model, run_day, holidays)
     listed = np.unique(block.pair_item[block.listed(run_day)])
     weeks, spread = weeks[listed], spread[listed]
-    return _long({"item_id": block.items[listed]}, _first_days(run_day), weeks, quantiles(weeks, spread, LEVELS), spread)
+    return _long(
+        {"item_id": block.items[listed]}, _first_days(run_day), weeks, quantiles(weeks, spread, LEVELS), spread
+    )
 
 
 def forecast_items(
@@ -193,9 +192,15 @@ def forecast_items(
     if not len(block.items):
         return np.zeros((0, WEEKS_AHEAD)), np.zeros(0)
     features = item_features(block, shop, run_day)
-    rate = _rate("item", model.item_trees, features)
-    weeks = rate[:, None] * _week_weights(block, shop, run_day, holidays)
-    return weeks, _dispersion("item", model.item_dispersion, features, rate)
+    rate, spread = rates(model, "item", features)
+    return rate[:, None] * _week_weights(block, shop, run_day, holidays), spread
+
+
+def rates(model: Model, level: Level, features: Floats) -> tuple[Doubles, Doubles]:
+    """Units an ordinary week [rows] and their dispersion [rows], by LEVEL_FEATURES of the level."""
+    pairs = level == "pair"
+    rate = _rate(level, model.pair_trees if pairs else model.item_trees, features)
+    return rate, _dispersion(level, model.pair_dispersion if pairs else model.item_dispersion, features, rate)
 
 
 def _week_weights(block: Block, shop: Shop, run_day: int, holidays: Sequence[Holiday]) -> Doubles:

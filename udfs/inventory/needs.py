@@ -57,16 +57,17 @@ class DayShares:
 
     def codes(self, category: pd.Series) -> Longs:
         """The row of each category; -1 where the profile does not have it."""
-        return pd.Index(self._categories).get_indexer(pd.Index(_named(category))).astype(np.int64)
+        found: Longs = pd.Index(self._categories).get_indexer(pd.Index(_named(category))).astype(np.int64)
+        return found
 
     def sum(self, code: Longs, after: Longs, until: Longs) -> Doubles:
         """The shares of the days after `after` up to `until`, of each category; NaN outside the profile."""
         width = self._sums.shape[1]
         start, end = after + 1 - self._first, until + 1 - self._first
         inside = (code >= 0) & (start >= 0) & (end < width)
-        found = np.full(len(code), np.nan)
-        found[inside] = self._sums[code[inside], end[inside]] - self._sums[code[inside], start[inside]]
-        return np.maximum(found, 0)
+        found: Doubles = np.full(len(code), np.nan)
+        found[inside] = np.maximum(self._sums[code[inside], end[inside]] - self._sums[code[inside], start[inside]], 0)
+        return found
 
 
 def needs(
@@ -106,7 +107,9 @@ def needs(
     ahead = mean * shares.sum(category, before, end)
     if np.isnan(ahead).any():
         lacking = forecast[ours][np.isnan(ahead)].iloc[0]
-        raise ValueError(f"the profile lacks days of category {lacking.category!r} in the week of {lacking.target_week}")
+        raise ValueError(
+            f"the profile lacks days of category {lacking.category!r} in the week of {lacking.target_week}"
+        )
 
     count = len(stock)
     days_known = _sum(row, end - before, count)
