@@ -28,7 +28,7 @@ NIGHT = python -m jobs.commands.night --run-date $(RUN_DATE) --conf $(CONF) $(if
 ## What a person does
 
 .PHONY: run
-run: setup example  ## Everything: set up, prepare the example, train if there is no model yet, run the night of RUN_DATE
+run: setup example  ## Everything: set up, prepare the example, train what there is no model of yet, run the night of RUN_DATE
 	@$(NIGHT) --train missing
 
 .PHONY: night
@@ -57,7 +57,7 @@ airflow-cli: setup airflow-env  ## Airflow's own command on that Airflow: make a
 package: build/nightshelf.zip  ## Pack the code for a cluster's executors (NIGHTSHELF_PY_FILES)
 
 .PHONY: train
-train: setup example  ## Train and register a model on what was known on RUN_DATE
+train: setup example  ## Train and register the models of every kind on what was known on RUN_DATE
 	@$(NIGHT) --train always --only training
 
 .PHONY: evaluate

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 import pandas as pd
 from pyspark.sql import DataFrame, SparkSession
@@ -12,13 +12,13 @@ from pyspark.sql import functions as F
 from jobs.offline.backtest_stock import StockRow, backtest_stock
 from jobs.reports import progress
 from jobs.reports.plans_page import Plans, plans_page
-from jobs.transforms.audience_inputs import Learned, learned, logs_since, read_book
+from jobs.transforms.audience_inputs import Known, logs_since, read_book, read_known, training_rows
 from jobs.transforms.demand_inputs import block_of, daily_sales, holidays_of, promoted_weeks, shop_totals
 from jobs.transforms.sample import drawn
 from schemas import ops
 from schemas.contract import PARTITION
-from schemas.deployment import Deployment
 from schemas.derive import plain_ddl
+from schemas.run import RunContext
 from udfs.audiences import backtest as audience_backtest
 from udfs.audiences.backtest import CONTENDERS, UNREAD, Measure
 from udfs.audiences.backtest import Backtest as AudienceBacktest
@@ -42,9 +42,7 @@ def backtest_plans(
     campaigns: DataFrame,
     ad_events: DataFrame,
     *,
-    run_date: dt.date,
-    deployment: Deployment,
-    publish_page: Callable[[str, str], None],
+    run: RunContext,
     by_location: bool = True,
     max_pairs: int = 400_000,
     slow_series: int = 4_000,
@@ -61,7 +59,7 @@ def backtest_plans(
     has learned from what they sold. Without such a night they are judged without vectors. All of it is held in the
     driver's memory, some 2 GB at these sizes. The page for people is `backtest/<run_date>.html` in the lake.
     """
-    today, holidays = day_number(run_date), holidays_of(deployment)
+    run_date, today, holidays = run.run_date, day_number(run.run_date), holidays_of(run.deployment)
     sales = daily_sales(events, items, run_date, by_location).persist()
     shop, pairs = (
         Shop.of(*(total.toPandas() for total in shop_totals(sales))),
@@ -88,20 +86,20 @@ def backtest_plans(
     answered, read_on = None, None
     if tested := campaigns_to_judge(events, campaigns, ad_events):
         vectors, read_on = vectors_before(item_vectors, min(tested.values()))
-        told = (events, items, vectors, campaigns, ad_events)
+        known = read_known(events, items, vectors, campaigns, ad_events)
         progress.say(f"audiences: {len(tested)} campaigns, vectors {f'of {read_on}' if read_on else 'of no night'}")
-        made = learned(*told, today + 1, training_contacts, everything=True)
-        answered = _audiences(made, today + 1, tested, with_vectors=read_on is not None)
-    made_up = deployment.is_simulated("stock")
-    page = Plans(deployment.name, run_date, demand, simulated, answered, read_on, made_up)
-    publish_page(f"backtest/{run_date}.html", plans_page(page))
+        rows = training_rows(known, ad_events, today + 1, training_contacts, everything=True).toPandas()
+        answered = _audiences(known, rows, today + 1, tested, with_vectors=read_on is not None)
+    made_up = run.deployment.is_simulated("stock")
+    page = Plans(run.deployment.name, run_date, demand, simulated, answered, read_on, made_up)
+    run.write_page(f"backtest/{run_date}.html", plans_page(page))
     figures = [
         *_demand(demand),
         *_figures("stock", simulated.rows if simulated else ()),
         *_figures("audiences", answered.measures if answered else ()),
     ]
-    rows = [(run_date, *figure) for figure in figures]
-    return SparkSession.active().createDataFrame(rows, plain_ddl(ops.BACKTESTS))
+    table = [(run_date, *figure) for figure in figures]
+    return SparkSession.active().createDataFrame(table, plain_ddl(ops.BACKTESTS))
 
 
 def campaigns_to_judge(events: DataFrame, campaigns: DataFrame, ad_events: DataFrame) -> dict[str, dt.date]:
@@ -126,9 +124,11 @@ def vectors_before(item_vectors: DataFrame, day: dt.date) -> tuple[DataFrame, dt
     return (earlier.where(F.col(PARTITION) == F.lit(newest)) if newest else earlier.limit(0)), newest
 
 
-def _audiences(made: Learned, day: int, campaigns: Collection[str], *, with_vectors: bool) -> AudienceBacktest | None:
+def _audiences(
+    known: Known, rows: pd.DataFrame, day: int, campaigns: Collection[str], *, with_vectors: bool
+) -> AudienceBacktest | None:
     """The contest over these campaigns; None where the contacts that were drawn have none of them."""
-    book, rows = read_book(made.book.toArrow()), made.rows.toPandas()
+    book = read_book(known.book.toArrow())
     contacted = set(rows["campaign_id"])
     place = {name: number for number, name in enumerate(book.ids.tolist()) if name in contacted}
     tested = [place[name] for name in campaigns if name in place]

@@ -11,17 +11,21 @@ import pyarrow as pa
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
+from jobs.reports import progress
 from jobs.transforms import arrow_rows
-from jobs.transforms.audience_inputs import by_block, ddl_of, learned
+from jobs.transforms.audience_inputs import ddl_of, read_known, training_rows
 from jobs.transforms.audience_places import allocated
+from jobs.transforms.json_models import applied
 from schemas import gold, ops
 from schemas.contract import PARTITION
 from schemas.errors import ConfError
+from schemas.run import Model, RunContext
 from udfs.audiences import allocation
-from udfs.audiences import model as audience_model
+from udfs.audiences import model as audiences
 from udfs.audiences import rows as audience_rows
 from udfs.audiences.allocation import HASH_DIGITS
 from udfs.audiences.campaigns import IMPRESSION, Book
+from udfs.audiences.pair import AudiencePair, fit_pair, from_json
 from udfs.audiences.users import Block
 from udfs.days import day_number
 
@@ -36,8 +40,9 @@ def build_audiences(
     item_vectors: DataFrame,
     campaigns: DataFrame,
     ad_events: DataFrame,
+    audience_model: Model | None,
     *,
-    run_date: dt.date,
+    run: RunContext,
     contact_cost: float = 0.0,
     max_per_week: int = 2,
     control_share: float = 0.05,
@@ -47,13 +52,14 @@ def build_audiences(
 ) -> dict[str, DataFrame]:
     """gold.ad_audiences: whom to show each campaign that runs on the day after run_date; ops.allocations: how well.
 
-    A model of who converts (udfs/audiences/model.py) learns from the campaigns that have ended, from at most about
-    `training_contacts` contacts; it is applied to every user with a purchase or an ad event and each campaign. One
-    allocation (udfs/audiences/allocation.py) then takes the pairs with the most expected value, less `contact_cost`
-    each: at most max_audience users of a campaign, what its budget still pays for, and `max_per_week` campaigns a user
-    within seven days, counting those that the user was contacted for; being shown one of these again takes no place of
-    another. Up to 100,000 pairs of users and campaigns it is HiGHS' optimum; beyond that it is made by prices, which
-    are found in one task on at most `max_pairs` pairs. Its gap to an upper bound is recorded either way.
+    The model of train_audiences says who converts, of every user with a purchase or an ad event and each campaign.
+    Where none has been promoted that has seen nothing after run_date, one is fitted within this run, with
+    `training_contacts` as train_audiences has them, and ops.runs records no model for it. One allocation
+    (udfs/audiences/allocation.py) then takes the pairs with the most expected value, less `contact_cost` each: at most
+    max_audience users of a campaign, what its budget still pays for, and `max_per_week` campaigns a user within seven
+    days, counting those that the user was contacted for; being shown one of these again takes no place of another. Up
+    to `max_pairs` pairs of users and campaigns it is computed in one task (HiGHS' optimum up to 100,000), beyond that
+    by prices found on a sample of users; its gap to an upper bound is recorded either way.
 
     Controls are `control_share` of all pairs, by a hash of user and campaign (udfs.audiences.allocation.is_control):
     they take no place, and those that would have got one at the same prices (udfs.audiences.allocation.choose_controls)
@@ -63,12 +69,14 @@ def build_audiences(
         raise ConfError(f"[jobs.build_audiences] control_share must be in [0, 1); it is {control_share}")
     if contact_cost < 0 or max_per_week < 1:
         raise ConfError("[jobs.build_audiences] contact_cost must be at least 0, max_per_week at least 1")
-    tomorrow = day_number(run_date) + 1
-    made = learned(events, items, item_vectors, campaigns, ad_events, tomorrow, training_contacts)
-    fitted = made.rows.groupBy(F.lit(0).alias("all")).applyInArrow(_fit, "conversion STRING, click STRING").collect()
-    models = tuple(fitted[0]) if fitted else _fit_models(arrow_rows.no_rows(ddl_of(audience_rows.TRAINED)))
-    value = _values(tomorrow, models, contact_cost)
-    pairs = by_block(made.known, made.book, made.blocks, value, VALUED).persist()
+    run_date, tomorrow = run.run_date, day_number(run.run_date) + 1
+    known = read_known(events, items, item_vectors, campaigns, ad_events, tomorrow if audience_model else None)
+    if audience_model:
+        models = applied(audience_model, from_json)
+    else:
+        progress.say(f"audiences: no promoted model up to {run_date}: one is fitted within this run (see make train)")
+        models = _fitted(training_rows(known, ad_events, tomorrow, training_contacts))
+    pairs = known.by_block(_values(tomorrow, models, contact_cost), VALUED).persist()
     limits = room(campaigns, ad_events, run_date, contact_cost)
     marked = pairs.withColumn("is_control", is_control(control_share, control_seed))
     taken = allocated(marked, limits, max_per_week, max_pairs).persist()
@@ -101,23 +109,21 @@ def room(campaigns: DataFrame, ad_events: DataFrame, run_date: dt.date, contact_
 # ---- the book of campaigns, and blocks of users beside it
 
 
-def _values(
-    tomorrow: int, models: tuple[str, str | None], contact_cost: float
-) -> Callable[[Block, Book], pd.DataFrame]:
+def _values(tomorrow: int, models: AudiencePair, contact_cost: float) -> Callable[[Block, Book], pd.DataFrame]:
+    conversion, click = models.conversion, models.click
+
     def value(block: Block, book: Book) -> pd.DataFrame:
-        conversion, click = (audience_model.from_json(text) if text else None for text in models)
-        assert conversion is not None
         rows = audience_rows.scoring_rows(block, book, tomorrow)
-        p = audience_model.predict(conversion, rows)
+        p = audiences.predict(conversion, rows)
         lately = (block.ad_type == IMPRESSION) & (block.ad_day > tomorrow - CONTACT_DAYS)
         lately &= block.ad_day < tomorrow
         contacts = np.unique(np.stack([block.ad_user[lately], block.ad_campaign[lately]]), axis=1)
         recent = pd.Series(np.bincount(contacts[0], minlength=len(block.users)), index=block.users)
         pairs = pd.MultiIndex.from_arrays([book.ids[contacts[1]], block.users[contacts[0]]])
         return rows[["campaign_id", "user_id"]].assign(
-            p_click=audience_model.predict(click, rows) if click else None,
+            p_click=audiences.predict(click, rows) if click else None,
             p_conversion=p,
-            expected_value=audience_model.expected_value(conversion, rows, p, contact_cost),
+            expected_value=audiences.expected_value(conversion, rows, p, contact_cost),
             recent=rows["user_id"].map(recent),
             counted=pd.MultiIndex.from_frame(rows[["campaign_id", "user_id"]]).isin(pairs),
         )
@@ -125,15 +131,14 @@ def _values(
     return value
 
 
-def _fit(rows: pa.Table) -> pa.Table:
-    conversion, click = _fit_models(rows.to_pandas())
-    return pa.table({"conversion": pa.array([conversion], pa.string()), "click": pa.array([click], pa.string())})
+def _fitted(rows: DataFrame) -> AudiencePair:
+    """Models of these TRAINED rows, fitted in one task."""
 
+    def fit(rows: pd.DataFrame) -> pa.Table:
+        return pa.table({"model": [fit_pair(rows).to_json()]})
 
-def _fit_models(rows: pd.DataFrame) -> tuple[str, str | None]:
-    conversion, click = audience_model.fit(rows), audience_model.fit(rows, "clicked")
-    assert conversion is not None  # that is for clicks alone
-    return conversion.to_json(), click.to_json() if click else None
+    fitted = arrow_rows.in_one_task(rows, fit, "model STRING").collect()
+    return from_json(fitted[0]["model"]) if fitted else fit_pair(arrow_rows.no_rows(ddl_of(audience_rows.TRAINED)))
 
 
 # ---- the allocation

@@ -20,7 +20,8 @@ from schemas import TABLES, bronze
 #   latest    the newest partition up to run_date; empty where there is none
 #   history   every partition up to run_date
 #   ever      every partition: what is known of files, which may have come before those of run_date
-#   promoted  the newest promoted model that has seen nothing after run_date; an error where there is none
+#   promoted  the newest promoted model of its kind that has seen nothing after run_date; where there is none, an error
+#             for the kind recommend, and None for any other: the job then fits one within the run
 #   encoding  the model that has made the item vectors of run_date, also where a newer one was promoted meanwhile; an
 #             error where it is not promoted any more, or where another input of run_date is of another model
 #   records   the rows up to run_date of a table of records (ops), as dicts on the driver: no query
@@ -36,8 +37,9 @@ MODELS = ("promoted", "encoding", "judged")  # windows that are a model
 class Read:
     """One input of a job. Raw files of a kind are named `landing.<kind>`; `landing.records` is all but two kinds.
 
-    `kind`: of bronze.records, the rows of this kind alone. `optional`: a deployment whose sources do not give this
-    table runs the job nevertheless; it reads as empty.
+    `kind`: of bronze.records, the rows of this kind alone; of ops.models, the model of this kind ("": recommend).
+    `optional`: a deployment whose sources do not give this table runs the job nevertheless, and it reads as empty; where
+    there is no such model, the job gets None.
     """
 
     table: str
@@ -47,12 +49,12 @@ class Read:
 
     @property
     def parameter(self) -> str:
-        """What the job calls it: a table by its parameter name, raw files `<source>_files`, the model `model`."""
+        """What the job calls it: a table by its parameter name, raw files `<source>_files`, a model `<kind>_model`."""
         if self.window == "files":
             return f"{self.table.split('.')[1]}_files"
-        if self.kind:
-            return f"bronze_{self.kind}"
-        return "model" if self.window in MODELS else TABLES[self.table].parameter
+        if self.window in MODELS:
+            return f"{self.kind}_model" if self.kind else "model"
+        return f"bronze_{self.kind}" if self.kind else TABLES[self.table].parameter
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,7 @@ class Job:
     `ledger` is the one of its tables whose rows say which days are done. What it says of a day is taken back before
     anything of that day is written and said again when all else has been: a run that is killed between has not done it.
     `after` are tables that must have been written for run_date though the job does not read their rows.
+    `trains` is the kind of model that it adds to ops.models, if any.
     """
 
     name: str
@@ -80,6 +83,7 @@ class Job:
     balance: Balance | None = None
     ledger: str | None = None
     after: tuple[str, ...] = ()
+    trains: str = ""
 
     @property
     def layer(self) -> str:
@@ -134,6 +138,9 @@ def optional(read: Read) -> Read:
 
 MODEL = Read("ops.models", "promoted")
 ENCODING = Read("ops.models", "encoding")
+DEMAND_MODEL = optional(Read("ops.models", "promoted", "demand"))
+AUDIENCE_MODEL = optional(Read("ops.models", "promoted", "audience"))
+RECOMMEND = "recommend"  # the kind of a model that the night cannot do without
 
 INTAKE = (
     Job(
@@ -251,13 +258,15 @@ PLANNING = (
             history("silver.events"),
             optional(today("silver.items")),
             optional(history("silver.promotions")),
+            DEMAND_MODEL,
         ),
-        writes=("gold.demand_forecast", "gold.item_demand"),
+        writes=("gold.demand_forecast", "gold.demand_profile", "gold.item_demand"),
     ),
     Job(
         "plan_stock",
         reads=(
             today("gold.demand_forecast"),
+            today("gold.demand_profile"),
             written("silver.stock"),
             optional(latest("silver.ways")),
             history("silver.events"),
@@ -272,6 +281,7 @@ PLANNING = (
             today("features.item_vectors"),
             written("silver.campaigns"),
             optional(history("silver.ad_events")),
+            AUDIENCE_MODEL,
         ),
         writes=("ops.allocations", "gold.ad_audiences"),
     ),
@@ -297,6 +307,33 @@ TRAINING = (
         "train_model",
         reads=(history("silver.events"), latest("silver.items"), history("ops.models")),
         writes=("ops.models",),
+        trains=RECOMMEND,
+    ),
+    Job(
+        "train_demand",
+        reads=(
+            history("silver.events"),
+            optional(latest("silver.items")),
+            optional(history("silver.promotions")),
+            history("ops.models"),
+            DEMAND_MODEL,
+        ),
+        writes=("ops.models",),
+        trains="demand",
+    ),
+    Job(
+        "train_audiences",
+        reads=(
+            history("silver.events"),
+            latest("silver.items"),
+            latest("features.item_vectors"),
+            latest("silver.campaigns"),
+            optional(history("silver.ad_events")),
+            history("ops.models"),
+            AUDIENCE_MODEL,
+        ),
+        writes=("ops.models",),
+        trains="audience",
     ),
 )
 EVALUATION = (
@@ -335,18 +372,27 @@ JOBS: dict[str, Job] = {job.name: job for job in NIGHT + TRAINING + EVALUATION +
 def edges(jobs: tuple[Job, ...]) -> list[tuple[str, str]]:
     """(earlier, later) pairs of job names: the later reads a table that the earlier writes. Sorted.
 
-    A model that judges an earlier night is not one of tonight's: who reads it waits for nobody.
+    A model that judges an earlier night is not one of tonight's: who reads it waits for nobody. Jobs that train models
+    of different kinds replace the same partition of ops.models: each waits for those declared before it.
 
     The order in which the jobs are declared above respects every edge, and is the order they run in on a laptop.
     """
-    writer = {table: job.name for job in jobs for table in job.writes}
-    pairs = {
-        (writer[read.table], job.name)
-        for job in jobs
-        for read in job.reads
-        if read.table in writer and read.window != "judged"
-    } | {(writer[table], job.name) for job in jobs for table in job.after if table in writer}
-    return sorted(pair for pair in pairs if pair[0] != pair[1])
+    place = {job.name: number for number, job in enumerate(jobs)}
+
+    def waits(job: Job, read: Read, other: Job) -> bool:
+        if read.table not in other.writes or read.window == "judged" or other is job:
+            return False
+        if read.window in MODELS:
+            return other.trains == (read.kind or RECOMMEND)
+        return not (job.trains and other.trains) or place[other.name] < place[job.name]
+
+    by_reading = {
+        (other.name, job.name) for job in jobs for read in job.reads for other in jobs if waits(job, read, other)
+    }
+    return sorted(
+        by_reading
+        | {(other.name, job.name) for job in jobs for other in jobs if not set(job.after).isdisjoint(other.writes)}
+    )
 
 
 WRITER = {table: job for job in JOBS.values() for table in job.writes}
@@ -360,7 +406,10 @@ def needs(job: Job) -> tuple[str, ...]:
         layer, name = read.table.split(".")
         if read.optional or read.window == "files" or read.table in job.writes:
             continue
-        if read.kind or (layer == "bronze" and name in bronze.KINDS):
+        if read.window in MODELS:
+            for trainer in (other for other in JOBS.values() if other.trains == (read.kind or RECOMMEND)):
+                kinds |= dict.fromkeys(needs(trainer))
+        elif read.kind or (layer == "bronze" and name in bronze.KINDS):
             kinds[read.kind or name] = None
         elif read.table in WRITER:
             kinds |= dict.fromkeys(needs(WRITER[read.table]))
@@ -379,4 +428,5 @@ def stands(table: str, kinds: Iterable[str]) -> bool:
         return any(kind not in bronze.KINDS for kind in kinds)
     if layer == "bronze" and name in bronze.KINDS:
         return name in kinds
-    return not any(lacking(job, kinds) for job in JOBS.values() if table in job.writes)
+    writers = [job for job in JOBS.values() if table in job.writes]
+    return not writers or any(not lacking(job, kinds) for job in writers)

@@ -1,9 +1,10 @@
-"""Tonight's stock and the demand ahead into what to do: order, move between locations, or look after."""
+"""The evening's stock and the demand ahead into what to do: order, move between locations, or look after."""
 
 from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable
+from functools import partial
 
 import pandas as pd
 import pyarrow as pa
@@ -13,9 +14,9 @@ from pyspark.sql import functions as F
 from jobs.transforms.purchases import location, purchases, within
 from schemas import gold
 from schemas.contract import PARTITION
-from schemas.deployment import Deployment
 from schemas.derive import plain_ddl
 from schemas.errors import ConfError, DataError
+from schemas.run import RunContext
 from udfs.inventory import plan as stock_plan
 
 PAIRS_PER_BLOCK = 20_000  # with their forecasts some 50 MB in an executor's Python worker
@@ -25,12 +26,12 @@ SIMULATED = " [simulated stock]"
 
 def plan_stock(
     demand_forecast: DataFrame,
+    demand_profile: DataFrame,
     stock: DataFrame,
     ways: DataFrame,
     events: DataFrame,
     *,
-    run_date: dt.date,
-    deployment: Deployment,
+    run: RunContext,
     by_location: bool = True,
     service_level: float = 0.95,
     alert_above: float = 0.2,
@@ -40,6 +41,7 @@ def plan_stock(
 ) -> DataFrame:
     """gold.inventory_actions: what to do about each pair of the stock snapshot (udfs/inventory/plan.py has the rules).
 
+    The demand of a lead time is the weeks of the forecast times the day shares of the profile.
     What was sold since the evening of the snapshot is taken off what was there then; `by_location`, as forecast_demand
     has it, says whether it was sold where the log says, or all at 'all'. `service_level`: the probability with which an
     order placed tonight, with what is there and on order, must last until the next but one can arrive; `alert_above`:
@@ -55,18 +57,29 @@ def plan_stock(
     for name, days in (("review_days", review_days), ("transfer_days", transfer_days)):
         if days < 1:
             raise ConfError(f"[jobs.plan_stock] {name} must be at least 1; it is {days}")
-    fresh = stock.where(F.col("snapshot_date") >= F.lit(run_date - dt.timedelta(days=max_age_days)))
-    now = left_tonight(fresh, events, run_date, max_age_days, by_location).persist()
-    known = demand_forecast.select(*KEY, "target_date", "expected_units", "dispersion").join(
+    fresh = stock.where(F.col("snapshot_date") >= F.lit(run.run_date - dt.timedelta(days=max_age_days)))
+    now = left_tonight(fresh, events, run.run_date, max_age_days, by_location).persist()
+    known = demand_forecast.select(*KEY, "category", "target_week", "expected_units", "dispersion").join(
         now.select(*KEY), list(KEY), "left_semi"
     )
     if known.isEmpty():
         _check_locations(now, demand_forecast)
     block = F.pmod(F.xxhash64("item_id"), F.lit(max(1, now.count() // PAIRS_PER_BLOCK)))
     costs = ways.select("from_location_id", "to_location_id", "cost").toPandas()  # every block needs them all
-    plan = _planner(run_date, service_level, alert_above, review_days, transfer_days, costs if len(costs) else None)
+    shares = demand_profile.select("category", "target_date", "share").toPandas()  # and these
+    act = partial(
+        stock_plan.plan,
+        profile=shares,
+        run_date=run.run_date,
+        service_level=service_level,
+        alert_above=alert_above,
+        review_days=review_days,
+        transfer_days=transfer_days,
+        way_costs=costs if len(costs) else None,
+    )
+    plan = _planner(act, run.run_date)
     actions = now.groupBy(block).cogroup(known.groupBy(block)).applyInArrow(plan, plain_ddl(gold.INVENTORY_ACTIONS))
-    if deployment.is_simulated("stock"):
+    if run.deployment.is_simulated("stock"):
         actions = actions.withColumn("reason", F.concat("reason", F.lit(SIMULATED)))
     return actions.select(*gold.INVENTORY_ACTIONS.column_names)
 
@@ -106,24 +119,10 @@ def _check_locations(pairs: DataFrame, demand_forecast: DataFrame) -> None:
 
 
 def _planner(
-    run_date: dt.date,
-    service_level: float,
-    alert_above: float,
-    review_days: int,
-    transfer_days: int,
-    way_costs: pd.DataFrame | None,
+    act: Callable[[pd.DataFrame, pd.DataFrame], pd.DataFrame], run_date: dt.date
 ) -> Callable[[pa.Table, pa.Table], pa.Table]:
     def plan(stock: pa.Table, forecast: pa.Table) -> pa.Table:
-        actions = stock_plan.plan(
-            stock.to_pandas(),
-            forecast.to_pandas(),
-            run_date=run_date,
-            service_level=service_level,
-            alert_above=alert_above,
-            review_days=review_days,
-            transfer_days=transfer_days,
-            way_costs=way_costs,
-        )
+        actions = act(stock.to_pandas(), forecast.to_pandas())
         texts = ("location_id", "item_id", "action", "from_location_id", "reason")
         return pa.table(
             {

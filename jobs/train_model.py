@@ -16,11 +16,10 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from jobs.offline import resume
+from jobs.offline.model_registry import others_of_date, rows_of
 from jobs.offline.served_encoder import Figures, ServedEncoder, folder_to_serve
 from jobs.offline.training_data import PastNight, Shop, collect
 from jobs.reports import progress
-from schemas import ops
-from schemas.derive import plain_ddl
 from schemas.errors import ConfError, DataError
 from udfs.days import date_of, day_number
 from udfs.encoder import model_folder, tower
@@ -166,6 +165,7 @@ def train_model(
     row = {
         "run_date": run_date,
         "model_version": version,
+        "kind": "recommend",
         "folder": f"models/{version}",
         "base_sha256": model_folder.BASE_SHA256,
         "weights_sha256": weights,
@@ -185,9 +185,7 @@ def train_model(
         "code_version": code_version,
     }
     progress.say(said_of(version, verdict))
-    told = [row, *others_of_date(models, row)]
-    values = [tuple(each[name] for name in ops.MODELS.column_names) for each in told]
-    return events.sparkSession.createDataFrame(values, plain_ddl(ops.MODELS))
+    return rows_of(models, [row, *others_of_date(models, row)])
 
 
 def said_of(version: str, verdict: Mapping[str, float]) -> str:
@@ -202,16 +200,6 @@ def said_of(version: str, verdict: Mapping[str, float]) -> str:
         figures.append(figure)
     decided = "promoted" if verdict["promoted"] else "NOT promoted, nights keep the model in use"
     return f"model {version}: {decided}. NDCG@{K} of its ranker on a night that neither has seen: {', '.join(figures)}"
-
-
-def others_of_date(models: DataFrame, row: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The rows of models trained earlier for the same date: a training again writes the date's partition anew.
-
-    They stay as they are where the new model is not promoted, so that a night still has one; else it takes their place.
-    """
-    same_date = models.where((F.col("run_date") == row["run_date"]) & (F.col("model_version") != row["model_version"]))
-    found = [each.asDict() for each in same_date.orderBy("model_version").collect()]
-    return [each | {"promoted": each["promoted"] and not row["promoted"]} for each in found]
 
 
 def fit_encoder(
@@ -276,7 +264,8 @@ def _generators(left_out: str) -> tuple[str, ...]:
 
 def incumbent(models: DataFrame, generators: tuple[str, ...]) -> ranker.Ranker | None:
     """The judged ranker of the newest promoted model, if it reads the features of today from the same generators."""
-    row = models.where("promoted").orderBy(F.desc("run_date"), F.desc("model_version")).select("ranker").first()
+    recommend = models.where("promoted").where("coalesce(kind, 'recommend') = 'recommend'")
+    row = recommend.orderBy(F.desc("run_date"), F.desc("model_version")).select("ranker").first()
     try:
         found = ranker.from_json(row["ranker"]) if row else None
     except (TypeError, ValueError):

@@ -1,7 +1,18 @@
 """Gold: the public tables. Column names are part of the product: columns are only ever added."""
 
 from schemas.bronze import RUN_DATE
-from schemas.contract import Column, Table, between, dense_rank_check, not_blank, one_of, row_check, unique_check
+from schemas.contract import (
+    PARTITION,
+    Column,
+    Table,
+    between,
+    dense_rank_check,
+    not_blank,
+    one_of,
+    row_check,
+    table_check,
+    unique_check,
+)
 from schemas.features import ITEM_ID, MODEL_VERSION, USER_ID
 from schemas.silver import CAMPAIGN_ID, LOCATION_ID
 
@@ -79,36 +90,72 @@ EXPECTED = (
     Column("p90", "DOUBLE", "The same with probability .9", rules=(UNITS,)),
 )
 ORDERED = row_check("quantiles_ordered", "p10 <= p50 AND p50 <= p90", "p10 <= p50 <= p90")
+CATEGORY = "The item's category in the catalogue of the run; null where it has none"
 DEMAND_FORECAST = Table(
     "gold.demand_forecast",
-    "what one location will sell of one item on one of the 28 days after run_date; every pair sold in 26 weeks has all",
+    "what one location will sell of one item in one of the four weeks after run_date; every pair sold in 26 weeks has "
+    "all. gold.demand_profile splits a week into days",
     (
         RUN_DATE,
         LOCATION_ID,
         ITEM_ID,
-        Column("target_date", "DATE", "The day that is forecast"),
+        Column("target_week", "DATE", "The week's first day; the first week begins on the day after run_date"),
         *EXPECTED,
         Column(
             "dispersion",
             "DOUBLE",
-            "Variance over mean of the pair's demand. Over any run of days it is negative binomial with the sum of "
-            "expected_units as its mean and this dispersion",
+            "Variance over mean of the pair's demand. Over any run of days it is negative binomial with the sum of the "
+            "days' expected units (expected_units x share) as its mean and this dispersion",
             rules=(between(1, None),),
         ),
+        Column("category", "STRING", f"{CATEGORY}: what gold.demand_profile is joined by", True),
     ),
-    key=("location_id", "item_id", "target_date"),
+    key=("location_id", "item_id", "target_week"),
     extra_checks=(
         ORDERED,
+        row_check(
+            "in_horizon",
+            "target_week <= date_add(run_date, 22)",
+            "target_week must begin at most 22 days after run_date",
+        ),
+        row_check(  # no more: a night that is taken back may have an earlier one's rows
+            "ahead",
+            "target_week > run_date",
+            "target_week should be after run_date",
+            "warning",
+        ),
+    ),
+    public=True,
+)
+DEMAND_PROFILE = Table(
+    "gold.demand_profile",
+    "a day's share of its week's expected units, for the items of one category: its weekday's and its holiday's part",
+    (
+        RUN_DATE,
+        Column("location_id", "STRING", "Where it holds; null: in every location, as the model computes it", True),
+        Column("category", "STRING", CATEGORY, True),
+        Column("target_date", "DATE", "The day, one of the 28 after run_date"),
+        Column(
+            "share",
+            "DOUBLE",
+            "The day's share of its week (gold.demand_forecast): a week's add up to 1, or are all 0 where every day is "
+            "closed",
+            rules=(PROBABILITY,),
+        ),
+        Column("holiday", "STRING", "The holiday's name; null on a day without one", True),
+    ),
+    key=("location_id", "category", "target_date"),
+    extra_checks=(
         row_check(
             "in_horizon",
             "target_date <= date_add(run_date, 28)",
             "target_date must be at most 28 days after run_date",
         ),
-        row_check(  # no more: a night that is taken back may have an earlier one's rows
-            "ahead",
-            "target_date > run_date",
-            "target_date should be after run_date",
-            "warning",
+        table_check(
+            "weeks_complete",
+            f"SELECT {PARTITION}, location_id, category FROM {{batch}} GROUP BY {PARTITION}, location_id, category "
+            "HAVING count(*) <> 28 OR abs(sum(share) - round(sum(share))) > 1e-9",
+            "a category must have 28 days, and the shares of each of its weeks must add up to 1, or to 0",
         ),
     ),
     public=True,
@@ -206,5 +253,5 @@ AD_AUDIENCES = Table(
 
 TABLES = (
     *(RECOMMENDATIONS, SIMILAR_ITEMS, DEFAULT_RECOMMENDATIONS),
-    *(DEMAND_FORECAST, ITEM_DEMAND, INVENTORY_ACTIONS, AD_AUDIENCES),
+    *(DEMAND_FORECAST, DEMAND_PROFILE, ITEM_DEMAND, INVENTORY_ACTIONS, AD_AUDIENCES),
 )

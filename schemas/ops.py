@@ -20,7 +20,12 @@ RUNS = Table(
         Column("started_at", "TIMESTAMP", "When it started, UTC"),
         Column("seconds", "DOUBLE", "How long it took", rules=(between(0, None),)),
         Column("rows_written", "MAP<STRING, BIGINT>", "Rows per table written"),
-        Column("model_version", "STRING", "The model it used or made", True),
+        Column(
+            "model_version",
+            "STRING",
+            "The model it used or made; null where it uses none, or has fitted one within the run for want of one",
+            True,
+        ),
         Column("code_version", "STRING", "Version of Nightshelf, with the commit where there is one"),
         Column("deployment", "STRING", "Name of the deployment"),
     ),
@@ -55,23 +60,38 @@ MODELS = Table(
     (
         RUN_DATE,
         MODEL_VERSION,
+        Column(
+            "kind",
+            "STRING",
+            "What it is for: recommend, demand, audience; null is recommend, in rows of before there were kinds",
+            True,
+            (not_blank(50),),
+        ),
         Column("folder", "STRING", "Where it is, below the lake"),
-        Column("base_sha256", "STRING", "Hash of the weights it started from"),
+        Column("base_sha256", "STRING", "Hash of the weights it started from; empty where a kind starts from none"),
         Column("weights_sha256", "STRING", "Hash of its weights"),
         Column("trained_from", "DATE", "First day of its training events"),
         Column(
             "cut_date",
             "DATE",
-            "Last day of its training events; what follows, to run_date, chose the stop and fitted the ranker",
+            "Last day of its training events; what follows, to run_date, chose the stop and fitted the ranker, or, of "
+            "other kinds, compared it with the one in use",
         ),
         Column(
-            "example_count", "BIGINT", "Pairs of history and next purchase it was trained on", rules=(between(1, None),)
+            "example_count",
+            "BIGINT",
+            "Rows it was trained on: of recommend, pairs of history and next purchase; of demand, pairs or items and "
+            "dates; of audience, contacts",
+            rules=(between(1, None),),
         ),
-        Column("metrics", "MAP<STRING, DOUBLE>", "Figures on the validation days, before and after training"),
+        Column(
+            "metrics", "MAP<STRING, DOUBLE>", "Figures on days that were held out, of the model and of the one in use"
+        ),
         Column(
             "ranker",
             "STRING",
-            "Its ranker before that learned from the newest night, as JSON: what later ones are compared with",
+            "Of recommend, its ranker before that learned from the newest night, as JSON: what later ones are compared "
+            "with; empty for other kinds, whose folder has it (judged.json)",
         ),
         Column("promoted", "BOOLEAN", "Whether nights may use it"),
         Column("code_version", "STRING", "Version of Nightshelf that trained it"),

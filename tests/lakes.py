@@ -7,7 +7,7 @@ from typing import Any
 
 from deltalake import DeltaTable
 
-GOLD = ("recommendations", "similar_items", "default_recommendations", "demand_forecast")
+GOLD = ("recommendations", "similar_items", "default_recommendations", "demand_forecast", "demand_profile")
 
 
 def table(conf: Path, name: str) -> list[tuple[Any, ...]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import math
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -18,7 +19,11 @@ from udfs.audiences import model as audience_model
 from udfs.audiences.backtest import ALL, CONTENDERS, OURS, backtest, figures_of
 from udfs.audiences.campaigns import Book, book_of
 from udfs.audiences.features import FEATURES, features, usual_of, with_usual
+from udfs.audiences.judge import fit_judged, judge
+from udfs.audiences.judge import from_json as judged_from_json
 from udfs.audiences.model import AudienceModel, Settings, expected_value, fit, from_json, predict, probability
+from udfs.audiences.pair import fit_pair
+from udfs.audiences.pair import from_json as pair_from_json
 from udfs.audiences.rows import SCORED, TRAINED, scoring_rows, training_rows
 from udfs.audiences.users import HALF_LIFE_DAYS, Block, block_of, past_of
 from udfs.catalogue import Catalogue, catalogue_of
@@ -369,3 +374,51 @@ def test_settings_choose_features(rows: pd.DataFrame) -> None:
     found = fit(rows, settings=Settings(features=audience.USER))
     assert found is not None
     assert found.names == audience.USER
+
+
+# ---- a new model beside the one in use
+
+
+@pytest.fixture(scope="module")
+def dated(whole: tuple[Block, Book], rows: pd.DataFrame) -> pd.DataFrame:
+    """Training rows with the first and last day of their campaign."""
+    book = whole[1]
+    place = pd.Index(book.ids).get_indexer(pd.Index(rows["campaign_id"]))
+    return rows.assign(starts=book.starts[place].astype("int64"), ends=book.ends[place].astype("int64"))
+
+
+def test_the_newest_campaigns_judge_a_model_that_has_not_learned_of_them(dated: pd.DataFrame) -> None:
+    fitted = fit_judged(dated)
+    assert fitted is not None
+    begun = dated.groupby("campaign_id")["starts"].first().sort_values()
+    assert fitted.before == begun.iloc[-(CAMPAIGNS // 3)]
+    later = dated["ends"] >= fitted.before
+    assert set(dated.loc[later & (dated["starts"] < fitted.before), "campaign_id"]), "some began before and ran on"
+    assert fit_judged(dated.assign(converted=dated["converted"] ^ later)) == fitted
+    assert judged_from_json(fitted.to_json()) == fitted
+    with pytest.raises(ValueError, match="train it again"):
+        judged_from_json(fitted.model.to_json())
+    assert fit_judged(dated[dated["campaign_id"].isin(begun.index[:2])]) is None
+
+
+def test_a_model_with_a_higher_loss_beyond_chance_is_not_promoted(dated: pd.DataFrame) -> None:
+    fitted = fit_judged(dated)
+    assert fitted is not None
+    weights = tuple(-3 * weight for weight in fitted.model.weights)
+    wrong = replace(fitted, model=replace(fitted.model, weights=weights))
+    promoted, figures = judge(wrong, fitted, dated)
+    assert not promoted
+    assert figures["gain_log_loss_low"] <= figures["gain_log_loss"] <= figures["gain_log_loss_high"] < 0
+    assert judge(fitted, wrong, dated)[0]
+    assert judge(fitted, fitted, dated) == (True, figures | dict.fromkeys(figures, 0.0) | judge(fitted, None, dated)[1])
+    later = replace(wrong, before=int(dated["starts"].max()) + 1)
+    assert judge(fitted, later, dated) == (True, {}), "no campaign that neither has learned of"
+
+
+def test_the_pair_of_models_is_read_as_it_was_written(rows: pd.DataFrame) -> None:
+    pair = fit_pair(rows)
+    assert pair.click is None
+    assert pair_from_json(pair.to_json()) == pair
+    for text in (pair.conversion.to_json(), pair.to_json().replace("response", "answers")):
+        with pytest.raises(ValueError, match="train"):
+            pair_from_json(text)

@@ -9,11 +9,12 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from jobs.build_audiences import CONTACT_DAYS, _fit_models, _values
+from jobs.build_audiences import CONTACT_DAYS, _values
 from jobs.transforms.audience_places import _allocate, _choose, allocated
 from tests.test_audience import FIRST, on, opened, shop
 from udfs.audiences import allocation
 from udfs.audiences.allocation import find_prices
+from udfs.audiences.pair import fit_pair
 from udfs.audiences.rows import training_rows
 
 TONIGHT = FIRST + 105
@@ -103,7 +104,7 @@ def test_a_pair_is_counted_where_the_week_holds_its_impression() -> None:
     )
     ads = pd.concat([ads[ads["event_date"] < on(90)], week], ignore_index=True)
     block, book = opened(lines, ads, told, items)
-    models = _fit_models(training_rows(block, book, TONIGHT))
+    models = fit_pair(training_rows(block, book, TONIGHT))
     found = _values(TONIGHT, models, 0.0)(block, book).set_index(["campaign_id", "user_id"])
     assert set(found.index.get_level_values(0)) == set(running)
     assert set(found.index[found["counted"]]) == {("k6", "u02")}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -13,7 +14,7 @@ from scipy.stats import nbinom
 
 from udfs.demand import forecast as demand
 from udfs.demand.block import Block, Shop, in_sample
-from udfs.demand.day_shares import Holiday, day_weights
+from udfs.demand.day_shares import Holiday, day_weights, profile
 from udfs.demand.dispersion import dispersion_of, fit_dispersion
 from udfs.demand.features import FEATURES, PAIR_FEATURES, pair_features
 from udfs.demand.forecast import (
@@ -64,6 +65,7 @@ def known(sales: pd.DataFrame) -> pd.DataFrame:
 
 
 SALES = sales_of(1)
+MANY = [known(sales_of(seed, items=300, locations=10)) for seed in (2, 3)]
 SHOP = shop_of(known(SALES))
 BLOCK = Block.of(known(SALES), items_of(SALES))
 
@@ -142,10 +144,14 @@ def test_quantiles_are_in_order_finite_and_not_negative(model: Model) -> None:
     assert (found.dispersion > 1).all()
     frame = found.to_frame()
     assert frame.columns.tolist() == [
-        *("location_id", "item_id", "target_day", "expected_units", "p10", "p50", "p90", "dispersion"),
+        *("location_id", "item_id", "category", "target_day", "expected_units", "p10", "p50", "p90", "dispersion"),
     ]
-    assert frame["target_day"].min() == RUN_DAY + 1
-    assert len(frame) == 28 * len(BLOCK.listed(RUN_DAY))
+    assert set(frame["target_day"] - RUN_DAY) == {1, 8, 15, 22}
+    assert len(frame) == 4 * len(BLOCK.listed(RUN_DAY))
+    mean, spread = frame["expected_units"], frame["dispersion"]
+    of_weeks = nbinom(mean / (spread - 1), 1 / spread)
+    for level, name in ((0.1, "p10"), (0.5, "p50"), (0.9, "p90")):
+        np.testing.assert_array_equal(frame[name], of_weeks.ppf(level), err_msg="a quantile is of the week's demand")
 
 
 def test_rates_weekdays_and_spread_of_the_shop_are_found(model: Model) -> None:
@@ -155,17 +161,56 @@ def test_rates_weekdays_and_spread_of_the_shop_are_found(model: Model) -> None:
     assert found.expected.sum() == pytest.approx(weeks.sum(), rel=0.1)
     of_pairs = found.expected.sum(axis=1)
     assert np.corrcoef(of_pairs, weeks.sum(axis=1))[0, 1] > 0.9
-    by_day = found.expected.sum(axis=0)
+    by_day = profile(SHOP, RUN_DAY).days(found.expected, found.category).sum(axis=0)
     fifth = (found.run_day + 1 + np.arange(28)) % 7 == 5
     assert by_day[fifth].mean() / by_day[~fifth].mean() == pytest.approx(2.0 / 0.83, rel=0.15)
     assert np.median(found.dispersion) < 1.3  # Poisson's counts
 
 
-def test_the_days_of_an_ordinary_week_add_up_to_the_rate(model: Model) -> None:
+def test_ordinary_weeks_are_alike(model: Model) -> None:
     found = forecast(BLOCK, SHOP, model, RUN_DAY)
-    weeks = found.expected.reshape(-1, 4, 7).sum(axis=2)
-    np.testing.assert_allclose(weeks, np.repeat(weeks[:, :1], 4, axis=1), rtol=1e-9)
-    np.testing.assert_allclose(weeks.sum(axis=1), found.expected.sum(axis=1), rtol=1e-9)
+    np.testing.assert_allclose(found.expected, np.repeat(found.expected[:, :1], 4, axis=1), rtol=1e-9)
+    np.testing.assert_allclose(profile(SHOP, RUN_DAY).shares.sum(axis=1), 4)
+
+
+def daily_means(block: Block, shop: Shop, model: Model, holidays: list[Holiday]) -> np.ndarray:
+    """[pairs, 28]: the pair's rate times the weight of each day, as the days would be forecast one by one."""
+    pairs, features = pair_features(block, shop, RUN_DAY)
+    rate = demand._rate("pair", model.pair_trees, features)
+    return rate[:, None] / 7 * day_weights(shop, block.category, RUN_DAY, holidays)[block.pair_item[pairs]]
+
+
+HOLIDAYS = st.lists(
+    st.builds(Holiday, st.integers(RUN_DAY - 250, RUN_DAY + 30), st.sampled_from(["feast", "fair"]), st.booleans()),
+    max_size=12,
+)
+
+
+@given(holidays=HOLIDAYS, closed_week=st.booleans(), seed=st.integers(0, 9))
+@settings(max_examples=40, deadline=None)
+def test_weeks_times_shares_are_the_days(model: Model, holidays: list[Holiday], closed_week: bool, seed: int) -> None:
+    """Holidays, closed days, a closed week, items without a category, and some that are new."""
+    if closed_week:
+        holidays = [*holidays, *(Holiday(RUN_DAY + 8 + day, "works", closed=True) for day in range(7))]
+    draw = np.random.default_rng(seed)
+    sales = known(sales_of(seed, items=8, locations=3))
+    new = sales["item_id"].isin(["item 001", "item 002"]) & (sales["day"] < RUN_DAY - draw.integers(1, 30))
+    sales = sales[~new]
+    items = items_of(sales)
+    items["category"] = items["category"].where(items["item_id"] != "item 003", None)
+    named = sales.merge(items, on="item_id").fillna({"category": ""})
+    shop, block = Shop.of(named, sales), Block.of(sales, items)
+    found, shares = forecast(block, shop, model, RUN_DAY, holidays), profile(shop, RUN_DAY, holidays)
+    expected = daily_means(block, shop, model, holidays)
+    np.testing.assert_allclose(shares.days(found.expected, found.category), expected, rtol=1e-9, atol=1e-12)
+    frame = found.to_frame().merge(shares.to_frame(), on="category", suffixes=("", "_of_day"))  # null is null to pandas
+    first, day = frame["target_day"], frame["target_day_of_day"]
+    days = frame[(day >= first) & (day < first + 7)].sort_values(["item_id", "location_id", "target_day_of_day"])
+    np.testing.assert_allclose(days["expected_units"] * days["share"], expected.ravel(), rtol=1e-9, atol=1e-12)
+    assert np.isin(np.round(shares.shares.reshape(-1, 4, 7).sum(axis=2), 9), [0, 1]).all()
+    named_days = {holiday.day: holiday.name for holiday in holidays}
+    told = shares.to_frame().drop_duplicates("target_day").dropna(subset="holiday")
+    assert set(told["target_day"]) == {day for day in named_days if RUN_DAY < day <= RUN_DAY + 28}
 
 
 @given(drawn=st.sets(st.integers(0, 29), min_size=1, max_size=8))
@@ -187,6 +232,17 @@ def test_nothing_after_run_date_changes_what_is_learned_or_said() -> None:
         items, spread = forecast_items(block, shop, fitted, RUN_DAY)
         told.append((fitted, as_rows(forecast(block, shop, fitted, RUN_DAY)), items.tolist(), spread.tolist()))
     assert told[0] == told[1]
+
+
+def test_threads_change_nothing() -> None:
+    """Sums of floats depend on their order: LightGBM's `deterministic` keeps it whatever the number of threads."""
+    rows = pd.concat(
+        [training_rows(Block.of(sales, items_of(sales)), shop_of(sales), RUN_DAY, settings=QUICK) for sales in MANY]
+    )
+    assert len(rows) > 10_000
+    one, two, five = (fit(rows, RUN_DAY, replace(QUICK, trees=40, leaves=31, threads=count)) for count in (1, 2, 5))
+    assert one == two == five
+    assert one.pair_trees.count("Tree=") == 40
 
 
 def test_the_order_of_rows_and_their_blocks_change_nothing(model: Model) -> None:

@@ -31,9 +31,13 @@ def test_a_jobs_parameters_are_its_reads(job):
 
 
 def test_every_table_is_written_by_one_job_and_exists():
-    written = [table for job in JOBS.values() for table in job.writes]
+    written = [table for job in JOBS.values() for table in job.writes if not job.trains]
     assert len(written) == len(set(written))
-    assert set(written) | {"ops.runs", "ops.checks", "ops.figures"} == set(TABLES)
+    trained = [job.trains for job in JOBS.values() if job.trains]
+    assert {job.name for job in JOBS.values() if job.trains} == {job.name for job in TRAINING}
+    assert len(trained) == len(set(trained)), "one job trains the models of a kind"
+    assert {job.writes for job in TRAINING} == {("ops.models",)}
+    assert {*written, "ops.models"} | {"ops.runs", "ops.checks", "ops.figures"} == set(TABLES)
     for job in JOBS.values():
         for read in job.reads:
             assert read.table in TABLES or read.window == "files"
@@ -53,8 +57,41 @@ def test_edges_are_what_tables_say():
     assert ("score_candidates", "rank_recommendations") in pairs
     assert ("encode_items", "encode_items") not in pairs  # yesterday's vectors are no edge of tonight
     assert not any("ops.models" in job.writes for job in NIGHT)
-    assert flow.edges(TRAINING) == []
-    assert flow.edges(TRAINING + EVALUATION) == []  # what judges the night of four weeks ago waits for no training
+    in_turn = flow.edges(TRAINING)  # they replace the same partition
+    assert in_turn == [
+        ("train_demand", "train_audiences"),
+        ("train_model", "train_audiences"),
+        ("train_model", "train_demand"),
+    ]
+    assert flow.edges(TRAINING + EVALUATION) == in_turn  # what judges the night of four weeks ago waits for no training
+    everything = flow.edges(NIGHT + TRAINING)
+    waits = {pair for pair in everything if pair[0] in {job.name for job in TRAINING}} - set(in_turn)
+    assert waits == {
+        ("train_model", "encode_items"),
+        ("train_model", "score_candidates"),
+        ("train_model", "rank_recommendations"),
+        ("train_demand", "forecast_demand"),
+        ("train_audiences", "build_audiences"),
+    }, "each kind of model has its readers"
+    assert ("encode_items", "train_audiences") in everything
+
+
+def test_a_table_is_there_where_a_deployment_has_what_one_of_its_jobs_needs():
+    assert flow.stands("ops.models", ("events", "items")), "train_audiences alone needs campaigns"
+    assert not flow.stands("gold.ad_audiences", ("events", "items"))
+    assert flow.stands("gold.ad_audiences", ("events", "items", "campaigns"))
+    assert flow.stands("ops.runs", ())
+
+
+def test_a_model_is_named_by_its_kind():
+    reads = {read.parameter: read for job in JOBS.values() for read in job.reads}
+    assert (reads["demand_model"].optional, reads["audience_model"].optional, reads["model"].optional) == (
+        True,
+        True,
+        False,
+    )
+    assert flow.records("stock", "latest").parameter == "bronze_stock"
+    assert not flow.records("stock", "latest").optional
 
 
 def test_golden_picture_and_page_are_current():

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 
 import pandas as pd
 import pytest
 
 from jobs.forecast_demand import forecast_demand
 from jobs.transforms.demand_inputs import block_of, daily_sales, promoted_weeks
-from schemas import silver
+from schemas import gold, silver
+from schemas.deployment import Holiday
+from schemas.run import RunContext
+from tests.conftest import broken
+from tests.tiny_shop import REPO
 from udfs.days import day_number
 
 RUN_DATE = dt.date(2024, 3, 1)
@@ -46,17 +51,56 @@ def test_sales_are_purchases_of_the_catalogue_added_by_day(few_days):
 def test_a_shop_with_no_past_to_learn_from_has_a_forecast(few_days, rows, deployment):
     """Its first weeks have no four weeks that followed an earlier date: the forecast is the pairs' own mean."""
     none = rows(silver.PROMOTIONS)
-    made = forecast_demand(*few_days, none, run_date=RUN_DATE, deployment=deployment)
+    made = forecast_demand(*few_days, none, None, run=RunContext(run_date=RUN_DATE, deployment=deployment))
     found = made["gold.demand_forecast"].collect()
     assert {(row.location_id, row.item_id) for row in found} == {("T0", "i1"), ("all", "i2")}
-    assert len(found) == 2 * 28
+    assert len(found) == 2 * 4
     assert all(row.expected_units >= 0 and row.p10 <= row.p50 <= row.p90 for row in found)
     for pair in (("T0", "i1"), ("all", "i2")):
         assert sum(row.expected_units for row in found if (row.location_id, row.item_id) == pair) > 0
-    weeks = made["gold.item_demand"].collect()
+    assert {row.item_id: row.category for row in found} == {"i1": "tea", "i2": None}
     starts = [RUN_DATE + dt.timedelta(days=1 + 7 * week) for week in range(4)]
+    assert {row.target_week for row in found} == set(starts)
+    shares = made["gold.demand_profile"].collect()
+    days = [RUN_DATE + dt.timedelta(days=day) for day in range(1, 29)]
+    assert {(row.location_id, row.category, row.target_date) for row in shares} == {
+        (None, category, day) for category in ("tea", None) for day in days
+    }
+    assert len(shares) == 2 * 28
+    assert broken(gold.DEMAND_FORECAST, made["gold.demand_forecast"]) == []
+    assert broken(gold.DEMAND_PROFILE, made["gold.demand_profile"]) == []
+    weeks = made["gold.item_demand"].collect()
     assert sorted((row.item_id, row.target_week) for row in weeks) == [(i, day) for i in ("i1", "i2") for day in starts]
     assert all(row.expected_units > 0 and row.p10 <= row.p50 <= row.p90 for row in weeks)
+
+
+def test_the_line_of_sql_in_the_docs_gives_any_run_of_days(few_days, rows, deployment, spark):
+    holidays = [Holiday(date=dt.date(2024, 3, 5), name="feast", closed=True)]
+    shop = deployment.model_copy(update={"holidays": holidays})
+    run = RunContext(run_date=RUN_DATE, deployment=shop)
+    made = forecast_demand(*few_days, rows(silver.PROMOTIONS), None, run=run)
+    (line,) = re.findall(
+        r"```sql\n(SELECT.*?gold\.demand_profile.*?)```", (REPO / "docs/plans.md").read_text(), re.DOTALL
+    )
+    for name, frame in made.items():
+        frame.createOrReplaceTempView(name.replace(".", "_"))
+    day = "2017-12-05", "2017-12-10"
+    assert all(text in line for text in (*day, "2017-12-03")), "the dates that are replaced here"
+    for text, date in (("2017-12-03", RUN_DATE), (day[0], dt.date(2024, 3, 4)), (day[1], dt.date(2024, 3, 10))):
+        line = line.replace(text, str(date))
+    found = {(row.location_id, row.item_id): row.units for row in spark.sql(line.replace("gold.", "gold_")).collect()}
+    shares = {(row.category, row.target_date): row for row in made["gold.demand_profile"].collect()}
+    assert shares["tea", dt.date(2024, 3, 5)].holiday == "feast"
+    assert [row.target_date for row in shares.values() if row.share == 0] == [dt.date(2024, 3, 5)] * 2
+    expected: dict[tuple[str, str], float] = {}
+    for week in made["gold.demand_forecast"].collect():
+        for date in (week.target_week + dt.timedelta(days=day) for day in range(7)):
+            if dt.date(2024, 3, 4) <= date <= dt.date(2024, 3, 10):  # two weeks have a part of it
+                part = week.expected_units * shares[week.category, date].share
+                pair = (week.location_id, week.item_id)
+                expected[pair] = expected.get(pair, 0.0) + part
+    assert found == pytest.approx(expected, rel=1e-9)
+    assert len(found) == 2
 
 
 def test_a_promotion_is_a_row_a_week_from_its_first_day_to_its_last(rows):

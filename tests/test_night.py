@@ -7,6 +7,7 @@ import gzip
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import polars as pl
@@ -303,13 +304,21 @@ def test_a_raw_file_that_vanished_keeps_its_rows(shop, spark):
     assert partition(shop, "bronze.events", 13) == before
 
 
+def model_of(shop: Path) -> dict[str, Any]:
+    """The row of ops.models of the model that recommends; the night has trained one of demand too."""
+    rows = {row["kind"]: row for row in read(shop, "ops.models").rows(named=True)}
+    assert set(rows) == {"recommend", "demand"}
+    assert last_run(shop, "forecast_demand")["model_version"] == rows["demand"]["model_version"]
+    return rows["recommend"]
+
+
 def test_a_commit_names_run_job_model_and_code(shop):
     history = DeltaTable(str(lake_of(shop) / "gold" / "recommendations")).history()
     written = json.loads(next(entry["userMetadata"] for entry in history if "userMetadata" in entry))
     record = last_run(shop, "rank_recommendations")
     assert written["run_id"] == record["run_id"]
     assert written["job"] == "rank_recommendations"
-    assert written["model_version"] == record["model_version"] == read(shop, "ops.models")["model_version"][0]
+    assert written["model_version"] == record["model_version"] == model_of(shop)["model_version"]
     assert written["code_version"].startswith("0.1.0")
 
 
@@ -330,7 +339,7 @@ def test_output_that_breaks_its_contract_is_never_published(shop, spark, monkeyp
 
 
 def test_the_model_folder_is_what_the_registry_says(shop):
-    (model,) = read(shop, "ops.models").rows(named=True)
+    model = model_of(shop)
     folder = lake_of(shop) / model["folder"]
     manifest = json.loads((folder / "manifest.json").read_text())
     assert manifest["model.safetensors"] == model["weights_sha256"]

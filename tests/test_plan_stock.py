@@ -10,6 +10,7 @@ from jobs.plan_stock import left_tonight, plan_stock
 from schemas import gold, silver
 from schemas.deployment import Source
 from schemas.errors import DataError
+from schemas.run import RunContext
 
 NIGHT = dt.date(2024, 3, 10)
 EVENING = dt.date(2024, 3, 8)  # of the snapshot
@@ -33,9 +34,15 @@ def sale(location: str | None, item: str, quantity: int, date: dt.date = NIGHT) 
 
 
 def ahead(location: str, item: str, units: float) -> list[dict]:
-    """The forecast of a pair: so many units a day, as a Poisson process."""
-    pair = {"location_id": location, "item_id": item, "expected_units": units, "dispersion": 1.0}
-    return [pair | {"target_date": NIGHT + dt.timedelta(days=day)} for day in range(1, 29)]
+    """The forecast of a pair: so many units a day, as a Poisson process; weeks are of seven such days."""
+    pair = {"location_id": location, "item_id": item, "expected_units": 7 * units, "dispersion": 1.0}
+    return [pair | {"target_week": NIGHT + dt.timedelta(days=day)} for day in (1, 8, 15, 22)]
+
+
+def even() -> list[dict]:
+    """A profile of days that are all alike."""
+    shares = {"location_id": None, "category": None, "share": 1 / 7}
+    return [shares | {"target_date": NIGHT + dt.timedelta(days=day)} for day in range(1, 29)]
 
 
 def left(stock, events, **knobs) -> dict[str, tuple[int, int]]:
@@ -72,11 +79,12 @@ def test_sales_are_where_the_forecast_has_them(rows):
 
 def test_stock_that_is_nowhere_in_the_forecast_is_refused(rows, stocked):
     stock, events = rows(silver.STOCK, have("depot", "i1", 9)), rows(silver.EVENTS)
-    elsewhere = rows(gold.DEMAND_FORECAST, *ahead("T0", "i1", 0.5))
+    elsewhere, shares = rows(gold.DEMAND_FORECAST, *ahead("T0", "i1", 0.5)), rows(gold.DEMAND_PROFILE, *even())
+    run = RunContext(run_date=NIGHT, deployment=stocked)
     with pytest.raises(DataError, match=r"silver\.stock.*'depot'.*gold\.demand_forecast.*'T0'.*by_location"):
-        plan_stock(elsewhere, stock, rows(silver.WAYS), events, run_date=NIGHT, deployment=stocked)
+        plan_stock(elsewhere, shares, stock, rows(silver.WAYS), events, run=run)
     nothing = rows(gold.DEMAND_FORECAST)  # a shop that has not sold anything yet
-    (told,) = plan_stock(nothing, stock, rows(silver.WAYS), events, run_date=NIGHT, deployment=stocked).collect()
+    (told,) = plan_stock(nothing, shares, stock, rows(silver.WAYS), events, run=run).collect()
     assert (told.action, told.stockout_probability) == ("ok", None)
 
 
@@ -86,8 +94,9 @@ def test_stock_moves_on_the_ways_that_there_are_at_the_least_cost(rows, stocked)
 
     def givers(*ways):
         told = [{"from_location_id": giver, "to_location_id": to, "cost": cost} for giver, to, cost in ways]
-        events = rows(silver.EVENTS)
-        found = plan_stock(forecast, stock, rows(silver.WAYS, *told), events, run_date=NIGHT, deployment=stocked)
+        events, shares = rows(silver.EVENTS), rows(gold.DEMAND_PROFILE, *even())
+        run = RunContext(run_date=NIGHT, deployment=stocked)
+        found = plan_stock(forecast, shares, stock, rows(silver.WAYS, *told), events, run=run)
         return [row.from_location_id for row in found.where("action = 'transfer'").collect()]
 
     assert givers() == ["T1"], "all ways cost the same"

@@ -6,6 +6,7 @@ from collections import defaultdict
 
 import polars as pl
 import pytest
+from polars.testing import assert_frame_equal
 from pyspark.sql import functions as F
 
 from jobs.backtest_plans import campaigns_to_judge, vectors_before
@@ -39,13 +40,19 @@ def table(conf, name: str) -> pl.DataFrame:
     return frame.filter(pl.col("run_date") == NIGHT)
 
 
-def test_every_pair_sold_in_26_weeks_has_28_days(planned):
+def test_every_pair_sold_in_26_weeks_has_four_weeks_and_every_day_a_share(planned):
     found = table(planned, "gold.demand_forecast")
     sold = pl.read_delta(str(planned.parent / "lake" / "silver" / "events")).filter(pl.col("run_date") <= NIGHT)
     pairs = set(sold.filter(pl.col("event_type") == "purchase").select("location_id", "item_id").rows())
-    days = found.group_by("location_id", "item_id").agg(pl.col("target_date").n_unique().alias("days"))
-    assert set(days.select("location_id", "item_id").rows()) == pairs
-    assert set(days["days"]) == {28}
+    weeks = found.group_by("location_id", "item_id").agg(pl.col("target_week").sort().alias("weeks"))
+    assert set(weeks.select("location_id", "item_id").rows()) == pairs
+    assert all(row == [tiny_shop.day(14 + 7 * week) for week in range(4)] for row in weeks["weeks"].to_list())
+    days = found.join(table(planned, "gold.demand_profile"), on="category", nulls_equal=True)
+    since = (pl.col("target_date") - pl.col("target_week")).dt.total_days()
+    days = days.filter(since.is_between(0, 6))
+    assert len(days) == 28 * len(pairs)
+    by_week = days.group_by("location_id", "item_id", "target_week").agg(pl.col("share").sum())
+    assert by_week["share"].to_list() == pytest.approx([1.0] * len(by_week))
     assert found.filter((pl.col("p10") > pl.col("p50")) | (pl.col("p50") > pl.col("p90"))).is_empty()
     lately = sold.filter(pl.col("event_date") > tiny_shop.day(-1))["quantity"].sum()
     assert 0.5 * lately < found["expected_units"].sum() / 2 < 1.5 * lately, "about as much a fortnight as in the last"
@@ -148,8 +155,46 @@ def test_a_budget_and_an_audience_are_both_limits(rows):
 
 def test_the_night_publishes_them(planned):
     told = table(planned, "ops.publications").filter(pl.col("current"))
-    planned_tables = {"gold.demand_forecast", "gold.item_demand", "gold.inventory_actions", "gold.ad_audiences"}
-    assert planned_tables <= set(told["table_name"])
+    planned_tables = {"gold.demand_forecast", "gold.demand_profile", "gold.item_demand", "gold.inventory_actions"}
+    assert planned_tables | {"gold.ad_audiences"} <= set(told["table_name"])
+
+
+def used(conf, job: str) -> str | None:
+    """The model that the newest run of a job records."""
+    runs = table(conf, "ops.runs").filter((pl.col("job") == job) & (pl.col("status") == "done"))
+    return runs.sort("started_at")["model_version"][-1]
+
+
+def test_the_night_applies_the_models_of_its_date_and_fits_what_there_is_no_model_of(planned, tmp_path, spark):
+    conf = tiny_shop.copied(planned.parent, tmp_path / "shop")
+    lake = Lake(spark, load(conf))
+    models = table(conf, "ops.models")
+    by_kind = dict(models.filter("promoted").select("kind", "model_version").rows())
+    assert set(by_kind) == {"recommend", "demand"}
+    assert used(conf, "forecast_demand") == by_kind["demand"]
+    assert used(conf, "build_audiences") is None, "fitted within the run"
+    audiences = table(conf, "gold.ad_audiences")
+
+    run_job.run("train_audiences", lake, NIGHT)
+    after = table(conf, "ops.models")
+    assert sorted(after.filter(pl.col("kind") != "audience").rows(), key=str) == sorted(models.rows(), key=str)
+    (audience,) = after.filter(pl.col("kind") == "audience").to_dicts()
+    assert audience["promoted"]
+    assert used(conf, "train_audiences") == audience["model_version"]
+    run_job.run("build_audiences", lake, NIGHT)
+    assert used(conf, "build_audiences") == audience["model_version"]
+    key = ["campaign_id", "user_id"]  # a model of the night's own date is what the night would fit
+    assert_frame_equal(table(conf, "gold.ad_audiences").sort(key), audiences.sort(key), rel_tol=1e-9)
+
+    run_job.run("train_demand", lake, NIGHT)  # once more, for by now there are promotions
+    run_job.run("forecast_demand", lake, NIGHT)
+    assert used(conf, "forecast_demand") == used(conf, "train_demand") != by_kind["demand"]
+    by_model = table(conf, "gold.demand_forecast")
+    spark.sql(f"UPDATE delta.`{lake.path('ops.models')}` SET promoted = false WHERE kind = 'demand'")
+    run_job.run("forecast_demand", lake, NIGHT)
+    assert used(conf, "forecast_demand") is None
+    key = ["location_id", "item_id", "target_week"]
+    assert_frame_equal(table(conf, "gold.demand_forecast").sort(key), by_model.sort(key), rel_tol=1e-9)
 
 
 def test_a_snapshot_that_is_too_old_gives_no_orders(planned, spark):

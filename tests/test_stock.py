@@ -9,10 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from udfs.demand.counts import quantile
 from udfs.inventory import plan as actions
+from udfs.inventory.needs import Pairs, needs
 
 NIGHT = dt.date(2017, 12, 3)
-DAYS = 14
+WEEKS = 2
 
 
 def snapshot(*rows):
@@ -21,16 +23,24 @@ def snapshot(*rows):
     return pd.DataFrame([*rows], columns=columns)
 
 
-def forecasts(*rows, days=DAYS):
-    """(location, item, units a day, dispersion) each, for the days after the night."""
-    dates = [NIGHT + dt.timedelta(days=day) for day in range(1, days + 1)]
-    lines = [(location, item, date, mean, spread) for location, item, mean, spread in rows for date in dates]
-    return pd.DataFrame(lines, columns=["location_id", "item_id", "target_date", "expected_units", "dispersion"])
+def forecasts(*rows, weeks=WEEKS, first=1):
+    """(location, item, units a day, dispersion) each, for so many weeks from the first day after the night on."""
+    dates = [NIGHT + dt.timedelta(days=first + 7 * week) for week in range(weeks)]
+    lines = [(location, item, None, date, 7 * mean, spread) for location, item, mean, spread in rows for date in dates]
+    return pd.DataFrame(
+        lines, columns=["location_id", "item_id", "category", "target_week", "expected_units", "dispersion"]
+    )
 
 
-def plan(stock, forecast, **knobs):
+def even(first=-20, last=35):
+    """A profile of days that are all alike, of items without a category."""
+    dates = [NIGHT + dt.timedelta(days=day) for day in range(first, last + 1)]
+    return pd.DataFrame({"category": None, "target_date": dates, "share": 1 / 7})
+
+
+def plan(stock, forecast, profile=None, **knobs):
     knobs = {"run_date": NIGHT, "service_level": 0.95, "alert_above": 0.2} | knobs
-    return actions.plan(stock, forecast, **knobs)
+    return actions.plan(stock, forecast, even() if profile is None else profile, **knobs)
 
 
 def told(found):
@@ -122,12 +132,81 @@ def test_a_negative_count_is_read_as_none() -> None:
 
 
 def test_days_past_the_forecast_count_as_its_mean_day_and_days_of_the_past_not_at_all() -> None:
-    stock = snapshot(("a", "i", 0, 0, 20))
-    whole = forecasts(("a", "i", 0.5, 1.5), days=30)
-    past = whole.head(3).assign(target_date=[NIGHT - dt.timedelta(days=days) for days in range(3)])
-    pd.testing.assert_frame_equal(
-        plan(stock, pd.concat([past, forecasts(("a", "i", 0.5, 1.5), days=7)])), plan(stock, whole)
+    stock, pair = snapshot(("a", "i", 0, 0, 20)), ("a", "i", 0.5, 1.5)
+    whole = forecasts(pair, weeks=4)
+    past, half_past = forecasts(pair, weeks=2, first=-13), forecasts(pair, first=-3)  # the night is day 4 of a week
+    for forecast in (forecasts(pair, weeks=1), pd.concat([past, forecasts(pair, weeks=1)]), half_past):
+        pd.testing.assert_frame_equal(plan(stock, forecast), plan(stock, whole))
+
+
+def test_a_week_without_its_shares_is_refused() -> None:
+    stock, forecast = snapshot(("a", "i", 0, 0, 6)), forecasts(("a", "i", 0.5, 1.5))
+    with pytest.raises(ValueError, match=r"the profile lacks days of category '?None'? in the week of 2017-12-11"):
+        plan(stock, forecast, even(last=10))
+    with pytest.raises(ValueError, match="the profile lacks days of category 'tea'"):
+        plan(stock, forecast.assign(category="tea"))
+
+
+def daily_needs(stock, daily, run_date, service_level, review_days) -> Pairs:
+    """The needs from a forecast day by day (target_date instead of target_week), pair by pair."""
+    found = []
+    for row in stock.itertuples():
+        of_pair = daily[(daily.item_id == row.item_id) & (daily.location_id == row.location_id)]
+        days = {line.target_date: line for line in of_pair.itertuples() if line.target_date > run_date}
+        mean_day = sum(line.expected_units for line in days.values()) / max(len(days), 1)
+        last = max(days, default=run_date)
+
+        def expected(until, days=days, last=last, mean_day=mean_day):
+            end = NIGHT + dt.timedelta(days=until)
+            within = sum(line.expected_units for date, line in days.items() if date <= end)
+            return within + max((end - last).days, 0) * mean_day
+
+        total = sum(line.expected_units for line in days.values())
+        spread = sum(line.expected_units * line.dispersion for line in days.values()) / total if total else 1.0
+        lead = int(row.lead_time_days)
+        found.append((bool(days), expected(lead), expected(lead + review_days), spread))
+    known, in_lead, in_cover, spread = (np.array(column) for column in zip(*found, strict=True))
+    units = [stock[name].clip(lower=0).to_numpy(np.int64) for name in ("on_hand", "on_order", "lead_time_days")]
+    codes = [pd.factorize(stock[name], sort=True)[0].astype(np.int64) for name in ("item_id", "location_id")]
+    needed = [quantile(mean, spread, service_level) for mean in (in_lead, in_cover)]
+    return Pairs(*codes, *units, known, in_lead, in_cover, spread, *needed)
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data(), seed=st.integers(0, 9_999), shift=st.integers(-9, 1), review=st.integers(1, 9))
+def test_actions_of_weeks_and_shares_are_those_of_the_days(data, seed, shift, review) -> None:
+    """Weeks that began before the night too: a night that is taken back has an earlier one's forecast."""
+    draw = np.random.default_rng(seed)
+    names = [(place, item) for place in "abcd" for item in "ij" if data.draw(st.booleans())] or [("a", "i")]
+    stock = snapshot(*((*name, *draw.integers(-1, 12, 2), int(draw.integers(0, 40))) for name in names))
+    kinds = {"i": None, "j": "tea"}
+    shares = draw.dirichlet(np.full(7, 0.7), (2, 4)) * (draw.random((2, 4, 1)) < 0.9)  # some weeks are closed
+    dates = [NIGHT + dt.timedelta(days=shift + day) for day in range(28)]
+    profile = pd.concat(
+        pd.DataFrame({"category": kinds[item], "target_date": dates, "share": shares[place].ravel()})
+        for place, item in enumerate("ij")
     )
+    pairs = [(place, item, mean, 1.7) for place, item in names if (mean := draw.choice([np.nan, 0, 0.05, 0.8])) >= 0]
+    forecast = forecasts(*pairs, weeks=4, first=shift)
+    forecast["category"] = forecast["item_id"].map(kinds).astype(object).where(lambda kind: kind.notna(), None)
+    forecast["expected_units"] *= draw.uniform(0.5, 2, len(forecast))
+    joined = forecast.merge(profile, on="category")
+    within = (joined.target_date >= joined.target_week) & (
+        joined.target_date < joined.target_week + pd.Timedelta(days=7).to_pytimedelta()
+    )
+    daily = joined[within].assign(expected_units=joined.expected_units * joined.share)
+    ordered = stock.sort_values(["item_id", "location_id"], ignore_index=True)
+    expected, found = (
+        daily_needs(ordered, daily, NIGHT, 0.9, review),
+        needs(ordered, forecast, profile, NIGHT, 0.9, review),
+    )
+    for name, ours, theirs in zip(Pairs._fields, found, expected, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-9, atol=1e-9, err_msg=name)
+    knobs = {"service_level": 0.9, "review_days": review}
+    by_weeks = plan(stock, forecast, profile, **knobs)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(actions, "needs", lambda stock, daily, _, *rest: daily_needs(stock, daily, *rest))
+        pd.testing.assert_frame_equal(by_weeks, plan(stock, daily, profile, **knobs))
 
 
 def test_no_stock_no_rows() -> None:

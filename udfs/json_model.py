@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import fields
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 Model = TypeVar("Model")
+
+FILE: Final = "model.json"  # in the folder of a model that is JSON: what a run applies
+JUDGED: Final = "judged.json"  # beside it: the model that learned nothing of the held-out days, for later comparisons
 
 
 def from_json(kind: type[Model], text: str, name: str, remedy: str) -> Model:

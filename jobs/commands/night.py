@@ -14,7 +14,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jobs.commands.watching import watching
-from jobs.flow import BACKTEST, EVALUATION, INTAKE, JOBS, NIGHT, PLANNING, PUBLISHING, SCORING, TRAINING, Job, lacking
+from jobs.flow import (
+    BACKTEST,
+    EVALUATION,
+    INTAKE,
+    JOBS,
+    NIGHT,
+    PLANNING,
+    PUBLISHING,
+    RECOMMEND,
+    SCORING,
+    TRAINING,
+    Job,
+    lacking,
+)
 from jobs.reports import progress
 from jobs.runner import model_store
 from jobs.runner.cli import common_flags, reported
@@ -56,7 +69,8 @@ def run_night(
 ) -> None:
     """The night of one date, or after its intake only `training`; prints what a person wants to know of it.
 
-    `train`: 'missing' trains first when no promoted model has seen data up to run_date only, 'always' trains anyway.
+    `train`: 'missing' trains the kinds of which no promoted model has seen data up to run_date only, 'always' all; each
+    before the jobs that apply it, and after the scoring where it reads its vectors.
     `only` = 'evaluation' judges the night instead, by the 28 days after it, whose logs it takes in first; 'backtest'
     judges how demand, stock and audiences would have been planned on earlier dates by what followed up to run_date.
     """
@@ -85,18 +99,27 @@ def run_night(
         if not run_jobs(lake, BACKTEST, run_date)[0].skipped:
             summary.show_backtest(lake, run_date)
         return
-    if train == "always" or (train == "missing" and not _has_model(lake, run_date)):
-        outcomes += run_jobs(lake, TRAINING, run_date)
-    if only == "night":
-        if train == "never" and not lacking(JOBS["encode_items"], deployment.kinds):
-            model_store.promoted_model(lake, run_date)  # says at once what is missing, instead of after the histories
-        outcomes += run_jobs(lake, SCORING + PLANNING + PUBLISHING, run_date)
-        summary.show(lake, run_date, outcomes)
+    trained = [
+        job
+        for job in TRAINING
+        if train == "always" or (train == "missing" and not _has_model(lake, run_date, job.trains))
+    ]
+    if only == "training":
+        run_jobs(lake, trained, run_date)
+        return
+    if not any(job.trains == RECOMMEND for job in trained) and not lacking(JOBS["encode_items"], deployment.kinds):
+        model_store.promoted_model(lake, run_date)  # says at once what is missing, instead of after the histories
+    scored = {table for job in SCORING for table in job.writes}
+    later = [job for job in trained if any(read.table in scored for read in job.reads)]
+    outcomes += run_jobs(lake, [job for job in trained if job not in later], run_date)
+    outcomes += run_jobs(lake, SCORING, run_date)
+    outcomes += run_jobs(lake, [*later, *PLANNING, *PUBLISHING], run_date)
+    summary.show(lake, run_date, outcomes)
 
 
-def _has_model(lake: Lake, run_date: dt.date) -> bool:
+def _has_model(lake: Lake, run_date: dt.date, kind: str) -> bool:
     try:
-        model_store.promoted_model(lake, run_date)
+        model_store.promoted_model(lake, run_date, kind=kind)
     except ConfError:
         return False
     return True

@@ -22,6 +22,7 @@ from schemas import gold
 from schemas.silver import RECORDS_OF
 from udfs.horizon import HORIZON_DAYS
 
+WEEKS = HORIZON_DAYS // 7  # of gold.demand_forecast, a row each of every pair
 SHOWN_USERS = 3
 SHOWN_ITEMS = 10
 SHOWN_PURCHASES = 5
@@ -131,11 +132,11 @@ def _show_plans(
 ) -> None:
     """What is forecast, to be done about stock, and to be shown to whom; a line for each that there is."""
     kinds = lake.deployment.kinds
-    ahead = night("gold.demand_forecast").agg(F.sum("expected_units"), F.min("target_date"), F.max("target_date"))
-    units, first, last = ahead.collect()[0]
+    weeks = F.min("target_week"), F.date_add(F.max("target_week"), 6)
+    units, first, last = night("gold.demand_forecast").agg(F.sum("expected_units"), *weeks).collect()[0]
     if units is not None:
         forecast = next(outcome for outcome in outcomes if outcome.job == "forecast_demand")
-        pairs = forecast.rows["gold.demand_forecast"] // HORIZON_DAYS
+        pairs = forecast.rows["gold.demand_forecast"] // WEEKS
         each = f"{100_000 * forecast.seconds / pairs:,.0f} s per 100,000 pairs"
         console.print(f"demand: {units:,.0f} units expected from {first} to {last}; {pairs:,} pairs, {each}")
     if stands("gold.inventory_actions", kinds):

@@ -12,7 +12,7 @@ import pandas as pd
 
 from jobs.transforms.demand_inputs import SALES
 from udfs.demand.block import LISTED_DAYS, Block, Shop
-from udfs.demand.day_shares import Holiday
+from udfs.demand.day_shares import Holiday, profile
 from udfs.demand.forecast import fit, forecast, sample_share, training_rows
 from udfs.inventory.simulation import (
     MEAN_DAYS,
@@ -161,9 +161,10 @@ def _forecasts(
     for week in range(WEEKS):
         found = forecast(block, shop, model, start - 1 + 7 * week, holidays)
         place = pairs.get_indexer(pd.MultiIndex.from_arrays([found.item_id, found.location_id]))
-        days = found.expected.shape[1]
+        daily = profile(shop, found.run_day, holidays).days(found.expected, found.category)
+        days = daily.shape[1]
         mean, spread = np.zeros((len(pairs), max(days, longest + 9))), np.ones(len(pairs))
-        mean[place[place >= 0], :days] = found.expected[place >= 0]
+        mean[place[place >= 0], :days] = daily[place >= 0]
         mean[:, days:] = mean[:, :days].mean(axis=1, keepdims=True)
         spread[place[place >= 0]] = found.dispersion[place >= 0]
         expected.append(mean)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from udfs import json_model
 from udfs.encoder.model_folder import MANIFEST, ModelError, sha256, weights_file
 
 
@@ -33,7 +34,7 @@ def check_model(folder: Path, weights_sha256: str) -> None:
     """NotWholeError unless every file that a model's manifest lists has its hash, and the weights the registry's."""
     try:
         listed: dict[str, str] = json.loads((folder / MANIFEST).read_text("utf-8"))
-        weights = weights_file(folder).name
+        weights = json_model.FILE if json_model.FILE in listed else weights_file(folder).name
     except FileNotFoundError:
         raise NotWholeError(f"{MANIFEST} is missing") from None
     except (ValueError, ModelError) as error:

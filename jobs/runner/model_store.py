@@ -11,6 +11,7 @@ from pathlib import Path
 from pyspark import SparkFiles
 from pyspark.sql import SparkSession
 
+from jobs.flow import RECOMMEND
 from jobs.runner import environment_fault, integrity
 from jobs.runner.lake import Lake
 from schemas.contract import PARTITION
@@ -32,18 +33,19 @@ def encoding_model(lake: Lake, run_date: dt.date) -> Model:
         ) from None
 
 
-def promoted_model(lake: Lake, run_date: dt.date, version: str | None = None) -> Model:
-    """The newest promoted model that has seen nothing after run_date, its folder made known to the executors.
+def promoted_model(lake: Lake, run_date: dt.date, version: str | None = None, kind: str = RECOMMEND) -> Model:
+    """The newest promoted model of a kind that has seen nothing after run_date, its folder known to the executors.
 
     With `version` that one. NoModelError where it, or any at all, is not there or not promoted.
     """
-    rows = [row for row in lake.rows("ops.models", run_date) if row["promoted"]]
+    promoted = [row for row in lake.rows("ops.models", run_date) if row["promoted"]]
+    rows = [row for row in promoted if (row["kind"] or RECOMMEND) == kind]  # null: a row of before there were kinds
     if version is not None:
         rows = [row for row in rows if row["model_version"] == version]
     if not rows:
         raise NoModelError(
-            f"no promoted model in {lake.path('ops.models')} has been trained on data up to {run_date} or earlier; "
-            f"make one: make train RUN_DATE={run_date}"
+            f"no promoted {f'{kind} ' * (kind != RECOMMEND)}model in {lake.path('ops.models')} has been trained on "
+            f"data up to {run_date} or earlier; make one: make train RUN_DATE={run_date}"
         )
     row = max(rows, key=lambda row: (row[PARTITION], row["model_version"]))
     model = Model(row["model_version"], f"{lake.deployment.lake}/{row['folder']}")

@@ -17,7 +17,7 @@ from typing import Any, Literal, get_args, get_origin
 
 from pyspark.sql import SparkSession
 
-from jobs.flow import JOBS, MODELS, NIGHT, Job, Window, lacking, stands
+from jobs.flow import JOBS, MODELS, NIGHT, RECOMMEND, Job, Read, lacking, stands
 from jobs.runner import model_store, upkeep
 from jobs.runner.cli import common_flags, reported
 from jobs.runner.lake import Lake
@@ -144,8 +144,8 @@ def _inputs(job: Job, lake: Lake, pending: PendingDays, record: dict[str, Any]) 
     run_date = record["run_date"]
     for read in job.reads:
         if read.window in MODELS:
-            inputs[read.parameter] = _model(read.window, lake, run_date)
-            record["model_version"] = inputs[read.parameter].version
+            model = inputs[read.parameter] = _model(read, lake, run_date)
+            record["model_version"] = model.version if model else None
         elif read.window == "records":
             inputs[read.parameter] = lake.rows(read.table, run_date)
         elif not stands(read.table, lake.deployment.kinds):
@@ -195,11 +195,16 @@ def _gold_tables(lake: Lake, run_date: dt.date) -> list[GoldTable]:
     return sorted(found, key=lambda table: table.name)
 
 
-def _model(window: Window, lake: Lake, run_date: dt.date) -> Model:
-    """The model that a job asks for."""
-    if window == "promoted":
-        return model_store.promoted_model(lake, run_date)
-    if window == "encoding":
+def _model(read: Read, lake: Lake, run_date: dt.date) -> Model | None:
+    """The model that a job asks for; None where it does without."""
+    if read.window == "promoted":
+        try:
+            return model_store.promoted_model(lake, run_date, kind=read.kind or RECOMMEND)
+        except NoModelError:
+            if read.optional:
+                return None
+            raise
+    if read.window == "encoding":
         return model_store.encoding_model(lake, run_date)
     seen = run_date - dt.timedelta(days=HORIZON_DAYS)
     try:

@@ -1,9 +1,13 @@
-"""Rows of pandas as Arrow, with the columns and types of a Spark DDL."""
+"""Rows of pandas as Arrow, with the columns and types of a Spark DDL; and what one task does with all of them."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pandas as pd
 import pyarrow as pa
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
 
 TYPES = {
     "STRING": pa.string(),
@@ -31,3 +35,8 @@ def no_rows(ddl: str) -> pd.DataFrame:
 def table(rows: pd.DataFrame, ddl: str) -> pa.Table:
     """The rows' columns that the DDL names, in its order and of its types. KeyError where one is missing."""
     return pa.Table.from_pandas(rows, schema(ddl), preserve_index=False)
+
+
+def in_one_task(rows: DataFrame, act: Callable[[pd.DataFrame], pa.Table], ddl: str) -> DataFrame:
+    """The rows of `act` on all rows together, in one executor's memory; none where there are no rows."""
+    return rows.groupBy(F.lit(0).alias("all")).applyInArrow(lambda table: act(table.to_pandas()), ddl)

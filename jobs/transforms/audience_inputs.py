@@ -1,4 +1,4 @@
-"""What audiences are made from: the book of campaigns, and blocks of users beside it."""
+"""What audiences are computed from: the book of campaigns, and blocks of users beside it."""
 
 from __future__ import annotations
 
@@ -30,37 +30,48 @@ AD_LINES = ("user_id", "event_date", "campaign_id", "event_type")
 
 
 @dataclass(frozen=True)
-class Learned:
-    """What audiences are made from: `of_users`, the book (one row), TRAINED rows; users fall into so many blocks."""
+class Known:
+    """What audiences are computed from: `of_users`, the book (one row); users fall into so many blocks."""
 
-    known: DataFrame
+    users: DataFrame
     book: DataFrame
-    rows: DataFrame
     blocks: int
 
+    def by_block(self, act: Callable[[Block, Book], pd.DataFrame], ddl: str) -> DataFrame:
+        """The rows of `act` for each block of users."""
+        return by_block(self.users, self.book, self.blocks, act, ddl)
 
-def learned(
+
+def read_known(
     events: DataFrame,
     items: DataFrame,
     item_vectors: DataFrame,
     campaigns: DataFrame,
     ad_events: DataFrame,
-    day: int,
-    training_contacts: int,
-    everything: bool = False,
-) -> Learned:
-    """What the campaigns that were over before `day` tell; with `everything` also of those that had begun by then."""
+    active: int | None = None,
+) -> Known:
+    """Users and the book with what is usual for each campaign; with `active` for those alone that run on that day."""
     known = of_users(events, items, ad_events).persist()
     blocks = max(1, math.ceil(known.select("user_id").distinct().count() / USERS_PER_BLOCK))
     book = _book(events, items, item_vectors, campaigns, ad_events).persist()
-    usual = by_block(known, book, blocks, _usual, "campaign_id STRING, feature STRING, total DOUBLE, count BIGINT")
+    ddl = "campaign_id STRING, feature STRING, total DOUBLE, count BIGINT"
+    usual = by_block(known, book, blocks, _usual(active), ddl)
     summed = usual.groupBy("campaign_id", "feature").agg(F.sum("total").alias("total"), F.sum("count").alias("count"))
     both = book.groupBy(F.lit(0).alias("all")).cogroup(summed.groupBy(F.lit(0).alias("all")))
-    whole = both.applyInArrow(_with_usual, "book BINARY").persist()
+    return Known(known, both.applyInArrow(_with_usual, "book BINARY").persist(), blocks)
+
+
+def training_rows(
+    known: Known, ad_events: DataFrame, day: int, training_contacts: int, everything: bool = False
+) -> DataFrame:
+    """TRAINED rows of the campaigns that were over before `day`; with `everything` also of those begun by then.
+
+    Of whole users with about `training_contacts` contacts. What is usual must be known of all campaigns.
+    """
     contacts = ad_events.where("event_type = 'impression'").select("user_id", "campaign_id").distinct().count()
-    some = drawn(known, "user_id", training_contacts, contacts, "train")
-    rows = by_block(some, whole, blocks, _training_rows(day, everything), ddl_of(audience_rows.TRAINED))
-    return Learned(known, whole, rows, blocks)
+    some = drawn(known.users, "user_id", training_contacts, contacts, "train")
+    rows_of = _training_rows(day, everything)
+    return by_block(some, known.book, known.blocks, rows_of, ddl_of(audience_rows.TRAINED))
 
 
 def logs_since(events: DataFrame, ad_events: DataFrame) -> Column:
@@ -148,8 +159,11 @@ def by_block(
     return placed.groupBy("block").cogroup(copies.groupBy("block")).applyInArrow(rows_of, ddl)
 
 
-def _usual(block: Block, book: Book) -> pd.DataFrame:
-    return audience.usual_of(block, book, np.arange(len(book.ids)))
+def _usual(active: int | None) -> Callable[[Block, Book], pd.DataFrame]:
+    def usual(block: Block, book: Book) -> pd.DataFrame:
+        return audience.usual_of(block, book, np.arange(len(book.ids)) if active is None else book.active(active))
+
+    return usual
 
 
 def _training_rows(day: int, everything: bool) -> Callable[[Block, Book], pd.DataFrame]:

@@ -142,7 +142,7 @@ def _series(
     rows = training_rows(block, shop, cut, sample_share(len(listed), settings), settings)
     model = fit(rows, cut, settings)
     said = forecast(block, shop, model, cut, holidays)
-    of_pairs = said.expected.reshape(len(listed), WEEKS_AHEAD, WEEK).sum(axis=2)
+    of_pairs = said.expected
     of_items, dispersion = forecast_items(block, shop, model, cut, holidays)
     items, item = np.unique(block.pair_item[listed], return_inverse=True)
     names = [str(item_id) for item_id in block.items[items]]

@@ -1,13 +1,15 @@
-"""One number is a day's share of its week's expected units: of its weekday, and of a holiday on it."""
+"""A day's share of its week's expected units: by its weekday, and by a holiday on it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 import numpy as np
+import pandas as pd
 
-from udfs.demand.block import HISTORY_DAYS, WEEK, WEEKS_AHEAD, Daily, Doubles, Ids, Shop
+from udfs.demand.block import HISTORY_DAYS, WEEK, WEEKS_AHEAD, Daily, Doubles, Ids, Shop, places
 
 PROFILE_DAYS: Final = 182
 PROFILE_PRIOR: Final = 2_000.0  # units: a category's own profile has half the weight where it sold so many
@@ -21,6 +23,50 @@ class Holiday(NamedTuple):
     day: int
     name: str
     closed: bool = False
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Shares of the days after run_day, per category: [categories + 1, 28], the last row for any other category.
+
+    The shares of a week add up to 1; they are all 0 in a week that is closed throughout. categories ascend, and "" is
+    that of items without one. holidays: [28] names, None for none.
+    """
+
+    run_day: int
+    categories: Ids
+    shares: Doubles
+    holidays: Ids
+
+    def days(self, expected: Doubles, category: Ids) -> Doubles:
+        """[series, 28]: the daily means of series with these means [series, 4] of their weeks and these categories."""
+        daily: Doubles = np.repeat(expected, WEEK, axis=1) * self.shares[places(self.categories, category)]
+        return daily
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row a category and day: category (None for items without one), target_day, share, holiday."""
+        count, width = len(self.categories), self.shares.shape[1]
+        named = np.array([name or None for name in self.categories], object)
+        return pd.DataFrame(
+            {
+                "category": np.repeat(named, width),
+                "target_day": np.tile(self.run_day + 1 + np.arange(width), count),
+                "share": self.shares[:count].ravel(),
+                "holiday": np.tile(self.holidays, count),
+            }
+        )
+
+
+def profile(shop: Shop, run_day: int, holidays: Sequence[Holiday] = ()) -> Profile:
+    """The shares of the 28 days after run_day of every category that the shop has sold."""
+    known = shop.categories.keys
+    weights = day_weights(shop, np.append(known, np.array([None], object)), run_day, holidays)
+    by_week = weights.reshape(len(weights), WEEKS_AHEAD, WEEK)
+    total = by_week.sum(axis=2, keepdims=True)
+    shares = np.divide(by_week, total, out=np.zeros_like(by_week), where=total > 0).reshape(weights.shape)
+    ahead = range(run_day + 1, run_day + 1 + weights.shape[1])
+    names = [", ".join(sorted(holiday.name for holiday in holidays if holiday.day == day)) or None for day in ahead]
+    return Profile(run_day, known, shares, np.array(names, object))
 
 
 def day_weights(shop: Shop, categories: Ids, run_day: int, holidays: Sequence[Holiday] = ()) -> Doubles:

@@ -1,10 +1,10 @@
-"""One row is what a location will sell of an item on a day: expected units, p10, p50 and p90.
+"""What a location will sell of an item in a week: expected units, p10, p50 and p90.
 
 One global model for all pairs of a location and an item: LightGBM with Poisson's loss on the features of
 udfs/demand/features.py at past origins, starting from a mean of the pair's own past; then the dispersion of the counts
-(udfs/demand/dispersion.py) by greatest likelihood. A pair's rate is even over the four weeks; its days follow the
-weekdays and holidays of udfs/demand/day_shares.py. A second, smaller model of the same kind says what an item sells in
-all locations together, those included where it was not sold lately.
+(udfs/demand/dispersion.py) by greatest likelihood. A pair's rate is even over the four weeks but for their holidays;
+the days of a week have the shares of udfs/demand/day_shares.py. A second, smaller model of the same kind says what an
+item sells in all locations together, those included where it was not sold lately.
 
 Spark calls `training_rows` per block of items, `fit` once on all of them, `forecast` per block.
 """
@@ -12,6 +12,8 @@ Spark calls `training_rows` per block of items, `fit` once on all of them, `fore
 from __future__ import annotations
 
 import json
+import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final, Literal
@@ -31,13 +33,14 @@ from udfs.horizon import HORIZON_DAYS
 Level = Literal["pair", "item"]
 
 TARGETS: Final = ("week_1", "week_2", "week_3", "week_4")
+LEVEL_FEATURES: Final[Mapping[Level, tuple[str, ...]]] = {"pair": FEATURES, "item": ITEM_FEATURES}
 KEYS: Final = ("level", "origin", "item_id", "location_id")
+THREADS: Final = re.compile(r"\[num_threads: \d+\]\n")  # the one line of a model's text that names the machine
 FIXED: Final[dict[str, Any]] = {
     "objective": "poisson",
     "seed": 7,
     "deterministic": True,
-    "force_row_wise": True,
-    "num_threads": 1,  # sums of another number of threads differ in the last bits, and with them trees
+    "force_row_wise": True,  # with deterministic: the same trees on any number of threads, to the last digit (a test)
     "verbosity": -1,
 }
 
@@ -52,6 +55,7 @@ class Settings:
     learning_rate: float = 0.05
     leaves: int = 31
     dispersion_rows: int = 200_000
+    threads: int = 0  # 0: as many as the machine has cores
 
 
 @dataclass(frozen=True)
@@ -83,11 +87,15 @@ def from_json(text: str) -> Model:
 
 @dataclass(frozen=True)
 class Forecast:
-    """One row is a pair; expected, p10, p50 and p90 are [pairs, 28], the first day the one after run_day."""
+    """Forecasts of pairs; expected, p10, p50 and p90 are [pairs, 4] of the four weeks after run_day.
+
+    category: [pairs] that of the pair's item, "" for none.
+    """
 
     run_day: int
     item_id: Ids
     location_id: Ids
+    category: Ids
     expected: Doubles
     p10: Doubles
     p50: Doubles
@@ -95,9 +103,12 @@ class Forecast:
     dispersion: Doubles
 
     def to_frame(self) -> pd.DataFrame:
-        """One row a pair and day: location_id, item_id, target_day, expected_units, p10, p50, p90, dispersion."""
-        ids = {"location_id": self.location_id, "item_id": self.item_id}
-        days = self.run_day + 1 + np.arange(self.expected.shape[1])
+        """One row a pair and week: location_id, item_id, category (None for none), target_day (the week's first),
+        expected_units, p10, p50, p90, dispersion.
+        """
+        category = np.array([name or None for name in self.category], object)
+        ids = {"location_id": self.location_id, "item_id": self.item_id, "category": category}
+        days = _first_days(self.run_day)
         return _long(ids, days, self.expected, (self.p10, self.p50, self.p90), self.dispersion)
 
 
@@ -139,8 +150,7 @@ def fit(rows: pd.DataFrame, run_day: int, settings: Settings | None = None) -> M
     settings = settings or Settings()
     rows = rows.sort_values(list(KEYS), kind="stable", ignore_index=True)
     found: dict[str, Any] = {}
-    levels: tuple[tuple[Level, tuple[str, ...]], ...] = (("pair", FEATURES), ("item", ITEM_FEATURES))
-    for level, names in levels:
+    for level, names in LEVEL_FEATURES.items():
         part = rows[rows["level"] == (level == "item")]
         features = part[list(names)].to_numpy(np.float32)
         units = part[list(TARGETS)].to_numpy(np.float64)
@@ -149,17 +159,14 @@ def fit(rows: pd.DataFrame, run_day: int, settings: Settings | None = None) -> M
 
 
 def forecast(block: Block, shop: Shop, model: Model, run_day: int, holidays: Sequence[Holiday] = ()) -> Forecast:
-    """The next 28 days of every pair of the block that was sold in the LISTED_DAYS up to run_day."""
+    """The next four weeks of every pair of the block that was sold in the LISTED_DAYS up to run_day."""
     pairs, features = pair_features(block, shop, run_day)
-    rate = _rate("pair", model.pair_trees, features)
-    spread = _dispersion("pair", model.pair_dispersion, features, rate)
+    rate, spread = rates(model, "pair", features)
     item = block.pair_item[pairs]
-    weights = day_weights(shop, block.category, run_day, holidays) if len(block.items) else np.ones((0, HORIZON_DAYS))
-    expected = rate[:, None] / WEEK * weights[item]
+    expected = rate[:, None] * _week_weights(block, shop, run_day, holidays)[item]
     low, middle, high = quantiles(expected, spread, LEVELS)
-    return Forecast(
-        run_day, block.items[item], block.locations[block.pair_location[pairs]], expected, low, middle, high, spread
-    )
+    location = block.locations[block.pair_location[pairs]]
+    return Forecast(run_day, block.items[item], location, block.category[item], expected, low, middle, high, spread)
 
 
 def item_weeks(block: Block, shop: Shop, model: Model, run_day: int, holidays: Sequence[Holiday] = ()) -> pd.DataFrame:
@@ -170,8 +177,9 @@ def item_weeks(block: Block, shop: Shop, model: Model, run_day: int, holidays: S
     weeks, spread = forecast_items(block, shop, model, run_day, holidays)
     listed = np.unique(block.pair_item[block.listed(run_day)])
     weeks, spread = weeks[listed], spread[listed]
-    days = run_day + 1 + WEEK * np.arange(WEEKS_AHEAD)
-    return _long({"item_id": block.items[listed]}, days, weeks, quantiles(weeks, spread, LEVELS), spread)
+    return _long(
+        {"item_id": block.items[listed]}, _first_days(run_day), weeks, quantiles(weeks, spread, LEVELS), spread
+    )
 
 
 def forecast_items(
@@ -184,10 +192,29 @@ def forecast_items(
     if not len(block.items):
         return np.zeros((0, WEEKS_AHEAD)), np.zeros(0)
     features = item_features(block, shop, run_day)
-    rate = _rate("item", model.item_trees, features)
+    rate, spread = rates(model, "item", features)
+    return rate[:, None] * _week_weights(block, shop, run_day, holidays), spread
+
+
+def rates(model: Model, level: Level, features: Floats) -> tuple[Doubles, Doubles]:
+    """Units an ordinary week [rows] and their dispersion [rows], by LEVEL_FEATURES of the level."""
+    pairs = level == "pair"
+    rate = _rate(level, model.pair_trees if pairs else model.item_trees, features)
+    return rate, _dispersion(level, model.pair_dispersion if pairs else model.item_dispersion, features, rate)
+
+
+def _week_weights(block: Block, shop: Shop, run_day: int, holidays: Sequence[Holiday]) -> Doubles:
+    """[items, 4]: what each week after run_day is of an ordinary one, by its holidays."""
+    if not len(block.items):
+        return np.ones((0, WEEKS_AHEAD))
     weights = day_weights(shop, block.category, run_day, holidays)
-    weeks = rate[:, None] * weights.reshape(len(rate), WEEKS_AHEAD, WEEK).mean(axis=2)
-    return weeks, _dispersion("item", model.item_dispersion, features, rate)
+    means: Doubles = weights.reshape(len(weights), WEEKS_AHEAD, WEEK).mean(axis=2)
+    return means
+
+
+def _first_days(run_day: int) -> Codes:
+    """[4]: the first day of each week after run_day."""
+    return run_day + 1 + WEEK * np.arange(WEEKS_AHEAD)
 
 
 def _fit_level(level: Level, features: Floats, units: Doubles, settings: Settings) -> dict[str, Any]:
@@ -196,6 +223,7 @@ def _fit_level(level: Level, features: Floats, units: Doubles, settings: Setting
     if units.sum() <= 0:
         return told
     params = FIXED | {
+        "num_threads": settings.threads or os.cpu_count() or 1,
         "learning_rate": settings.learning_rate,
         "num_leaves": settings.leaves,
         "min_data_in_leaf": min(200, max(len(units) // 50, 1)),
@@ -208,7 +236,7 @@ def _fit_level(level: Level, features: Floats, units: Doubles, settings: Setting
     data = lgb.Dataset(
         _seen(level, features), units.mean(axis=1), init_score=np.log(base(features, level)), params=params
     )
-    trees = str(lgb.train(params, data, settings.trees).model_to_string())
+    trees = THREADS.sub("", str(lgb.train(params, data, settings.trees).model_to_string()))
     drawn = np.sort(np.random.default_rng(FIXED["seed"]).permutation(len(units))[: settings.dispersion_rows])
     rate = _rate(level, trees, features[drawn])
     weights = fit_dispersion(units[drawn], rate, _dispersion_inputs(level, features[drawn], rate))
@@ -248,7 +276,7 @@ def _dispersion(level: Level, weights: tuple[float, ...], features: Floats, rate
 def _long(
     ids: Mapping[str, Ids], days: Codes, expected: Doubles, levels: Sequence[Doubles], dispersion: Doubles
 ) -> pd.DataFrame:
-    """One row a series and day (or first day of a week): ids and dispersion are [series], the rest [series, days]."""
+    """One row a series and week, `days` being the first of each: ids, dispersion [series], the rest [series, weeks]."""
     count, width = expected.shape
     return pd.DataFrame(
         {

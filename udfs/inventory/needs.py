@@ -1,4 +1,4 @@
-"""One entry is what one pair of item and location has, expects to sell and needs to keep its service level."""
+"""What each pair of item and location has, expects to sell and needs to keep its service level."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from udfs.demand.block import WEEK
 from udfs.demand.counts import quantile
 
 Doubles = npt.NDArray[np.float64]
@@ -42,10 +43,45 @@ class Pairs(NamedTuple):
         return self.on_hand + self.on_order
 
 
+class DayShares:
+    """Sums of a demand profile (category, target_date, share) over runs of days, counted from run_date (0) on."""
+
+    def __init__(self, profile: pd.DataFrame, run_date: dt.date) -> None:
+        day = _days_after(profile["target_date"], run_date)
+        code, self._categories = pd.factorize(_named(profile["category"]), sort=True)
+        self._first = int(day.min()) if len(day) else 1
+        width = int(day.max()) - self._first + 1 if len(day) else 0
+        shares = np.full((len(self._categories), width), np.nan)
+        shares[code, day - self._first] = profile["share"].to_numpy(np.float64)
+        self._sums = np.concatenate([np.zeros((len(shares), 1)), np.cumsum(shares, axis=1)], axis=1)
+
+    def codes(self, category: pd.Series) -> Longs:
+        """The row of each category; -1 where the profile does not have it."""
+        found: Longs = pd.Index(self._categories).get_indexer(pd.Index(_named(category))).astype(np.int64)
+        return found
+
+    def sum(self, code: Longs, after: Longs, until: Longs) -> Doubles:
+        """The shares of the days after `after` up to `until`, of each category; NaN outside the profile."""
+        width = self._sums.shape[1]
+        start, end = after + 1 - self._first, until + 1 - self._first
+        inside = (code >= 0) & (start >= 0) & (end < width)
+        found: Doubles = np.full(len(code), np.nan)
+        found[inside] = np.maximum(self._sums[code[inside], end[inside]] - self._sums[code[inside], start[inside]], 0)
+        return found
+
+
 def needs(
-    stock: pd.DataFrame, forecast: pd.DataFrame, run_date: dt.date, service_level: float, review_days: int
+    stock: pd.DataFrame,
+    forecast: pd.DataFrame,
+    profile: pd.DataFrame,
+    run_date: dt.date,
+    service_level: float,
+    review_days: int,
 ) -> Pairs:
-    """The needs of the pairs of a snapshot in the order of (item_id, location_id): see `udfs.inventory.plan.plan`."""
+    """The needs of the pairs of a snapshot in the order of (item_id, location_id): see `udfs.inventory.plan.plan`.
+
+    ValueError where the profile lacks a day of a week of the forecast.
+    """
     item, items = pd.factorize(stock["item_id"], sort=True)
     place, places = pd.factorize(stock["location_id"], sort=True)
     lead_days = whole(stock["lead_time_days"], np.ceil)
@@ -56,26 +92,34 @@ def needs(
         pd.Index(known).get_indexer(pd.Index(forecast[name])).astype(np.int64)
         for known, name in ((items, "item_id"), (places, "location_id"))
     )
-    day = (forecast["target_date"].to_numpy().astype("datetime64[D]") - np.datetime64(run_date, "D")).astype(np.int64)
+    start = _days_after(forecast["target_week"], run_date)
     wanted = item_of * len(places) + place_of
     row = np.searchsorted(code, wanted)
-    ours = (item_of >= 0) & (place_of >= 0) & (day > 0)
+    ours = (item_of >= 0) & (place_of >= 0) & (start + WEEK > 1)
     ours[ours] &= code[np.minimum(row[ours], len(code) - 1)] == wanted[ours]
-    row, day = row[ours], day[ours]
+    row, before, end = row[ours], np.maximum(start[ours] - 1, 0), start[ours] + WEEK - 1
     mean, dispersion = (
         np.maximum(np.nan_to_num(forecast[name].to_numpy(np.float64)[ours]), 0)
         for name in ("expected_units", "dispersion")
     )
+    shares = DayShares(profile, run_date)
+    category = shares.codes(forecast["category"][ours])
+    ahead = mean * shares.sum(category, before, end)
+    if np.isnan(ahead).any():
+        lacking = forecast[ours][np.isnan(ahead)].iloc[0]
+        raise ValueError(
+            f"the profile lacks days of category {lacking.category!r} in the week of {lacking.target_week}"
+        )
 
     count = len(stock)
-    days_known = np.bincount(row, minlength=count)
-    total, spread = _sum(row, mean, count), _sum(row, mean * dispersion, count)
+    days_known = _sum(row, end - before, count)
+    total, spread = _sum(row, ahead, count), _sum(row, ahead * dispersion, count)
     last = np.zeros(count, np.int64)
-    np.maximum.at(last, row, day)
+    np.maximum.at(last, row, end)
 
     def expected(until: Longs) -> Doubles:
         beyond: Doubles = np.maximum(until - last, 0) * total / np.maximum(days_known, 1)
-        return _sum(row, mean * (day <= until[row]), count) + beyond
+        return _sum(row, mean * shares.sum(category, before, np.clip(until[row], before, end)), count) + beyond
 
     known = days_known > 0
     spread = np.divide(spread, total, out=np.ones(count), where=total > 0)
@@ -93,6 +137,17 @@ def needs(
         quantile(in_lead, spread, service_level),
         quantile(in_cover, spread, service_level),
     )
+
+
+def _days_after(dates: pd.Series, run_date: dt.date) -> Longs:
+    """Days from run_date to each date."""
+    return (dates.to_numpy().astype("datetime64[D]") - np.datetime64(run_date, "D")).astype(np.int64)
+
+
+def _named(category: pd.Series) -> pd.Series:
+    """Categories as texts, "" where there is none."""
+    named: pd.Series = category.astype(object).where(category.notna(), "")
+    return named
 
 
 def _sum(row: Longs, values: Doubles, count: int) -> Doubles:

@@ -1,4 +1,4 @@
-"""One row is what to do about one item at one location: nothing, alert, order, or take from another location."""
+"""What to do about each item at each location: nothing, alert, order, or take from another location."""
 
 from __future__ import annotations
 
@@ -33,6 +33,7 @@ KEY: Final = ["item_id", "location_id", "action", "from_location_id"]
 def plan(
     stock: pd.DataFrame,
     forecast: pd.DataFrame,
+    profile: pd.DataFrame,
     *,
     run_date: dt.date,
     service_level: float,
@@ -44,8 +45,9 @@ def plan(
     """The actions for one block of whole items (all their locations): COLUMNS, by (item_id, location_id, action, from).
 
     stock: location_id, item_id, on_hand, on_order, lead_time_days, one row a pair; it may have pack_size. forecast:
-    location_id, item_id, target_date, expected_units, dispersion; days up to run_date are left out, days past its last
-    count as its mean day.
+    location_id, item_id, category, target_week (the week's first day), expected_units, dispersion; profile: category,
+    target_date, share of the week. A day's demand is the product; days up to run_date are left out, days past the last
+    count as the mean day.
     way_costs: from_location_id, to_location_id, cost of one unit; None: all ways cost the same; a pair that is not in
     it is no way.
 
@@ -74,7 +76,7 @@ def plan(
     if twice.any():
         first = stock[twice].iloc[0]
         raise ValueError(f"two stock rows of item {first.item_id} at location {first.location_id}; one a pair expected")
-    pairs = needs(stock, forecast, run_date, service_level, review_days)
+    pairs = needs(stock, forecast, profile, run_date, service_level, review_days)
     moves = _moves(pairs, stock, transfer_days, way_costs)
     given = np.bincount(moves.giver, moves.units, len(stock)).astype(np.int64)
     received = np.bincount(moves.receiver, moves.units, len(stock)).astype(np.int64)

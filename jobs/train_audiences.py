@@ -1,0 +1,97 @@
+"""The weekly fit of the audience models, from the campaigns that were over by run_date."""
+
+from __future__ import annotations
+
+import json
+
+import pandas as pd
+import pyarrow as pa
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from jobs.offline import model_registry
+from jobs.reports import progress
+from jobs.transforms.arrow_rows import in_one_task
+from jobs.transforms.audience_inputs import read_known, training_rows
+from jobs.transforms.json_models import judged
+from schemas.errors import ConfError
+from schemas.run import Model, RunContext
+from udfs import json_model
+from udfs.audiences import judge as audience_judge
+from udfs.audiences.pair import fit_pair
+from udfs.days import date_of, day_number
+
+KIND = "audience"
+FITTED = "model STRING, judged STRING, figures STRING, promoted BOOLEAN, rows BIGINT, since BIGINT"
+
+
+def train_audiences(
+    events: DataFrame,
+    items: DataFrame,
+    item_vectors: DataFrame,
+    campaigns: DataFrame,
+    ad_events: DataFrame,
+    models: DataFrame,
+    audience_model: Model | None,
+    *,
+    run: RunContext,
+    training_contacts: int = 500_000,
+) -> DataFrame:
+    """The rows of ops.models of run_date, the new audience model's first: who converts, and who clicks.
+
+    It learns from the campaigns that have ended (udfs/audiences/model.py), from at most about `training_contacts`
+    contacts, with the newest item vectors up to run_date. A model without the newest third of the campaigns is judged
+    by these, beside the one that was fitted so with the model in use: the new model is promoted unless its log loss is
+    higher beyond chance.
+
+    Nothing is trained before there are contacts of a campaign that has ended, or vectors: then build_audiences fits
+    a model within its run.
+    """
+    if training_contacts < 1:
+        raise ConfError("[jobs.train_audiences] training_contacts must be at least 1")
+    if item_vectors.isEmpty():
+        progress.say("audiences: no run has encoded items yet: nothing to train")
+        return model_registry.unchanged(models, run.run_date)
+    tomorrow, current = day_number(run.run_date) + 1, judged(audience_model, audience_judge.from_json)
+    known = read_known(events, items, item_vectors, campaigns, ad_events)
+    days = campaigns.select(
+        "campaign_id", F.unix_date("starts_on").alias("starts"), F.unix_date("ends_on").alias("ends")
+    )
+    rows = training_rows(known, ad_events, tomorrow, training_contacts).join(days, "campaign_id", "inner")
+
+    def fit(rows: pd.DataFrame) -> pa.Table:
+        trial = audience_judge.fit_judged(rows)
+        promoted, figures = audience_judge.judge(trial, current, rows)
+        columns = {
+            "model": fit_pair(rows).to_json(),
+            "judged": trial.to_json() if trial else "",
+            "figures": json.dumps(figures),
+            "promoted": promoted,
+            "rows": len(rows),
+            "since": int(rows["starts"].min()),
+        }
+        return pa.table({name: [value] for name, value in columns.items()})
+
+    found = in_one_task(rows, fit, FITTED).collect()
+    if not found:
+        progress.say("audiences: no contact yet of a campaign that has ended: nothing to train")
+        return model_registry.unchanged(models, run.run_date)
+    (fitted,) = found
+    figures = json.loads(fitted["figures"])
+    progress.say(model_registry.said_of(KIND, fitted["promoted"], figures))
+    return model_registry.register(
+        KIND,
+        run,
+        models,
+        {json_model.FILE: fitted["model"], json_model.JUDGED: fitted["judged"]},
+        trained_from=date_of(fitted["since"]),
+        examples=fitted["rows"],
+        metrics=figures,
+        promoted=fitted["promoted"],
+    )
+
+
+if __name__ == "__main__":
+    from jobs.runner import run_job
+
+    run_job.main("train_audiences")
