@@ -38,8 +38,8 @@ class Read:
     """One input of a job. Raw files of a kind are named `landing.<kind>`; `landing.records` is all but two kinds.
 
     `kind`: of bronze.records, the rows of this kind alone; of ops.models, the model of this kind ("": recommend).
-    `optional`: a deployment whose sources do not give this table runs the job nevertheless, and it reads as empty; where
-    there is no such model, the job gets None.
+    `optional`: a deployment whose sources do not give this table runs the job nevertheless, and it reads as empty;
+    where there is no such model, the job gets None.
     """
 
     table: str
@@ -386,13 +386,10 @@ def edges(jobs: tuple[Job, ...]) -> list[tuple[str, str]]:
             return other.trains == (read.kind or RECOMMEND)
         return not (job.trains and other.trains) or place[other.name] < place[job.name]
 
-    by_reading = {
-        (other.name, job.name) for job in jobs for read in job.reads for other in jobs if waits(job, read, other)
-    }
-    return sorted(
-        by_reading
-        | {(other.name, job.name) for job in jobs for other in jobs if not set(job.after).isdisjoint(other.writes)}
-    )
+    pairs = {(other.name, job.name) for job in jobs for other in jobs if not set(job.after).isdisjoint(other.writes)}
+    for job in jobs:
+        pairs |= {(other.name, job.name) for read in job.reads for other in jobs if waits(job, read, other)}
+    return sorted(pairs)
 
 
 WRITER = {table: job for job in JOBS.values() for table in job.writes}

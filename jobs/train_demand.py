@@ -10,6 +10,7 @@ from pyspark.sql import DataFrame
 
 from jobs.offline import model_registry
 from jobs.reports import progress
+from jobs.transforms import catalogue
 from jobs.transforms.arrow_rows import in_one_task
 from jobs.transforms.demand_model import read_demand
 from jobs.transforms.json_models import judged
@@ -50,6 +51,7 @@ def train_demand(
     if min(training_pairs, judged_pairs, trees) < 1:
         raise ConfError("[jobs.train_demand] training_pairs, judged_pairs and trees must be at least 1")
     today = day_number(run.run_date)
+    items = catalogue.listed(run.deployment, items, events)
     read = read_demand(events, items, promotions, run.run_date, by_location)
     settings, current = demand.Settings(max_pairs=training_pairs, trees=trees), judged(demand_model, demand.from_json)
 
