@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 
 import pandas as pd
 from pyspark.sql import DataFrame, SparkSession
@@ -12,7 +12,7 @@ from pyspark.sql import functions as F
 from jobs.offline.backtest_stock import StockRow, backtest_stock
 from jobs.reports import progress
 from jobs.reports.plans_page import Plans, plans_page
-from jobs.transforms.audience_inputs import Known, logs_since, read_book, read_known, training_rows
+from jobs.transforms.audience_inputs import logs_since, read_book, read_known, training_rows
 from jobs.transforms.demand_inputs import block_of, daily_sales, holidays_of, promoted_weeks, shop_totals
 from jobs.transforms.sample import drawn
 from schemas import ops
@@ -83,13 +83,7 @@ def backtest_plans(
         leads = some(stock.select("location_id", "item_id", "lead_time_days"), stock_pairs)
         kept = lines[lines["item_id"].isin(set(leads["item_id"]))]
         simulated = backtest_stock(kept, shop, leads, today, holidays, progress.say)
-    answered, read_on = None, None
-    if tested := campaigns_to_judge(events, campaigns, ad_events):
-        vectors, read_on = vectors_before(item_vectors, min(tested.values()))
-        known = read_known(events, items, vectors, campaigns, ad_events)
-        progress.say(f"audiences: {len(tested)} campaigns, vectors {f'of {read_on}' if read_on else 'of no night'}")
-        rows = training_rows(known, ad_events, today + 1, training_contacts, everything=True).toPandas()
-        answered = _audiences(known, rows, today + 1, tested, with_vectors=read_on is not None)
+    answered, read_on = _audiences(events, items, item_vectors, campaigns, ad_events, today + 1, training_contacts)
     made_up = run.deployment.is_simulated("stock")
     page = Plans(run.deployment.name, run_date, demand, simulated, answered, read_on, made_up)
     run.write_page(f"backtest/{run_date}.html", plans_page(page))
@@ -125,17 +119,30 @@ def vectors_before(item_vectors: DataFrame, day: dt.date) -> tuple[DataFrame, dt
 
 
 def _audiences(
-    known: Known, rows: pd.DataFrame, day: int, campaigns: Collection[str], *, with_vectors: bool
-) -> AudienceBacktest | None:
-    """The contest over these campaigns; None where the contacts that were drawn have none of them."""
+    events: DataFrame,
+    items: DataFrame,
+    item_vectors: DataFrame,
+    campaigns: DataFrame,
+    ad_events: DataFrame,
+    day: int,
+    training_contacts: int,
+) -> tuple[AudienceBacktest | None, dt.date | None]:
+    """The contest over the newest campaigns and the run whose vectors it reads; None where there is none of either."""
+    first_days = campaigns_to_judge(events, campaigns, ad_events)
+    if not first_days:
+        return None, None
+    vectors, read_on = vectors_before(item_vectors, min(first_days.values()))
+    known = read_known(events, items, vectors, campaigns, ad_events)
+    progress.say(f"audiences: {len(first_days)} campaigns, vectors {f'of {read_on}' if read_on else 'of no night'}")
+    rows = training_rows(known, ad_events, day, training_contacts, everything=True).toPandas()
     book = read_book(known.book.toArrow())
     contacted = set(rows["campaign_id"])
     place = {name: number for number, name in enumerate(book.ids.tolist()) if name in contacted}
-    tested = [place[name] for name in campaigns if name in place]
+    tested = [place[name] for name in first_days if name in place]
     progress.say(f"audiences: {len(rows):,} contacts")
     # Without vectors ours is the audience model without BERT.
-    some = {name: each for name, each in CONTENDERS.items() if with_vectors or name != UNREAD}
-    return audience_backtest.backtest(rows, book, day, tested, some) if tested else None
+    some = {name: each for name, each in CONTENDERS.items() if read_on or name != UNREAD}
+    return (audience_backtest.backtest(rows, book, day, tested, some) if tested else None), read_on
 
 
 def _demand(found: DemandBacktest) -> Figures:

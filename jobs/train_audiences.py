@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 
 import pandas as pd
 import pyarrow as pa
@@ -17,7 +18,7 @@ from jobs.transforms.json_models import judged
 from schemas.errors import ConfError
 from schemas.run import Model, RunContext
 from udfs import json_model
-from udfs.audiences import judge as audience_judge
+from udfs.audiences.judge import Judged, fit_judged, from_json, judge
 from udfs.audiences.pair import fit_pair
 from udfs.days import date_of, day_number
 
@@ -52,27 +53,14 @@ def train_audiences(
     if item_vectors.isEmpty():
         progress.say("audiences: no run has encoded items yet: nothing to train")
         return model_registry.unchanged(models, run.run_date)
-    tomorrow, current = day_number(run.run_date) + 1, judged(audience_model, audience_judge.from_json)
+    tomorrow, current = day_number(run.run_date) + 1, judged(audience_model, from_json)
     known = read_known(events, items, item_vectors, campaigns, ad_events)
     days = campaigns.select(
         "campaign_id", F.unix_date("starts_on").alias("starts"), F.unix_date("ends_on").alias("ends")
     )
     rows = training_rows(known, ad_events, tomorrow, training_contacts).join(days, "campaign_id", "inner")
 
-    def fit(rows: pd.DataFrame) -> pa.Table:
-        trial = audience_judge.fit_judged(rows)
-        promoted, figures = audience_judge.judge(trial, current, rows)
-        columns = {
-            "model": fit_pair(rows).to_json(),
-            "judged": trial.to_json() if trial else "",
-            "figures": json.dumps(figures),
-            "promoted": promoted,
-            "rows": len(rows),
-            "since": int(rows["starts"].min()),
-        }
-        return pa.table({name: [value] for name, value in columns.items()})
-
-    found = in_one_task(rows, fit, FITTED).collect()
+    found = in_one_task(rows, partial(_fit, current=current), FITTED).collect()
     if not found:
         progress.say("audiences: no contact yet of a campaign that has ended: nothing to train")
         return model_registry.unchanged(models, run.run_date)
@@ -89,6 +77,21 @@ def train_audiences(
         metrics=figures,
         promoted=fitted["promoted"],
     )
+
+
+def _fit(rows: pd.DataFrame, current: Judged | None) -> pa.Table:
+    """The row of FITTED."""
+    trial = fit_judged(rows)
+    promoted, figures = judge(trial, current, rows)
+    columns = {
+        "model": fit_pair(rows).to_json(),
+        "judged": trial.to_json() if trial else "",
+        "figures": json.dumps(figures),
+        "promoted": promoted,
+        "rows": len(rows),
+        "since": int(rows["starts"].min()),
+    }
+    return pa.table({name: [value] for name, value in columns.items()})
 
 
 if __name__ == "__main__":

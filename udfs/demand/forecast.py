@@ -60,10 +60,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Model:
-    """LightGBM's text and the weights of the dispersion, for pairs and for items; "" where there was nothing to learn.
-
-    Without trees the forecast is the base alone, and Poisson.
-    """
+    """LightGBM's text and the dispersion's weights, of pairs and of items; "" is the base alone, and Poisson."""
 
     run_day: int
     names: tuple[str, ...]  # FEATURES of the code that fitted it

@@ -86,17 +86,10 @@ def needs(
     place, places = pd.factorize(stock["location_id"], sort=True)
     lead_days = whole(stock["lead_time_days"], np.ceil)
 
-    # The snapshot is in the order of this code, so a forecast finds its pair by bisection.
     code = item.astype(np.int64) * len(places) + place
-    item_of, place_of = (
-        pd.Index(known).get_indexer(pd.Index(forecast[name])).astype(np.int64)
-        for known, name in ((items, "item_id"), (places, "location_id"))
-    )
+    row, ours = _rows_of(forecast, code, items, places)
     start = _days_after(forecast["target_week"], run_date)
-    wanted = item_of * len(places) + place_of
-    row = np.searchsorted(code, wanted)
-    ours = (item_of >= 0) & (place_of >= 0) & (start + WEEK > 1)
-    ours[ours] &= code[np.minimum(row[ours], len(code) - 1)] == wanted[ours]
+    ours &= start + WEEK > 1
     row, before, end = row[ours], np.maximum(start[ours] - 1, 0), start[ours] + WEEK - 1
     mean, dispersion = (
         np.maximum(np.nan_to_num(forecast[name].to_numpy(np.float64)[ours]), 0)
@@ -112,7 +105,7 @@ def needs(
         )
 
     count = len(stock)
-    days_known = _sum(row, end - before, count)
+    days_known = _sum(row, (end - before).astype(np.float64), count)
     total, spread = _sum(row, ahead, count), _sum(row, ahead * dispersion, count)
     last = np.zeros(count, np.int64)
     np.maximum.at(last, row, end)
@@ -137,6 +130,22 @@ def needs(
         quantile(in_lead, spread, service_level),
         quantile(in_cover, spread, service_level),
     )
+
+
+def _rows_of(forecast: pd.DataFrame, code: Longs, items: pd.Index, places: pd.Index) -> tuple[Longs, Mask]:
+    """Of each row of a forecast the row of its pair in the snapshot, and whether there is one.
+
+    The snapshot is in the order of `code`, an item's place x places + a location's: a pair is found by bisection.
+    """
+    item, place = (
+        pd.Index(known).get_indexer(pd.Index(forecast[name])).astype(np.int64)
+        for known, name in ((items, "item_id"), (places, "location_id"))
+    )
+    wanted = item * len(places) + place
+    row = np.searchsorted(code, wanted)
+    ours = (item >= 0) & (place >= 0)
+    ours[ours] &= code[np.minimum(row[ours], len(code) - 1)] == wanted[ours]
+    return row, ours
 
 
 def _days_after(dates: pd.Series, run_date: dt.date) -> Longs:
