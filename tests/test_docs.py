@@ -22,7 +22,7 @@ REPO = next(folder for folder in Path(__file__).resolve().parents if (folder / "
 README, DOCS = REPO / "README.md", REPO / "docs"
 PAGES = [README, *sorted(DOCS.glob("*.md")), REPO / "examples" / "README.md"]
 GENERATED = {"tables.md", "flow.md"}  # their words are those of schemas/ and of jobs/flow.py
-WRITTEN = [README, *(page for page in sorted(DOCS.glob("*.md")) if page.name not in GENERATED)]
+WRITTEN = [page for page in PAGES if page.name not in GENERATED]
 
 MOST_WORDS = 900  # of README.md, code included
 # Words that read like a translation, and .29 for 0.29.
@@ -42,7 +42,7 @@ SETTING = re.compile(r"^\| `(\w+)\.(\w+)` \| (.+?) \| ", re.MULTILINE)
 DUCKDB_TYPES = {"ARRAY<STRING>": "VARCHAR[]", "BINARY": "BLOB", "STRING": "VARCHAR"}
 
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(REPO)))
-each_written = pytest.mark.parametrize("page", WRITTEN, ids=lambda page: page.name)
+each_written = pytest.mark.parametrize("page", WRITTEN, ids=lambda page: str(page.relative_to(REPO)))
 
 
 def text_of(page: Path) -> str:
@@ -67,11 +67,10 @@ def prose_of(page: Path) -> Iterator[tuple[int, str]]:
             yield number, re.sub(r"\]\([^)]*\)", "]", INLINE.sub("`", line))
 
 
-def blocks(language: str) -> list[tuple[str, str]]:
+def blocks(language: str) -> list[tuple[Path, str]]:
     """(page, content) of each fenced block of one language."""
-    return [
-        (page.name, block[2]) for page in WRITTEN for block in FENCED.finditer(text_of(page)) if block[1] == language
-    ]
+    found = ((page, block) for page in WRITTEN for block in FENCED.finditer(text_of(page)))
+    return [(page, block[2]) for page, block in found if block[1] == language]
 
 
 def anchors(page: Path) -> set[str]:
@@ -128,18 +127,18 @@ def merged(base: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def test_the_deployment_in_the_readme_is_one_of_twelve_lines() -> None:
-    (shown,) = [content for page, content in blocks("toml") if page == "README.md"]
+    (shown,) = [content for page, content in blocks("toml") if page == README]
     assert len(shown.splitlines()) == 12
     deployment = Deployment.model_validate(tomllib.loads(shown))
     assert set(deployment.sources) == {"events", "items"}
 
 
 def test_every_piece_of_a_deployment_is_accepted() -> None:
-    (readme,) = [tomllib.loads(content) for page, content in blocks("toml") if page == "README.md"]
-    pieces = [(page, content) for page, content in blocks("toml") if page != "README.md"]
+    (readme,) = [tomllib.loads(content) for page, content in blocks("toml") if page == README]
+    pieces = [(page, content) for page, content in blocks("toml") if page != README]
     assert pieces
     for page, content in pieces:
-        deployment = Deployment.model_validate(merged(readme, tomllib.loads(content)) | {"file": page})
+        deployment = Deployment.model_validate(merged(readme, tomllib.loads(content)) | {"file": page.name})
         check_settings(deployment)
 
 
