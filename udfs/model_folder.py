@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from udfs import encoder
+import numpy as np
+
+from udfs import encoder, text_vectors
 
 
 @contextmanager
@@ -35,11 +37,13 @@ def write_model(
     adapter: dict[str, Any] | None = None,
     frozen_adapter: dict[str, Any] | None = None,
     layers: int | None = None,
+    known: Mapping[str, Any] | None = None,
 ) -> None:
     """Write one model folder: the base's config and tokenizer, new weights, settings, and last the manifest.
 
     adapter: its tensors (weight, bias) if the pooling is followed by one; frozen_adapter: those that go with the
-    base's weights instead; layers: how many the weights have, where they are fewer than the base's.
+    base's weights instead; layers: how many the weights have, where they are fewer than the base's; known: vectors that
+    this encoder has given already, by text (udfs/text_vectors.py).
     """
     from safetensors.torch import save_file
 
@@ -54,6 +58,8 @@ def write_model(
         for file, tensors in ((encoder.ADAPTER, adapter), (encoder.FROZEN_ADAPTER, frozen_adapter)):
             if tensors is not None:
                 save_file({name: tensor.cpu() for name, tensor in tensors.items()}, folder / file)
+        if known:
+            text_vectors.write(folder, list(known), np.stack(list(known.values())))
         (folder / encoder.SETTINGS).write_text(json.dumps(asdict(settings), indent=2) + "\n", "utf-8")
 
 
