@@ -81,7 +81,7 @@ def encoder_on(folder: Path, device: str) -> Encoder:
     """The encoder as a GPU runs it; on a CPU its packed passes with plain attention."""
     found = Encoder(*encoder.read_model(folder), device=device)
     if found.device.type == "cpu":
-        found._packed = packed.PackedBert(found._model, packed.plain_attention)
+        found._packed = packed.PackedBert(found.model, packed.plain_attention)
     return found
 
 

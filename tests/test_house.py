@@ -47,7 +47,13 @@ OURS = {room.split(".")[0] for room in ROOMS} | {"bench", "conf", "tests"}
 WITHOUT_SPARK = ("schemas", FLOW, "dags", "examples", *UDFS)
 
 # A module that two modules import of each other, where one does so within a function: the two, and why.
-LAZY_CIRCLES = {("udfs.encoder.encoder", "udfs.encoder.int8"): "load_encoder chooses the class by the weights' file"}
+LAZY_CIRCLES = {
+    ("udfs.encoder.encoder", "udfs.encoder.int8"): "load_encoder chooses the class by the weights' file",
+    (
+        "udfs.encoder.model_folder",
+        "udfs.encoder.text_vectors",
+    ): "a model that is written has vectors of texts beside it",
+}
 
 STORAGE = ("spark.read", ".write.", ".write\n", "DeltaTable", "getOrCreate", "readStream", "saveAsTable", "insertInto")
 CLOCK = ("current_date", "current_timestamp", "date.today", "utcnow")

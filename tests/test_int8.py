@@ -88,6 +88,14 @@ def test_the_real_model_in_eight_bits_is_float32_to_a_cosine_of_0_99(tmp_path: P
     assert (found * expected).sum(axis=1).min() > 0.99
 
 
+def test_vectors_have_the_same_bits_on_several_threads(small: Path) -> None:
+    texts, encoder = many(), int8.Int8Encoder(small)
+    alone, tokens = encoder.encode(texts, 24), encoder.work.read_tokens
+    encoder.use_threads(3)
+    np.testing.assert_array_equal(encoder.encode(texts, 24), alone)
+    assert encoder.work.read_tokens == 2 * tokens
+
+
 def test_vectors_have_the_same_bits_whatever_their_batch_mates_are(small: Path) -> None:
     texts, encoder = many(), enc.load_encoder(small)
     together = encoder.encode(texts, 24)

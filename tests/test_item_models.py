@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.sparse as sp
 
 from udfs.interactions import GUEST, Interactions, from_frame
 from udfs.recommend import item_models
@@ -203,3 +204,28 @@ def test_ranks_equal_a_sort(seed: int) -> None:
 
 def test_decay_halves() -> None:
     assert decay(np.array([0, 10, 20]), 10.0).tolist() == [1, 0.5, 0.25]
+
+
+def test_ease_keeps_the_neighbours_of_a_full_sort_ties_included() -> None:
+    # Items in pairs that the same users bought, so that columns tie exactly; integers, so that sums are exact.
+    draw = np.random.default_rng(4)
+    half = (draw.random((40, 12)) < 0.3).astype(np.float32)
+    matrix = sp.csr_matrix(np.repeat(half, 2, axis=1))
+    settings = FitSettings(ease_items=20, ease_neighbours=5, ease_ridge=2.0)
+    rows, weights = item_models._ease(matrix, settings)
+    bought = np.asarray(matrix.sum(axis=0)).ravel()
+    chosen = np.sort(np.argsort(-bought, kind="stable")[:20])
+    part = matrix[:, chosen]
+    gram = (part.T @ part).toarray()
+    gram[np.diag_indices_from(gram)] += 2.0
+    inverse = np.linalg.inv(gram)
+    regression = -inverse / np.diag(inverse)
+    np.fill_diagonal(regression, 0)
+    for place, item in enumerate(chosen):
+        order = np.argsort(-regression[:, place], kind="stable")[:5]
+        value = regression[order, place]
+        assert rows[item].tolist() == np.where(value > 0, chosen[order], -1).tolist()
+        np.testing.assert_array_equal(weights[item], np.maximum(value, 0).astype(np.float16))
+    others = np.setdiff1d(np.arange(24), chosen)
+    assert len(others)
+    assert (rows[others] == -1).all()

@@ -33,7 +33,7 @@ def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 
 def made_packed(encoder: enc.Encoder) -> None:
     """The path of a GPU, on this CPU: all of it but the kernel."""
-    encoder._packed = packed.PackedBert(encoder._model, packed.plain_attention)
+    encoder._packed = packed.PackedBert(encoder.model, packed.plain_attention)
 
 
 @pytest.mark.parametrize("tokens", [7, 90, 100_000])

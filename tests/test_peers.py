@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from udfs.evaluation.metrics import ranking, truths
 from udfs.interactions import Interactions, from_frame
 from udfs.recommend import peers
+from udfs.top_k import exact as topk
+from udfs.top_k.exact import best_columns
 
 DAY = 100  # the cut, in days since 1970
 SMALL = {"als": {"factors": 4}, "bpr": {"factors": 4, "iterations": 20}}
@@ -49,8 +51,8 @@ def everyone(interactions: Interactions) -> np.ndarray:
 def test_best_equals_sorting(rows: list[list[float]], k: int, groups: int) -> None:
     scores = np.array(rows, np.float32).reshape(-1, 7)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(peers, "COLUMN_GROUPS", groups)
-        found = peers.best(scores, k)
+        patch.setattr(topk, "COLUMN_GROUPS", groups)
+        found = best_columns(scores, k)
     for row, kept in zip(scores.tolist(), found.tolist(), strict=True):
         order = sorted((-score, place) for place, score in enumerate(row) if score > -np.inf)
         assert kept == ([place for _, place in order] + [-1] * k)[:k]

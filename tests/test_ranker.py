@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -120,3 +124,24 @@ def test_calibration_error_in_plain_numbers() -> None:
     said = np.array([0.1, 0.1, 0.9, 0.9])
     bought = np.array([False, True, True, True])
     assert calibration_error(reliability(said, bought, 2)) == pytest.approx((abs(0.2 - 1) + abs(1.8 - 2)) / 4)
+
+
+def test_trees_and_scores_are_the_same_on_one_thread_and_on_several() -> None:
+    past, later = [night(1), night(2)], night(3)
+    alone, several = (
+        fit(past, [later], NAMES, (), Settings(trees=20, calibration_trees=40, steps=40, threads=threads))
+        for threads in (1, 3)
+    )
+    assert several == alone
+    np.testing.assert_array_equal(raw_score(alone, later.features, 3), raw_score(alone, later.features))
+    assert importance(alone, later.features, 3) == importance(alone, later.features)
+
+
+def test_waiting_openmp_threads_sleep() -> None:
+    """The variable is set before the libraries are loaded, and what a person has set is left alone."""
+    code = "import udfs.ranker, os; print(os.environ['OMP_WAIT_POLICY'])"
+    for given, expected in ((None, "PASSIVE"), ("ACTIVE", "ACTIVE")):
+        env = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+        env |= {"OMP_WAIT_POLICY": given} if given else {}
+        found = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
+        assert found.stdout.strip() == expected

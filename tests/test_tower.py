@@ -16,7 +16,7 @@ from transformers.models.bert.configuration_bert import BertConfig
 from transformers.models.bert.modeling_bert import BertModel
 
 from tests.tiny_shop import REPO
-from udfs.encoder import copurchase, model_folder, tower
+from udfs.encoder import copurchase, model_folder, text_vectors, tower
 from udfs.encoder import encoder as enc
 from udfs.encoder.copurchase import Examples, Pooling, next_purchase_loss, recent_buyers, user_vectors
 from udfs.interactions import Interactions, from_frame
@@ -235,6 +235,14 @@ def test_where_tuning_is_no_better_the_weights_stay_as_they_were(refit_steps: in
         assert found[:2] == pytest.approx((report.frozen.ndcg, report.frozen.ndcg_with_popularity), abs=1e-3)
     kept, _ = run(tiny, tmp_path / "kept", **changes)
     assert kept.tuned
+    # The vectors that the untuned weights gave on the way lie in the folder; those of tuned ones are not known yet.
+    texts = [TEXTS[item] for item in shop().items]
+    stored = text_vectors.read(str(tmp_path / "model"))
+    assert stored is not None
+    known, vectors = stored.find(texts)
+    assert known.all()
+    np.testing.assert_allclose(vectors, enc.load_encoder(tmp_path / "model").encode(texts, 32), atol=1e-3)
+    assert text_vectors.read(str(tmp_path / "kept")) is None
     moved = load_file(tmp_path / "kept" / "model.safetensors")
     # The best step is the one before any: what moves the weights is the refit.
     assert all(torch.equal(before[name], moved[name]) for name in before) == (not refit_steps)
@@ -354,3 +362,55 @@ def test_an_adapter_that_does_not_fit_is_refused(tiny: Path, tmp_path: Path) -> 
     save_file({"weight": torch.zeros(8, 32)}, folder / "adapter.safetensors")
     with pytest.raises(model_folder.ModelError, match="with weight and bias expected"):
         enc.load_encoder(folder)
+
+
+def tower_of(texts: list[str], base: Path, settings: tower.TowerSettings) -> tower._Tower:
+    """One whose adapter changes nothing (it would start at random)."""
+    found = tower._Tower(texts, base, settings, 7)
+    found.set_adapter({"weight": torch.eye(found.dims), "bias": torch.zeros(found.dims)})
+    return found
+
+
+@pytest.mark.parametrize("frozen_layers", [0, 1, 2])
+def test_kept_lower_activations_give_what_computing_them_anew_gives(
+    frozen_layers: int, tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = [TEXTS[item] for item in shop().items]
+    settings = replace(SETTINGS, frozen_layers=frozen_layers)
+    rows = np.random.default_rng(3).permutation(len(texts))
+    kept = tower_of(texts, tiny, settings)
+    assert all(hidden is not None and hidden.dtype == torch.float16 for hidden in kept.hidden)
+    monkeypatch.setattr(tower, "CACHE_BYTES", 0)
+    anew = tower_of(texts, tiny, settings)
+    assert all(hidden is None for hidden in anew.hidden)
+    np.testing.assert_array_equal(kept.base_vectors, anew.base_vectors)
+    np.testing.assert_array_equal(kept.base_vectors, enc.load_encoder(tiny).encode(texts, settings.max_item_tokens))
+    together, apart = (one.forward(rows).detach().numpy() for one in (kept, anew))
+    np.testing.assert_allclose(together, apart, atol=1e-3)
+    np.testing.assert_allclose(kept.encode()[rows], apart, atol=1e-3)
+
+
+def test_kept_lower_activations_take_no_more_than_they_may(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = [TEXTS[item] for item in shop().items]
+    monkeypatch.setattr(tower, "CACHE_BYTES", 2_000)
+    some = tower_of(texts, tiny, SETTINGS)
+    sizes = [hidden.untyped_storage().nbytes() for hidden in some.hidden if hidden is not None]
+    assert 0 < len(sizes) < len(texts)
+    assert sum(sizes) <= 2_000
+    monkeypatch.setattr(tower, "CACHE_BYTES", 2 << 30)
+    rows = np.arange(len(texts))
+    np.testing.assert_allclose(
+        some.forward(rows).detach().numpy(),
+        tower_of(texts, tiny, SETTINGS).forward(rows).detach().numpy(),
+        atol=1e-3,
+    )
+
+
+def test_the_share_of_a_run_that_is_done_rises_to_one(tiny: Path, tmp_path: Path) -> None:
+    world, shares = shop(), list[float]()
+    texts = [TEXTS[item] for item in world.items]
+    settings = replace(SETTINGS, max_steps=4, refit_steps=2, evaluate_every=4)
+    tower.train_tower(texts, world, DAY, tiny, tmp_path / "m", settings=settings, log=str, done=shares.append)
+    assert shares == sorted(shares)
+    assert len(shares) == 1 + 3 + 4 + 2
+    assert shares[-1] == pytest.approx(1)

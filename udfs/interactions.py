@@ -82,11 +82,13 @@ class Interactions:
     def user_days(self) -> Interactions:
         """Each (user, item, day) once, guests left out, quantities added: lines of one day are one purchase."""
         known = self.known()
-        key = pd.DataFrame({"day": known.day, "user": known.user, "item": known.item})
-        summed = pd.Series(known.quantity).groupby([key["day"], key["user"], key["item"]]).agg(["sum"])
-        first = ~key.duplicated()
-        # Lines are sorted by (day, user, item), so the groups come in the order of their first lines.
-        return replace(known.part(first.to_numpy()), quantity=summed["sum"].to_numpy(np.float32))
+        # Lines are sorted by (day, user, item): those of one purchase lie side by side.
+        new = np.ones(len(known), bool)
+        new[1:] = (np.diff(known.day) != 0) | (np.diff(known.user) != 0) | (np.diff(known.item) != 0)
+        if not len(known):
+            return known
+        quantity = np.add.reduceat(known.quantity.astype(np.float64), np.flatnonzero(new))
+        return replace(known.part(new), quantity=quantity.astype(np.float32))
 
 
 def from_frame(lines: pd.DataFrame, items: npt.NDArray[np.str_] | None = None) -> Interactions:

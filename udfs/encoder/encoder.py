@@ -102,10 +102,10 @@ class Encoder:
         self.device = torch.device(device)
         self.dtype = serving_dtype(self.device, dtype)
         self.tokens_per_batch = TOKENS_PER_BATCH.get(self.device.type, TOKENS_PER_BATCH["cpu"])
-        self._model = model.to(device=self.device, dtype=self.dtype).eval()
+        self.model = model.to(device=self.device, dtype=self.dtype).eval()
         # FlashAttention takes half precision only; an older GPU runs batches of one length, as a CPU does.
         if self.device.type == "cuda" and self.dtype != torch.float32:
-            self._packed = PackedBert(self._model, flash_attention)
+            self._packed = PackedBert(self.model, flash_attention)
 
     def _prepare(self, tokenizer: Any, settings: Settings, adapter: Adapter | None, most_tokens: int) -> None:
         """What every kind of encoder has, whatever multiplies its matrices."""
@@ -153,7 +153,7 @@ class Encoder:
         import torch
 
         with torch.inference_mode():
-            parts = [self._vectors(ids) for ids in batches]
+            parts = [self.read_batch(ids) for ids in batches]
             return np.asarray(torch.cat(parts).cpu().numpy())  # one copy: one per batch would stall a GPU each time
 
     def _packed_vectors(self, texts: list[str], max_tokens: int) -> Floats:
@@ -172,15 +172,15 @@ class Encoder:
 
         return packed.encode(self._packed, chunks, self.tokens_per_batch, self.device, tell)
 
-    def _vectors(self, ids: list[list[int]]) -> "torch.Tensor":
-        """One unit vector per row of ids (all of one length): float32 [len(ids), dims], pooled in float32."""
+    def read_batch(self, ids: list[list[int]]) -> "torch.Tensor":
+        """One unit vector per row of ids (all of one length), before the adapter: float32 [len(ids), dims]."""
         import torch
 
         rows, length = len(ids), len(ids[0])
         if self.device.type == "cpu" and rows * length < FEWEST_TOKENS:
             ids = (ids * (FEWEST_TOKENS // (rows * length) + 1))[: -(-FEWEST_TOKENS // length)]
         self.work.read_tokens += len(ids) * length
-        hidden = self._model(input_ids=torch.tensor(ids, device=self.device)).last_hidden_state[:rows]
+        hidden = self.model(input_ids=torch.tensor(ids, device=self.device)).last_hidden_state[:rows]
         return torch.nn.functional.normalize(hidden.float().mean(dim=1), dim=-1)
 
 

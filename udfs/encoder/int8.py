@@ -1,4 +1,4 @@
-"""One result is one text's vector from an encoder of 8-bit products: ONNX Runtime in place of torch, on one thread.
+"""One result is one text's vector from an encoder of 8-bit products: ONNX Runtime in place of torch.
 
 Neither torch nor transformers is imported to read a folder's model.onnx. A text's vector has the same bits whatever
 its batch mates are, on any chip whose float operations round alike (udfs/top_k/int8_graph.py says why).
@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ from udfs.encoder.encoder import Encoder, Floats
 
 class Int8Encoder(Encoder):
     """One int8 model in memory: a session of ONNX Runtime and a Tokenizer."""
+
+    _threads = 1
 
     def __init__(self, folder: Path) -> None:
         """Read a folder that `write_int8` wrote. Raises ModelError."""
@@ -41,16 +44,22 @@ class Int8Encoder(Encoder):
             raise model_folder.ModelError(f"{path} is no graph that ONNX Runtime reads: {error}") from error
 
     def use_threads(self, count: int) -> None:
-        """There is never more than one, however many are offered."""
+        """From now on so many batches are read side by side, each on one thread: the bits stay the same."""
+        self._threads = max(1, count)
 
     def _read(self, batches: Iterable[list[list[int]]]) -> Floats:
-        parts = []
-        for ids in batches:
-            self.work.read_tokens += len(ids) * len(ids[0])
-            (hidden,) = self._session.run(None, {"ids": np.array(ids, np.int64)})
-            pooled = hidden.sum(axis=1)  # the mean's direction
-            parts.append(pooled / np.linalg.norm(pooled, axis=1, keepdims=True))
-        return np.concatenate(parts)
+        known = list(batches)
+        self.work.read_tokens += sum(len(ids) * len(ids[0]) for ids in known)
+        if self._threads == 1:
+            return np.concatenate([self._batch(ids) for ids in known])
+        with ThreadPoolExecutor(self._threads) as pool:
+            return np.concatenate(list(pool.map(self._batch, known)))
+
+    def _batch(self, ids: list[list[int]]) -> Floats:
+        (hidden,) = self._session.run(None, {"ids": np.array(ids, np.int64)})
+        pooled = hidden.sum(axis=1)  # the mean's direction
+        unit: Floats = pooled / np.linalg.norm(pooled, axis=1, keepdims=True)
+        return unit
 
 
 def write_int8(folder: Path, output: Path) -> None:

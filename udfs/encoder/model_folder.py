@@ -10,7 +10,7 @@ import importlib.util
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -113,13 +113,18 @@ def write_model(
     adapter: dict[str, Any] | None = None,
     frozen_adapter: dict[str, Any] | None = None,
     layers: int | None = None,
+    known: Mapping[str, Any] | None = None,
 ) -> None:
     """Write one model folder: the base's config and tokenizer, new weights, settings, and last the manifest.
 
     adapter: its tensors (weight, bias) if the pooling is followed by one; frozen_adapter: those that go with the
-    base's weights instead; layers: how many the weights have, where they are fewer than the base's.
+    base's weights instead; layers: how many the weights have, where they are fewer than the base's; known: vectors that
+    this encoder has given already, by text (text_vectors.py).
     """
+    import numpy as np
     from safetensors.torch import save_file
+
+    from udfs.encoder import text_vectors  # which builds on this module
 
     with new_folder(output) as folder:
         for name in (CONFIG, TOKENIZER):
@@ -132,6 +137,8 @@ def write_model(
         for file, tensors in ((ADAPTER, adapter), (FROZEN_ADAPTER, frozen_adapter)):
             if tensors is not None:
                 save_file({name: tensor.cpu() for name, tensor in tensors.items()}, folder / file)
+        if known:
+            text_vectors.write(folder, list(known), np.stack(list(known.values())))
         (folder / SETTINGS).write_text(json.dumps(asdict(settings), indent=2) + "\n", "utf-8")
 
 

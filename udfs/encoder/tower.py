@@ -36,12 +36,14 @@ from udfs.encoder.model_folder import write_model
 from udfs.evaluation import metrics
 from udfs.horizon import HORIZON_DAYS
 from udfs.interactions import Floats, Interactions
+from udfs.top_k.exact import best_columns
 
 Method = Literal["full", "lora"]
 
 POPULARITY_WEIGHTS = (0.5, 0.7, 1.0, 1.4, 2.0, 2.8)
 TRUST_PURCHASES = 5.0  # an item's learned vector is believed n / (n + this)
 MAX_GRADIENT_NORM = 1.0
+CACHE_BYTES = 2 << 30  # of what the frozen layers give
 
 
 @dataclass(frozen=True)
@@ -134,6 +136,7 @@ def train_tower(
     log: Callable[[str], None],
     checkpoint: Path | None = None,
     untuned: Path | None = None,
+    done: Callable[[float], None] = lambda _share: None,
 ) -> TowerReport:
     """The report of one run; the model folder at `output` holds the weights, adapter and settings of the tower.
 
@@ -141,7 +144,8 @@ def train_tower(
     learned too (refit_steps; 0: no refit). Beside the tower's own adapter lies the one learned over the weights of
     `untuned` (default: `base`, which may be tuned already), frozen, from the same texts and days. checkpoint: a
     safetensors file, written every settings.evaluate_every steps and gone at the end; a run that finds it goes on
-    from there, so it must be of the same arguments. Raises FileExistsError if `output` is there already.
+    from there, so it must be of the same arguments. done: called now and then with the share of the work that is
+    done. Raises FileExistsError if `output` is there already.
     """
     settings = settings or TowerSettings()
     started = time.perf_counter()
@@ -149,34 +153,42 @@ def train_tower(
         raise FileExistsError(f"{output} is there already; a model is written once, under a name of its own")
     if len(texts) != len(interactions.items):
         raise ValueError(f"{len(texts)} texts for {len(interactions.items)} items")
+    share = _Share(done, settings, len(texts))
     tower = _Tower(texts, base, settings, seed)
-    zero_shot, centre = _centred(tower.base_vectors())
+    share.read()
+    zero_shot, centre = _centred(tower.base_vectors)
     cut = day - HORIZON_DAYS
     examples = Examples(interactions, cut, settings.pooling)
     checks = Checks(interactions.before(day), cut)
     linear = learn_vectors(examples, zero_shot, epochs=settings.adapter_epochs, seed=seed, residuals=False)
+    share.learned()
     tower.set_adapter(_after_centring(linear, centre))
     frozen_map = learn_vectors(examples, zero_shot, epochs=settings.epochs, seed=seed, start=linear, residuals=False)
+    share.learned()
     learned = learn_vectors(examples, zero_shot, epochs=settings.epochs, seed=seed, start=linear)
+    share.learned()
 
     def point(vectors: Floats, step: int, loss: float = float("nan")) -> TowerPoint:
         alone, blended, _ = checks.measure(vectors, settings.pooling, learned.scale)
         return TowerPoint(step, loss, alone, blended)
 
-    vectors, frozen_scale = tower.encode(), frozen_map.scale
+    vectors, frozen_scale = tower.mapped(tower.base_vectors), frozen_map.scale
     alone, blended, frozen_popularity = checks.measure(frozen_map.vectors, settings.pooling, frozen_scale)
     frozen, ceiling = TowerPoint(0, float("nan"), alone, blended), point(learned.vectors, 0)
-    run = _Run(tower, vectors, learned, examples, seed, log)
+    run = _Run(tower, vectors, learned, examples, seed, log, share.stepped)
     log(f"frozen: NDCG@10 {frozen.ndcg:.4f}, with popularity {frozen.ndcg_with_popularity:.4f}")
     log(f"learned: NDCG@10 {ceiling.ndcg:.4f}, with popularity {ceiling.ndcg_with_popularity:.4f}")
     best = point(vectors, 0)
-    best_state, curve, stale, step = tower.state(), [best], 0, 0
+    best_state, best_vectors, curve, stale, step = tower.state(), vectors, [best], 0, 0
     saved, refitted = checkpoints.read(checkpoint), 0
     if saved is not None:
         curve = [TowerPoint(**row) for row in saved.note["curve"]]
         best, stale, step = TowerPoint(**saved.note["best"]), saved.note["stale"], curve[-1].step
         best_state, refitted = saved.part("best"), saved.note["refitted"]
         log(f"resumed after step {step}" + (f" and {refitted} of the refit" if refitted else ""))
+        if best.step:
+            tower.load(best_state)
+            best_vectors = tower.encode()
         if not refitted:
             run.restore(saved)
 
@@ -189,11 +201,12 @@ def train_tower(
         stop = min(step + settings.evaluate_every, settings.max_steps)
         loss = run.steps(step, stop, settings.max_steps)
         step = stop
-        curve.append(point(tower.encode(), step, loss))
+        vectors = tower.encode()
+        curve.append(point(vectors, step, loss))
         log(f"step {step}: loss {loss:.3f}, NDCG@10 {curve[-1].ndcg:.4f}, {curve[-1].ndcg_with_popularity:.4f}")
         stale += 1
         if curve[-1].ndcg_with_popularity > best.ndcg_with_popularity:
-            best, best_state, stale = curve[-1], tower.state(), 0
+            best, best_state, best_vectors, stale = curve[-1], tower.state(), vectors, 0
         save()
     step_seconds = run.seconds / max(run.done, 1)
     tuned = best.step > 0 and best.ndcg_with_popularity > frozen.ndcg_with_popularity
@@ -201,7 +214,7 @@ def train_tower(
         log(f"tuning is no better than the frozen weights ({best.ndcg_with_popularity:.4f} with popularity)")
     tuned = tuned or not settings.may_stay_frozen
     tower.load(best_state)
-    vectors = tower.encode()
+    vectors = best_vectors
     scale, popularity = learned.scale, checks.measure(vectors, settings.pooling, learned.scale)[2]
     if settings.refit_steps:
         examples = Examples(interactions, day, settings.pooling)
@@ -210,7 +223,7 @@ def train_tower(
         )
     if settings.refit_steps and tuned:
         again = learn_vectors(examples, zero_shot, epochs=settings.refit_epochs, seed=seed + 1, start=learned)
-        run = _Run(tower, vectors, again, examples, seed + 1, log)
+        run = _Run(tower, vectors, again, examples, seed + 1, log, share.stepped)
         if saved is not None and refitted:
             run.restore(saved)
         while refitted < settings.refit_steps:
@@ -219,16 +232,18 @@ def train_tower(
             refitted = stop
             log(f"refit on all days before the cut, step {refitted}: loss {loss:.3f}")
             save()
-    state, adapter = tower.plain_model().state_dict(), tower.adapter_tensors()
+    state, adapter, known = tower.plain_model().state_dict(), tower.adapter_tensors(), None
     if not tuned:
         state, adapter = encoder.read_model(base)[0].state_dict(), _after_centring(frozen_map, centre)
         scale, popularity = frozen_scale, frozen_popularity
+        tower.set_adapter(adapter)
+        known = dict(zip(tower.texts, tower.mapped(tower.base_vectors), strict=True))  # read with these very weights
     if untuned is not None:
         zero_shot, centre = _centred(encoder.load_encoder(untuned).encode(tower.texts, settings.max_item_tokens))
         epochs = settings.adapter_epochs + settings.epochs
         frozen_map = learn_vectors(examples, zero_shot, epochs=epochs, seed=seed, residuals=False)
     names = model_folder.Settings(output.name, tower.dims, max_item_tokens=settings.max_item_tokens)
-    write_model(state, base, output, names, adapter, _after_centring(frozen_map, centre))
+    write_model(state, base, output, names, adapter, _after_centring(frozen_map, centre), known=known)
     if checkpoint is not None:
         checkpoint.unlink(missing_ok=True)
     seconds = time.perf_counter() - started
@@ -285,26 +300,48 @@ class _Tower:
             "dtype": precision,
             "enabled": precision is torch.bfloat16,
         }
-        self.hidden: list[torch.Tensor] = [torch.empty(0)] * len(self.ids)
-        with torch.inference_mode(), torch.autocast(**self._autocast):
-            for rows in encoder.equal_length_batches(self.ids, encoder.TOKENS_PER_BATCH["cpu"]):
-                hidden = self.model.embeddings(input_ids=torch.tensor([self.ids[row] for row in rows]))
-                for layer in self.model.encoder.layer[: settings.frozen_layers]:
-                    hidden = layer(hidden)
-                for row, values in zip(rows, hidden.to(torch.float16), strict=True):
-                    self.hidden[row] = values
+        self.hidden: list[torch.Tensor | None] = [None] * len(self.ids)
+        self.base_vectors = self._read_base()
 
-    def base_vectors(self) -> Floats:
-        """The texts' vectors without the adapter, unit rows [items, dims]."""
-        plain = encoder.Encoder(self.plain_model(), self.tokenizer, self._names())
-        return plain.encode(self.texts, self.settings.max_item_tokens)
+    def _read_base(self) -> Floats:
+        """The texts' vectors without the adapter, unit rows [items, dims].
+
+        On the way it keeps the frozen layers' output in half precision, of as many texts as CACHE_BYTES hold; of the
+        others it is computed each time.
+        """
+        import torch
+
+        plain = encoder.Encoder(self.plain_model(), self.tokenizer, model_folder.Settings("tower", self.dims))
+        kept: list[torch.Tensor] = []
+        frozen = self.settings.frozen_layers
+        last = plain.model.encoder.layer[frozen - 1] if frozen else plain.model.embeddings
+        last.register_forward_hook(lambda _module, _given, hidden: kept.append(hidden))
+        vectors, room = np.empty((len(self.ids), plain.model.config.hidden_size), np.float32), CACHE_BYTES
+        with torch.inference_mode():
+            for rows in encoder.equal_length_batches(self.ids, encoder.TOKENS_PER_BATCH["cpu"]):
+                vectors[rows] = plain.read_batch([self.ids[row] for row in rows]).numpy()
+                for row, hidden in zip(rows, kept.pop().to(torch.float16), strict=False):  # copies fill small batches
+                    room -= 2 * hidden.numel()
+                    if room >= 0:
+                        self.hidden[row] = hidden.clone()
+        return vectors
+
+    def _lower(self, rows: Sequence[int]) -> Any:
+        """What the frozen layers give of texts of one length, float32 [rows, tokens, hidden size]."""
+        import torch
+
+        kept = [hidden for row in rows if (hidden := self.hidden[row]) is not None]
+        if len(kept) == len(rows):
+            return torch.stack(kept).float()
+        with torch.no_grad(), torch.autocast(**self._autocast):
+            hidden = self.model.embeddings(input_ids=torch.tensor([self.ids[row] for row in rows]))
+            for layer in self.model.encoder.layer[: self.settings.frozen_layers]:
+                hidden = layer(hidden)
+        return hidden.float()
 
     def plain_model(self) -> Any:
         """A copy of the BertModel as it is served, with what has been learned in its weights."""
         return lora.merged(self.with_lora) if self.with_lora else deepcopy(self.model)
-
-    def _names(self) -> model_folder.Settings:
-        return model_folder.Settings("tower", self.dims)
 
     def set_adapter(self, tensors: dict[str, Any]) -> None:
         """Start from this map."""
@@ -314,27 +351,38 @@ class _Tower:
         """As the model folder holds them."""
         return {name: tensor.detach() for name, tensor in self.adapter.state_dict().items()}
 
+    def mapped(self, vectors: Floats) -> Floats:
+        """These vectors through the adapter as it is now, unit rows [items, dims]."""
+        tensors = self.adapter_tensors()
+        return encoder.Adapter(**{name: tensor.numpy().copy() for name, tensor in tensors.items()})(vectors)
+
     def encode(self) -> Floats:
-        """Every item's vector in serving precision, unit rows [items, dims]."""
-        adapter = encoder.Adapter(**{name: tensor.numpy().copy() for name, tensor in self.adapter_tensors().items()})
-        served = encoder.Encoder(self.plain_model(), self.tokenizer, self._names(), adapter=adapter)
-        return served.encode(self.texts, self.settings.max_item_tokens)
+        """Every item's vector as the weights are now, unit rows [items, dims]."""
+        import torch
+
+        with torch.inference_mode():
+            return self.mapped(self._pooled(np.arange(len(self.ids))).numpy())
 
     def forward(self, rows: npt.NDArray[np.int64]) -> Any:
         """The vectors of these items, unit rows, with gradients."""
         import torch
 
+        return torch.nn.functional.normalize(self.adapter(self._pooled(rows)), dim=-1)
+
+    def _pooled(self, rows: npt.NDArray[np.int64]) -> Any:
+        """The vectors of these items without the adapter, unit rows."""
+        import torch
+
         parts, order = [], []
         for places in encoder.equal_length_batches([self.ids[row] for row in rows], encoder.TOKENS_PER_BATCH["cpu"]):
-            hidden = torch.stack([self.hidden[rows[place]] for place in places]).float()
+            hidden = self._lower(rows[places].tolist())
             with torch.autocast(**self._autocast):
                 for layer in self.top:
                     hidden = layer(hidden)
             parts.append(hidden.float().mean(dim=1))
             order.append(places)
         pooled = torch.cat(parts)[torch.from_numpy(np.argsort(np.concatenate(order)))]
-        mapped = self.adapter(torch.nn.functional.normalize(pooled, dim=-1))
-        return torch.nn.functional.normalize(mapped, dim=-1)
+        return torch.nn.functional.normalize(pooled, dim=-1)
 
     def trained(self) -> dict[str, Any]:
         """The parameters that learn, by name."""
@@ -365,10 +413,11 @@ class _Run:
         examples: Examples,
         seed: int,
         log: Callable[[str], None],
+        stepped: Callable[[], None],
     ) -> None:
         import torch
 
-        self.tower, self.examples, self.seed, self.log = tower, examples, seed, log
+        self.tower, self.examples, self.seed, self.log, self.stepped = tower, examples, seed, log, stepped
         self.target = torch.from_numpy(learned.vectors)
         self.trust = torch.from_numpy((examples.bought / (examples.bought + TRUST_PURCHASES)).astype(np.float32))
         self.log_scale = torch.tensor(float(np.log(learned.scale)), requires_grad=True)
@@ -411,6 +460,7 @@ class _Run:
             self.optimizer.step()
             self.table[place] = vectors.detach()
             losses.append(loss.item())
+            self.stepped()
             if not np.isfinite(losses[-1]):
                 raise ArithmeticError(
                     f"loss {losses[-1]} at step {step + 1}: set a lower learning rate than {knobs.top_rate}"
@@ -448,6 +498,33 @@ class _Run:
             }
 
 
+class _Share:
+    """The share of a run's work that is done, in units of one tuning step; a refit of vectors is not counted."""
+
+    TEXTS_READ, VECTORS_LEARNED = 700, 4.0  # texts that BERT reads, and learned vectors of 120 steps, in those units
+
+    def __init__(self, done: Callable[[float], None], settings: TowerSettings, texts: int) -> None:
+        self._done, self._units, self._texts = done, 0.0, texts
+        steps = settings.max_steps + settings.refit_steps
+        self._total = max(steps + texts / self.TEXTS_READ + 3 * self.VECTORS_LEARNED, 1)
+
+    def read(self) -> None:
+        """All texts have been read."""
+        self._add(self._texts / self.TEXTS_READ)
+
+    def learned(self) -> None:
+        """One set of vectors has been learned."""
+        self._add(self.VECTORS_LEARNED)
+
+    def stepped(self) -> None:
+        """One tuning step."""
+        self._add(1)
+
+    def _add(self, units: float) -> None:
+        self._units += units
+        self._done(self._units / self._total)
+
+
 class Checks:
     """What known users bought in the 28 days after a cut, of items new to them: the measure of every step."""
 
@@ -475,5 +552,4 @@ class Checks:
     def _ndcg(self, scores: Floats) -> float:
         if not len(scores):
             return 0.0
-        top = np.argsort(-scores, axis=1, kind="stable")[:, :10]
-        return float(np.mean(metrics.ranking(top, self.truth, 10)["ndcg"]))
+        return float(np.mean(metrics.ranking(best_columns(scores, 10), self.truth, 10)["ndcg"]))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass, fields
+from collections.abc import Collection
+from dataclasses import dataclass, fields, replace
 from typing import Final, TypeAlias
 
 import numpy as np
@@ -13,6 +14,7 @@ from implicit.als import AlternatingLeastSquares
 from implicit.nearest_neighbours import ItemItemRecommender
 
 from udfs.interactions import Codes, Floats, Interactions
+from udfs.top_k.exact import best_columns
 
 Halves: TypeAlias = npt.NDArray[np.float16]
 Longs: TypeAlias = npt.NDArray[np.int64]
@@ -56,6 +58,10 @@ class FitSettings:
     user_items: int = 500  # a user's items of most weight that count in ItemKNN and ALS: bounds the pairs
     max_users: int = 50_000  # a sample beyond this: bounds the fit
     max_baskets: int = 400_000  # the newest
+
+    def without(self, generators: Collection[str]) -> FitSettings:
+        """The same without the neighbours that only these generators read (udfs/candidates.py); 0 of them is none."""
+        return replace(self, **{f"{name}_neighbours": 0 for name in ("next", "basket", "ease") if name in generators})
 
 
 @dataclass(frozen=True)
@@ -136,7 +142,8 @@ def fit(
     taste = taste[np.diff(taste.indptr) > 0]
     neighbours, similarities = _cosine(taste, settings.neighbours, settings.shrinkage)
     next_neighbours, next_similarities = _turned_to(known, items, day, settings)
-    basket = _cosine(_baskets(seen, settings)[:, items].tocsr(), settings.basket_neighbours, settings.shrinkage)
+    baskets = _baskets(seen, settings)[:, items].tocsr() if settings.basket_neighbours else taste[:0]
+    basket = _cosine(baskets, settings.basket_neighbours, settings.shrinkage)
     ease = _ease(taste, settings)
     factors = _als(taste, settings)
     kinds = np.empty((len(items), 0), np.int32) if attributes is None else attributes[items].astype(np.int32)
@@ -242,6 +249,10 @@ def _turned_to(days: Interactions, items: Codes, day: int, settings: FitSettings
     a busy season does not raise every similarity; n_u is the number of the user's items, |x| the root of the sum of
     x_u / n_u. Who buys few things says more by each. An item with one buyer says nothing to others and has no weight.
     """
+    rows = np.full((len(items), settings.next_neighbours), -1, np.int32)
+    similarities = np.zeros(rows.shape, np.float16)
+    if not settings.next_neighbours:
+        return rows, similarities
     ever = days.matrix()[:, items].tocsr()
     ever.data[:] = 1
     bought = user_matrix(days, day, settings.half_life, settings.user_items)[:, items].tocsr()
@@ -257,8 +268,6 @@ def _turned_to(days: Interactions, items: Codes, day: int, settings: FitSettings
     left = (bought @ sp.diags((scale * shared).astype(np.float32))).tocsr()
     left.eliminate_zeros()
     right = (per_user @ turned @ sp.diags(scale.astype(np.float32))).T.tocsr()
-    rows = np.full((len(items), settings.next_neighbours), -1, np.int32)
-    similarities = np.zeros(rows.shape, np.float16)
     for start in range(0, len(items), ITEMS_PER_BLOCK):
         part = _strongest((right[start : start + ITEMS_PER_BLOCK] @ left).tocsr(), start, settings.next_neighbours)
         rows[start : start + ITEMS_PER_BLOCK], similarities[start : start + ITEMS_PER_BLOCK] = part
@@ -319,6 +328,8 @@ def _ease(matrix: sp.csr_matrix, settings: FitSettings) -> tuple[Codes, Halves]:
     """Each column's strongest columns in EASE, the ridge regression of each item on all others: rows and weights."""
     shape = (matrix.shape[1], settings.ease_neighbours)
     rows, weights = np.full(shape, -1, np.int32), np.zeros(shape, np.float16)
+    if not settings.ease_neighbours:
+        return rows, weights
     weight = np.asarray(matrix.sum(axis=0), np.float64).ravel()
     chosen = np.sort(np.argsort(-weight, kind="stable")[: settings.ease_items])
     chosen = chosen[weight[chosen] > 0]
@@ -332,7 +343,7 @@ def _ease(matrix: sp.csr_matrix, settings: FitSettings) -> tuple[Codes, Halves]:
     np.fill_diagonal(regression, 0)
     by = regression.T
     count = min(settings.ease_neighbours, len(chosen) - 1)
-    best = np.argsort(-by, axis=1, kind="stable")[:, :count]
+    best = best_columns(by, count)  # finite scores: all rows are full
     value = np.take_along_axis(by, best, axis=1)
     rows[chosen, :count] = np.where(value > 0, chosen[best], -1)
     weights[chosen, :count] = np.maximum(value, 0)

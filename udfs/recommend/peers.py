@@ -22,38 +22,17 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from udfs.evaluation.metrics import TASK_ALL, TASK_NEW, Lists, Mask, PerUser, ranking, truths
 from udfs.horizon import HORIZON_DAYS
 from udfs.interactions import Codes, Floats, Interactions
+from udfs.top_k.exact import best_columns
 
 Params: TypeAlias = dict[str, Any]
 
 RECENT_DAYS = 28
 USER_BLOCK = 256  # with 70,000 items: 70 MiB of scores at a time
 EASE_ITEMS = 6_000  # EASE inverts a matrix of this many items: some 5 s and 300 MiB on one core
-COLUMN_GROUPS = 2_048
 SEED = 7
 
 WEIGHTS = (0.0, 0.0003, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)  # the b of blends
 TUNED_BEST, TUNED_POPULAR = 150, 400  # while tuning, a blend's list is sought among these many items a user
-
-
-def best(scores: Floats, k: int) -> Lists:
-    """[n, k] columns by (score desc, column asc); -1 where a row has fewer than k scores above -inf."""
-    n, m = scores.shape
-    lists = np.full((n, k), -1, np.int64)
-    if not n or not m:
-        return lists
-    floor = np.full(n, np.finfo(np.float32).min, np.float32)
-    groups = min(max(COLUMN_GROUPS, k), m)
-    if groups >= k:
-        # The k-th largest of the maxima of disjoint groups of columns is at most the k-th largest score: few pass it.
-        maxima = scores[:, : m // groups * groups].reshape(n, m // groups, groups).max(axis=1)
-        floor = np.maximum(floor, np.partition(maxima, groups - k, axis=1)[:, groups - k])
-    rows, columns = np.nonzero(scores >= floor[:, None])
-    order = np.lexsort((columns, -scores[rows, columns], rows))
-    rows, columns = rows[order], columns[order]
-    place = np.arange(len(rows)) - np.searchsorted(rows, np.arange(n))[rows]
-    kept = place < k
-    lists[rows[kept], place[kept]] = columns[kept]
-    return lists
 
 
 @dataclass(frozen=True)
@@ -89,7 +68,7 @@ class Scorer:
             scores = self.scores(block)
             if exclude_own:
                 _mask(scores, self.own[block])
-            lists[start : start + USER_BLOCK] = best(scores, k)
+            lists[start : start + USER_BLOCK] = best_columns(scores, k)
         return lists
 
 
@@ -289,7 +268,7 @@ def tifu_knn(
         mine = vectors[users]
         nearness = 2 * _dense(mine @ transposed) - squares  # the squared distance, less what is the same for all
         nearness[users[:, None] == known] = -np.inf
-        near = best(nearness, min(neighbours, max(len(known) - 1, 1)))
+        near = best_columns(nearness, min(neighbours, max(len(known) - 1, 1)))
         rows, places = np.nonzero(near >= 0)
         share = np.full(len(rows), 1 / near.shape[1], np.float32)
         mean = sp.csr_matrix((share, (rows, near[rows, places])), shape=nearness.shape) @ others
@@ -401,7 +380,7 @@ def _ndcg(
         for task in sorted(found):  # all items first: then the own ones are masked in place
             if task == TASK_NEW:
                 _mask(base, scorer.own[block])
-            top = best(np.where(base == 0, np.float32(-np.inf), base), TUNED_BEST)
+            top = best_columns(np.where(base == 0, np.float32(-np.inf), base), TUNED_BEST)
             twice = (top < 0) | is_popular[top]
             items = np.hstack([np.maximum(top, 0), np.broadcast_to(popular, (len(block), len(popular)))])
             score = np.take_along_axis(base, items, axis=1)
@@ -412,7 +391,7 @@ def _ndcg(
             by_weight = []
             for weight in weights:
                 blend = score + np.float32(weight) * recent
-                place = best(np.where(blend == 0, np.float32(-np.inf), blend), k)
+                place = best_columns(np.where(blend == 0, np.float32(-np.inf), blend), k)
                 lists = np.where(place < 0, -1, np.take_along_axis(items, np.maximum(place, 0), axis=1))
                 by_weight.append(ranking(lists, truth, k)["ndcg"])
             found[task].append(np.stack(by_weight))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final, NamedTuple
@@ -55,7 +56,7 @@ class Settings:
     steps: int = 80  # of the linear fit
     max_rows: int = 1_200_000  # whole users are drawn beyond it
     calibration_trees: int = 60
-    threads: int = 1
+    threads: int = 1  # the trees are the same, however many (FIXED)
 
 
 @dataclass(frozen=True)
@@ -144,13 +145,14 @@ def fit_order(
             feature_name=list(names),
             params=params,
         )
-        trees = str(lgb.train(params, data, settings.trees).model_to_string())
+        del features, start  # Dataset holds its own bins: the second copy of every row goes before the trees grow
+        trees = _text(lgb.train(params, data.construct(), settings.trees))
     plain = [tuple(float(number) for number in column) for column in (mean, scale, weights)]
     return Ranker(tuple(names), plain[0], plain[1], plain[2], trees, "", tuple(generators))
 
 
-def raw_score(ranker: Ranker, features: Floats) -> Doubles:
-    """One number per row: what a user's items are ranked by."""
+def raw_score(ranker: Ranker, features: Floats, threads: int = 1) -> Doubles:
+    """One number per row: what a user's items are ranked by; the same bits for any number of threads."""
     own = features[:, ranker.names.index(OWN)] > 0
     raw = np.empty(len(features))
     for start in range(0, len(features), 100_000):  # bounds the standardised copy
@@ -158,13 +160,13 @@ def raw_score(ranker: Ranker, features: Floats) -> Doubles:
         plain = _standardised(features[part], *_numbers(ranker.mean, ranker.scale))
         # In float64: the last bits of a row must not follow how many rows stand beside it.
         raw[part] = (plain.astype(np.float64) * _weights(ranker, own[part])).sum(axis=1)
-    return raw + _predict(ranker.trees, features) if ranker.trees else raw
+    return raw + _predict(ranker.trees, features, threads) if ranker.trees else raw
 
 
 def calibrate(ranker: Ranker, nights: Sequence[Night], settings: Settings | None = None) -> Ranker:
     """The same order, whose scores are the probabilities found on `nights`."""
     settings = settings or Settings()
-    inputs = [_calibration_inputs(ranker, night.features) for night in nights]
+    inputs = [_calibration_inputs(ranker, night.features, settings.threads) for night in nights]
     params = FIXED | {
         "objective": "binary",
         "learning_rate": 0.1,
@@ -179,7 +181,12 @@ def calibrate(ranker: Ranker, nights: Sequence[Night], settings: Settings | None
     label = np.concatenate([night.label for night in nights]).astype(np.float32)
     data = lgb.Dataset(np.concatenate(inputs), label, params=params)
     trees = lgb.train(params, data, settings.calibration_trees)
-    return Ranker(**(asdict(ranker) | {"calibration": str(trees.model_to_string())}))
+    return Ranker(**(asdict(ranker) | {"calibration": _text(trees)}))
+
+
+def _text(booster: lgb.Booster) -> str:
+    """LightGBM's text of its trees; the same for any number of threads."""
+    return re.sub(r"\[num_threads: \d+\]\n", "", str(booster.model_to_string()))
 
 
 def score(ranker: Ranker, features: Floats) -> Doubles:
@@ -190,7 +197,7 @@ def score(ranker: Ranker, features: Floats) -> Doubles:
     return probability
 
 
-def importance(ranker: Ranker, features: Floats) -> dict[str, float]:
+def importance(ranker: Ranker, features: Floats, threads: int = 1) -> dict[str, float]:
     """Mean absolute SHAP value of each feature on the raw score, largest first.
 
     TreeSHAP for the trees; for the linear part, of which it is exact, the term less its mean. Both are added row by
@@ -201,7 +208,7 @@ def importance(ranker: Ranker, features: Floats) -> dict[str, float]:
     values = (terms - terms.mean(axis=0)).astype(np.float64)
     if ranker.trees:
         booster = lgb.Booster(model_str=ranker.trees)
-        values += np.asarray(booster.predict(features, pred_contrib=True, num_threads=1))[:, :-1]
+        values += np.asarray(booster.predict(features, pred_contrib=True, num_threads=threads))[:, :-1]
     total = np.abs(values).mean(axis=0)
     return {ranker.names[place]: float(total[place]) for place in np.argsort(-total, kind="stable")}
 
@@ -310,15 +317,15 @@ def _fit_linear(
     return np.asarray(found.x, np.float32)
 
 
-def _calibration_inputs(ranker: Ranker, features: Floats) -> Doubles:
+def _calibration_inputs(ranker: Ranker, features: Floats, threads: int = 1) -> Doubles:
     """[rows, 1 + features of the user]: the raw score, and who the user is."""
     places = [place for place, name in enumerate(ranker.names) if name.startswith(USER_FEATURE)]
-    columns: Doubles = np.column_stack([raw_score(ranker, features), features[:, places]]).astype(np.float64)
+    columns: Doubles = np.column_stack([raw_score(ranker, features, threads), features[:, places]]).astype(np.float64)
     return columns
 
 
-def _predict(text: str, features: npt.NDArray[np.floating]) -> Doubles:
+def _predict(text: str, features: npt.NDArray[np.floating], threads: int = 1) -> Doubles:
     if not len(features):
         return np.empty(0)
     booster = lgb.Booster(model_str=text)
-    return np.asarray(booster.predict(features, raw_score=True, num_threads=1), np.float64)
+    return np.asarray(booster.predict(features, raw_score=True, num_threads=threads), np.float64)

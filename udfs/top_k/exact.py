@@ -22,6 +22,7 @@ from udfs.top_k.scan import LONGEST_ROW, Doubles, Floats, Indices, Scan, float_s
 Vectors: TypeAlias = npt.NDArray[np.floating]
 
 QUERY_BLOCK = 256  # with 8,192 items: 8 MiB of float32 scores at a time
+COLUMN_GROUPS = 2_048
 POOL = 32  # candidates kept for a query, in multiples of k, before the worst are dropped
 
 
@@ -209,3 +210,24 @@ def _check_lengths(queries: Floats, items: Floats) -> None:
         longest = float(np.sqrt(np.einsum("ij,ij->i", vectors, vectors).max(initial=0.0)))
         if not longest <= LONGEST_ROW:  # true for NaN as well
             raise ValueError(f"{name}: the longest row is {longest}, at most {LONGEST_ROW} expected; normalise")
+
+
+def best_columns(scores: Floats, k: int) -> Indices:
+    """[n, k] columns by (score desc, column asc); -1 where a row has fewer than k scores above -inf."""
+    n, m = scores.shape
+    lists = np.full((n, k), -1, np.int64)
+    if not n or not m:
+        return lists
+    floor = np.full(n, np.finfo(np.float32).min, np.float32)
+    groups = min(max(COLUMN_GROUPS, k), m)
+    if groups >= k:
+        # The k-th largest of the maxima of disjoint groups of columns is at most the k-th largest score: few pass it.
+        maxima = scores[:, : m // groups * groups].reshape(n, m // groups, groups).max(axis=1)
+        floor = np.maximum(floor, np.partition(maxima, groups - k, axis=1)[:, groups - k])
+    rows, columns = np.nonzero(scores >= floor[:, None])
+    order = np.lexsort((columns, -scores[rows, columns], rows))
+    rows, columns = rows[order], columns[order]
+    place = np.arange(len(rows)) - np.searchsorted(rows, np.arange(n))[rows]
+    kept = place < k
+    lists[rows[kept], place[kept]] = columns[kept]
+    return lists
