@@ -80,7 +80,7 @@ def test_the_line_of_sql_in_the_docs_gives_any_run_of_days(few_days, rows, deplo
     run = RunContext(run_date=RUN_DATE, deployment=shop)
     made = forecast_demand(*few_days, rows(silver.PROMOTIONS), None, run=run)
     (line,) = re.findall(
-        r"```sql\n(SELECT.*?gold\.demand_profile.*?)```", (REPO / "docs/plans.md").read_text(), re.DOTALL
+        r"```sql\n(SELECT.*?gold\.demand_profile.*?)```", (REPO / "docs/quality.md").read_text(), re.DOTALL
     )
     for name, frame in made.items():
         frame.createOrReplaceTempView(name.replace(".", "_"))
