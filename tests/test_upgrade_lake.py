@@ -59,6 +59,23 @@ def test_an_upgraded_lake_has_the_same_rows(old: Lake, spark) -> None:
     assert upgrade(spark, now) == [], "a second time there is nothing to do"
 
 
+def test_daily_forecasts_become_weekly_ones(old: Lake, spark) -> None:
+    """Ten units on each of eight days, then none: a full week and what begins the next one."""
+    table, night = "gold.demand_forecast", DATES[0]
+    ddl = (
+        "run_date DATE, location_id STRING, item_id STRING, target_date DATE, expected_units DOUBLE, dispersion DOUBLE"
+    )
+    days = [(night, "T1", "S1", night + dt.timedelta(days=day), 10.0 * (day <= 8), 1.5) for day in range(1, 29)]
+    frame = spark.createDataFrame(days, ddl).withColumns({name: F.lit(1.0) for name in ("p10", "p50", "p90")})
+    frame.write.format("delta").partitionBy("run_date").save(old.path(table))
+    assert table in upgrade(spark, old)
+    weeks = pl.read_delta(old.path(table)).sort("target_week")
+    assert weeks["target_week"].to_list() == [night + dt.timedelta(days=day) for day in (1, 8, 15, 22)]
+    assert weeks["expected_units"].to_list() == [70.0, 10.0, 0.0, 0.0]
+    first = weeks.row(0, named=True)
+    assert 60 <= first["p10"] <= 65 <= first["p50"] <= 70 < first["p90"] <= 85
+
+
 def test_an_upgrade_that_was_interrupted_goes_on(old: Lake, spark, monkeypatch) -> None:
     real = Lake.replace
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 import argparse
 import datetime as dt
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+import pandas as pd
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
@@ -18,9 +19,10 @@ from jobs.runner import catalog, delta_log
 from jobs.runner.cli import exit_code
 from jobs.runner.lake import ASIDE, Lake
 from jobs.runner.session import session
-from schemas import TABLES
+from schemas import TABLES, gold
 from schemas.contract import PARTITION
 from schemas.deployment import load
+from udfs.demand.counts import quantile
 
 WORKPLACE = "upgrading"  # the folder of the lake in which a table is written anew
 PUBLICATIONS = "ops.publications"
@@ -69,7 +71,27 @@ def _published_anew(rows: DataFrame) -> DataFrame:
     return rows.where("current").withColumn("version", F.lit(1).cast("bigint"))
 
 
-CONVERTED[PUBLICATIONS] = _published_anew
+def _weekly(rows: DataFrame) -> DataFrame:
+    """gold.demand_forecast's days as the weeks that they are of; quantiles are those of the week."""
+    ahead = F.date_diff("target_date", PARTITION) - 1
+    week = F.date_add(PARTITION, 1 + 7 * F.floor(ahead / 7).cast("int")).alias("target_week")
+    keys = (PARTITION, "location_id", "item_id", week)
+    weeks = rows.groupBy(*keys).agg(
+        F.sum("expected_units").alias("expected_units"), F.max("dispersion").alias("dispersion")
+    )
+    schema = ", ".join(f"{name} {gold.DEMAND_FORECAST.column(name).type}" for name in gold.DEMAND_FORECAST.column_names)
+    return weeks.mapInPandas(_with_quantiles, schema)
+
+
+def _with_quantiles(frames: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
+    for frame in frames:
+        mean, dispersion = frame["expected_units"].to_numpy("float64"), frame["dispersion"].to_numpy("float64")
+        for name, level in (("p10", 0.1), ("p50", 0.5), ("p90", 0.9)):
+            frame[name] = quantile(mean, dispersion, level).astype("float64")
+        yield frame[gold.DEMAND_FORECAST.column_names]
+
+
+CONVERTED |= {PUBLICATIONS: _published_anew, gold.DEMAND_FORECAST.name: _weekly}
 
 
 def _change_places(lake: Lake, table: str) -> None:
