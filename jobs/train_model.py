@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 import numpy as np
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from jobs import progress, resume, runtime
 from jobs.conf import ConfError
@@ -23,11 +25,14 @@ from jobs.shop import PastNight, Shop, collect
 from jobs.version import code_version
 from schemas import ops
 from schemas.derive import plain_ddl
-from udfs import candidates, encoder, metrics, ranker, scoring, tower
+from udfs import candidates, encoder, metrics, ranker, scoring, text_vectors, tower
 from udfs.horizon import HORIZON_DAYS
 from udfs.model_folder import write_manifest
 
 K = 10
+# The phases of a training and about how long each takes, for the line of progress.
+EARLIER, TEXTS, NIGHTS, RANKER, NEWEST = "encoder", "reading all texts", "past nights", "ranker", "encoder to serve"
+PHASES = {EARLIER: 5.0, TEXTS: 1.5, NIGHTS: 2.0, RANKER: 2.0, NEWEST: 3.0}
 MAX_TEXTS = 8_192  # the texts bought most, on which the encoder is trained; it then encodes every text
 
 
@@ -113,31 +118,45 @@ def train_model(
         "code": resume.code(),
         "data": resume.data(shop),
     }
-    with resume.workplace(checkpoints, f"train_model-{run_date}", facts) as place:
+    with (
+        resume.workplace(checkpoints, f"train_model-{run_date}", facts) as place,
+        progress.metered(
+            PHASES if newest_steps else {name: PHASES[name] for name in PHASES if name != NEWEST}
+        ) as meter,
+    ):
         base, earlier, newest_encoder = encoder.base_folder(), place / "earlier", place / "newest"
         progress.say(f"encoder for the ranker's past nights: purchases before {date_of(first)}")
-        report = fit_encoder(shop, first, base, earlier, settings, learn_steps, seed)
+        meter.begin(EARLIER)
+        report = fit_encoder(shop, first, base, earlier, settings, learn_steps, seed, done=meter.part)
 
         def to_serve(full: Path, day: int) -> tuple[Path, Figures]:
             texts = shop.texts_before(day)
             return served_encoder(full, texts, served_layers, served_format, distil_steps, seed)
 
+        meter.begin(TEXTS)
         serving, smaller = to_serve(earlier, first)
-        known = shop.encoded(serving)
+        known, ranked_with = shop.encoded(serving), serving
         progress.say(f"ranker: {ranker_nights} past nights and one to calibrate")
-        rows = {night: shop.past_night(known, night, used, buyers_only=True) for night in nights}
-        rows[calibration] = shop.past_night(known, calibration, used)  # a probability is for everybody
-        knobs = ranker.Settings(trees=trees, max_rows=ranker_rows, threads=os.cpu_count() or 1)
+        meter.begin(NIGHTS)
+        cores = os.cpu_count() or 1
+        wanted = dict.fromkeys(nights, True) | {calibration: False}  # a probability is for everybody
+        rows = shop.past_nights(known, wanted, used, cores=cores, done=lambda count: meter.part(count / len(wanted)))
+        meter.begin(RANKER)
         names, past = tuple(candidates.FEATURES), [rows[night].night for night in nights]
-        judged = ranker.fit(past, [rows[calibration].night], names, used, knobs)
-        verdict = compare(judged, incumbent(models, used), shop, rows[calibration])
-        newest_too = ranker.fit_order([*past, rows[calibration].night], names, used, knobs)
-        fitted = replace(newest_too, calibration=judged.calibration)
+        knobs = ranker.Settings(trees=trees, max_rows=ranker_rows, threads=max(1, cores // 2))
+        # Side by side, each on half of the cores: on two neither waits for a thread of its own.
+        with threadpool_limits(1, "blas"), ThreadPoolExecutor(2) as pool:
+            newest_too = pool.submit(ranker.fit_order, [*past, rows[calibration].night], names, used, knobs)
+            judged = ranker.fit(past, [rows[calibration].night], names, used, knobs)
+            meter.part(0.7)
+            verdict = compare(judged, incumbent(models, used), shop, rows[calibration])
+            fitted = replace(newest_too.result(), calibration=judged.calibration)
         if newest_steps:
             progress.say("encoder to serve: goes on up to the night")
+            meter.begin(NEWEST)
             steps = newest_steps if report.tuned else 0  # the ranker learned with the frozen weights
             again = replace(settings, max_steps=steps, refit_steps=newest_steps)
-            fit_encoder(shop, day, earlier, newest_encoder, again, learn_steps, seed + 1, untuned=base)
+            fit_encoder(shop, day, earlier, newest_encoder, again, learn_steps, seed + 1, untuned=base, done=meter.part)
             serving, smaller = to_serve(newest_encoder, day)
         served = place / "served"
         shutil.rmtree(served, ignore_errors=True)  # of a training killed at this point
@@ -150,6 +169,9 @@ def train_model(
             vectors=known.vectors,
             vector_of=known.vector_of,
         )
+        if serving == ranked_with:  # else the served encoder has read none of the texts yet
+            _, texts = shop.different_texts()
+            text_vectors.write(served, texts, known.vectors)
         story = {
             "run_date": str(run_date),
             "code_version": code_version(),
@@ -159,7 +181,7 @@ def train_model(
             "served": {"layers": served_layers, "format": served_format, **smaller},
             "verdict": verdict,
             "features": dict(candidates.FEATURES),
-            "importance": ranker.importance(fitted, rows[calibration].night.features[:20_000]),
+            "importance": ranker.importance(fitted, rows[calibration].night.features[:20_000], cores),
         }
         (served / scoring.TRAINING).write_text(json.dumps(story, indent=1, default=str) + "\n", encoding="utf-8")
         write_manifest(served)
@@ -226,6 +248,7 @@ def fit_encoder(
     learn_steps: int,
     seed: int,
     untuned: Path | None = None,
+    done: Callable[[float], None] = lambda _share: None,
 ) -> tower.TowerReport:
     """An item tower of the purchases before `day`, written to `output`, its report beside it; not if both are there.
 
@@ -261,6 +284,7 @@ def fit_encoder(
         log=progress.say,
         checkpoint=output.with_name(f"{output.name}.checkpoint"),
         untuned=untuned,
+        done=done,
     )
     half = told.with_suffix(".tmp")
     half.write_text(json.dumps(asdict(report)), "utf-8")

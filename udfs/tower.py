@@ -329,8 +329,8 @@ class _Tower:
         """What the frozen layers give of texts of one length, float32 [rows, tokens, hidden size]."""
         import torch
 
-        kept = [self.hidden[row] for row in rows]
-        if not any(part is None for part in kept):
+        kept = [hidden for row in rows if (hidden := self.hidden[row]) is not None]
+        if len(kept) == len(rows):
             return torch.stack(kept).float()
         with torch.no_grad(), torch.autocast(**self._autocast):
             hidden = self.model.embeddings(input_ids=torch.tensor([self.ids[row] for row in rows]))
