@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import json
 import os
 import shutil
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from jobs.offline import resume
 from jobs.offline.model_registry import others_of_date, rows_of
@@ -21,14 +22,18 @@ from jobs.offline.served_encoder import Figures, ServedEncoder, folder_to_serve
 from jobs.offline.training_data import PastNight, Shop, collect
 from jobs.reports import progress
 from schemas.errors import ConfError, DataError
+from schemas.run import RunContext
 from udfs.days import date_of, day_number
-from udfs.encoder import model_folder, tower
+from udfs.encoder import model_folder, text_vectors, tower
 from udfs.encoder.model_folder import write_manifest
 from udfs.evaluation import metrics
 from udfs.horizon import HORIZON_DAYS
 from udfs.recommend import candidates, ranker, scoring
 
 K = 10
+# The phases of a training and about how long each takes, for the line of progress.
+EARLIER, TEXTS, NIGHTS, RANKER, NEWEST = "encoder", "reading all texts", "past nights", "ranker", "encoder to serve"
+PHASES = {EARLIER: 5.0, TEXTS: 1.5, NIGHTS: 2.0, RANKER: 2.0, NEWEST: 3.0}
 MAX_TEXTS = 8_192  # the texts bought most, on which the encoder is trained; it then encodes every text
 
 
@@ -37,10 +42,7 @@ def train_model(
     items: DataFrame,
     models: DataFrame,
     *,
-    run_date: dt.date,
-    publish_model: Callable[[Path], str],
-    checkpoints: Path | None,
-    code_version: str,
+    run: RunContext,
     max_users: int = 20_000,
     encoder_method: tower.Method = "full",
     lora_rank: int = 8,
@@ -59,7 +61,7 @@ def train_model(
 ) -> DataFrame:
     """The rows of ops.models of run_date, the new model's first.
 
-    `publish_model` is given the folder of the model that it registers, and says where it is.
+    The folder of the new model is published by `run.publish_model`.
 
     Nothing may be scored by what has seen its answer. With D the day after run_date: the ranker learns from
     `ranker_nights` past nights, the newest on D - 56, each with item models fitted before it, with vectors of an
@@ -85,14 +87,14 @@ def train_model(
         raise ConfError(f"[jobs.train_model] lora_rank: must be at least 1, not {lora_rank}")
     used = _generators(leave_out)
     shop = collect(events, items, max_users)
-    day = day_number(run_date) + 1
+    day = day_number(run.run_date) + 1
     calibration, newest = day - HORIZON_DAYS, day - 2 * HORIZON_DAYS
     nights = [newest - days_between_nights * number for number in range(ranker_nights)]
     first = min(nights)
     if not len(shop.interactions.before(first - HORIZON_DAYS).known()):
         raise DataError(
             f"silver.events has too few purchases to train on: some by known users before "
-            f"{date_of(first - HORIZON_DAYS)} are needed for a model as of {run_date}"
+            f"{date_of(first - HORIZON_DAYS)} are needed for a model as of {run.run_date}"
         )
     settings = tower.TowerSettings(
         max_steps=encoder_steps,
@@ -107,33 +109,47 @@ def train_model(
         "newest_steps": newest_steps,
         "learn_steps": learn_steps,
         "seed": seed,
-        "code": resume.code(code_version),
+        "code": resume.code(run.code_version),
         "data": resume.data(shop),
     }
-    with resume.workplace(checkpoints, f"train_model-{run_date}", facts) as place:
+    with (
+        resume.workplace(run.checkpoints, f"train_model-{run.run_date}", facts) as place,
+        progress.metered(
+            PHASES if newest_steps else {name: PHASES[name] for name in PHASES if name != NEWEST}
+        ) as meter,
+    ):
         base, earlier, newest_encoder = model_folder.base_folder(), place / "earlier", place / "newest"
         progress.say(f"encoder for the ranker's past nights: purchases before {date_of(first)}")
-        report = fit_encoder(shop, first, base, earlier, settings, learn_steps, seed)
+        meter.begin(EARLIER)
+        report = fit_encoder(shop, first, base, earlier, settings, learn_steps, seed, done=meter.part)
 
         def to_serve(full: Path, day: int) -> tuple[Path, Figures]:
             return folder_to_serve(full, shop.texts_before(day), served_encoder, seed, progress.say)
 
+        meter.begin(TEXTS)
         serving, smaller = to_serve(earlier, first)
-        known = shop.encoded(serving)
+        known, ranked_with = shop.encoded(serving), serving
         progress.say(f"ranker: {ranker_nights} past nights and one to calibrate")
-        rows = {night: shop.past_night(known, night, used, buyers_only=True) for night in nights}
-        rows[calibration] = shop.past_night(known, calibration, used)  # a probability is for everybody
-        knobs = ranker.Settings(trees=trees, max_rows=ranker_rows, threads=os.cpu_count() or 1)
+        meter.begin(NIGHTS)
+        cores = os.cpu_count() or 1
+        wanted = dict.fromkeys(nights, True) | {calibration: False}  # a probability is for everybody
+        rows = shop.past_nights(known, wanted, used, cores=cores, done=lambda count: meter.part(count / len(wanted)))
+        meter.begin(RANKER)
         names, past = tuple(candidates.FEATURES), [rows[night].night for night in nights]
-        judged = ranker.fit(past, [rows[calibration].night], names, used, knobs)
-        verdict = compare(judged, incumbent(models, used), shop, rows[calibration])
-        newest_too = ranker.fit_order([*past, rows[calibration].night], names, used, knobs)
-        fitted = replace(newest_too, calibration=judged.calibration)
+        knobs = ranker.Settings(trees=trees, max_rows=ranker_rows, threads=max(1, cores // 2))
+        # Side by side, each on half of the cores: on two neither waits for a thread of its own.
+        with threadpool_limits(1, "blas"), ThreadPoolExecutor(2) as pool:
+            newest_too = pool.submit(ranker.fit_order, [*past, rows[calibration].night], names, used, knobs)
+            judged = ranker.fit(past, [rows[calibration].night], names, used, knobs)
+            meter.part(0.7)
+            verdict = compare(judged, incumbent(models, used), shop, rows[calibration])
+            fitted = replace(newest_too.result(), calibration=judged.calibration)
         if newest_steps:
             progress.say("encoder to serve: goes on up to the night")
+            meter.begin(NEWEST)
             steps = newest_steps if report.tuned else 0  # the ranker learned with the frozen weights
             again = replace(settings, max_steps=steps, refit_steps=newest_steps)
-            fit_encoder(shop, day, earlier, newest_encoder, again, learn_steps, seed + 1, untuned=base)
+            fit_encoder(shop, day, earlier, newest_encoder, again, learn_steps, seed + 1, untuned=base, done=meter.part)
             serving, smaller = to_serve(newest_encoder, day)
         served = place / "served"
         shutil.rmtree(served, ignore_errors=True)  # of a training killed at this point
@@ -146,31 +162,34 @@ def train_model(
             vectors=known.vectors,
             vector_of=known.vector_of,
         )
+        if serving == ranked_with:  # else the served encoder has read none of the texts yet
+            _, texts = shop.different_texts()
+            text_vectors.write(served, texts, known.vectors)
         story = {
-            "run_date": str(run_date),
-            "code_version": code_version,
+            "run_date": str(run.run_date),
+            "code_version": run.code_version,
             "nights": [str(date_of(night)) for night in sorted(rows)],
             "trees": trees,
             "encoder": asdict(report),
             "served": {"encoder": served_encoder, **smaller},
             "verdict": verdict,
             "features": dict(candidates.FEATURES),
-            "importance": ranker.importance(fitted, rows[calibration].night.features[:20_000]),
+            "importance": ranker.importance(fitted, rows[calibration].night.features[:20_000], cores),
         }
         (served / scoring.TRAINING).write_text(json.dumps(story, indent=1, default=str) + "\n", encoding="utf-8")
         write_manifest(served)
         weights = model_folder.sha256(model_folder.weights_file(served))
-        version = f"{run_date}-{model_folder.sha256(served / model_folder.MANIFEST)[:8]}"
-        publish_model(served.rename(place / version))
+        version = f"{run.run_date}-{model_folder.sha256(served / model_folder.MANIFEST)[:8]}"
+        run.publish_model(served.rename(place / version))
     row = {
-        "run_date": run_date,
+        "run_date": run.run_date,
         "model_version": version,
         "kind": "recommend",
         "folder": f"models/{version}",
         "base_sha256": model_folder.BASE_SHA256,
         "weights_sha256": weights,
         "trained_from": date_of(int(shop.interactions.day.min())),
-        "cut_date": run_date,
+        "cut_date": run.run_date,
         "example_count": report.examples,
         "metrics": {
             "encoder_ndcg_frozen": report.frozen.ndcg_with_popularity,
@@ -182,7 +201,7 @@ def train_model(
         },
         "ranker": judged.to_json(),
         "promoted": bool(verdict["promoted"]),
-        "code_version": code_version,
+        "code_version": run.code_version,
     }
     progress.say(said_of(version, verdict))
     return rows_of(models, [row, *others_of_date(models, row)])
@@ -211,6 +230,7 @@ def fit_encoder(
     learn_steps: int,
     seed: int,
     untuned: Path | None = None,
+    done: Callable[[float], None] = lambda _share: None,
 ) -> tower.TowerReport:
     """An item tower of the purchases before `day`, written to `output`, its report beside it; not if both are there.
 
@@ -246,6 +266,7 @@ def fit_encoder(
         log=progress.say,
         checkpoint=output.with_name(f"{output.name}.checkpoint"),
         untuned=untuned,
+        done=done,
     )
     half = told.with_suffix(".tmp")
     half.write_text(json.dumps(asdict(report)), "utf-8")

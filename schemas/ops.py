@@ -140,7 +140,12 @@ ENCODES = Table(
         RUN_DATE,
         MODEL_VERSION,
         Column("texts", "BIGINT", "Different texts that a vector was wanted of", rules=COUNT),
-        Column("texts_reused", "BIGINT", "Of these, encoded by an earlier night with this model", rules=COUNT),
+        Column(
+            "texts_reused",
+            "BIGINT",
+            "Of these, encoded earlier with this model: by a run or in its training",
+            rules=COUNT,
+        ),
         Column("texts_encoded", "BIGINT", "Of these, how many were encoded now", rules=COUNT),
         Column("forward_passes", "BIGINT", "Batches that went through the model", rules=COUNT),
         Column("real_tokens", "BIGINT", "Tokens of the encoded texts, [CLS] and [SEP] included", rules=COUNT),

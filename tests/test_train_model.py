@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
 from typing import Any
 
@@ -14,11 +15,11 @@ from jobs.offline.training_data import PastNight, Shop
 from jobs.train_model import compare, incumbent, others_of_date, train_model
 from schemas import ops, silver
 from schemas.errors import ConfError
-from tests.conftest import Rows
+from tests.conftest import Rows, run_of
 from udfs.catalogue import catalogue_of
 from udfs.days import date_of
 from udfs.interactions import Interactions, from_frame
-from udfs.recommend import candidates, ranker
+from udfs.recommend import candidates, ranker, scoring
 
 DAY = 20_000
 USERS, ITEMS = 60, 12
@@ -121,10 +122,7 @@ def test_an_unknown_generator_cannot_be_left_out(spark: SparkSession, rows: Rows
     with pytest.raises(ConfError, match="leave_out: 'own' is none of knn"):
         train_model(
             *nothing,
-            run_date=date_of(DAY),
-            publish_model=str,
-            checkpoints=None,
-            code_version="",
+            run=run_of(date_of(DAY)),
             leave_out="next, own",
         )
 
@@ -159,3 +157,67 @@ def test_a_past_night_of_buyers_is_their_part_of_the_whole_night() -> None:
     np.testing.assert_array_equal(part.night.label, whole.night.label[theirs])
     past = [ranker.fit_order([night.night], NAMES, (), ranker.Settings(trees=3)) for night in (whole, part)]
     assert past[0] == past[1]
+
+
+def test_past_nights_side_by_side_are_those_built_one_after_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    some, days = shop(), {DAY + 2: True, DAY: False, DAY + 1: True}
+    told: list[int] = []
+    together = some.past_nights(
+        some.catalogue, days, ("own", "knn", "als", "ease", "popular"), cores=3, done=told.append
+    )
+    monkeypatch.setattr("jobs.shop.NIGHTS_BYTES", 1)  # not even two fit
+    alone = some.past_nights(some.catalogue, days, ("own", "knn", "als", "ease", "popular"), cores=3)
+    assert list(together) == list(alone) == list(days)
+    assert told == [1, 2, 3]
+    for day, buyers_only in days.items():
+        one = some.past_night(some.catalogue, day, ("own", "knn", "als", "ease", "popular"), buyers_only=buyers_only)
+        for found in (together[day], alone[day]):
+            assert found.day == day
+            np.testing.assert_array_equal(found.pairs.item, one.pairs.item)
+            np.testing.assert_array_equal(found.night.features, one.night.features)
+            np.testing.assert_array_equal(found.night.label, one.night.label)
+
+
+@pytest.mark.parametrize(("room", "expected"), [(1, 1), (2, 2), (99, 3)])
+def test_as_many_past_nights_at_once_as_memory_holds(room: int, expected: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    running, most, lock = [0], [0], threading.Lock()
+    barrier = threading.Barrier(expected)  # nobody ends before as many run as may
+
+    def night_of(_shop: Shop, _known: Any, day: int, *_given: Any, **_more: Any) -> int:
+        with lock:
+            running[0] += 1
+            most[0] = max(most[0], running[0])
+        barrier.wait(timeout=30)
+        with lock:
+            running[0] -= 1
+        return day
+
+    monkeypatch.setattr(Shop, "past_night", night_of)
+    monkeypatch.setattr("jobs.shop.NIGHTS_BYTES", room * USERS * 340 * 1_500)
+    days = dict.fromkeys(range(6), True)
+    assert shop().past_nights(shop().catalogue, days, cores=3) == {day: day for day in days}
+    assert most[0] == expected
+
+
+@pytest.mark.parametrize("left_out", [("next",), ("basket", "ease"), ("next", "basket", "ease", "als")])
+def test_a_past_night_fits_no_neighbours_that_only_left_out_generators_read(
+    left_out: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    some = shop()
+    used = tuple(name for name in candidates.GENERATORS if name not in left_out)
+    fitted: list[scoring.State] = []
+    right = scoring.fit_state
+
+    def watched(*given: Any) -> scoring.State:
+        fitted.append(right(*given))
+        return fitted[-1]
+
+    monkeypatch.setattr(scoring, "fit_state", watched)
+    found = some.past_night(some.catalogue, DAY, used)
+    full = right(some.interactions, some.catalogue, DAY)
+    pairs, features = scoring.propose(some.interactions.before(DAY), full, DAY, used)
+    np.testing.assert_array_equal(found.pairs.item, pairs.item)
+    np.testing.assert_array_equal(found.night.features, features)
+    for name in ("next", "basket", "ease"):
+        kept = getattr(fitted[0].models, f"{name}_neighbours").shape[1]
+        assert kept == (0 if name in left_out else getattr(full.models, f"{name}_neighbours").shape[1])

@@ -20,7 +20,9 @@ from jobs.runner.model_store import ship
 from jobs.transforms import vectors
 from schemas.run import Model
 from tests.test_encoder import write_tiny
+from udfs.encoder import text_vectors
 from udfs.encoder.encoder import load_encoder
+from udfs.encoder.model_folder import write_manifest
 from udfs.encoder.stored_vectors import to_bytes
 
 MODEL = Model(version="m1", folder="/nowhere/m1")
@@ -170,9 +172,9 @@ def encoded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[], lis
                 with open(path, "a", encoding="utf-8") as file:  # noqa: PTH123 (nothing of ours is imported there)
                     file.writelines(f"{text}\n" for text in texts)
                 made = [hashlib.md5(text.encode()).digest() for text in texts]
-                untold = pa.nulls(len(made), vectors.BATCH_TYPE)
+                report = pa.array([{"texts": len(made)}, *[None] * (len(made) - 1)], vectors.BATCH_TYPE)
                 yield pa.RecordBatch.from_pydict(
-                    {"text_key": batch.column("text_key"), "vector": made, "batch": untold}
+                    {"text_key": batch.column("text_key"), "vector": made, "batch": report}
                 )
 
         return batches
@@ -311,6 +313,37 @@ def test_an_account_of_the_forward_passes_goes_with_the_vectors(
     again, told = vectors.encode(catalogue(spark, 40), found.select("text_key", "vector"), tiny_model)
     assert by_item(again) == by_item(found)
     assert [(row.texts_reused, row.forward_passes) for row in told.collect()] == [(7, 0)]
+
+
+def test_what_training_has_encoded_is_not_encoded_again(spark: SparkSession, tmp_path: Path) -> None:
+    folder = tmp_path / "tiny-m2"
+    folder.mkdir()
+    write_tiny(folder)
+    wanted = [" ".join(["milk", "tea"] * number) for number in range(7)]
+    stored = unit(5, 7, 32)  # other than the encoder's own: so it shows which are used
+    text_vectors.write(folder, wanted, stored)
+    write_manifest(folder)
+    model = Model(version="tiny-m2", folder=str(folder))
+    ship(spark, model)
+    nothing = spark.createDataFrame([], "text_key STRING, vector BINARY")
+    found, told = vectors.encode(catalogue(spark, 40), nothing, model)
+    cells = dict(zip(wanted, to_bytes(stored), strict=True))
+    assert {item: vector for item, (_, vector) in by_item(found).items()} == {
+        row.item_id: cells[row.text] for row in catalogue(spark, 40).collect()
+    }
+    row = told.collect()[0]
+    assert (row.texts, row.texts_reused, row.texts_encoded) == (7, 7, 0)
+    assert (row.forward_passes, row.model_loads, row.workers) == (0, 0, 0)
+
+    more = catalogue(spark, 40).unionByName(texts(spark, ("new", "rye"), ("newer", "rye bread"), ("again", "rye")))
+    found, told = vectors.encode(more, nothing, model)
+    after = by_item(found)
+    assert {item: after[item][1] for item in ("i000", "i008")} == {"i000": cells[""], "i008": cells["milk tea"]}
+    alone = to_bytes(load_encoder(folder).encode(["rye", "rye bread"], 32))
+    assert [after["new"][1], after["again"][1], after["newer"][1]] == [alone[0], alone[0], alone[1]]
+    row = told.collect()[0]
+    assert (row.texts, row.texts_reused, row.texts_encoded) == (9, 7, 2)
+    assert row.texts_per_worker_second == pytest.approx(2 / row.encode_seconds)
 
 
 def test_few_texts_go_to_all_slots_by_their_length(

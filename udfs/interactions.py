@@ -85,10 +85,9 @@ class Interactions:
         # Lines are sorted by (day, user, item): those of one purchase lie side by side.
         new = np.ones(len(known), bool)
         new[1:] = (np.diff(known.day) != 0) | (np.diff(known.user) != 0) | (np.diff(known.item) != 0)
-        if not len(known):
-            return known
-        quantity = np.add.reduceat(known.quantity.astype(np.float64), np.flatnonzero(new))
-        return replace(known.part(new), quantity=quantity.astype(np.float32))
+        units = known.quantity.astype(np.float64)
+        summed = np.add.reduceat(units, np.flatnonzero(new)) if len(known) else units
+        return replace(known.part(new), quantity=summed.astype(np.float32))
 
 
 def from_frame(lines: pd.DataFrame, items: npt.NDArray[np.str_] | None = None) -> Interactions:

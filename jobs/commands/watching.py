@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from pyspark.sql import SparkSession
 
-from jobs.reports.progress import console
+from jobs.reports.progress import console, meters
 
 SECONDS_BETWEEN_LINES = 10.0
 
@@ -23,7 +23,7 @@ def watching(spark: SparkSession, title: str) -> Iterator[None]:
 
     def line() -> str:
         seconds = f"{time.monotonic() - started:4.0f} s"
-        return f"{title}  {seconds}  {_stages(spark)}"
+        return "  ".join(filter(None, [f"{title}  {seconds}", *(meter.line() for meter in meters), _stages(spark)]))
 
     def show() -> None:
         if console.is_terminal:

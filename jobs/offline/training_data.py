@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Mapping
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from pyspark.sql import DataFrame
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from jobs.transforms.purchases import known_purchases, sampled
 from udfs.catalogue import ATTRIBUTES, Catalogue, catalogue_of
-from udfs.encoder import encoder, stored_vectors
+from udfs.encoder import stored_vectors, text_vectors
 from udfs.horizon import HORIZON_DAYS
 from udfs.interactions import Codes, Floats, Interactions, from_frame
-from udfs.recommend import candidates, ranker, scoring
+from udfs.recommend import candidates, item_models, ranker, scoring
+
+# What past nights may take side by side: some 340 candidates a user of 1.5 kB each, features and what they are made of.
+NIGHTS_BYTES, BYTES_PER_USER = 4 << 30, 340 * 1_500
 
 
 @dataclass(frozen=True)
@@ -51,9 +56,13 @@ class Shop:
 
     def text_vectors(self, folder: Path) -> tuple[Floats, Codes]:
         """The vectors of the different texts as the encoder of `folder` reads them, and each item's row of them."""
-        model = encoder.load_encoder(folder)
+        code, distinct = self.different_texts()
+        return text_vectors.encode(folder, distinct), code
+
+    def different_texts(self) -> tuple[Codes, list[str]]:
+        """Each item's row of the different texts, and these, sorted."""
         code, distinct = pd.factorize(np.array(self.texts, dtype=object), sort=True)
-        return model.encode(list(distinct), model.settings.max_item_tokens), code.astype(np.int32)
+        return code.astype(np.int32), list(distinct)
 
     def encoded(self, folder: Path) -> Catalogue:
         """The catalogue with a vector for every item, as the encoder of `folder` reads its text."""
@@ -71,12 +80,41 @@ class Shop:
 
         buyers_only: of users who bought anything in the 28 days from `day`; nobody else teaches an order.
         """
-        state = scoring.fit_state(self.interactions, known, day)
+        left_out = [name for name in candidates.GENERATORS if name not in generators]
+        settings = item_models.FitSettings().without(left_out)
+        state = scoring.fit_state(self.interactions, known, day, settings)
         history, later = self.interactions.before(day), self.interactions.within(day, day + HORIZON_DAYS)
         if buyers_only:
             history = history.part(np.isin(history.user, np.unique(later.known().user)))
         pairs, features = scoring.propose(history, state, day, generators)
         return PastNight(day, pairs, ranker.Night(pairs.user, features, later.holds(pairs.user, pairs.item)))
+
+    def past_nights(
+        self,
+        known: Catalogue,
+        days: Mapping[int, bool],
+        generators: Collection[str] = candidates.GENERATORS,
+        *,
+        cores: int = 1,
+        done: Callable[[int], None] = lambda _count: None,
+    ) -> dict[int, PastNight]:
+        """`past_night` of each day, by day; `days` says whether it is of buyers only.
+
+        As many side by side as there are cores and NIGHTS_BYTES hold. Each has one thread of linear algebra, so the
+        bits are the same however many run at once. done: called with how many are done.
+        """
+        users = len(np.unique(self.interactions.known().user))
+        at_once = max(1, min(cores, len(days), NIGHTS_BYTES // max(users * BYTES_PER_USER, 1)))
+        with threadpool_limits(1), ThreadPoolExecutor(at_once) as pool:
+            running = {
+                pool.submit(self.past_night, known, day, generators, buyers_only=buyers_only): day
+                for day, buyers_only in days.items()
+            }
+            found: dict[int, PastNight] = {}
+            for future in as_completed(running):
+                found[running[future]] = future.result()
+                done(len(found))
+        return {day: found[day] for day in days}
 
 
 @dataclass(frozen=True)

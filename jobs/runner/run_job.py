@@ -118,19 +118,8 @@ def _publish(
     if any(read.window == "encoding" for read in job.reads):
         _of_one_model(job, lake, record["run_date"], inputs["model"])
     run = _context(lake, record, dry_run)
-    reserved = {
-        "run": run,
-        "run_date": run.run_date,
-        "run_id": run.run_id,
-        "started_at": run.started_at,
-        "deployment": run.deployment,
-        "publish_model": run.publish_model,
-        "publish_page": run.write_page,
-        "checkpoints": run.checkpoints,
-        "code_version": run.code_version,
-    }
-    wanted = inspect.signature(function).parameters
-    made = function(**inputs, **knobs, **{key: value for key, value in reserved.items() if key in wanted})
+    wanted = {"run": run} if "run" in inspect.signature(function).parameters else {}
+    made = function(**inputs, **knobs, **wanted)
     frames = made if isinstance(made, dict) else {job.writes[0]: made}
     if set(frames) != set(JOBS[job.name].writes):
         raise TypeError(f"{job.name} made {sorted(frames)}, but jobs/flow.py says {sorted(JOBS[job.name].writes)}")

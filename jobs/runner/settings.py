@@ -11,11 +11,7 @@ from jobs.flow import JOBS, Job
 from schemas.deployment import RENAMED, Deployment
 from schemas.errors import ConfError
 
-# Keyword-only parameters that are no settings: what a job may ask for beside its tables.
-RESERVED = (
-    *("run", "run_date", "run_id", "started_at", "deployment"),
-    *("publish_model", "publish_page", "checkpoints", "code_version"),
-)
+RUN = "run"  # the one keyword-only parameter that is no setting: the RunContext
 
 
 def function_of(name: str) -> Callable[..., Any]:
@@ -27,7 +23,7 @@ def function_of(name: str) -> Callable[..., Any]:
 def knobs_of(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
     """A job's tuning knobs: its keyword-only parameters with defaults."""
     parameters = inspect.signature(function, eval_str=True).parameters.values()
-    return {p.name: p for p in parameters if p.kind is p.KEYWORD_ONLY and p.name not in RESERVED}
+    return {p.name: p for p in parameters if p.kind is p.KEYWORD_ONLY and p.name != RUN}
 
 
 def settings(

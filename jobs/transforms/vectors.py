@@ -9,6 +9,7 @@ import resource
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -22,7 +23,8 @@ from jobs.transforms import devices
 from jobs.transforms.top_n import top_n
 from schemas import ops
 from schemas.run import Model
-from udfs.encoder.encoder import load_encoder
+from udfs.encoder import text_vectors
+from udfs.encoder.encoder import Encoder, load_encoder
 from udfs.encoder.stored_vectors import stored_rows, to_bytes
 from udfs.top_k.exact import QUERY_BLOCK, top_k
 
@@ -33,11 +35,12 @@ FEWEST_TOKENS_PER_TASK = 4_000  # with fewer a further task is not worth its sta
 LONGEST = 2_048  # characters; no text counts for more, whatever the model reads of it
 TOKENS_PER_GPU_TASK = 4_000_000  # some seconds of a GPU, as data sheets have it; not measured
 BYTES_PER_TOKEN = 4  # of plain words, about; enough to size tasks without tokenising twice
-# What a worker tells of one batch, on the first of its rows; null on the others. So a batch that is made twice, since a
-# worker died or was too slow, counts once: with the rows that are kept.
+# What a worker reports of one batch in which it encoded texts, on the first of its rows; null on the others. So a batch
+# that is computed twice, since a worker died or was too slow, counts once: with the rows that are accepted.
 BATCH_TYPE = pa.struct(
     {
         "worker": pa.string(),
+        "texts": pa.int64(),
         "passes": pa.int64(),
         "real_tokens": pa.int64(),
         "read_tokens": pa.int64(),
@@ -66,8 +69,8 @@ def text_key(text: Column, model: Model) -> Column:
 def encode(texts: DataFrame, known: DataFrame, model: Model) -> tuple[DataFrame, DataFrame]:
     """`texts` with text_key, model_version and vector in place of the column `text`; and the row of ops.encodes.
 
-    Each different text is encoded once, and only if `known` (text_key, vector) does not have it. The model says how
-    many tokens of a text it reads.
+    Each different text is encoded once, and only if neither `known` (text_key, vector) nor the model's folder has its
+    vector (udfs/text_vectors.py). The model says how many tokens of a text it reads.
     """
     keyed = texts.withColumn("text_key", text_key(F.col("text"), model)).persist()
     wanted = keyed.select("text_key", "text").distinct().persist()
@@ -131,58 +134,91 @@ def _account(wanted: DataFrame, made: DataFrame, model: Model) -> DataFrame:
     def total(name: str) -> Column:
         return F.coalesce(F.sum(name), F.lit(0)).cast(ops.ENCODES.column(name).type).alias(name)
 
-    sums = batch.withColumnsRenamed({"passes": "forward_passes", "loads": "model_loads"}).agg(
-        *(total(name) for name in ("forward_passes", "real_tokens", "model_loads", "load_seconds", "encode_seconds")),
+    summed = ("texts_encoded", "forward_passes", "real_tokens", "model_loads", "load_seconds", "encode_seconds")
+    renamed = {"texts": "texts_encoded", "passes": "forward_passes", "loads": "model_loads"}
+    sums = batch.withColumnsRenamed(renamed).agg(
+        *(total(name) for name in summed),
         F.sum("read_tokens").alias("read_tokens"),
         F.count_distinct("worker").alias("workers"),
         F.max("peak_memory_bytes").alias("peak_memory_bytes"),
     )
-    counted = wanted.agg(F.count("*").alias("texts")).crossJoin(made.agg(F.count("*").alias("texts_encoded")))
     seconds = F.when(F.col("encode_seconds") > 0, F.col("encode_seconds"))
-    told = counted.crossJoin(sums).select(
-        "*",
-        F.lit(model.version).alias("model_version"),
-        (F.col("texts") - F.col("texts_encoded")).alias("texts_reused"),
-        (F.col("real_tokens") / F.col("read_tokens")).alias("real_token_share"),
-        (F.col("texts_encoded") / seconds).alias("texts_per_worker_second"),
-        (F.col("real_tokens") / seconds).alias("tokens_per_worker_second"),
+    told = (
+        wanted.agg(F.count("*").alias("texts"))
+        .crossJoin(sums)
+        .select(
+            "*",
+            F.lit(model.version).alias("model_version"),
+            (F.col("texts") - F.col("texts_encoded")).alias("texts_reused"),
+            (F.col("real_tokens") / F.col("read_tokens")).alias("real_token_share"),
+            (F.col("texts_encoded") / seconds).alias("texts_per_worker_second"),
+            (F.col("real_tokens") / seconds).alias("tokens_per_worker_second"),
+        )
     )
     return told.sparkSession.createDataFrame(told.collect(), told.schema)
 
 
 def _encoder(file_name: str) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
     def encode_batches(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        device, threads = devices.of_this_task()
-        os.environ |= {"TOKENIZERS_PARALLELISM": "true" if threads > 1 else "false", "RAYON_NUM_THREADS": str(threads)}
-        started = perf_counter()
-        encoder, loads = load_encoder(SparkFiles.get(file_name), device), 0
-        encoder.use_threads(threads)  # so that task slots x threads are the cores; the tokenizer's, too
-        load_seconds = perf_counter() - started
-        if not encoder.work.passes:
-            loads = 1
+        folder = SparkFiles.get(file_name)
+        stored, worker = text_vectors.read(folder), _Worker(folder)
         for batch in batches:
-            before, started = replace(encoder.work), perf_counter()
-            vectors = encoder.encode(batch.column("text").to_pylist(), encoder.settings.max_item_tokens)
-            told = {
-                "worker": f"{platform.node()} {os.getpid()}",
-                "passes": encoder.work.passes - before.passes,
-                "real_tokens": encoder.work.real_tokens - before.real_tokens,
-                "read_tokens": encoder.work.read_tokens - before.read_tokens,
-                "loads": loads,
-                "load_seconds": load_seconds,
-                "encode_seconds": perf_counter() - started,
-                "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
-            }
-            loads, load_seconds = 0, 0.0
+            texts = batch.column("text").to_pylist()
+            cells: list[bytes | None] = [None] * len(texts)
+            if stored is not None:
+                known, vectors = stored.find(texts)
+                for row, cell in zip(np.flatnonzero(known).tolist(), to_bytes(vectors[known]), strict=True):
+                    cells[row] = cell
+            missing = [row for row, cell in enumerate(cells) if cell is None]
+            report = None
+            if missing:
+                encoded, report = worker.encode([texts[row] for row in missing])
+                for row, cell in zip(missing, encoded, strict=True):
+                    cells[row] = cell
             yield pa.RecordBatch.from_pydict(
                 {
                     "text_key": batch.column("text_key"),
-                    "vector": pa.array(to_bytes(vectors), pa.binary()),
-                    "batch": pa.array([told, *[None] * (len(vectors) - 1)], BATCH_TYPE),
+                    "vector": pa.array(cells, pa.binary()),
+                    "batch": pa.array([report, *[None] * (len(cells) - 1)][: len(cells)], BATCH_TYPE),
                 }
             )
 
     return encode_batches
+
+
+class _Worker:
+    """The encoder of one task, loaded when the first text has to be encoded, and what it reports of its batches."""
+
+    def __init__(self, folder: str) -> None:
+        self._folder = folder
+        self._encoder: Encoder | None = None
+
+    def encode(self, texts: list[str]) -> tuple[list[bytes], dict[str, Any]]:
+        """The texts' vectors as they are stored, and the fields of BATCH_TYPE."""
+        loads, load_seconds = 0, 0.0
+        if self._encoder is None:
+            device, threads = devices.of_this_task()
+            parallel = "true" if threads > 1 else "false"
+            os.environ |= {"TOKENIZERS_PARALLELISM": parallel, "RAYON_NUM_THREADS": str(threads)}
+            started = perf_counter()
+            self._encoder = load_encoder(self._folder, device)
+            self._encoder.use_threads(threads)  # so that task slots x threads are the cores; the tokenizer's, too
+            load_seconds = perf_counter() - started
+            loads = int(not self._encoder.work.passes)  # an earlier task of this process may have loaded it
+        encoder = self._encoder
+        before, started = replace(encoder.work), perf_counter()
+        vectors = encoder.encode(texts, encoder.settings.max_item_tokens)
+        return to_bytes(vectors), {
+            "worker": f"{platform.node()} {os.getpid()}",
+            "texts": len(texts),
+            "passes": encoder.work.passes - before.passes,
+            "real_tokens": encoder.work.real_tokens - before.real_tokens,
+            "read_tokens": encoder.work.read_tokens - before.read_tokens,
+            "loads": loads,
+            "load_seconds": load_seconds,
+            "encode_seconds": perf_counter() - started,
+            "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        }
 
 
 def nearest(queries: DataFrame, items: DataFrame, k: int) -> DataFrame:
