@@ -7,56 +7,29 @@ import datetime as dt
 import json
 import time
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.fs as pa_fs
 import pyarrow.parquet as pq
 from deltalake import DeltaTable, Schema
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 from deltalake.transaction import AddAction, CommitProperties, PostCommitHookProperties, RemoveAction
 
+from jobs.runner.data_files import DataFile, described, file_system
 from schemas.contract import PARTITION, Column, Table
 from schemas.derive import constraints, delta_type
 from schemas.errors import DataError
 
 MOST_APPENDS = 100  # files of a table of records, a few kB each
 APPEND_RETRIES = 30  # of an append of rows, which no other commit can make wrong
-STATISTICS = (pa.types.is_integer, pa.types.is_date, pa.types.is_string, pa.types.is_floating)
-LONGEST_TEXT = 200  # characters of a text whose minimum and maximum the log repeats
 NO_CLEANUP = PostCommitHookProperties(create_checkpoint=True, cleanup_expired_logs=False)  # upkeep removes old versions
 RETENTIONS = ("delta.logRetentionDuration", "delta.deletedFileRetentionDuration")
 
 
 class ConflictError(RuntimeError):
     """Another writer has committed since the table was read: look again and commit anew."""
-
-
-@dataclass(frozen=True)
-class DataFile:
-    """One Parquet file of a table: its path below the table's folder, rows, bytes, first and last run_date.
-
-    `stats` is what the log records of it (JSON); empty where the file was read from the log.
-    """
-
-    path: str
-    rows: int
-    size: int
-    first: dt.date
-    last: dt.date
-    stats: str = ""
-
-    def is_within(self, days: Iterable[dt.date]) -> bool:
-        """Whether every run_date that the file may hold is among these days."""
-        span = (self.last - self.first).days + 1
-        return span <= 20_000 and {self.first + dt.timedelta(days=n) for n in range(span)} <= set(days)
-
-    def may_hold(self, days: Iterable[dt.date]) -> bool:
-        """Whether the file may hold rows of any of these days."""
-        return any(self.first <= day <= self.last for day in days)
 
 
 def open_table(uri: str, version: int | None = None) -> DeltaTable | None:
@@ -128,45 +101,6 @@ def data_files(table: DeltaTable) -> list[DataFile]:
     return sorted(found, key=lambda file: file.path)
 
 
-def written_files(uri: str, folder: str) -> list[DataFile]:
-    """The Parquet files below `folder` of a table, with the statistics of their footers; none without a row."""
-    system, root = file_system(uri)
-    base = f"{root.rstrip('/')}/"
-    selector = pa_fs.FileSelector(f"{base}{folder}", recursive=True, allow_not_found=True)
-    found = []
-    for info in system.get_file_info(selector):
-        if info.is_file and info.base_name.endswith(".parquet"):
-            with system.open_input_file(info.path) as file:
-                found.append(_described(info.path.removeprefix(base), info.size, pq.read_metadata(file)))
-    return sorted((file for file in found if file.rows), key=lambda file: file.path)
-
-
-def _described(path: str, size: int, footer: pq.FileMetaData) -> DataFile:
-    low: dict[str, Any] = {}
-    high: dict[str, Any] = {}
-    nulls: dict[str, int] = {}
-    kinds = {field.name: field.type for field in footer.schema.to_arrow_schema()}
-    for place in range(footer.num_columns):
-        name = footer.schema.column(place).path
-        if name not in kinds or not any(fits(kinds[name]) for fits in STATISTICS):
-            continue
-        parts = [footer.row_group(group).column(place).statistics for group in range(footer.num_row_groups)]
-        if any(part is None or not part.has_null_count for part in parts):
-            continue
-        nulls[name] = sum(part.null_count for part in parts)
-        ends = [(part.min, part.max) for part in parts if part.has_min_max]
-        filled = [part for part in parts if part.num_values]
-        if ends and len(ends) >= len(filled) and not _too_long(ends):
-            low[name], high[name] = min(end[0] for end in ends), max(end[1] for end in ends)
-    stats = {"numRecords": footer.num_rows, "minValues": low, "maxValues": high, "nullCount": nulls}
-    first, last = low.get(PARTITION, dt.date.min), high.get(PARTITION, dt.date.max)
-    return DataFile(path, footer.num_rows, size, first, last, json.dumps(stats, default=str))
-
-
-def _too_long(ends: Sequence[tuple[Any, Any]]) -> bool:
-    return any(isinstance(value, str) and len(value) > LONGEST_TEXT for end in ends for value in end)
-
-
 def commit(
     table: DeltaTable,
     added: Sequence[DataFile],
@@ -208,7 +142,7 @@ def append_rows(contract: Table, table: DeltaTable, uri: str, rows: Sequence[Map
         pq.write_table(values, stream)
     with system.open_input_file(f"{root.rstrip('/')}/{name}") as file:
         file_size = file.size()
-        added = _described(name, file_size, pq.read_metadata(file))
+        added = described(name, file_size, pq.read_metadata(file))
     table.create_write_transaction(
         [AddAction(added.path, added.size, {}, int(time.time() * 1000), True, added.stats)],
         "append",
@@ -247,16 +181,6 @@ def rows_of(contract: Table, table: DeltaTable, condition: pc.Expression | None 
     return [{name: row.get(name) for name in contract.column_names} for row in found]
 
 
-def days_in(uri: str, file: DataFile) -> set[dt.date]:
-    """The run_dates of a file's rows; the file is opened only where its statistics leave that open."""
-    if file.first == file.last:
-        return {file.first}
-    system, root = file_system(uri)
-    with system.open_input_file(f"{root.rstrip('/')}/{file.path}") as opened:
-        days = pq.read_table(opened, columns=[PARTITION]).column(PARTITION)
-    return {day for day in pc.unique(days).to_pylist() if day is not None}
-
-
 def only_value(table: DeltaTable, paths: Sequence[str], column: str) -> str | None:
     """The one value that a text column has in all rows of these files, if the log says so."""
     actions = pa.table(table.get_add_actions(flatten=True))
@@ -265,14 +189,6 @@ def only_value(table: DeltaTable, paths: Sequence[str], column: str) -> str | No
     wanted = actions.filter(pc.is_in(actions.column("path"), pa.array(paths)))
     ends = {*wanted.column(f"min.{column}").to_pylist(), *wanted.column(f"max.{column}").to_pylist()}
     return ends.pop() if len(ends) == 1 else None
-
-
-def check_files(uri: str, files: Sequence[DataFile]) -> None:
-    """DataError where a file that a log names is gone: upkeep has removed what that version needs."""
-    system, root = file_system(uri)
-    for info in system.get_file_info([f"{root.rstrip('/')}/{file.path}" for file in files]):
-        if not info.is_file:
-            raise DataError(f"its file {info.base_name} has been removed")
 
 
 def keep_versions(table: DeltaTable, days: int) -> None:
@@ -311,16 +227,6 @@ def history(table: DeltaTable, limit: int | None = None) -> list[tuple[int, dt.d
 def arrow_schema(contract: Table) -> pa.Schema:
     """The Arrow schema of a contract's columns."""
     return pa.schema(pa.schema(schema_of(contract.columns).to_arrow()))
-
-
-def file_system(uri: str) -> tuple[pa_fs.FileSystem, str]:
-    """The file system of a URI or local path, and the path there."""
-    if "://" not in uri:
-        return pa_fs.LocalFileSystem(), uri
-    if uri.startswith("file://"):
-        return pa_fs.LocalFileSystem(), uri.removeprefix("file://")
-    system, path = pa_fs.FileSystem.from_uri(uri.replace("s3a://", "s3://", 1))
-    return system, path
 
 
 def _first_line(error: BaseException) -> str:

@@ -13,7 +13,7 @@ from pyspark.sql import DataFrame
 
 from jobs.flow import Job
 from jobs.runner import drift
-from jobs.runner.delta_log import DataFile
+from jobs.runner.data_files import DataFile
 from jobs.runner.findings import EXAMPLES, Audit, Finding, balance_check, explain, few_rejected
 from jobs.runner.lake import Lake, check_schema
 from jobs.runner.pending_days import PendingDays

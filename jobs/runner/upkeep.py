@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from typing import Any
 
-from jobs.runner import delta_log
+from jobs.runner import data_files, delta_log
 from jobs.runner.catalog import newest_published
 from jobs.runner.lake import SMALL_FILE, Lake
 from jobs.runner.model_store import checkpoint_folder
@@ -27,13 +27,13 @@ def maintain(
     delta_log.keep_versions(opened, keep_versions_days)
     old: list[dt.date] = []
     if keep_days:
-        dates = sorted({day for file in before for day in delta_log.days_in(lake.path(table), file)})
+        dates = sorted({day for file in before for day in data_files.days_in(lake.path(table), file)})
         old = [date for date in dates[:-1] if date < run_date - dt.timedelta(days=keep_days)]
     if old:
         lake.forget(table, old)
     published = newest_published(lake) if TABLES[table].layer == "gold" else None
     own = [day for day in (run_date, published) if day]
-    months: dict[str, list[delta_log.DataFile]] = {}
+    months: dict[str, list[data_files.DataFile]] = {}
     for file in lake.files(table, run_date - dt.timedelta(days=1)):
         if file.size < SMALL_FILE and file.last < run_date and not file.may_hold(own):
             months.setdefault(f"{file.first:%Y-%m}", []).append(file)

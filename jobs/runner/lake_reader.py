@@ -1,0 +1,298 @@
+"""The tables of a deployment's lake as jobs read them.
+
+Spark reads Parquet by the paths that a table's log names; the log is read by delta-rs on the driver (delta_log.py). So
+resolving inputs costs no Spark query.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pyarrow.compute as pc
+from deltalake import DeltaTable
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from jobs.flow import JOBS, Read
+from jobs.runner import data_files, delta_log, integrity
+from jobs.runner.data_files import DataFile
+from jobs.runner.landing import Landing
+from jobs.runner.storage import Storage, escape_glob
+from schemas import TABLES
+from schemas.contract import PARTITION, Table
+from schemas.deployment import Deployment
+from schemas.derive import delta_type, plain_ddl, plain_type
+from schemas.errors import ConfError, DataError
+
+COMMIT = "[0-9]" * 20 + ".json"  # of a Delta log; not its checksums, nor its checkpoints
+ASIDE = "set_aside"  # the folder of the lake where a person puts what is torn
+NEWEST_COMMITS = 100  # of a table, among which those of runs beside this one are looked for
+
+
+def check_schema(table: Table, frame: DataFrame, door: str) -> None:
+    """Refuse a frame whose column names, order or types are not the contract's; the message lists each difference."""
+    expected = {column.name: plain_type(column.type) for column in table.columns}
+    actual = {field.name: plain_type(field.dataType.simpleString()) for field in frame.schema.fields}
+    problems = _differences(expected, actual)
+    if not problems and list(expected) != list(actual):
+        problems.append(f"has its columns in the order {', '.join(actual)}, not {', '.join(expected)}")
+    if problems:
+        raise DataError(f"{table.name} ({door}): " + "; ".join(problems))
+
+
+def _differences(expected: Mapping[str, Any], actual: Mapping[str, Any]) -> list[str]:
+    problems = [f"lacks {name} {expected[name]}" for name in expected if name not in actual]
+    problems += [
+        f"has {name} {actual[name]}, which the contract does not know" for name in actual if name not in expected
+    ]
+    return problems + [
+        f"has {name} as {actual[name]}, not {expected[name]}"
+        for name in expected
+        if name in actual and actual[name] != expected[name]
+    ]
+
+
+class LakeReader:
+    """The tables and raw files of one deployment."""
+
+    def __init__(self, spark: SparkSession, deployment: Deployment) -> None:
+        self.spark = spark
+        self.deployment = deployment
+        self.storage = Storage(spark, deployment.lake)
+        self.landing = Landing(spark, deployment)
+        self.checked: set[str] = set()  # tables and models that were found intact
+        self._days: dict[str, set[dt.date]] = {}  # of files that were opened to see which run_dates they hold
+
+    # -- one table ------------------------------------------------------------------------------------------------
+
+    def path(self, table: str) -> str:
+        """Where a table lives: <lake>/<layer>/<table>."""
+        return f"{self.deployment.lake}/{table.replace('.', '/')}"
+
+    def exists(self, table: str) -> bool:
+        """Whether the table has been created. DataError where its newest commit is torn."""
+        return self.delta(table) is not None
+
+    def delta(self, table: str) -> DeltaTable | None:
+        """A table's log at its newest version, found intact and as its contract has it; None without one."""
+        self.check_log(table)
+        opened = delta_log.open_table(self.path(table))
+        if opened is not None and f"{table} as its contract" not in self.checked:
+            self._check_stored(TABLES[table], opened)
+            self.checked.add(f"{table} as its contract")
+        return opened
+
+    def _check_stored(self, contract: Table, opened: DeltaTable) -> None:
+        """Refuse a table of the old layout, or whose columns are not the contract's (new ones may lack if nullable)."""
+        if partitions := opened.metadata().partition_columns:
+            raise ConfError(
+                f"{contract.name} in {self.deployment.lake} is of the layout before version 0.2 (partitioned by "
+                f"{', '.join(partitions)}): run make upgrade-lake CONF={self.deployment.file} once"
+            )
+        stored = delta_log.stored_types(opened)
+        expected = {
+            column.name: delta_type(column.type)
+            for column in contract.columns
+            if column.name in stored or not column.nullable
+        }
+        if problems := _differences(expected, stored):
+            raise DataError(f"{contract.name} (as it stands in the lake): " + "; ".join(problems))
+
+    def check_log(self, table: str) -> None:
+        """DataError where the newest commit of a table is torn; each table is looked at once.
+
+        Nobody may write over such a commit: the table could then be mended no more.
+        """
+        if table in self.checked:
+            return
+        commit = self.storage.newest(f"{table.replace('.', '/')}/_delta_log", COMMIT)
+        if commit is not None:
+            try:
+                integrity.check_commit(self.storage.content(commit))
+            except integrity.NotWholeError as error:
+                raise DataError(f"{table}: {self._how_to_mend(table, commit.toString(), str(error))}") from None
+        self.checked.add(table)
+
+    def _how_to_mend(self, table: str, commit: str, problem: str) -> str:
+        """What to do about a torn commit.
+
+        Its checksums must go with it: Delta would fail by one of them as soon as the next commit has that number,
+        Polars and deltalake by the other one at once. A checkpoint of that version and the hint to it go too.
+        """
+        log, name = commit.removeprefix("file:").rsplit("/", 1)
+        version, aside = name.removesuffix(".json"), f"{self.deployment.lake.removeprefix('file://')}/{ASIDE}/{table}"
+        then = f"is intact at version {int(version) - 1} then" if int(version) else "is not there then, and made anew"
+        which = f"\\( -name '*{version}.*' -o -name '*_last_checkpoint*' \\)"
+        how = f"mkdir -p '{aside}' && find '{log}' -maxdepth 1 {which} -exec mv -t '{aside}' {{}} +"
+        return (
+            f"its newest commit {log}/{name} {problem}. It was not changed. Move all files of {log} with {version}. or "
+            f"_last_checkpoint in their names to another folder, hidden ones too"
+            f"{f': {how}' if log.startswith('/') else '.'}\nThe table {then}; run the night again"
+        )
+
+    # -- reading --------------------------------------------------------------------------------------------------
+
+    def files(self, table: str, up_to: dt.date = dt.date.max) -> list[DataFile]:
+        """A table's files that may hold rows of a run_date up to a date; none where there is no table."""
+        opened = self.delta(table)
+        return [file for file in delta_log.data_files(opened) if file.first <= up_to] if opened else []
+
+    def frame(self, table: str, files: Sequence[DataFile]) -> DataFrame:
+        """The rows of some of a table's files."""
+        if not files:
+            return self.empty(table)
+        paths = [escape_glob(f"{self.path(table)}/{file.path}") for file in files]
+        return self.spark.read.schema(plain_ddl(TABLES[table])).parquet(*paths)
+
+    def empty(self, table: str) -> DataFrame:
+        """A frame of a table without a row."""
+        return self.spark.createDataFrame([], plain_ddl(TABLES[table]))
+
+    def up_to(self, table: str, run_date: dt.date) -> DataFrame:
+        """Every row of a table up to run_date; none where there is no table."""
+        return self.frame(table, self.files(table, run_date)).where(F.col(PARTITION) <= F.lit(run_date))
+
+    def of_days(self, table: str, days: Sequence[dt.date]) -> DataFrame:
+        """A table's rows of these days."""
+        files = [file for file in self.files(table) if file.may_hold(days)]
+        return self.frame(table, files).where(F.col(PARTITION).isin(list(days)))
+
+    def rows(self, table: str, up_to: dt.date = dt.date.max, of: dt.date | None = None) -> list[dict[str, Any]]:
+        """The rows of a small table (records of what happened) up to a date, or of one, on the driver."""
+        opened = self.delta(table)
+        if opened is None:
+            return []
+        condition = pc.field(PARTITION) == of if of else pc.field(PARTITION) <= up_to
+        return delta_log.rows_of(TABLES[table], opened, condition)
+
+    def read(self, read: Read, run_date: dt.date, days: Sequence[dt.date]) -> DataFrame:
+        """What one declared input of a job sees (raw files and models apart)."""
+        if read.window in ("history", "ever"):
+            frame = self.up_to(read.table, dt.date.max if read.window == "ever" else run_date)
+        elif read.window == "pending":
+            frame = self.of_days(read.table, days)
+        elif read.window == "written":
+            self.check_written(read.table, run_date)
+            frame = self.of_days(read.table, [run_date])
+        elif read.window == "today":
+            frame = self.today(read.table, run_date)
+        else:
+            newest = self.newest_day(read.table, run_date, read.kind)
+            frame = self.of_days(read.table, [newest]) if newest else self.empty(read.table)
+        return frame.where(F.col("source").isin(self._sources(read.kind))) if read.kind else frame
+
+    def _sources(self, kind: str) -> list[str]:
+        """The names of the deployment's sources of one kind of records."""
+        return list(self.deployment.of_kind(kind))
+
+    def today(self, table: str, run_date: dt.date) -> DataFrame:
+        """A table's rows of run_date. ConfError where it has none."""
+        newest = self.newest_day(table, run_date)
+        if newest != run_date:
+            raise ConfError(
+                f"{table} has no rows of {PARTITION}={run_date} (its newest up to then: {newest or 'none'}); "
+                f"{_run_first(table, run_date)}"
+            )
+        return self.of_days(table, [run_date])
+
+    def check_written(self, table: str, run_date: dt.date) -> None:
+        """ConfError where no run has written a table's rows of run_date, be it none: ops.runs says so."""
+        if self.newest_day(table, run_date) != run_date:
+            runs = self.rows("ops.runs", of=run_date)
+            if not any(row["status"] == "done" and table in dict(row["rows_written"] or ()) for row in runs):
+                raise ConfError(f"no run has written {table} of {run_date}; {_run_first(table, run_date)}")
+
+    def newest_day(self, table: str, run_date: dt.date, kind: str = "") -> dt.date | None:
+        """The newest run_date of a table's rows up to a date, if any; `kind`: of one source's raw records."""
+        if kind:
+            names = set(self._sources(kind))
+            files = (row for row in self.rows("bronze.files", run_date) if row["source"] in names)
+            return max(
+                (row[PARTITION] for row in files if row["record_count"] and not row["duplicate_of"]), default=None
+            )
+        found: set[dt.date] = set()
+        for file in self.files(table, run_date):
+            if file.last <= run_date:
+                found.add(file.last)
+            elif file.path not in self._days:
+                self._days[file.path] = data_files.days_in(self.path(table), file)
+            found |= {day for day in self._days.get(file.path, ()) if day <= run_date}
+        return max(found, default=None)
+
+    def model_of(self, table: str, run_date: dt.date) -> str | None:
+        """The model_version of a table's rows of a date: one run has written them all. None without a row."""
+        opened = self.delta(table)
+        files = [file for file in delta_log.data_files(opened) if file.may_hold([run_date])] if opened else []
+        if opened and files and all(file.is_within([run_date]) for file in files):
+            known = delta_log.only_value(opened, [file.path for file in files], "model_version")
+            if known is not None:
+                return known
+        row = self.of_days(table, [run_date]).select("model_version").first()
+        return row[0] if row else None
+
+    def count(self, table: str, days: Sequence[dt.date]) -> int:
+        """How many rows of these days a table has; the log says so unless a file holds other days beside them."""
+        files = [file for file in self.files(table) if file.may_hold(days)]
+        if all(file.is_within(days) for file in files):
+            return sum(file.rows for file in files)
+        return self.of_days(table, days).count()
+
+    def count_read(self, read: Read, run_date: dt.date, days: Sequence[dt.date]) -> int:
+        """How many rows a declared input has: by bronze.files for one kind of records, else by the table's log."""
+        if read.kind:
+            newest = self.newest_day(read.table, run_date, read.kind)
+            names = set(self._sources(read.kind))
+            wanted = {"pending": days, "latest": [newest]}.get(read.window)
+            return sum(
+                row["record_count"]
+                for row in self.rows("bronze.files", run_date)
+                if row["source"] in names
+                and not row["duplicate_of"]
+                and (wanted is None or row[PARTITION] in set(wanted))
+            )
+        if read.window == "pending":
+            return self.count(read.table, days)
+        files = self.files(read.table, run_date)
+        if all(file.last <= run_date for file in files):
+            return sum(file.rows for file in files)
+        return self.up_to(read.table, run_date).count()
+
+    def at_version(self, table: str, version: int, run_date: dt.date) -> DataFrame:
+        """One date's rows as a version of the table has them. DataError where that version can no longer be read."""
+        self.check_log(table)
+        try:
+            opened = delta_log.open_table(self.path(table), version)
+            files = delta_log.data_files(opened) if opened else []
+            data_files.check_files(self.path(table), files)
+        except (DataError, FileNotFoundError) as error:
+            raise DataError(f"{table}: version {version}: {error}; choose a newer night") from None
+        return self.frame(table, files).where(F.col(PARTITION) == F.lit(run_date))
+
+    def last_run(self, table: str, days: Sequence[dt.date], since: dt.datetime) -> str | None:
+        """The run_id of the newest commit that replaced any of these days since a moment; None where none has."""
+        opened = self.delta(table)
+        since = since.replace(microsecond=since.microsecond // 1000 * 1000)  # a log's moments are in milliseconds
+        for _, moment, record in delta_log.history(opened, NEWEST_COMMITS) if opened else ():
+            if moment < since:
+                break
+            if "run_id" in record and any(a <= str(day) <= b for a, b in record.get("days", ()) for day in days):
+                return str(record["run_id"])
+        return None
+
+    def written(self, table: str, run_date: dt.date) -> int:
+        """The version of the newest commit of a date's rows.
+
+        Where there is none, for the log is not that old or nothing had to be written, the table as it is has them.
+        """
+        opened = self.delta(table)
+        if opened is None:
+            return 0
+        mine = (version for version, _, record in delta_log.history(opened) if record.get("run_date") == str(run_date))
+        return next(mine, opened.version())
+
+
+def _run_first(table: str, run_date: dt.date) -> str:
+    """What to do where a job lacks a table of run_date."""
+    return f"run {', '.join(name for name, job in JOBS.items() if table in job.writes)} --run-date {run_date} first"
