@@ -28,8 +28,12 @@ NIGHT = python -m jobs.commands.night --run-date $(RUN_DATE) --conf $(CONF) $(if
 ## What a person does
 
 .PHONY: run
-run: setup example  ## Everything: set up, prepare the example, train what there is no model of yet, run the night of RUN_DATE
+run: estimate setup example  ## Everything: set up, prepare the example, train what there is no model of yet, run the night of RUN_DATE
 	@$(NIGHT) --train missing
+
+.PHONY: estimate
+estimate:
+	@$(PYTHON) jobs/commands/estimate.py
 
 .PHONY: night
 night: setup example  ## Run the night of RUN_DATE with the newest model that was promoted by then
