@@ -14,7 +14,8 @@ from pyspark.sql import DataFrame
 from jobs import forecast_demand as forecast_job
 from jobs.forecast_demand import forecast_demand
 from jobs.offline.model_registry import others_of_date, register, rows_of
-from jobs.runner.lake import Lake, ship
+from jobs.runner.lake import Lake
+from jobs.runner.model_store import ship
 from jobs.train_audiences import train_audiences
 from jobs.train_demand import train_demand
 from schemas import features, ops, silver
