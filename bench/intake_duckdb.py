@@ -36,7 +36,7 @@ from udfs.records import FileReport, read_records
 
 CONF = "conf/complete_journey.toml"
 JOBS = ("ingest_logs", "clean_items", "clean_events")
-THREADS = 2
+THREADS, MEMORY = 2, "4GB"
 TARGET = 0.1  # the whole intake in at most ten times the script's seconds
 COLUMNWISE, LINE_BY_LINE, READ, SCRIPT = "columnwise", "line by line", "DuckDB's reading", "DuckDB's script"
 
@@ -72,7 +72,7 @@ SELECT item_id, CASE WHEN bool_or(len(reasons) = 0) THEN NULL ELSE min(array_to_
 FROM judged WHERE item_id IS NOT NULL GROUP BY item_id
 """
 EVENTS = """
-CREATE OR REPLACE TEMP TABLE judged AS
+CREATE OR REPLACE TEMP VIEW judged AS
 WITH log AS ({texts}), mapped AS (
     SELECT run_date, problem, raw, source_file, source_row, TRY_CAST(transaction_timestamp AS TIMESTAMP) AS occurred_at,
            transaction_timestamp, md5(raw) AS event_id, household_id AS user_id, product_id AS item_id,
@@ -138,8 +138,8 @@ def files_of(deployment: Deployment, kind: str, until: dt.date) -> list[Path]:
 
 
 def connected(threads: int) -> duckdb.DuckDBPyConnection:
-    """DuckDB in memory, with what it lacks of the contract's SQL."""
-    connection = duckdb.connect(config={"threads": threads})
+    """DuckDB in at most MEMORY, with what it lacks of the contract's SQL."""
+    connection = duckdb.connect(config={"threads": threads, "memory_limit": MEMORY})
     connection.execute("CREATE MACRO to_date(moment) AS CAST(moment AS DATE)")
     return connection
 
@@ -150,6 +150,7 @@ def read(connection: duckdb.DuckDBPyConnection, deployment: Deployment, kind: st
     root = len(deployment.landing) + 2
     width = len(deployment.sources[kind].columns)
     connection.execute(BRONZE.format(kind=kind, width=width, root=root))
+    connection.execute("DROP TABLE lines")
     return _count(connection, f"bronze_{kind}")
 
 
@@ -169,6 +170,7 @@ def intake(deployment: Deployment, until: dt.date, out: Path, threads: int = THR
         connection.execute(EVENTS.format(texts=_texts(deployment, "events"), reasons=reasons))
         connection.execute(WITHIN_DAY)
         connection.execute(OF_EARLIER_DAYS)
+        connection.execute("DROP TABLE unrepeated")
         kept = ", ".join(silver.EVENTS.column_names)
         for name, query in {
             "bronze": "SELECT * FROM bronze_events",
