@@ -88,10 +88,15 @@ def _with_quantiles(frames: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
         mean, dispersion = frame["expected_units"].to_numpy("float64"), frame["dispersion"].to_numpy("float64")
         for name, level in (("p10", 0.1), ("p50", 0.5), ("p90", 0.9)):
             frame[name] = quantile(mean, dispersion, level).astype("float64")
-        yield frame[gold.DEMAND_FORECAST.column_names]
+        yield frame.assign(category=None)[gold.DEMAND_FORECAST.column_names]  # no profile is of these dates
 
 
-CONVERTED |= {PUBLICATIONS: _published_anew, gold.DEMAND_FORECAST.name: _weekly}
+def _comparable(rows: DataFrame) -> DataFrame:
+    """ops.figures without the rows of daily forecasts, four times as many as the weekly ones to come."""
+    return rows.where(f"NOT (table_name = '{gold.DEMAND_FORECAST.name}' AND figure = 'rows')")
+
+
+CONVERTED |= {PUBLICATIONS: _published_anew, gold.DEMAND_FORECAST.name: _weekly, "ops.figures": _comparable}
 
 
 def _change_places(lake: Lake, table: str) -> None:
