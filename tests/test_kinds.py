@@ -141,7 +141,12 @@ def test_a_night_of_events_alone(tmp_path, spark, capsys):
     assert lists.filter((pl.col("segment_name") == "overall") & (pl.col("rank") == 1))["item_id"].to_list() == ["X99"]
     assert "X99" in set(read(conf, "gold.demand_forecast")["item_id"])
     published = read(conf, "ops.publications").filter(pl.col("current"))["table_name"]
-    assert set(published) == {"gold.default_recommendations", "gold.demand_forecast", "gold.item_demand"}
+    assert set(published) == {
+        "gold.default_recommendations",
+        "gold.demand_forecast",
+        "gold.demand_profile",
+        "gold.item_demand",
+    }
     lake = Lake(spark, load(conf))
     assert work_of(lake, JOBS["clean_events"], RUN_DATE).days == [RUN_DATE]
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from jobs.commands import watching
 from jobs.reports import progress
 
 
@@ -41,7 +42,7 @@ def test_an_unknown_phase_is_refused() -> None:
 def test_the_line_is_shown_while_the_job_runs_and_not_after_it(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", 0.01)
+    monkeypatch.setattr(watching, "SECONDS_BETWEEN_LINES", 0.01)
     tracker = SimpleNamespace(getActiveStageIds=list)
     spark: Any = SimpleNamespace(sparkContext=SimpleNamespace(statusTracker=lambda: tracker))
 
@@ -53,7 +54,7 @@ def test_the_line_is_shown_while_the_job_runs_and_not_after_it(
             time.sleep(0.01)
         raise AssertionError(f"{text!r} was not said in {before!r}")
 
-    with progress.watching(spark, "train_model"):
+    with watching.watching(spark, "train_model"):
         with progress.metered({"encoder": 6.0, "ranker": 2.0}) as meter:
             meter.begin("ranker")
             wait_for("ranker (2 of 2, 0%), 75% of all")

@@ -139,7 +139,7 @@ def test_trees_and_scores_are_the_same_on_one_thread_and_on_several() -> None:
 
 def test_waiting_openmp_threads_sleep() -> None:
     """The variable is set before the libraries are loaded, and what a person has set is left alone."""
-    code = "import udfs.ranker, os; print(os.environ['OMP_WAIT_POLICY'])"
+    code = "import udfs.recommend.ranker, os; print(os.environ['OMP_WAIT_POLICY'])"
     for given, expected in ((None, "PASSIVE"), ("ACTIVE", "ACTIVE")):
         env = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
         env |= {"OMP_WAIT_POLICY": given} if given else {}

@@ -146,7 +146,7 @@ def test_a_scan_of_8_bits_imports_no_torch_and_one_of_float32_nothing_at_all() -
     code = """
 import sys
 import numpy as np
-from udfs import scan
+from udfs.top_k import scan
 items = np.ones((4, 8), np.float32)
 scan.scan_of(items, 2, 3, 1)
 print({"onnxruntime", "onnx", "torch"} & set(sys.modules))

@@ -112,7 +112,7 @@ def test_a_training_again_loses_no_model_of_its_date(spark: SparkSession, rows: 
         ops.MODELS,
         *({"model_version": name, "run_date": day, "promoted": True, "metrics": {}} for name, day in told),
     )
-    found = others_of_date(models, {"run_date": date, "model_version": "m2", "promoted": promoted})
+    found = others_of_date(models, {"run_date": date, "model_version": "m2", "promoted": promoted, "kind": None})
     assert {row["model_version"]: row["promoted"] for row in found} == {"m1": not promoted}
     assert set(found[0]) == set(ops.MODELS.column_names)
 
@@ -165,7 +165,7 @@ def test_past_nights_side_by_side_are_those_built_one_after_another(monkeypatch:
     together = some.past_nights(
         some.catalogue, days, ("own", "knn", "als", "ease", "popular"), cores=3, done=told.append
     )
-    monkeypatch.setattr("jobs.shop.NIGHTS_BYTES", 1)  # not even two fit
+    monkeypatch.setattr("jobs.offline.training_data.NIGHTS_BYTES", 1)  # not even two fit
     alone = some.past_nights(some.catalogue, days, ("own", "knn", "als", "ease", "popular"), cores=3)
     assert list(together) == list(alone) == list(days)
     assert told == [1, 2, 3]
@@ -193,7 +193,7 @@ def test_as_many_past_nights_at_once_as_memory_holds(room: int, expected: int, m
         return day
 
     monkeypatch.setattr(Shop, "past_night", night_of)
-    monkeypatch.setattr("jobs.shop.NIGHTS_BYTES", room * USERS * 340 * 1_500)
+    monkeypatch.setattr("jobs.offline.training_data.NIGHTS_BYTES", room * USERS * 340 * 1_500)
     days = dict.fromkeys(range(6), True)
     assert shop().past_nights(shop().catalogue, days, cores=3) == {day: day for day in days}
     assert most[0] == expected
