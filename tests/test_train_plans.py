@@ -15,7 +15,7 @@ from jobs import forecast_demand as forecast_job
 from jobs.forecast_demand import forecast_demand
 from jobs.offline.model_registry import others_of_date, register, rows_of
 from jobs.runner.lake import Lake
-from jobs.runner.model_store import ship
+from jobs.runner.model_store import promoted_model, ship
 from jobs.train_audiences import train_audiences
 from jobs.train_demand import train_demand
 from schemas import features, ops, silver
@@ -39,7 +39,7 @@ def registered(lake: Lake, kind: str, date: dt.date, text: str, promoted: bool =
     run = RunContext(
         run_date=date,
         deployment=lake.deployment,
-        publish_model=lambda folder: lake.publish_folder(folder, f"models/{folder.name}"),
+        publish_model=lambda folder: lake.storage.publish_folder(folder, f"models/{folder.name}"),
     )
     facts = {"trained_from": date, "examples": 1, "metrics": {}, "promoted": promoted}
     return register(kind, run, lake.up_to("ops.models", date), {json_model.FILE: text}, **facts)
@@ -47,16 +47,16 @@ def registered(lake: Lake, kind: str, date: dt.date, text: str, promoted: bool =
 
 def test_a_lake_of_before_there_were_kinds_has_models_that_recommend(lake: Lake, spark) -> None:
     old = registered(lake, "recommend", RUN_DATE, '{"old": 1}').drop("kind")
-    old.write.format("delta").partitionBy("run_date").save(lake.path("ops.models"))
-    version = lake.promoted_model(RUN_DATE).version
+    old.write.format("delta").save(lake.path("ops.models"))
+    version = promoted_model(lake, RUN_DATE).version
     with pytest.raises(NoModelError, match=r"no promoted demand model in .* make train"):
-        lake.promoted_model(RUN_DATE, kind="demand")
+        promoted_model(lake, RUN_DATE, kind="demand")
 
     lake.replace("ops.models", registered(lake, "demand", RUN_DATE, '{"new": 1}'), [RUN_DATE], {})
     kinds = {row["model_version"]: row["kind"] for row in lake.up_to("ops.models", RUN_DATE).collect()}
-    demand = lake.promoted_model(RUN_DATE, kind="demand").version
+    demand = promoted_model(lake, RUN_DATE, kind="demand").version
     assert kinds == {version: None, demand: "demand"}
-    assert lake.promoted_model(RUN_DATE).version == version, "a newer model of another kind takes nobody's place"
+    assert promoted_model(lake, RUN_DATE).version == version, "a newer model of another kind takes nobody's place"
 
 
 def test_each_kind_is_promoted_and_taken_back_by_itself(lake: Lake, spark) -> None:
@@ -69,14 +69,14 @@ def test_each_kind_is_promoted_and_taken_back_by_itself(lake: Lake, spark) -> No
         lake.replace("ops.models", registered(lake, kind, date, text), [date], {})
 
     def text_of(kind: str, date: dt.date = RUN_DATE) -> str:
-        return (Path(lake.promoted_model(date, kind=kind).folder) / json_model.FILE).read_text()
+        return (Path(promoted_model(lake, date, kind=kind).folder) / json_model.FILE).read_text()
 
     assert (text_of("recommend"), text_of("demand"), text_of("demand", EARLIER)) == ("[1]", "[4]", "[2]")
     promoted = lake.up_to("ops.models", RUN_DATE).where("promoted").count()
     assert promoted == 3, "one of two of a kind and date"
     with pytest.raises(NoModelError):
-        lake.promoted_model(EARLIER - dt.timedelta(days=1), kind="demand")
-    newest = lake.promoted_model(RUN_DATE, kind="demand").version
+        promoted_model(lake, EARLIER - dt.timedelta(days=1), kind="demand")
+    newest = promoted_model(lake, RUN_DATE, kind="demand").version
     spark.sql(f"UPDATE delta.`{lake.path('ops.models')}` SET promoted = false WHERE model_version = '{newest}'")
     assert text_of("demand") == "[2]"
 
@@ -86,7 +86,7 @@ def test_a_changed_model_of_json_is_refused_by_name(lake: Lake) -> None:
     lake.replace("ops.models", rows_of(lake.up_to("ops.models", RUN_DATE), [row.asDict()]), [RUN_DATE], {})
     (Path(lake.deployment.lake) / row["folder"] / json_model.FILE).write_text("[6]")
     with pytest.raises(DataError, match=r"model\.json: manifest\.json expects sha256"):
-        lake.promoted_model(RUN_DATE, kind="demand")
+        promoted_model(lake, RUN_DATE, kind="demand")
 
 
 def test_a_model_that_is_not_promoted_leaves_those_of_its_date(rows) -> None:
@@ -145,7 +145,7 @@ def test_the_trained_model_is_applied_and_nothing_is_fitted(
     sold, rows, run, spark, tmp_path, monkeypatch, capsys
 ) -> None:
     (row,) = train_demand(*sold, rows(ops.MODELS), None, run=run, trees=20).collect()
-    assert (row["kind"], row["promoted"], row["trained_from"]) == ("demand", True, RUN_DATE - dt.timedelta(days=179))
+    assert (row["kind"], row["promoted"], row["trained_from"]) == ("demand", True, RUN_DATE - dt.timedelta(days=178))
     assert row["example_count"] == 3 * (16 + 8), "three dates, each pair and each item"
     assert set(row["metrics"]) == {"log_score_pair", "log_score_item"}
     folder = tmp_path / row["model_version"]
