@@ -102,7 +102,7 @@ def test_only_a_training_of_the_same_budget_code_and_data_is_gone_on_with(
     lake = lake_in(taken_in, tmp_path / "shop", spark)
     places = []
 
-    def fit_encoder(shop: object, day: int, base: Path, output: Path, *rest: object) -> None:
+    def fit_encoder(shop: object, day: int, base: Path, output: Path, *rest: object, **named: object) -> None:
         places.append(output.parent)
         raise KilledError
 
