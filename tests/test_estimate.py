@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 
@@ -15,8 +16,8 @@ def test_half_the_speed_takes_twice_the_work_and_the_same_setup() -> None:
     assert estimate.minutes(there, cores, sets_up=False, trains=True) == work
     assert estimate.minutes(there / 2, cores, sets_up=False, trains=True) == 2 * work
     assert estimate.minutes(there / 2, cores, sets_up=True, trains=True) == 2 * work + estimate.SETUP_MINUTES
-    assert estimate.minutes(there, cores * 2, sets_up=False, trains=True) == work / 2
-    assert estimate.minutes(there, 64, sets_up=False, trains=True) == work / 2
+    assert estimate.minutes(there, cores * 2, sets_up=False, trains=True) == math.ceil(work / 2)
+    assert estimate.minutes(there, 64, sets_up=False, trains=True) == math.ceil(work / 2)
 
 
 def test_the_estimate_needs_no_environment() -> None:
