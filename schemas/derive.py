@@ -1,4 +1,4 @@
-"""What follows from a contract: Delta DDL, constraints, the reference page, rows for tests. Standard library only."""
+"""What follows from a contract: Delta types, constraints, the reference page, rows for tests. Standard library only."""
 
 from __future__ import annotations
 
@@ -9,20 +9,6 @@ from typing import Any
 
 from schemas.contract import Table
 from schemas.reason_codes import reference_section
-
-
-def quote(text: str) -> str:
-    """An SQL string literal."""
-    escaped = text.replace("\\", "\\\\").replace("'", "\\'")
-    return f"'{escaped}'"
-
-
-def column_ddl(table: Table) -> str:
-    """The columns as Spark DDL with NOT NULL and comments, one a line."""
-    return ",\n  ".join(
-        f"`{column.name}` {column.type}{'' if column.nullable else ' NOT NULL'} COMMENT {quote(column.comment)}"
-        for column in table.columns
-    )
 
 
 def plain_ddl(table: Table) -> str:
