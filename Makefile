@@ -116,7 +116,7 @@ test-nights: setup  ## Run what takes several nights of a tiny shop: old dates, 
 .PHONY: test-airflow
 test-airflow: setup airflow-env  ## Run nights and a week of a tiny shop under Airflow's own scheduler (hours; wants postgresql, chromium)
 	@ls /usr/bin/chromium /usr/lib/postgresql/*/bin/initdb > /dev/null || { echo "Install Debian's chromium and postgresql." >&2; exit 2; }
-	@python -m pytest tests/test_dags.py tests/test_scheduler.py tests/test_airflow_week.py -m airflow
+	@python -m pytest tests -m airflow
 
 .PHONY: test-faults
 test-faults: setup  ## Kill jobs of a tiny night at fifty moments, feed it 10,000 dirty rows (hours)
@@ -124,7 +124,7 @@ test-faults: setup  ## Kill jobs of a tiny night at fifty moments, feed it 10,00
 
 .PHONY: cluster-test
 cluster-test: setup airflow-env  ## Have Airflow run a night on a standalone Spark cluster, and encode on one that takes itself to have a GPU
-	@python -m pytest tests/test_cluster.py tests/test_gpu_cluster.py -m cluster
+	@python -m pytest tests -m cluster
 
 .PHONY: check
 check: setup  ## Lint, formatting and types; changes nothing

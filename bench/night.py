@@ -39,7 +39,7 @@ from bench.night_runs import Checkout, Night, checkout, clone, copy_lake, measur
 
 REPO = Path(__file__).resolve().parents[1]
 LONG_SECONDS = 600.0  # a scenario whose first round took longer gets no other
-TINY_TRAINED, TINY_LATER = "2024-03-14", "2024-03-15"  # days 13 and 14 of tests/tiny_shop.py
+TINY_TRAINED, TINY_LATER = "2024-03-14", "2024-03-15"  # days 13 and 14 of tests/support/tiny_shop.py
 JOURNEY_FIRST, JOURNEY_LATER = "2017-12-03", "2017-12-04"
 SCENARIOS = ("tiny-first", "tiny-later", "journey-first", "journey-later")
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from bench.night_logs import SparkWork, Version, job_seconds, new_versions, newest_versions, read_event_log, run_ids
 
 SAMPLED = Path(__file__).with_name("sampled.py")
-CODE = ("schemas", "jobs", "udfs", "conf", "tests/tiny_shop.py", "tests/support/tiny_shop.py")
+CODE = ("schemas", "jobs", "udfs", "conf", "tests/tiny_shop.py", "tests/support")
 MODULES = ("jobs.commands.night", "jobs.night")  # the night's command, in newer and in older commits
 SHOPS = ("tests.support.tiny_shop", "tests.tiny_shop")
 LAYERS = ("bronze", "silver", "features", "gold", "ops", "staging", "data_docs")

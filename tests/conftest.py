@@ -19,26 +19,28 @@ from schemas.contract import Table
 from schemas.deployment import Deployment, Source, load
 from schemas.derive import example_rows, plain_ddl
 from schemas.run import RunContext
-from tests import tiny_shop
+from tests.support import tiny_shop
 
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
 Rows = Callable[..., DataFrame]
 
-# Files whose tests run whole jobs or nights: `make test-slow`. The longest first, so that two workers end together; the
-# second of them needs no trained shop to begin with.
-WHOLE_JOBS = (
-    *("night", "intake", "publication", "evaluation", "trouble", "plans_night", "resume", "plans_intake"),
-    "airflow_refusal",
-)
+# The folder of a test says what it needs and which target runs it; a test's own mark, where it has one, goes before.
+MARKS = {"nights": "slow", "faults": "slow", "airflow": "airflow", "cluster": "cluster"}
+# The longest of `make test-slow` first, so that two workers end together; the second of them needs no trained shop.
+LONGEST = ("night", "intake", "publication", "evaluation", "trouble", "plans_night", "resume", "plans_intake")
+NEEDS_JVM = {"spark", "trained_shop"}  # what every fixture that needs one asks for
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What is slow is marked so, and begins first."""
-    place = {f"test_{name}.py": number for number, name in enumerate(WHOLE_JOBS)}
+    """Mark each test by its folder; refuse one in unit/ that needs a JVM."""
+    place = {f"test_{name}.py": number for number, name in enumerate(LONGEST)}
     for item in items:
-        if item.path.name in place:
-            item.add_marker(pytest.mark.slow)
+        folder = item.path.relative_to(tiny_shop.REPO / "tests").parts[0]
+        if folder in MARKS and not any(item.get_closest_marker(name) for name in ("slow", "nights", "faults")):
+            item.add_marker(getattr(pytest.mark, MARKS[folder]))
+        if folder == "unit" and (used := NEEDS_JVM & set(getattr(item, "fixturenames", ()))):
+            raise pytest.UsageError(f"{item.nodeid} is in tests/unit, which needs no JVM, and uses {sorted(used)}")
     items.sort(key=lambda item: place.get(item.path.name, len(place)))
 
 

@@ -10,7 +10,7 @@ from typing import TypeVar
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
-from tests import tiny_shop
+from tests.support import tiny_shop
 
 DAY = tiny_shop.day(14)  # a Friday, 2024-03-15
 MEGABYTE = 1_000_000

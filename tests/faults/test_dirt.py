@@ -18,9 +18,9 @@ from jobs.flow import INTAKE
 from jobs.runner import run_job
 from jobs.runner.lake import Lake
 from schemas.deployment import load
-from tests import tiny_shop
 from tests.faults import dirt, oracle
 from tests.faults.oracle import DUPLICATE
+from tests.support import tiny_conf, tiny_shop
 from udfs import fast_records
 from udfs.records import FileReport, Record, read_records
 
@@ -42,14 +42,14 @@ class Shop:
 
     def deployment(self, root: Path) -> Path:
         """The TOML file of a tiny shop below `root` whose files are written this way."""
-        text = tiny_shop.CONF.format(lake=root / "lake", landing=root / "landing", spark=root / "spark.conf")
+        text = tiny_conf.CONF.format(lake=root / "lake", landing=root / "landing", spark=root / "spark.conf")
         for files in ('files = "sales/*"', 'files = "catalogue/*.csv"'):
             told = f'encoding = "{self.encoding}"\ndelimiter = "{self.delimiter}"\nmax_rejected_share = 1.0'
             told = told.replace("\t", "\\t")
             text = text.replace(files, f"{files}\n{told}")
         if self.own_id:
             text = text.replace("[sources.events.map]", '[sources.events.map]\nevent_id = "line_id"')
-        (root / "spark.conf").write_text(tiny_shop.PROPERTIES)
+        (root / "spark.conf").write_text(tiny_conf.PROPERTIES)
         conf = root / "dirty_shop.toml"
         conf.write_text(text)
         return conf
@@ -224,7 +224,6 @@ def same_columnwise(
         assert found == report
 
 
-@pytest.mark.slow
 def test_some_dirty_rows_are_as_the_oracle_has_them(tmp_path, spark):
     reasons, _ = compared(tmp_path, SHOPS[0], spark, 700, number=1)
     assert len(reasons) > 15

@@ -32,8 +32,8 @@ from jobs.flow import NIGHT, lacking, stands
 from jobs.runner import run_job
 from jobs.runner.lake import Lake
 from schemas.deployment import load
-from tests import tiny_shop
 from tests.faults.killed import BEGINS
+from tests.support import tiny_shop
 
 FIRST, LAST = (int(end or 1) for end in os.environ.get("FAULTS", "50").rpartition("-")[::2])
 TONIGHT, BEFORE = tiny_shop.day(14), tiny_shop.day(13)

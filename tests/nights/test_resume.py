@@ -1,0 +1,180 @@
+"""A training that is killed goes on when it is run again, and starts anew when anything it depends on has changed."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import polars as pl
+import pytest
+from pyspark.sql import SparkSession
+
+from jobs.flow import INTAKE
+from jobs.offline import resume
+from jobs.reports import progress
+from jobs.runner import run_job
+from jobs.runner.lake import Lake
+from jobs.runner.model_store import checkpoint_folder
+from schemas.deployment import load
+from tests.support import tiny_shop
+from udfs.encoder import model_folder, tower
+
+FACTS = {"seed": 7, "code": "1"}
+FLAGS = {"encoder_steps": 4, "refit_steps": 2, "newest_steps": 2}  # an evaluation every second step
+
+
+class KilledError(Exception):
+    pass
+
+
+@pytest.fixture
+def always_tuned(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Steps as few as here are no better than none: the weights would stay frozen, and no refit would follow."""
+    monkeypatch.setattr(tower, "TowerSettings", partial(tower.TowerSettings, may_stay_frozen=False))
+
+
+@pytest.fixture(scope="module")
+def taken_in(tmp_path_factory: pytest.TempPathFactory, spark: SparkSession) -> Path:
+    """The root of a tiny shop of which the intake alone has been run."""
+    root = tmp_path_factory.mktemp("intake")
+    lake = Lake(spark, load(tiny_shop.make(root, days=1)))
+    for job in INTAKE:
+        run_job.run(job.name, lake, tiny_shop.day(0))
+    return root
+
+
+def lake_in(taken_in: Path, root: Path, spark: SparkSession) -> Lake:
+    """A private copy of that shop's lake."""
+    return Lake(spark, load(tiny_shop.copied(taken_in, root)))
+
+
+def train(lake: Lake, **flags: object) -> dict[str, str]:
+    """Train and register a model; the hash of each of its files that an encoder consists of."""
+    run_job.run("train_model", lake, tiny_shop.day(0), FLAGS | flags)
+    (folder,) = pl.read_delta(lake.path("ops.models"))["folder"]
+    names = (model_folder.WEIGHTS, model_folder.ADAPTER, model_folder.FROZEN_ADAPTER)
+    return {name: model_folder.sha256(Path(lake.deployment.lake) / folder / name) for name in names}
+
+
+def killed_after(words: str, times: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From now on a line of progress that begins with these words ends the training, the `times`-th time it is said."""
+    heard: list[str] = []
+
+    def say(text: str) -> None:
+        heard.extend([text] if text.startswith(words) else [])
+        if len(heard) == times:
+            raise KilledError
+
+    monkeypatch.setattr(progress, "say", say)
+
+
+def listening(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The lines of progress from now on."""
+    said: list[str] = []
+    monkeypatch.setattr(progress, "say", said.append)
+    return said
+
+
+@pytest.mark.usefixtures("always_tuned")
+def test_a_killed_training_goes_on_to_the_same_weights(
+    taken_in: Path, tmp_path: Path, spark: SparkSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = train(lake_in(taken_in, tmp_path / "whole", spark))
+    lake = lake_in(taken_in, tmp_path / "parts", spark)
+    left = Path(lake.deployment.lake) / "checkpoints"
+    killed_after("step 4: ", 1, monkeypatch)
+    with pytest.raises(KilledError):
+        train(lake)
+    assert not list(left.rglob(model_folder.CONFIG))  # nothing there that reads as a model
+    killed_after("refit on all days before the cut, step 2", 2, monkeypatch)  # now within the encoder to serve
+    with pytest.raises(KilledError):
+        train(lake)
+    said = listening(monkeypatch)
+    assert train(lake) == whole
+    assert "this encoder is there already: earlier" in said
+    assert [line for line in said if line.startswith("resumed")] == ["resumed after step 2"]
+    assert not left.exists()
+
+
+def test_only_a_training_of_the_same_budget_code_and_data_is_gone_on_with(
+    taken_in: Path, tmp_path: Path, spark: SparkSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake = lake_in(taken_in, tmp_path / "shop", spark)
+    places = []
+
+    def fit_encoder(shop: object, day: int, base: Path, output: Path, *rest: object, **named: object) -> None:
+        places.append(output.parent)
+        raise KilledError
+
+    monkeypatch.setattr("jobs.train_model.fit_encoder", fit_encoder)
+
+    def place(**flags: object) -> Path:
+        with pytest.raises(KilledError):
+            train(lake, **flags)
+        return places[-1]
+
+    first = place()
+    assert place() == place(trees=6) == first  # trees say nothing of an encoder
+    for changed in ({"learn_steps": 5}, {"seed": 8}, {"ranker_nights": 1}, {"encoder_method": "lora"}):
+        assert place(**changed) != first
+    monkeypatch.setattr(resume, "code", lambda _: "another")
+    assert place() != first
+    monkeypatch.undo()
+    monkeypatch.setattr("jobs.train_model.fit_encoder", fit_encoder)
+    late = f"late,U01,S01,1,1.5,T0,{tiny_shop.day(-4)} 10:00:00"
+    tiny_shop.write_day(tmp_path / "shop" / "landing", tiny_shop.day(-4), [late])
+    assert place() == first  # what has not been taken in is not known
+    for job in INTAKE:
+        run_job.run(job.name, lake, tiny_shop.day(0), since=tiny_shop.day(-4))
+    assert place() != first
+
+
+def leave_half(root: Path | None, name: str = "training-2024-03-01") -> Path:
+    """The workplace of a training that is killed when it has written half."""
+    with resume.workplace(root, name, FACTS) as place:
+        (place / "half").write_text("done")
+        raise KilledError(place)
+
+
+def test_a_workplace_is_found_again_until_a_training_ends_well(tmp_path: Path) -> None:
+    root = tmp_path / "checkpoints"
+    with pytest.raises(KilledError):
+        leave_half(root)
+    with resume.workplace(root, "training-2024-03-01", FACTS) as place:
+        assert (place / "half").read_text() == "done"
+    assert not root.exists()
+
+
+@pytest.mark.parametrize("changed", [{"seed": 8}, {"code": "2"}])
+def test_other_facts_give_an_empty_workplace_and_the_old_one_goes(tmp_path: Path, changed: dict[str, object]) -> None:
+    with pytest.raises(KilledError) as killed:
+        leave_half(tmp_path)
+    (old,) = killed.value.args
+    with resume.workplace(tmp_path, "training-2024-03-02", FACTS) as other_day:
+        assert not (other_day / "half").exists()
+    assert old.exists()
+    with resume.workplace(tmp_path, "training-2024-03-01", FACTS | changed) as place:
+        assert not (place / "half").exists()
+        assert not old.exists()
+
+
+def test_without_a_folder_for_checkpoints_the_workplace_is_temporary() -> None:
+    with pytest.raises(KilledError) as killed:
+        leave_half(None)
+    assert not killed.value.args[0].exists()
+
+
+@pytest.mark.parametrize(
+    ("lake", "told", "expected"),
+    [
+        ("/data/lake", "", "/data/lake/checkpoints"),
+        ("file:///data/lake", "", "/data/lake/checkpoints"),
+        ("s3a://bucket/lake", "", None),
+        ("s3a://bucket/lake", "/mnt/checkpoints", "/mnt/checkpoints"),
+    ],
+)
+def test_checkpoints_lie_in_a_local_lake_or_where_the_deployment_says(
+    tmp_path: Path, spark: SparkSession, lake: str, told: str, expected: str | None
+) -> None:
+    deployment = load(tiny_shop.make(tmp_path, days=1)).model_copy(update={"lake": lake, "checkpoints": told})
+    assert checkpoint_folder(Lake(spark, deployment)) == (Path(expected) if expected else None)

@@ -1,0 +1,29 @@
+"""Tell of one failed task and of a late night, as Airflow would. Run by test_notify.py with Airflow's python."""
+
+from __future__ import annotations
+
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from types import SimpleNamespace
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from airflow.api_fastapi.core_api.datamodels.dag_run import DAGRunResponse
+
+from dags import notify
+
+task = SimpleNamespace(dag_id="nightshelf_nightly", task_id="clean_events", run_id="manual__1", try_number=1)
+due = datetime(2017, 12, 4, 2, tzinfo=UTC)
+run = SimpleNamespace(conf={}, data_interval_end=due, logical_date=None, run_after=due)
+said = "clean_events: refused: silver.events: 3 rows do not, e.g. "
+error = ValueError(said + "run_date=2017-12-03, user_id=U01, line=7; run_date=2017-12-03, user_id=U02\nand more")
+notify.failed({"task_instance": task, "dag_run": run, "exception": error})  # type: ignore[typeddict-item]
+due_text = due.isoformat().replace("+00:00", "Z")
+stated = {"dag_id": "nightshelf_nightly", "run_after": due_text, "data_interval_end": due_text, "conf": {}}
+for kind, state in (("scheduled", "running"), ("scheduled", "failed"), ("backfill", "running")):
+    # As the scheduler makes it, from what the API has of a run.
+    of_run = {"dag_run_id": f"{kind}__2", "run_type": kind, "state": state}
+    run_of_api = dict.fromkeys(DAGRunResponse.model_fields) | stated | of_run
+    assert set(run_of_api) == set(DAGRunResponse.model_fields)
+    notify.late(context={"dag_run": run_of_api})

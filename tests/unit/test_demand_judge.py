@@ -1,0 +1,70 @@
+"""Which of two demand models is in use: what judges them neither has learned from."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import nbinom
+
+from tests.unit.test_demand import BLOCK, QUICK, RUN_DAY, SHOP
+from udfs.demand.forecast import FEATURES, TARGETS, Model, fit, rates, training_rows
+from udfs.demand.judge import fit_judged, held_out, judge, log_scores
+
+HORIZON = 28
+
+
+@pytest.fixture(scope="module")
+def rows() -> pd.DataFrame:
+    return training_rows(BLOCK, SHOP, RUN_DAY, settings=QUICK)
+
+
+@pytest.fixture(scope="module")
+def fitted(rows: pd.DataFrame) -> Model:
+    found = fit_judged(rows, RUN_DAY, QUICK, 10**9)
+    assert found is not None
+    return found
+
+
+def test_what_judges_a_model_it_has_not_learned_from(rows: pd.DataFrame, fitted: Model) -> None:
+    newest = held_out(rows, RUN_DAY)
+    assert set(newest["origin"]) == {RUN_DAY - HORIZON}
+    changed = rows.copy()
+    changed.loc[newest.index, list(TARGETS)] = 9.0
+    assert fit_judged(changed, RUN_DAY, QUICK, 10**9) == fitted
+    assert fit(changed, RUN_DAY, QUICK) != fit(rows, RUN_DAY, QUICK), "the one that is served has"
+    assert fit_judged(newest, RUN_DAY, QUICK, 10**9) is None, "a shop of one earlier date"
+
+
+def test_a_judged_model_learns_from_whole_items(rows: pd.DataFrame, fitted: Model) -> None:
+    some = fit_judged(rows, RUN_DAY, QUICK, len(rows) // 4)
+    assert some not in (None, fitted)
+
+
+def test_the_score_is_the_likelihood_of_what_was_sold(rows: pd.DataFrame, fitted: Model) -> None:
+    part = rows[rows["level"] == 0].head(50)
+    mean, dispersion = rates(fitted, "pair", part[list(FEATURES)].to_numpy(np.float32))
+    units = part[list(TARGETS)].to_numpy()
+    size = (mean / (dispersion - 1))[:, None]
+    expected = -nbinom.logpmf(units, size, 1 / dispersion[:, None]).mean(axis=1)
+    np.testing.assert_allclose(log_scores(fitted, "pair", part), expected, rtol=1e-9)
+
+
+def test_a_model_is_promoted_unless_it_is_worse_beyond_chance(rows: pd.DataFrame, fitted: Model) -> None:
+    newest = held_out(rows, RUN_DAY)
+    first = judge(fitted, None, newest)
+    assert first.promoted
+    assert set(first.figures) == {"log_score_pair", "log_score_item"}
+    same = judge(fitted, fitted, newest)
+    assert same.promoted
+    assert same.figures["gain_pair"] == same.figures["gain_item_low"] == 0
+    wrong = rows.assign(**{name: rows[name].sample(frac=1, random_state=1).to_numpy() * 3 for name in TARGETS})
+    worse = fit_judged(wrong, RUN_DAY, replace(QUICK, trees=40, learning_rate=0.3), 10**9)
+    refused, other = judge(worse, fitted, newest), judge(fitted, worse, newest)
+    assert not refused.promoted
+    assert refused.figures["gain_pair_high"] < 0
+    assert other.promoted
+    assert other.figures["gain_pair_low"] > 0
+    assert judge(None, fitted, newest).promoted, "nothing to compare by is no reason to refuse"

@@ -1,0 +1,301 @@
+"""The house: which room may import which, and what a room may do. New files need no entry, new rooms need a line."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from graphlib import TopologicalSorter
+from importlib.metadata import packages_distributions
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from jobs.flow import JOBS
+from tests.support.tiny_shop import REPO
+
+LEAVES, EVALUATION, TOP_K, ENCODER = "udfs", "udfs.evaluation", "udfs.top_k", "udfs.encoder"
+RECOMMEND, DEMAND, INVENTORY, AUDIENCES = "udfs.recommend", "udfs.demand", "udfs.inventory", "udfs.audiences"
+UDFS = (LEAVES, EVALUATION, TOP_K, ENCODER, RECOMMEND, DEMAND, INVENTORY, AUDIENCES)
+JOB, FLOW, TRANSFORMS, OFFLINE = "jobs.<job>", "jobs.flow", "jobs.transforms", "jobs.offline"
+REPORTS, RUNNER, COMMANDS = "jobs.reports", "jobs.runner", "jobs.commands"
+
+# Room: what it may import beside itself, rooms or single modules. `udfs` and `schemas` are what lies in them directly.
+ROOMS: dict[str, tuple[str, ...]] = {
+    "schemas": (),
+    FLOW: ("schemas",),
+    TRANSFORMS: ("schemas", *UDFS),
+    OFFLINE: (TRANSFORMS, "schemas", *UDFS),
+    REPORTS: (OFFLINE, "schemas", *UDFS),
+    JOB: (TRANSFORMS, OFFLINE, REPORTS, FLOW, "schemas", *UDFS),  # never another job
+    RUNNER: (FLOW, TRANSFORMS, "schemas", LEAVES, "udfs.encoder.model_folder"),  # jobs by name
+    COMMANDS: (JOB, FLOW, TRANSFORMS, OFFLINE, REPORTS, RUNNER, "schemas", *UDFS),
+    "dags": (FLOW, "schemas"),
+    "examples": (),
+    LEAVES: (),
+    EVALUATION: (LEAVES,),
+    TOP_K: (LEAVES,),
+    ENCODER: (LEAVES, EVALUATION, TOP_K),
+    RECOMMEND: (LEAVES, EVALUATION, TOP_K, ENCODER),
+    DEMAND: (LEAVES, EVALUATION, TOP_K, ENCODER),
+    INVENTORY: (LEAVES, EVALUATION, TOP_K, ENCODER, DEMAND),
+    AUDIENCES: (LEAVES, EVALUATION),
+}
+OURS = {room.split(".")[0] for room in ROOMS} | {"bench", "conf", "tests"}
+WITHOUT_SPARK = ("schemas", FLOW, "dags", "examples", *UDFS)
+
+# A module that two modules import of each other, where one does so within a function: the two, and why.
+LAZY_CIRCLES = {
+    ("udfs.encoder.encoder", "udfs.encoder.int8"): "load_encoder chooses the class by the weights' file",
+    (
+        "udfs.encoder.model_folder",
+        "udfs.encoder.text_vectors",
+    ): "a model that is written has vectors of texts beside it",
+}
+
+STORAGE = ("spark.read", ".write.", ".write\n", "DeltaTable", "getOrCreate", "readStream", "saveAsTable", "insertInto")
+CLOCK = ("current_date", "current_timestamp", "date.today", "utcnow")
+# Words: the rooms of jobs/ and udfs/ in which they may be read.
+WORDS: dict[tuple[str, ...], tuple[str, ...]] = {
+    STORAGE: (RUNNER,),
+    CLOCK: (),
+    ("datetime.now",): (RUNNER,),  # when a run started
+    ("great_expectations",): (RUNNER,),
+}
+PRINTING = (RUNNER, COMMANDS)
+
+# What brings rows of a frame into the driver's memory. count() does not: it is one number.
+TO_DRIVER = frozenset(
+    {"collect", "collectAsList", "first", "foreach", "head", "show", "tail", "take", "toArrow", "toLocalIterator"}
+    | {"toPandas", "pandas_api", "broadcast"}
+)
+COLLECTING = (OFFLINE, RUNNER, COMMANDS)
+# Jobs that are not of the night: they hold so many users or pairs of a shop in the driver's memory, on purpose.
+BOUNDED_BY_MAX_USERS = {"jobs.backtest_plans", "jobs.evaluate_recommendations", "jobs.train_model"}
+# (module, function, call): how many of them, and what bounds it.
+COLLECTED = {
+    ("jobs.build_audiences", "_fitted", "collect"): (1, "one row: two models of some forty numbers"),
+    ("jobs.build_audiences", "room", "toPandas"): (1, "a row a running campaign"),
+    ("jobs.build_default_recommendations", "build_default_recommendations", "broadcast"): (1, "twice top_k items"),
+    ("jobs.build_default_recommendations", "build_default_recommendations", "take"): (1, "one row: is there any"),
+    ("jobs.clean_campaigns", "_campaign_items", "broadcast"): (1, "a row a campaign"),
+    ("jobs.forecast_demand", "_fitted", "collect"): (1, "one row: the model's text"),
+    ("jobs.ingest_logs", "ingest_logs", "broadcast"): (1, "a row a raw file that came twice"),
+    ("jobs.plan_stock", "_check_locations", "first"): (1, "one row: an example of a location"),
+    ("jobs.plan_stock", "plan_stock", "toPandas"): (2, "250,000 ways of 500 stores; a row a category and day"),
+    ("jobs.train_audiences", "train_audiences", "collect"): (1, "one row: models and figures"),
+    ("jobs.train_demand", "train_demand", "collect"): (1, "one row: models and figures"),
+    ("jobs.transforms.audience_places", "__init__", "first"): (1, "no frame: pandas', on an executor"),
+    ("jobs.transforms.audience_places", "_by_prices", "broadcast"): (2, "a row a running campaign"),
+    ("jobs.transforms.audience_places", "_fill", "first"): (1, "no frame: pandas', on an executor"),
+    ("jobs.transforms.audience_places", "_open_pairs", "broadcast"): (1, "a row a running campaign"),
+    ("jobs.transforms.audience_places", "allocated", "broadcast"): (1, "a row a running campaign"),
+    ("jobs.transforms.audience_places", "choose", "first"): (1, "no frame: pandas', on an executor"),
+    ("jobs.transforms.demand_model", "read_demand", "toPandas"): (
+        1,
+        "a row a day and category, or location, of two years",
+    ),
+    ("jobs.transforms.log_days", "_without_repeats", "collect"): (1, "one row: the day of the oldest late record"),
+    ("jobs.transforms.mapping", "canonical", "collect"): (1, "a row a day, where the mapping changes by date"),
+    ("jobs.transforms.ranking", "fallback", "broadcast"): (1, "twice top_k items"),
+    ("jobs.transforms.vectors", "_account", "collect"): (1, "the row of ops.encodes"),
+    ("jobs.transforms.vectors", "encode", "collect"): (1, "how many texts there are of each length, some thousands"),
+    ("jobs.transforms.vectors", "score", "take"): (2, "no frame: pyarrow's, on an executor"),
+}
+
+
+def files() -> dict[str, Path]:
+    """Every module of the house by its dotted name, packages by theirs."""
+    paths = (path for top in sorted({room.split(".")[0] for room in ROOMS}) for path in (REPO / top).rglob("*.py"))
+    return {".".join(path.relative_to(REPO).with_suffix("").parts).removesuffix(".__init__"): path for path in paths}
+
+
+FILES = files()
+
+
+def room_of(module: str) -> str:
+    """The room that a module lies in; a folder of jobs/ or udfs/ is one, and what lies in jobs/ directly is a job."""
+    first, *rest = module.split(".")
+    if first in ("schemas", "dags", "examples") or not rest:
+        return first
+    folder = (REPO / first / rest[0]).is_dir()
+    if first == "jobs" and not folder:
+        return FLOW if rest == ["flow"] else JOB
+    return f"{first}.{rest[0]}" if folder else first
+
+
+class Import(NamedTuple):
+    """One imported module by its full name; `main`: below `if __name__ == "__main__"`; `lazy`: within a function."""
+
+    name: str
+    main: bool
+    lazy: bool
+
+
+def imports(path: Path) -> Iterator[Import]:
+    """Every import of a file, wherever it is."""
+
+    def visit(node: ast.AST, main: bool, lazy: bool) -> Iterator[Import]:
+        if isinstance(node, ast.Import):
+            yield from (Import(alias.name, main, lazy) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.module, f"{path}:{node.lineno}: absolute imports alone: spark-submit puts jobs/ on the path"
+            assert not node.level, f"{path}:{node.lineno}: absolute imports alone: spark-submit puts jobs/ on the path"
+            for alias in node.names:
+                full = f"{node.module}.{alias.name}"
+                yield Import(full if full in FILES else node.module, main, lazy)
+        main = main or (isinstance(node, ast.If) and "__name__" in ast.unparse(node.test))
+        lazy = lazy or isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))
+        for child in ast.iter_child_nodes(node):
+            yield from visit(child, main, lazy)
+
+    return visit(ast.parse(path.read_text(encoding="utf-8")), False, False)
+
+
+IMPORTS = {module: list(imports(path)) for module, path in FILES.items()}
+
+
+def in_rooms(*rooms: str) -> list[str]:
+    return [module for module in FILES if room_of(module) in rooms]
+
+
+def test_every_folder_is_a_room() -> None:
+    found = {room_of(module) for module in FILES} - {"jobs"}  # jobs/__init__.py
+    assert found == set(ROOMS), "a new room needs its line in ROOMS, and one in the design"
+    for top in ("jobs", "udfs"):
+        lines = (REPO / top / "__init__.py").read_text().splitlines()
+        assert [line for line in lines if line.startswith(("import ", "from "))] in ([], ["import os"])
+        for package in (REPO / top).iterdir():
+            if package.is_dir() and package.name != "__pycache__":
+                tree = ast.parse((package / "__init__.py").read_text(encoding="utf-8"))
+                assert [type(node) for node in tree.body] == [ast.Expr], f"{package}: a docstring alone"
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_room_imports_what_its_line_allows(room: str) -> None:
+    modules, wrong = in_rooms(room), []
+    assert modules
+    for module in modules:
+        for found in IMPORTS[module]:
+            if found.name.split(".")[0] not in OURS:
+                continue
+            allowed = {*ROOMS[room], *({RUNNER} if found.main and room == JOB else ()), *({room} - {JOB})}
+            if not {room_of(found.name), found.name} & allowed:
+                wrong.append(f"{module} imports {found.name}")
+    assert not wrong
+
+
+def test_an_import_is_found_wherever_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "job.py"
+    path.write_text(
+        "import jobs.flow\nfrom udfs import days as d\n"
+        "def f():\n    from jobs.runner import lake\n    from jobs.clean_items import clean_items\n"
+        "if __name__ == '__main__':\n    from jobs.runner import run_job\n"
+    )
+    assert list(imports(path)) == [
+        Import("jobs.flow", False, False),
+        Import("udfs.days", False, False),
+        Import("jobs.runner.lake", False, True),
+        Import("jobs.clean_items", False, True),
+        Import("jobs.runner.run_job", True, False),
+    ]
+    assert [room_of(found.name) for found in imports(path)] == [FLOW, LEAVES, RUNNER, JOB, RUNNER]
+    path.write_text("from . import flow\n")
+    with pytest.raises(AssertionError, match="absolute imports alone"):
+        list(imports(path))
+
+
+def test_what_runs_without_java_imports_no_spark() -> None:
+    for module in in_rooms(*WITHOUT_SPARK):
+        found = {each.name.split(".")[0] for each in IMPORTS[module]} & {"pyspark", "delta"}
+        assert not found, module
+
+
+def test_what_cleans_records_reaches_no_encoder() -> None:
+    """A Python worker and a spark-submit of these import no model, and no Great Expectations."""
+    reached = {module for module in in_rooms(JOB) if module.startswith(("jobs.clean_", "jobs.ingest_"))}
+    assert "jobs.clean_users" in reached
+    waiting = list(reached)
+    while waiting:
+        for found in IMPORTS.get(waiting.pop(), ()):
+            if found.name not in reached and not found.main:
+                reached.add(found.name)
+                waiting.append(found.name)
+    assert not {name for name in reached if room_of(name).startswith("udfs.")}
+    assert not {"great_expectations", "torch", "lightgbm", "implicit"} & {name.split(".")[0] for name in reached}
+
+
+def test_no_two_modules_import_each_other() -> None:
+    circles = {pair for pair in LAZY_CIRCLES if pair[1] in {each.name for each in IMPORTS[pair[0]]}}
+    assert circles == set(LAZY_CIRCLES), "a circle that is none any more"
+    graph = {
+        module: {each.name for each in found if each.name in FILES and (module, each.name) not in LAZY_CIRCLES}
+        for module, found in IMPORTS.items()
+    }
+    TopologicalSorter(graph).prepare()  # CycleError names the modules
+    for one, other in LAZY_CIRCLES:
+        assert all(each.lazy for each in IMPORTS[one] if each.name == other)
+
+
+def test_in_jobs_there_are_the_jobs_of_the_flow() -> None:
+    assert {path.stem for path in (REPO / "jobs").glob("*.py")} == {*JOBS, "flow", "__init__"}
+
+
+def test_no_module_of_jobs_hides_another_package() -> None:
+    """spark-submit puts jobs/ first on the import path: what lies there hides what has its name."""
+    installed = {name for name, owners in packages_distributions().items() if set(owners) != {"nightshelf"}}
+    names = {path.stem for path in (REPO / "jobs").rglob("*.py")} - {"__init__"}
+    names |= {path.name for path in (REPO / "jobs").iterdir() if path.is_dir()}
+    assert not names & (sys.stdlib_module_names | installed)
+
+
+@pytest.mark.parametrize("words", WORDS, ids=lambda words: words[0])
+def test_what_only_some_rooms_may_do(words: tuple[str, ...]) -> None:
+    rooms = {room for room in ROOMS if room.split(".")[0] in ("jobs", "udfs")} - set(WORDS[words])
+    for module in in_rooms(*rooms):
+        text = FILES[module].read_text(encoding="utf-8")
+        assert not [word for word in words if word in text], module
+
+
+def calls(path: Path) -> Counter[tuple[str, str]]:
+    """How often each (function, method that brings rows to the driver) is in a file."""
+    found: Counter[tuple[str, str]] = Counter()
+
+    def visit(node: ast.AST, function: str) -> None:
+        if isinstance(node, ast.FunctionDef):
+            function = node.name
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in TO_DRIVER:
+            found[function, node.func.attr] += 1
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "broadcast":
+            found[function, "broadcast"] += 1
+        for child in ast.iter_child_nodes(node):
+            visit(child, function)
+
+    visit(ast.parse(path.read_text(encoding="utf-8")), "")
+    return found
+
+
+def test_what_is_printed_is_printed_by_commands_and_the_runner() -> None:
+    rooms = {room for room in ROOMS if room.split(".")[0] in ("jobs", "udfs", "schemas", "dags")} - set(PRINTING)
+    for module in in_rooms(*rooms):
+        nodes = ast.walk(ast.parse(FILES[module].read_text(encoding="utf-8")))
+        assert not any(isinstance(node, ast.Name) and node.id == "print" for node in nodes), module
+
+
+def test_a_night_brings_neither_users_nor_items_to_the_driver() -> None:
+    rooms = {room for room in ROOMS if room.startswith("jobs.")} - set(COLLECTING)
+    found = {
+        (module, *call): count
+        for module in in_rooms(*rooms)
+        if module not in BOUNDED_BY_MAX_USERS
+        for call, count in calls(FILES[module]).items()
+    }
+    assert found == {call: count for call, (count, _) in COLLECTED.items()}, "say what bounds a new call, and list it"
+
+
+def test_calls_are_found_wherever_they_are(tmp_path: Path) -> None:
+    file = tmp_path / "job.py"
+    file.write_text("def job(frame):\n    def inner():\n        return [frame.where('a').toPandas(), frame.count()]\n")
+    assert calls(file) == {("inner", "toPandas"): 1}
