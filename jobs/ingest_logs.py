@@ -12,8 +12,8 @@ from pyspark.sql import functions as F
 
 from jobs.transforms.ledger import LOGS
 from schemas import bronze
-from schemas.deployment import Source
 from schemas.run import RunContext
+from schemas.source import Source
 from udfs import fast_records
 from udfs.fast_records import read_batches
 from udfs.records import FileReport

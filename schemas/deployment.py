@@ -5,26 +5,16 @@ from __future__ import annotations
 import datetime as dt
 import re
 import tomllib
-from collections.abc import Iterable
-from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, ValidationError, model_validator
 
-from schemas import TABLES
+from schemas.drift import Drift
 from schemas.errors import ConfError
-from schemas.reason_codes import own
 from schemas.silver import RECORDS_OF
+from schemas.source import Source, section
+from schemas.strict import Strict
 
 # What the clean jobs fill in themselves; a mapping gives the rest.
 DERIVED = {"run_date", "event_date", "source_file", "source_row", "described_on", "record_count", "unknown_items"}
@@ -44,163 +34,7 @@ RENAMED = {
 }
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
-def _known_encoding(value: str) -> str:
-    try:
-        "".encode(value)
-    except LookupError as error:
-        raise ValueError(f"unknown encoding {value!r}") from error
-    return value
-
-
-def _sql_or_false(value: object) -> object:
-    if value is not False and not isinstance(value, str):
-        raise ValueError(f"must be SQL, or false to drop what held before, not {value!r}")
-    return value
-
-
-def _refuse_equal_codes(reject: Iterable[str]) -> None:
-    """ValueError where two of a source's own reasons would have one code."""
-    sentences: dict[str, str] = {}
-    for sentence in reject:
-        code = own(sentence).code
-        if first := sentences.get(code):
-            raise ValueError(f"reject {first!r} and {sentence!r} both have the code {code}: word one of them otherwise")
-        sentences[code] = sentence
-
-
-Columns = Annotated[list[str], Field(min_length=1)]
-Delimiter = Annotated[str, Field(min_length=1, max_length=1)]
-Encoding = Annotated[str, AfterValidator(_known_encoding)]
-SqlOrFalse = Annotated[str | Literal[False], BeforeValidator(_sql_or_false)]
-
-
-class Change(_Strict):
-    """What is new about a source's raw files of one day and all later ones; the rest stays as it was.
-
-    `columns`, `delimiter` and `encoding` replace; `map` and `reject` are merged key by key, where false drops a key.
-    """
-
-    since: dt.date = Field(alias="from")
-    columns: Columns | None = None
-    delimiter: Delimiter | None = None
-    encoding: Encoding | None = None
-    map: dict[str, SqlOrFalse] = {}
-    reject: dict[str, SqlOrFalse] = {}
-
-    @model_validator(mode="after")
-    def _something_is_new(self) -> Change:
-        if self.model_fields_set == {"since"}:
-            raise ValueError(
-                f"from {self.since}: changes nothing; it may name columns, delimiter, encoding, map, reject"
-            )
-        return self
-
-    def after(self, before: Source) -> Source:
-        """The source as it is with this change. ValueError where a key is dropped that is not there."""
-        for part, old, new in (("map", before.map, self.map), ("reject", before.reject, self.reject)):
-            for name, sql in new.items():
-                if sql is False and name not in old:
-                    raise ValueError(f"changes from {self.since}: {part} {name!r} = false: there is none to drop")
-        return before.model_copy(
-            update={
-                **{name: getattr(self, name) for name in self.model_fields_set - {"since"}},
-                "map": {name: sql for name, sql in (before.map | self.map).items() if sql is not False},
-                "reject": {name: sql for name, sql in (before.reject | self.reject).items() if sql is not False},
-            }
-        )
-
-
-class Source(_Strict):
-    """[sources.<name>], raw files of one kind: `files` is a glob below landing, `day` finds the date in a file's name.
-
-    `kind` says what its records are, by default what <name> says; several sources may be of one kind. The rest is how
-    its files are read and mapped at first; `changes` says from which day on that is otherwise.
-    """
-
-    kind: str = ""
-    files: str
-    day: str = r"(\d{4}-\d{2}-\d{2})"
-    columns: Columns
-    delimiter: Delimiter = ","
-    encoding: Encoding = "utf-8"
-    simulated: bool = False  # the files are made up, which is then said wherever something made from them is shown
-    max_rejected_share: float = Field(default=0.5, ge=0, le=1)  # of a day's records (of a log), of those read (others)
-    map: dict[str, str]
-    reject: dict[str, str] = {}
-    changes: list[Change] = []
-
-    def versions(self) -> list[tuple[dt.date, Source]]:
-        """The source as it is from each of these days on, oldest first, itself without changes."""
-        found = [(dt.date.min, self.model_copy(update={"changes": []}))]
-        for change in self.changes:
-            found.append((change.since, change.after(found[-1][1])))
-        return found
-
-    def on(self, day: dt.date) -> Source:
-        """The version that holds for the raw files of one day."""
-        return [version for since, version in self.versions() if since <= day][-1]
-
-    @model_validator(mode="after")
-    def _changes_follow_each_other(self) -> Source:
-        days = [change.since for change in self.changes]
-        for earlier, later in pairwise(days):
-            if later <= earlier:
-                raise ValueError(f"changes from {later} stand after those from {earlier}: dates must ascend")
-        for _, version in self.versions():  # refuses what cannot be applied
-            _refuse_equal_codes(version.reject)
-        return self
-
-    @field_validator("day")
-    @classmethod
-    def _one_group(cls, value: str) -> str:
-        try:
-            groups = re.compile(value).groups
-        except re.error as error:
-            raise ValueError(f"not a regular expression: {error}") from error
-        if groups != 1:
-            raise ValueError("must have exactly one group, around the date (YYYY-MM-DD)")
-        return value
-
-
-class Limits(_Strict):
-    """How far a gold table may be tonight from the median of the newest `nights` before, as shares of it.
-
-    0.5 allows half to twice as much. Limits bind once there are `min_nights`. `changed` is the share of lists that may
-    be others than the night before's: 1 allows all.
-    """
-
-    nights: int = Field(default=7, ge=1, le=60)
-    min_nights: int = Field(default=3, ge=1)
-    rows: float = Field(default=0.5, ge=0, le=1)
-    lists: float = Field(default=0.5, ge=0, le=1)
-    items: float = Field(default=0.5, ge=0, le=1)
-    score: float = Field(default=0.8, ge=0, le=1)
-    changed: float = Field(default=1.0, ge=0, le=1)
-
-
-class Drift(Limits):
-    """[drift]: the limits of every gold table, and in their place those of some, `[drift.tables."gold.<table>"]`."""
-
-    tables: dict[str, Limits] = {}
-
-    @field_validator("tables")
-    @classmethod
-    def _tables_of_gold(cls, value: dict[str, Limits]) -> dict[str, Limits]:
-        gold = [name for name, table in TABLES.items() if table.layer == "gold"]
-        if unknown := sorted(set(value) - set(gold)):
-            raise ValueError(f"{unknown[0]}: no such gold table; there are {', '.join(gold)}")
-        return value
-
-    def of(self, table: str) -> Limits:
-        """The limits of one table."""
-        return self.tables.get(table, self)
-
-
-class Holiday(_Strict):
+class Holiday(Strict):
     """[[holidays]]: a day that does not sell like its weekday; those of one `name` are alike from year to year."""
 
     date: dt.date
@@ -208,7 +42,7 @@ class Holiday(_Strict):
     closed: bool = False  # nothing is sold
 
 
-class Deployment(_Strict):
+class Deployment(Strict):
     """One TOML file of conf/. Relative paths are relative to that file's folder."""
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
@@ -265,11 +99,6 @@ class Deployment(_Strict):
     def is_simulated(self, kind: str) -> bool:
         """Whether any of its raw files of a kind are made up."""
         return any(source.simulated for source in self.of_kind(kind).values())
-
-
-def section(name: str, part: str, since: dt.date) -> str:
-    """How messages name a part of one version of a source: `[sources.events.map] as of 2017-07-01:`."""
-    return f"[sources.{name}.{part}]" + (f" as of {since}:" if since > dt.date.min else "")
 
 
 def load(path: str | Path, *, landing: str | None = None) -> Deployment:

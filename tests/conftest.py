@@ -16,9 +16,10 @@ from jobs.runner.lake import check_schema
 from jobs.runner.session import session as spark_session
 from jobs.transforms.reasons import reasons_of
 from schemas.contract import Table
-from schemas.deployment import Deployment, Source, load
+from schemas.deployment import Deployment, load
 from schemas.derive import example_rows, plain_ddl
 from schemas.run import RunContext
+from schemas.source import Source
 from tests.support import tiny_shop
 
 os.environ["TOKENIZERS_PARALLELISM"] = "false"

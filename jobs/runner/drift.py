@@ -14,7 +14,7 @@ from pyspark.sql import functions as F
 
 from jobs.runner.audit_counts import planned_once
 from schemas.contract import PARTITION, Check, Table
-from schemas.deployment import Limits
+from schemas.drift import Limits
 
 SCORES = {"score_low": 0.1, "score_median": 0.5, "score_high": 0.9}
 ACCURACY = 1_000  # of the quantiles: ranks are right to a thousandth of the rows

@@ -13,8 +13,9 @@ from pyspark.sql import functions as F
 from jobs.runner.storage import escape_glob
 from schemas import bronze
 from schemas.contract import PARTITION
-from schemas.deployment import Deployment, Source
+from schemas.deployment import Deployment
 from schemas.errors import ConfError
+from schemas.source import Source
 
 
 @dataclass(frozen=True)

@@ -18,11 +18,12 @@ from pyspark.sql.types import StringType, StructType
 from jobs.transforms.reasons import because, has_code, only, reasons_of
 from schemas import TABLES
 from schemas.contract import Check, Table
-from schemas.deployment import Deployment, Source, section
+from schemas.deployment import Deployment
 from schemas.derive import plain_ddl
 from schemas.errors import ConfError
 from schemas.reason_codes import UNREADABLE, not_converted, own
 from schemas.silver import RECORDS_OF
+from schemas.source import Source, section
 
 # What fields are trimmed of: Unicode's white space and, of what shows as nothing, what files joined or copied leave.
 WHITE_SPACE = "\t\n\v\f\r \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(map(chr, range(0x2000, 0x200B)))

@@ -13,8 +13,9 @@ from jobs.commands import summary
 from jobs.runner.lake import Lake
 from jobs.transforms import mapping
 from schemas import bronze, silver
-from schemas.deployment import Source, load
+from schemas.deployment import load
 from schemas.errors import ConfError
+from schemas.source import Source
 from tests.conftest import run_of
 from tests.nights.test_night import intake, partition, read
 from tests.support import tiny_shop

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from jobs.runner import drift
 from schemas import gold
-from schemas.deployment import Limits
+from schemas.drift import Limits
 
 
 def test_limits_bind_once_there_are_enough_nights():

@@ -10,7 +10,7 @@ from pyspark.sql import functions as F
 from jobs.ingest_logs import _file_batches
 from jobs.transforms import mapping
 from schemas import bronze, silver
-from schemas.deployment import Source
+from schemas.source import Source
 from udfs import fast_records
 from udfs.records import SHOWN, FileReport, Record, read_records
 

@@ -8,9 +8,9 @@ import pytest
 
 from jobs.plan_stock import left_tonight, plan_stock
 from schemas import gold, silver
-from schemas.deployment import Source
 from schemas.errors import DataError
 from schemas.run import RunContext
+from schemas.source import Source
 
 NIGHT = dt.date(2024, 3, 10)
 EVENING = dt.date(2024, 3, 8)  # of the snapshot

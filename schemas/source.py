@@ -1,0 +1,137 @@
+"""A source: raw files of one kind, how they are read and how their columns become canonical ones. No Spark."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from collections.abc import Iterable
+from itertools import pairwise
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
+
+from schemas.reason_codes import own
+from schemas.strict import Strict
+
+
+def _known_encoding(value: str) -> str:
+    try:
+        "".encode(value)
+    except LookupError as error:
+        raise ValueError(f"unknown encoding {value!r}") from error
+    return value
+
+
+def _sql_or_false(value: object) -> object:
+    if value is not False and not isinstance(value, str):
+        raise ValueError(f"must be SQL, or false to drop what held before, not {value!r}")
+    return value
+
+
+def _refuse_equal_codes(reject: Iterable[str]) -> None:
+    """ValueError where two of a source's own reasons would have one code."""
+    sentences: dict[str, str] = {}
+    for sentence in reject:
+        code = own(sentence).code
+        if first := sentences.get(code):
+            raise ValueError(f"reject {first!r} and {sentence!r} both have the code {code}: word one of them otherwise")
+        sentences[code] = sentence
+
+
+Columns = Annotated[list[str], Field(min_length=1)]
+Delimiter = Annotated[str, Field(min_length=1, max_length=1)]
+Encoding = Annotated[str, AfterValidator(_known_encoding)]
+SqlOrFalse = Annotated[str | Literal[False], BeforeValidator(_sql_or_false)]
+
+
+class Change(Strict):
+    """What is new about a source's raw files of one day and all later ones; the rest stays as it was.
+
+    `columns`, `delimiter` and `encoding` replace; `map` and `reject` are merged key by key, where false drops a key.
+    """
+
+    since: dt.date = Field(alias="from")
+    columns: Columns | None = None
+    delimiter: Delimiter | None = None
+    encoding: Encoding | None = None
+    map: dict[str, SqlOrFalse] = {}
+    reject: dict[str, SqlOrFalse] = {}
+
+    @model_validator(mode="after")
+    def _something_is_new(self) -> Change:
+        if self.model_fields_set == {"since"}:
+            raise ValueError(
+                f"from {self.since}: changes nothing; it may name columns, delimiter, encoding, map, reject"
+            )
+        return self
+
+    def after(self, before: Source) -> Source:
+        """The source as it is with this change. ValueError where a key is dropped that is not there."""
+        for part, old, new in (("map", before.map, self.map), ("reject", before.reject, self.reject)):
+            for name, sql in new.items():
+                if sql is False and name not in old:
+                    raise ValueError(f"changes from {self.since}: {part} {name!r} = false: there is none to drop")
+        return before.model_copy(
+            update={
+                **{name: getattr(self, name) for name in self.model_fields_set - {"since"}},
+                "map": {name: sql for name, sql in (before.map | self.map).items() if sql is not False},
+                "reject": {name: sql for name, sql in (before.reject | self.reject).items() if sql is not False},
+            }
+        )
+
+
+class Source(Strict):
+    """[sources.<name>], raw files of one kind: `files` is a glob below landing, `day` finds the date in a file's name.
+
+    `kind` says what its records are, by default what <name> says; several sources may be of one kind. The rest is how
+    its files are read and mapped at first; `changes` says from which day on that is otherwise.
+    """
+
+    kind: str = ""
+    files: str
+    day: str = r"(\d{4}-\d{2}-\d{2})"
+    columns: Columns
+    delimiter: Delimiter = ","
+    encoding: Encoding = "utf-8"
+    simulated: bool = False  # the files are made up, which is then said wherever something made from them is shown
+    max_rejected_share: float = Field(default=0.5, ge=0, le=1)  # of a day's records (of a log), of those read (others)
+    map: dict[str, str]
+    reject: dict[str, str] = {}
+    changes: list[Change] = []
+
+    def versions(self) -> list[tuple[dt.date, Source]]:
+        """The source as it is from each of these days on, oldest first, itself without changes."""
+        found = [(dt.date.min, self.model_copy(update={"changes": []}))]
+        for change in self.changes:
+            found.append((change.since, change.after(found[-1][1])))
+        return found
+
+    def on(self, day: dt.date) -> Source:
+        """The version that holds for the raw files of one day."""
+        return [version for since, version in self.versions() if since <= day][-1]
+
+    @model_validator(mode="after")
+    def _changes_follow_each_other(self) -> Source:
+        days = [change.since for change in self.changes]
+        for earlier, later in pairwise(days):
+            if later <= earlier:
+                raise ValueError(f"changes from {later} stand after those from {earlier}: dates must ascend")
+        for _, version in self.versions():  # refuses what cannot be applied
+            _refuse_equal_codes(version.reject)
+        return self
+
+    @field_validator("day")
+    @classmethod
+    def _one_group(cls, value: str) -> str:
+        try:
+            groups = re.compile(value).groups
+        except re.error as error:
+            raise ValueError(f"not a regular expression: {error}") from error
+        if groups != 1:
+            raise ValueError("must have exactly one group, around the date (YYYY-MM-DD)")
+        return value
+
+
+def section(name: str, part: str, since: dt.date) -> str:
+    """How messages name a part of one version of a source: `[sources.events.map] as of 2017-07-01:`."""
+    return f"[sources.{name}.{part}]" + (f" as of {since}:" if since > dt.date.min else "")
