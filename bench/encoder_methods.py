@@ -28,6 +28,7 @@ from jobs.train_model import MAX_TEXTS
 from udfs.catalogue import catalogue_of
 from udfs.days import day_number
 from udfs.encoder import model_folder, tower
+from udfs.encoder.tower_settings import TowerSettings
 from udfs.horizon import HORIZON_DAYS
 from udfs.interactions import from_frame
 
@@ -69,8 +70,8 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--cut", required=True, type=parse_date, help="the first day that the models do not see")
     parser.add_argument("--steps", type=int, default=80)
     parser.add_argument("--evaluate-every", type=int, default=20)
-    parser.add_argument("--lora-rates", type=float, nargs="*", default=[tower.TowerSettings().lora_rate])
-    parser.add_argument("--lora-rank", type=int, default=tower.TowerSettings().lora_rank)
+    parser.add_argument("--lora-rates", type=float, nargs="*", default=[TowerSettings().lora_rate])
+    parser.add_argument("--lora-rank", type=int, default=TowerSettings().lora_rank)
     parser.add_argument("--max-users", type=int, default=20_000)
     parser.add_argument("--seed", type=int, default=7)
     given = parser.parse_args(arguments)
@@ -80,7 +81,7 @@ def main(arguments: list[str]) -> None:
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1))
     shop = shop_of_lake(given.conf, given.cut, given.max_users) if given.conf else shop_of_file(given.events, given.cut)
     texts, lines = shop.by_text(MAX_TEXTS)
-    plain = tower.TowerSettings(
+    plain = TowerSettings(
         max_steps=given.steps,
         refit_steps=0,
         evaluate_every=given.evaluate_every,

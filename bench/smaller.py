@@ -36,6 +36,8 @@ from jobs.runner.cli import parse_date
 from jobs.train_model import MAX_TEXTS
 from udfs.days import day_number
 from udfs.encoder import distil, encoder, int8, model_folder, tower
+from udfs.encoder.tower_checks import Checks
+from udfs.encoder.tower_settings import TowerSettings
 from udfs.horizon import HORIZON_DAYS
 
 FULL, TOKENS = "full", "token ids alone"
@@ -55,26 +57,26 @@ FILES = (
 class Judge:
     """What was bought from the cut on, by which the vectors of `texts` are measured."""
 
-    checks: tower.Checks
+    checks: Checks
     texts: list[str]
     scale: float
 
     def ndcg(self, model: encoder.Encoder) -> tuple[float, float]:
         """NDCG@10 on new items: by the vectors alone, and with the popularity that goes best with them."""
         vectors = model.encode(self.texts, model.settings.max_item_tokens)
-        alone, blended, _ = self.checks.measure(vectors, tower.TowerSettings().pooling, self.scale)
+        alone, blended, _ = self.checks.measure(vectors, TowerSettings().pooling, self.scale)
         return alone, blended
 
 
 def tuned(shop: Shop, cut: dt.date, steps: int, seed: int, output: Path) -> Judge:
     """A tower trained on the days before the cut is written to `output`; what followed judges it and its students."""
     texts, lines = shop.by_text(MAX_TEXTS)
-    settings = tower.TowerSettings(max_steps=steps, refit_steps=0, evaluate_every=max(1, steps // 4), patience=steps)
+    settings = TowerSettings(max_steps=steps, refit_steps=0, evaluate_every=max(1, steps // 4), patience=steps)
     day = day_number(cut) + HORIZON_DAYS
     found = tower.train_tower(
         texts, lines, day, model_folder.base_folder(), output, settings=settings, seed=seed, log=console().print
     )
-    return Judge(tower.Checks(lines.before(day), day - HORIZON_DAYS), texts, found.scale)
+    return Judge(Checks(lines.before(day), day - HORIZON_DAYS), texts, found.scale)
 
 
 def smaller(

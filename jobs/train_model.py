@@ -26,6 +26,7 @@ from schemas.run import RunContext
 from udfs.days import date_of, day_number
 from udfs.encoder import model_folder, text_vectors, tower
 from udfs.encoder.model_folder import write_manifest
+from udfs.encoder.tower_settings import Method, TowerReport, TowerSettings
 from udfs.evaluation import metrics
 from udfs.horizon import HORIZON_DAYS
 from udfs.recommend import candidates, ranker, scoring
@@ -44,7 +45,7 @@ def train_model(
     *,
     run: RunContext,
     max_users: int = 20_000,
-    encoder_method: tower.Method = "full",
+    encoder_method: Method = "full",
     lora_rank: int = 8,
     encoder_steps: int = 240,
     refit_steps: int = 120,
@@ -96,7 +97,7 @@ def train_model(
             f"silver.events has too few purchases to train on: some by known users before "
             f"{date_of(first - HORIZON_DAYS)} are needed for a model as of {run.run_date}"
         )
-    settings = tower.TowerSettings(
+    settings = TowerSettings(
         max_steps=encoder_steps,
         refit_steps=refit_steps,
         evaluate_every=evaluate_every,
@@ -226,12 +227,12 @@ def fit_encoder(
     day: int,
     base: Path,
     output: Path,
-    settings: tower.TowerSettings,
+    settings: TowerSettings,
     learn_steps: int,
     seed: int,
     untuned: Path | None = None,
     done: Callable[[float], None] = lambda _share: None,
-) -> tower.TowerReport:
+) -> TowerReport:
     """An item tower of the purchases before `day`, written to `output`, its report beside it; not if both are there.
 
     `learn_steps` bounds the steps in which the vectors that BERT imitates are learned; `untuned` are the weights before
@@ -242,7 +243,7 @@ def fit_encoder(
     told = output.with_name(f"{output.name}.json")
     if told.is_file():
         progress.say(f"this encoder is there already: {output.name}")
-        return tower.TowerReport.from_dict(json.loads(told.read_text("utf-8")))
+        return TowerReport.from_dict(json.loads(told.read_text("utf-8")))
     shutil.rmtree(output, ignore_errors=True)  # without its report: killed just then
     torch.set_num_threads(os.cpu_count() or 1)
     texts, lines = shop.by_text(MAX_TEXTS)

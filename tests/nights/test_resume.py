@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 from pyspark.sql import SparkSession
 
+from jobs import train_model
 from jobs.flow import INTAKE
 from jobs.offline import resume
 from jobs.reports import progress
@@ -17,7 +18,8 @@ from jobs.runner.lake import Lake
 from jobs.runner.model_store import checkpoint_folder
 from schemas.deployment import load
 from tests.support import tiny_shop
-from udfs.encoder import model_folder, tower
+from udfs.encoder import model_folder
+from udfs.encoder.tower_settings import TowerSettings
 
 FACTS = {"seed": 7, "code": "1"}
 FLAGS = {"encoder_steps": 4, "refit_steps": 2, "newest_steps": 2}  # an evaluation every second step
@@ -30,7 +32,7 @@ class KilledError(Exception):
 @pytest.fixture
 def always_tuned(monkeypatch: pytest.MonkeyPatch) -> None:
     """Steps as few as here are no better than none: the weights would stay frozen, and no refit would follow."""
-    monkeypatch.setattr(tower, "TowerSettings", partial(tower.TowerSettings, may_stay_frozen=False))
+    monkeypatch.setattr(train_model, "TowerSettings", partial(TowerSettings, may_stay_frozen=False))
 
 
 @pytest.fixture(scope="module")

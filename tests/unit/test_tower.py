@@ -16,16 +16,19 @@ from transformers.models.bert.configuration_bert import BertConfig
 from transformers.models.bert.modeling_bert import BertModel
 
 from tests.support.tiny_shop import REPO
-from udfs.encoder import copurchase, model_folder, text_vectors, tower
+from udfs.encoder import copurchase, model_folder, text_vectors, tower, tower_bert
 from udfs.encoder import encoder as enc
 from udfs.encoder.copurchase import Examples, Pooling, next_purchase_loss, recent_buyers, user_vectors
+from udfs.encoder.tower_bert import Tower
+from udfs.encoder.tower_checks import Checks
+from udfs.encoder.tower_settings import TowerReport, TowerSettings
 from udfs.interactions import Interactions, from_frame
 
 THEMES = ("milk", "beer", "soap", "rice", "salt", "fish")
 SECOND = ("red", "blue", "green", "old", "new", "big", "small", "round")
 TEXTS = {f"i{n:02d}": f"{SECOND[n % 8]} {THEMES[n // 8]}" for n in range(48)}
 DAY = 20_000
-SETTINGS = tower.TowerSettings(
+SETTINGS = TowerSettings(
     max_steps=24,
     refit_steps=4,
     slice_items=32,
@@ -69,7 +72,7 @@ def shop() -> Interactions:
     return from_frame(frame)
 
 
-def run(base: Path, output: Path, **changes: object) -> tuple[tower.TowerReport, list[str]]:
+def run(base: Path, output: Path, **changes: object) -> tuple[TowerReport, list[str]]:
     lines: list[str] = []
     known = {name: changes.pop(name) for name in ("seed", "checkpoint", "untuned") if name in changes}
     settings = replace(SETTINGS, **changes)  # type: ignore[arg-type]
@@ -160,7 +163,7 @@ def test_training_finds_the_rule_and_writes_a_folder_that_loads(tiny: Path, tmp_
     report, lines = run(tiny, tmp_path / "model", refit_steps=0)
     world = shop()
     texts = [TEXTS[item] for item in world.items]
-    checks = tower.Checks(world, DAY - 28)
+    checks = Checks(world, DAY - 28)
     zero_shot = checks.measure(enc.load_encoder(tiny).encode(texts, 32), Pooling(), 10.0)
     served = checks.measure(enc.load_encoder(tmp_path / "model").encode(texts, 32), Pooling(), report.scale)
     assert report.best.ndcg > zero_shot[0] + 0.1
@@ -187,9 +190,7 @@ def frozen_vectors(folder: Path, base: Path) -> np.ndarray:
 
 def test_the_frozen_adapter_gives_the_figures_of_the_frozen_map_back(tiny: Path, tmp_path: Path) -> None:
     report, _ = run(tiny, tmp_path / "model", refit_steps=0, max_steps=2)
-    found = tower.Checks(shop(), DAY - 28).measure(
-        frozen_vectors(tmp_path / "model", tiny), Pooling(), report.frozen_scale
-    )
+    found = Checks(shop(), DAY - 28).measure(frozen_vectors(tmp_path / "model", tiny), Pooling(), report.frozen_scale)
     expected = (report.frozen.ndcg, report.frozen.ndcg_with_popularity, report.frozen_popularity)
     assert found == pytest.approx(expected, abs=1e-3)  # the adapter maps in float64
 
@@ -231,7 +232,7 @@ def test_where_tuning_is_no_better_the_weights_stay_as_they_were(refit_steps: in
     assert torch.equal(served["weight"], frozen["weight"])
     if not refit_steps:  # the folder gives the reported figures back
         vectors = enc.load_encoder(tmp_path / "model").encode([TEXTS[item] for item in shop().items], 32)
-        found = tower.Checks(shop(), DAY - 28).measure(vectors, Pooling(), report.scale)
+        found = Checks(shop(), DAY - 28).measure(vectors, Pooling(), report.scale)
         assert found[:2] == pytest.approx((report.frozen.ndcg, report.frozen.ndcg_with_popularity), abs=1e-3)
     kept, _ = run(tiny, tmp_path / "kept", **changes)
     assert kept.tuned
@@ -248,7 +249,7 @@ def test_where_tuning_is_no_better_the_weights_stay_as_they_were(refit_steps: in
     assert all(torch.equal(before[name], moved[name]) for name in before) == (not refit_steps)
 
 
-def stopped_and_resumed(tiny: Path, folder: Path, last_words: str, **changes: object) -> tuple[tower.TowerReport, str]:
+def stopped_and_resumed(tiny: Path, folder: Path, last_words: str, **changes: object) -> tuple[TowerReport, str]:
     """The report of a training that was stopped at a line of its log and run again, and where it went on."""
 
     class StoppedError(Exception):
@@ -313,7 +314,7 @@ def test_lora_learns_low_rank_changes_of_the_upper_layers_and_serves_plain_weigh
         assert torch.linalg.matrix_rank((after[name] - before[name]).double(), rtol=1e-4) == 3
     assert report.best_step > 0
     served = enc.load_encoder(tmp_path / "model").encode([TEXTS[item] for item in shop().items], 32)
-    found = tower.Checks(shop(), DAY - 28).measure(served, Pooling(), report.scale)
+    found = Checks(shop(), DAY - 28).measure(served, Pooling(), report.scale)
     assert found[:2] == (report.best.ndcg, report.best.ndcg_with_popularity), "what was measured is what is served"
     resumed, line = stopped_and_resumed(tiny, tmp_path, "step 20/", **changes)
     assert line == "resumed after step 12"
@@ -364,9 +365,9 @@ def test_an_adapter_that_does_not_fit_is_refused(tiny: Path, tmp_path: Path) -> 
         enc.load_encoder(folder)
 
 
-def tower_of(texts: list[str], base: Path, settings: tower.TowerSettings) -> tower._Tower:
+def tower_of(texts: list[str], base: Path, settings: TowerSettings) -> Tower:
     """One whose adapter changes nothing (it would start at random)."""
-    found = tower._Tower(texts, base, settings, 7)
+    found = Tower(texts, base, settings, 7)
     found.set_adapter({"weight": torch.eye(found.dims), "bias": torch.zeros(found.dims)})
     return found
 
@@ -380,7 +381,7 @@ def test_kept_lower_activations_give_what_computing_them_anew_gives(
     rows = np.random.default_rng(3).permutation(len(texts))
     kept = tower_of(texts, tiny, settings)
     assert all(hidden is not None and hidden.dtype == torch.float16 for hidden in kept.hidden)
-    monkeypatch.setattr(tower, "CACHE_BYTES", 0)
+    monkeypatch.setattr(tower_bert, "CACHE_BYTES", 0)
     anew = tower_of(texts, tiny, settings)
     assert all(hidden is None for hidden in anew.hidden)
     np.testing.assert_array_equal(kept.base_vectors, anew.base_vectors)
@@ -392,12 +393,12 @@ def test_kept_lower_activations_give_what_computing_them_anew_gives(
 
 def test_kept_lower_activations_take_no_more_than_they_may(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     texts = [TEXTS[item] for item in shop().items]
-    monkeypatch.setattr(tower, "CACHE_BYTES", 2_000)
+    monkeypatch.setattr(tower_bert, "CACHE_BYTES", 2_000)
     some = tower_of(texts, tiny, SETTINGS)
     sizes = [hidden.untyped_storage().nbytes() for hidden in some.hidden if hidden is not None]
     assert 0 < len(sizes) < len(texts)
     assert sum(sizes) <= 2_000
-    monkeypatch.setattr(tower, "CACHE_BYTES", 2 << 30)
+    monkeypatch.setattr(tower_bert, "CACHE_BYTES", 2 << 30)
     rows = np.arange(len(texts))
     np.testing.assert_allclose(
         some.forward(rows).detach().numpy(),

@@ -1,0 +1,42 @@
+"""How good an item tower's vectors are on purchases that it has not seen: NDCG@10 of items new to their users."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from udfs.encoder.copurchase import Pooling, recent_buyers, user_vectors
+from udfs.evaluation import metrics
+from udfs.interactions import Floats, Interactions
+from udfs.top_k.exact import best_columns
+
+POPULARITY_WEIGHTS = (0.5, 0.7, 1.0, 1.4, 2.0, 2.8)
+
+
+class Checks:
+    """What known users bought in the 28 days after a cut, of items new to them: the measure of every step."""
+
+    def __init__(self, interactions: Interactions, cut: int) -> None:
+        """Users with a purchase before the cut and a new item after it."""
+        self.cut, self.history = cut, interactions.before(cut)
+        users, truths = metrics.truths(interactions, cut)
+        truth = truths[metrics.TASK_NEW]
+        some = np.flatnonzero(truth.getnnz(axis=1))
+        self.users, self.truth = users[some], truth[some]
+        self.owned = self.history.matrix()[self.users]
+        self.recent = recent_buyers(self.history, cut)
+        self.offered = np.bincount(self.history.item, minlength=len(interactions.items)) > 0
+
+    def measure(self, vectors: Floats, pooling: Pooling, scale: float) -> tuple[float, float, float]:
+        """Mean NDCG@10 of the vectors alone, and blended with the best of POPULARITY_WEIGHTS, and that weight."""
+        users = user_vectors(self.history, vectors, self.cut, pooling)[self.users]
+        scores = np.float32(scale) * (users @ vectors.T)
+        scores[:, ~self.offered] = -np.inf
+        scores[self.owned.nonzero()] = -np.inf
+        blends = [(self._ndcg(scores + weight * self.recent), weight) for weight in POPULARITY_WEIGHTS]
+        best, weight = max(blends)
+        return self._ndcg(scores), best, weight
+
+    def _ndcg(self, scores: Floats) -> float:
+        if not len(scores):
+            return 0.0
+        return float(np.mean(metrics.ranking(best_columns(scores, 10), self.truth, 10)["ndcg"]))
