@@ -28,6 +28,7 @@ import pyarrow.compute as pc
 from deltalake import DeltaTable
 
 from bench.harness import Row, Timing, alternate, compare, console, on_cpu, report
+from jobs.ingest_logs import format_of
 from schemas import silver
 from schemas.contract import Check
 from schemas.deployment import Deployment, load
@@ -227,7 +228,7 @@ def line_by_line(deployment: Deployment, until: dt.date) -> int:
 def _batches(deployment: Deployment, until: dt.date, careful: bool) -> Iterator[pa.RecordBatch]:
     source = deployment.sources["events"]
     for path in files_of(deployment, "events", until):
-        given = (path.read_bytes(), path.name, source.columns, source.delimiter, source.encoding, FileReport())
+        given = (path.read_bytes(), path.name, format_of(source), FileReport())
         yield from fast_records.as_batches(read_records(*given)) if careful else fast_records.read_batches(*given)
 
 

@@ -16,7 +16,7 @@ from schemas.run import RunContext
 from schemas.source import Source
 from udfs import fast_records
 from udfs.fast_records import read_batches
-from udfs.records import FileReport
+from udfs.records import FileFormat, FileReport
 
 ARROW = pa.schema(
     [
@@ -29,8 +29,10 @@ ARROW = pa.schema(
         *fast_records.SCHEMA,
         ("record_count", pa.int64()),
         ("unreadable_count", pa.int64()),
+        ("skipped_count", pa.int64()),
         ("extra_columns", pa.list_(pa.string())),
         ("columns", pa.list_(pa.string())),
+        ("content_sha256", pa.string()),
     ]
 )
 DDL = {
@@ -42,8 +44,7 @@ DDL = {
 }
 PARSED = ", ".join(f"{column.name} {DDL[column.type]}" for column in ARROW)
 LOG_KINDS = {log.kind for log in LOGS.values()}
-PLACE = "struct(run_date, source_file)"  # the order of files
-Layout = tuple[list[str], str, str]  # columns, delimiter, encoding
+OF_REPORT = ("problem", "record_count", "unreadable_count", "skipped_count", "extra_columns")
 
 
 def ingest_logs(
@@ -56,7 +57,7 @@ def ingest_logs(
 ) -> dict[str, DataFrame]:
     """Bronze rows of the raw files that are still to be read: bronze.events, .items, .records (all else), .files.
 
-    A file of a log (events, ad_events, promotions) with the bytes of another is listed with that file's name and its
+    A file of a log (events, ad_events, promotions) with the content of another is listed with that file's name and its
     records are left out: it has come twice. (A catalogue may well be the same on two days; the later one says that it
     still holds.) A file with a wrong header or cut short shows as a problem in bronze.files, whose contract then stops
     the night; a line that cannot be split into fields is kept with its problem and rejected when it is cleaned.
@@ -78,18 +79,25 @@ def ingest_logs(
 
 
 def copies_among(listed: DataFrame, bronze_files: DataFrame) -> DataFrame:
-    """source, source_file, duplicate_of: files with the bytes of one of their kind, in bronze or earlier here.
+    """source, source_file, duplicate_of: files with the content of one of their source, in bronze or earlier here.
 
-    Of the files that are read now the first by day and name is no copy of another; nor is any of an empty file.
+    Content is the same where the bytes are, or what they hold without compression. Of the files that are read now the
+    first by day and name is no copy of another; nor is any of an empty file.
     """
-    own_days, same = listed.select("run_date").distinct(), ["source", "sha256"]
+    own_days, same = listed.select("run_date").distinct(), ["source", "content"]
     elsewhere = bronze_files.where("duplicate_of IS NULL").join(own_days, "run_date", "left_anti")
-    first_elsewhere = elsewhere.groupBy(*same).agg(F.min_by("source_file", F.expr(PLACE)).alias("before"))
-    first_here = listed.groupBy(*same).agg(F.min_by("source_file", F.expr(PLACE)).alias("here"))
-    original = F.coalesce("before", "here")
-    known = listed.where("bytes > 0").join(first_elsewhere, same, "left").join(first_here, same, "inner")
-    copies = known.where(original != F.col("source_file"))
-    return copies.select("source", "source_file", original.alias("duplicate_of"))
+    hashes = F.array_distinct(F.array("sha256", F.coalesce("content_sha256", "sha256")))
+
+    def by_content(files: DataFrame) -> DataFrame:
+        return files.select("run_date", "source", "source_file", F.explode(hashes).alias("content"))
+
+    here = by_content(listed.where("bytes > 0"))
+    originals = by_content(elsewhere).unionByName(here)
+    first = originals.join(own_days.withColumn("read_now", F.lit(True)), "run_date", "left").groupBy(*same)
+    place = F.struct(F.coalesce("read_now", F.lit(False)), "run_date", "source_file")  # what is in bronze comes first
+    known = here.join(first.agg(F.min_by("source_file", place).alias("original")), same, "inner")
+    of_each = known.groupBy("source", "source_file").agg(F.min("original").alias("duplicate_of"))
+    return of_each.where("duplicate_of <> source_file")
 
 
 def parse(files: DataFrame, sources: Mapping[str, Source]) -> DataFrame:
@@ -97,11 +105,22 @@ def parse(files: DataFrame, sources: Mapping[str, Source]) -> DataFrame:
 
     A file is read by the version of its source that holds on its day.
     """
-    layouts = {
-        kind: [(since, (as_of.columns, as_of.delimiter, as_of.encoding)) for since, as_of in source.versions()]
-        for kind, source in sources.items()
+    formats = {
+        kind: [(since, format_of(as_of)) for since, as_of in source.versions()] for kind, source in sources.items()
     }
-    return files.mapInArrow(_parser(layouts), PARSED)
+    return files.mapInArrow(_parser(formats), PARSED)
+
+
+def format_of(source: Source) -> FileFormat:
+    """How the files of one version of a source are written."""
+    return FileFormat(
+        source.columns,
+        source.delimiter,
+        source.encoding,
+        source.escape,
+        source.skip_lines,
+        fill_short_lines=source.short_lines == "fill",
+    )
 
 
 def records(parsed: DataFrame, copies: DataFrame | None = None) -> DataFrame:
@@ -125,34 +144,40 @@ def reports(parsed: DataFrame) -> DataFrame:
         "problem",
         "modified_at",
         F.lit(None).cast("string").alias("duplicate_of"),
+        "skipped_count",
+        "content_sha256",
     )
 
 
 def _parser(
-    layouts: Mapping[str, Sequence[tuple[dt.date, Layout]]],
+    formats: Mapping[str, Sequence[tuple[dt.date, FileFormat]]],
 ) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
     def parse_batches(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
             for place in range(batch.num_rows):  # one file's content at a time as a Python object
                 (file,) = batch.slice(place, 1).to_pylist()
-                versions = layouts[file["source"]]
-                yield from _file_batches(file, [layout for since, layout in versions if since <= file["run_date"]][-1])
+                versions = formats[file["source"]]
+                yield from _file_batches(file, [form for since, form in versions if since <= file["run_date"]][-1])
 
     return parse_batches
 
 
-def _file_batches(file: Mapping[str, Any], layout: Layout) -> Iterator[pa.RecordBatch]:
+def _file_batches(file: Mapping[str, Any], form: FileFormat) -> Iterator[pa.RecordBatch]:
     """One file's records in batches of ARROW, then one row with its report.
 
     A record's row has what bronze keeps of it; bytes, modified_at and sha256 of its file are in the report alone.
     """
     report = FileReport()
     of_records = {name: file[name] for name in ("run_date", "source", "source_file")}
-    for records in read_batches(file["content"], file["source_file"], *layout, report):
-        yield _filled(of_records, records)
+    if file["content"] is None:
+        report.problem = "it was listed and could not be read: moved, or changed, while the run began"
+    else:
+        for records in read_batches(file["content"], file["source_file"], form, report):
+            yield _filled(of_records, records)
     described = {name: file[name] for name in ("bytes", "modified_at", "sha256")}
-    found = {name: getattr(report, name) for name in ("problem", "record_count", "unreadable_count", "extra_columns")}
-    row = of_records | described | found | {"columns": layout[0]}
+    found = {name: getattr(report, name) for name in OF_REPORT}
+    content_sha256 = report.content_sha256 or file["sha256"]  # of a plain file its own
+    row = of_records | described | found | {"columns": list(form.columns), "content_sha256": content_sha256}
     yield pa.RecordBatch.from_pylist([row], schema=ARROW)
 
 

@@ -7,7 +7,7 @@ RUN_DATE = Column(
 )
 SOURCE_FILE = Column("source_file", "STRING", "Path of the raw file below the landing folder", rules=(not_blank(1024),))
 SOURCE_ROW = Column(
-    "source_row", "BIGINT", "Number of the record in its file; the header is 1", rules=(between(2, None),)
+    "source_row", "BIGINT", "Line of its file on which the record begins; the first is 1", rules=(between(2, None),)
 )
 RAW = Column(
     "raw", "STRING", "The record as it stood in the file; a byte that is no text is \\xNN, and then a backslash two"
@@ -38,7 +38,15 @@ FILES = Table(
         Column("columns", "ARRAY<STRING>", "The columns it was read by, in the order of its records' fields", True),
         Column("problem", "STRING", "Why the file as a whole cannot be read, such as a wrong header", True),
         Column("modified_at", "TIMESTAMP", "When the file had last been written, as its storage says", True),
-        Column("duplicate_of", "STRING", "The file that was read instead: it has the same bytes", True),
+        Column("duplicate_of", "STRING", "The file that was read instead: it has the same content", True),
+        Column(
+            "skipped_count",
+            "BIGINT",
+            "Lines below the header that are no records: empty ones, and the header again",
+            True,
+            (between(0, None),),
+        ),
+        Column("content_sha256", "STRING", "Hash of what the file holds, without compression", True),
     ),
     key=("source", "source_file"),
     extra_checks=(

@@ -38,8 +38,31 @@ def _refuse_equal_codes(reject: Iterable[str]) -> None:
         sentences[code] = sentence
 
 
+def _no_quote_or_line_end(value: str) -> str:
+    if value in ('"', "\r", "\n", "\0"):
+        raise ValueError(f"{value!r} cannot divide or escape: it is a quote, a line end or NUL")
+    return value
+
+
+def _refuse_unfit_columns(version: Source) -> None:
+    """ValueError where keys of one version of a source name columns that it has not, or contradict each other."""
+    carried, within = version.carry_down, version.carry_down_within
+    for key, names in (("carry_down", carried), ("carry_down_within", [within] if within else [])):
+        if unknown := [name for name in names if name not in version.columns]:
+            raise ValueError(f"{key}: columns has no {unknown[0]!r}")
+    if bool(carried) != bool(within):
+        raise ValueError("carry_down and carry_down_within: neither is anything without the other")
+    if within in carried:
+        raise ValueError(f"carry_down_within = {within!r} is in carry_down: it must be on each line")
+    if version.escape == version.delimiter:
+        raise ValueError(f"escape = {version.escape!r} is the delimiter too")
+
+
 Columns = Annotated[list[str], Field(min_length=1)]
-Delimiter = Annotated[str, Field(min_length=1, max_length=1)]
+Delimiter = Annotated[str, Field(min_length=1, max_length=1), AfterValidator(_no_quote_or_line_end)]
+Escape = Annotated[str, Field(max_length=1), AfterValidator(_no_quote_or_line_end)]
+Lines = Annotated[int, Field(ge=0)]
+ShortLines = Literal["refuse", "fill"]
 Encoding = Annotated[str, AfterValidator(_known_encoding)]
 SqlOrFalse = Annotated[str | Literal[False], BeforeValidator(_sql_or_false)]
 
@@ -47,22 +70,26 @@ SqlOrFalse = Annotated[str | Literal[False], BeforeValidator(_sql_or_false)]
 class Change(Strict):
     """What is new about a source's raw files of one day and all later ones; the rest stays as it was.
 
-    `columns`, `delimiter` and `encoding` replace; `map` and `reject` are merged key by key, where false drops a key.
+    `map` and `reject` are merged key by key, where false drops a key; the others replace.
     """
 
     since: dt.date = Field(alias="from")
     columns: Columns | None = None
     delimiter: Delimiter | None = None
     encoding: Encoding | None = None
+    escape: Escape | None = None
+    skip_lines: Lines | None = None
+    short_lines: ShortLines | None = None
+    carry_down: list[str] | None = None
+    carry_down_within: str | None = None
     map: dict[str, SqlOrFalse] = {}
     reject: dict[str, SqlOrFalse] = {}
 
     @model_validator(mode="after")
     def _something_is_new(self) -> Change:
         if self.model_fields_set == {"since"}:
-            raise ValueError(
-                f"from {self.since}: changes nothing; it may name columns, delimiter, encoding, map, reject"
-            )
+            keys = [name for name in type(self).model_fields if name != "since"]
+            raise ValueError(f"from {self.since}: changes nothing; it may name {', '.join(keys)}")
         return self
 
     def after(self, before: Source) -> Source:
@@ -93,6 +120,11 @@ class Source(Strict):
     columns: Columns
     delimiter: Delimiter = ","
     encoding: Encoding = "utf-8"
+    escape: Escape = ""  # a sign before a quote within quotes; a doubled quote is read without it
+    skip_lines: Lines = 0  # of the file, before its header
+    short_lines: ShortLines = "refuse"  # "fill": a line may end before its last, empty cells
+    carry_down: list[str] = []  # columns that only the first line of a group fills
+    carry_down_within: str = ""  # the column that each line of a group has
     simulated: bool = False  # the files are made up, which is then said wherever something made from them is shown
     max_rejected_share: float = Field(default=0.5, ge=0, le=1)  # of a day's records (of a log), of those read (others)
     map: dict[str, str]
@@ -118,6 +150,7 @@ class Source(Strict):
                 raise ValueError(f"changes from {later} stand after those from {earlier}: dates must ascend")
         for _, version in self.versions():  # refuses what cannot be applied
             _refuse_equal_codes(version.reject)
+            _refuse_unfit_columns(version)
         return self
 
     @field_validator("day")

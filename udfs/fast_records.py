@@ -1,29 +1,31 @@
 """Records of a raw file as Arrow batches: sound blocks split columnwise, all others by the careful reader.
 
 A block is a run of complete lines. It is sound when it is text in its encoding, has no quote, NUL, byte order mark or
-lone carriage return, and each of its lines has as many separators as the header. Its rows are those of
-records.read_records, which reads every other block: no type and no null is inferred.
+lone carriage return, no line that is empty or the header again, and each of its lines has as many separators as the
+header. Its rows are those of records.read_records, which reads every other block, and the lines of a record that goes
+on in the next block together with that: no type and no null is inferred.
 """
 
 from __future__ import annotations
 
 import codecs
-import gzip
 import io
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from udfs.lines import Lines, MoreLinesError
+from udfs.raw_files import GZIP_ERRORS, PIECE_BYTES, NotTextError, opened
 from udfs.records import (
-    GZIP_ERRORS,
     MARK_BYTES,
+    FileFormat,
     FileReport,
     Layout,
     Record,
     damaged_gzip,
-    opened,
     read_header,
     read_lines,
     read_records,
@@ -35,8 +37,6 @@ SCHEMA = pa.schema(
 ROWS_PER_BATCH = 20_000
 CHARACTERS_PER_BATCH = 16_000_000  # an Arrow column holds 2 GB of text, and a damaged record may be a megabyte
 BLOCK_BYTES = 1_000_000  # from half to twice as many are as fast, more are slower
-# Bytes of a gzip file at a time, as io.TextIOWrapper reads it: of a damaged file, a piece with an error in it is lost.
-GZIP_BYTES = 8_192
 ONE_BYTE_ENCODINGS = ("iso8859-", "cp125", "koi8-")  # each byte is a character by itself, the first 128 are ASCII
 LINE_FEED, CARRIAGE_RETURN = 10, 13
 NOT_SOUND = (b'"', b"\0", "\ufeff".encode())
@@ -44,30 +44,91 @@ NOT_SOUND = (b'"', b"\0", "\ufeff".encode())
 Integers = npt.NDArray[np.int64]
 
 
-def read_batches(
-    content: bytes, name: str, columns: Sequence[str], delimiter: str, encoding: str, report: FileReport
-) -> Iterator[pa.RecordBatch]:
+def read_batches(content: bytes, name: str, form: FileFormat, report: FileReport) -> Iterator[pa.RecordBatch]:
     """The records of one delimited file as batches of SCHEMA: those of read_records, whose arguments these are.
 
     A batch has ROWS_PER_BATCH records or fewer long ones; in memory are the file's bytes and a few blocks.
     """
-    block_encoding = _of_blocks(encoding)
-    if block_encoding is None or not delimiter.isascii() or delimiter in '"\0\r\n':
-        yield from as_batches(read_records(content, name, columns, delimiter, encoding, report))
-        return
-    layout: Layout | None = None
     try:
-        for block in _blocks(opened(content, name)):
-            body = block
-            if layout is None:
-                header, line_end, body = block.partition(b"\n")
-                layout = read_header((header + line_end).decode(encoding, MARK_BYTES), columns, delimiter, report)
-                if layout is None:
-                    return
-            if body:
-                yield from _batches_of(body, delimiter, block_encoding, layout, report)
+        raw = opened(content, name, form.encoding)
+        encoding = _of_blocks(raw.encoding) if raw.newline else None
+        if encoding is None:
+            yield from as_batches(read_records(content, name, form, report))
+            return
+        reading = _Reading(form, encoding, report)
+        for block in _blocks(raw.stream):
+            yield from reading.batches(block)
+            if report.problem:
+                return
+        yield from reading.batches(b"", is_end=True)
+        if report.problem is None:
+            report.content_sha256 = raw.content_sha256()
+    except NotTextError as error:
+        report.problem = str(error)
     except GZIP_ERRORS as error:
         report.problem = damaged_gzip(report, error)
+
+
+@dataclass
+class _Reading:
+    """Where the reading of one file has come to: its header, its next line, the bytes of what goes on in more lines."""
+
+    form: FileFormat
+    encoding: str
+    report: FileReport
+    layout: Layout | None = None
+    number: int = 1
+    rest: bytes = b""
+
+    def batches(self, block: bytes, is_end: bool = False) -> Iterator[pa.RecordBatch]:
+        """The records of the next block, and of what the one before has left; counts them."""
+        body, self.rest = self.rest + block, b""
+        if self.layout is None:
+            body = self._below_header(body, is_end)
+        if not body or self.layout is None:
+            return
+        split = _split_columnwise(body, self.encoding, self.layout, self.number)
+        if split is None:
+            yield from as_batches(self._carefully(body, self.layout, is_end))
+            return
+        self.number += split.num_rows
+        self.report.record_count += split.num_rows
+        for start in range(0, split.num_rows, ROWS_PER_BATCH):
+            yield split.slice(start, ROWS_PER_BATCH)
+
+    def _below_header(self, body: bytes, is_end: bool) -> bytes:
+        """What follows the header; nothing, and all of it in `rest`, where the header goes on in the next block."""
+        lines = self._lines(body, is_end)
+        try:
+            self.layout = read_header(lines, self.form, self.report)
+        except MoreLinesError:
+            self.rest = body
+            return b""
+        self.number = lines.number + len(lines.taken)
+        place = 0
+        for _ in range(self.number - 1):
+            place = body.find(b"\n", place) + 1 or len(body)
+        return body[place:]
+
+    def _carefully(self, body: bytes, layout: Layout, is_end: bool) -> Iterator[Record]:
+        """The records as the careful reader has them; a record that may go on in the next block is left to that."""
+        lines = self._lines(body, is_end)
+        try:
+            yield from read_lines(lines, layout, self.report)
+        except MoreLinesError:
+            self.rest = _last_lines(body, len(lines.taken))
+        self.number = lines.number
+
+    def _lines(self, body: bytes, is_end: bool) -> Lines:
+        return Lines(io.StringIO(body.decode(self.encoding, MARK_BYTES), newline="\n"), self.number, is_end)
+
+
+def _last_lines(body: bytes, count: int) -> bytes:
+    """The last lines of some bytes."""
+    place = len(body)
+    for _ in range(count):
+        place = body.rfind(b"\n", 0, place - 1) + 1
+    return body[place:]
 
 
 def _of_blocks(encoding: str) -> str | None:
@@ -78,13 +139,13 @@ def _of_blocks(encoding: str) -> str | None:
     return name if name == "ascii" or name.startswith(ONE_BYTE_ENCODINGS) else None
 
 
-def _blocks(stream: gzip.GzipFile | io.BytesIO) -> Iterator[bytes]:
+def _blocks(stream: io.BufferedReader | io.BytesIO) -> Iterator[bytes]:
     """Runs of complete lines of about BLOCK_BYTES, or of one longer line; the last may lack its line end.
 
     Where the stream ends in an error, the complete lines before it come first, as line by line.
     """
     pieces: list[bytes] = []
-    size, piece_bytes = 0, GZIP_BYTES if isinstance(stream, gzip.GzipFile) else BLOCK_BYTES
+    size, piece_bytes = 0, BLOCK_BYTES if isinstance(stream, io.BytesIO) else PIECE_BYTES
     try:
         while piece := stream.read1(piece_bytes):
             size += len(piece)
@@ -103,32 +164,16 @@ def _blocks(stream: gzip.GzipFile | io.BytesIO) -> Iterator[bytes]:
         yield rest
 
 
-def _batches_of(
-    block: bytes, delimiter: str, encoding: str, layout: Layout, report: FileReport
-) -> Iterator[pa.RecordBatch]:
-    """The records of one block, the next ones of the file; counts them in `report`."""
-    first_row = report.record_count + 2
-    split = _split_columnwise(block, delimiter, encoding, layout, first_row)
-    if split is None:
-        lines = io.TextIOWrapper(io.BytesIO(block), encoding=encoding, errors=MARK_BYTES, newline="\n")
-        yield from as_batches(read_lines(lines, first_row, delimiter, layout, report))
-        return
-    report.record_count += split.num_rows
-    for start in range(0, split.num_rows, ROWS_PER_BATCH):
-        yield split.slice(start, ROWS_PER_BATCH)
-
-
-def _split_columnwise(
-    block: bytes, delimiter: str, encoding: str, layout: Layout, first_row: int
-) -> pa.RecordBatch | None:
+def _split_columnwise(block: bytes, encoding: str, layout: Layout, first_row: int) -> pa.RecordBatch | None:
     """All records of a sound block, without a Python object for any of them; None where the block is not sound."""
-    text = _as_utf8(block, encoding) if len(block) <= CHARACTERS_PER_BATCH else None
+    delimiter = layout.dialect.delimiter
+    text = _as_utf8(block, encoding) if len(block) <= CHARACTERS_PER_BATCH and delimiter.isascii() else None
     if text is None or any(sign in text for sign in NOT_SOUND):
         return None
     if not text.endswith(b"\n"):
         text += b"\n"
     returns = text.count(b"\r")
-    if returns != text.count(b"\r\n"):
+    if returns != text.count(b"\r\n") or any(_has_line(text, header) for header in layout.header_bytes):
         return None
     characters = np.frombuffer(text, np.uint8)
     is_line_end = characters == LINE_FEED
@@ -139,6 +184,8 @@ def _split_columnwise(
     rows, places = len(line_ends), layout.places
     after_returns = characters[line_ends - 1] == CARRIAGE_RETURN if returns else np.zeros(rows, bool)
     raw_lengths = np.diff(line_ends, prepend=-1) - 1 - after_returns
+    if (raw_lengths == layout.width - 1).any():  # separators alone: no record
+        return None
     lengths = np.diff(field_ends, prepend=-1) - 1
     lengths[layout.width - 1 :: layout.width] -= after_returns
     values = _strings(text.translate(None, f"\r\n{delimiter}".encode()), lengths)
@@ -154,6 +201,17 @@ def _split_columnwise(
         ],
         schema=SCHEMA,
     )
+
+
+def _has_line(text: bytes, line: bytes) -> bool:
+    """Whether one of the lines of a text is this one."""
+    place = text.find(line)
+    while place >= 0:
+        end = place + len(line)
+        if (place == 0 or text[place - 1] == LINE_FEED) and text[end : end + 2].removeprefix(b"\r")[:1] == b"\n":
+            return True
+        place = text.find(line, end)
+    return False
 
 
 def _as_utf8(block: bytes, encoding: str) -> bytes | None:

@@ -4,19 +4,26 @@ The careful reader: one line at a time, whatever the file holds. udfs/fast_recor
 leaves the others to it.
 """
 
+from __future__ import annotations
+
 import codecs
-import csv
-import gzip
 import io
 import re
-import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
-csv.field_size_limit(2**31 - 1)
-GZIP_ERRORS = (EOFError, gzip.BadGzipFile, zlib.error)
-UNCLOSED = "a quote is not closed on its line"
+from udfs.dialect import UNCLOSED, Dialect
+from udfs.lines import Lines, without_line_end
+from udfs.raw_files import GZIP_ERRORS, NotTextError, opened
+
 SHOWN = 300  # characters of a header that does not fit: the first line of a binary file may be all of it
+# A record of several lines has at most so many and so many characters: an unclosed quote swallows no file.
+RECORD_LINES = 1_000
+RECORD_CHARACTERS = 1_000_000
+HEADER_SOUGHT_LINES = 20  # below a line that is no header, to name the line that is one
+MARK = "\ufeff"
+SEPARATOR = re.compile(r'"?sep=([^"\r\n\0])"?', re.IGNORECASE)  # a spreadsheet's first line
 
 
 def _mark_bytes(error: UnicodeError) -> tuple[str, int]:
@@ -29,9 +36,21 @@ MARK_BYTES = "nightshelf_mark_bytes"
 codecs.register_error(MARK_BYTES, _mark_bytes)
 
 
+@dataclass(frozen=True)
+class FileFormat:
+    """How the deployment says a source's files are written."""
+
+    columns: Sequence[str]
+    delimiter: str = ","
+    encoding: str = "utf-8"
+    escape: str = ""  # a sign before a quote within quotes, beside the doubled quote
+    skip_lines: int = 0  # before the header
+    fill_short_lines: bool = False  # a line may end before its last, empty cells
+
+
 @dataclass
 class Record:
-    """One line after the header: its number in the file (the header is 1), its text, its fields or why it has none."""
+    """One record: the number of its first line in the file, its text, its fields or why it has none."""
 
     row: int
     raw: str
@@ -41,48 +60,61 @@ class Record:
 
 @dataclass(frozen=True)
 class Layout:
-    """Where the deployment's columns are in a file: their places among its `width` columns."""
+    """Where the deployment's columns are in a file: their places among its `width` columns, below these `headers`.
+
+    `headers` are the header's own text and its names with delimiters between: a line that equals one is no record.
+    """
 
     places: list[int]
     width: int
+    dialect: Dialect
+    headers: frozenset[str] = frozenset()
+    fill_short_lines: bool = False
+
+    @cached_property
+    def header_bytes(self) -> list[bytes]:
+        """The headers in UTF-8."""
+        return [header.encode("utf-8", "surrogatepass") for header in sorted(self.headers)]
 
 
 @dataclass
 class FileReport:
-    """Counts of one file, columns that the deployment does not name, why it cannot be read (None if it can)."""
+    """Counts of one file, columns that the deployment does not name, why it cannot be read (None if it can).
+
+    `skipped_count` are lines that are no records: empty ones, and the header again. `content_sha256` is the hash of
+    what a compressed file holds, where it has been read to its end.
+    """
 
     record_count: int = 0
     unreadable_count: int = 0
+    skipped_count: int = 0
     extra_columns: list[str] = field(default_factory=list)
     problem: str | None = None
+    content_sha256: str | None = None
 
 
-def read_records(
-    content: bytes, name: str, columns: Sequence[str], delimiter: str, encoding: str, report: FileReport
-) -> Iterator[Record]:
-    """The records of one delimited file with a header, plain or gzip (`.gz`), one line a record; fills `report`.
+def read_records(content: bytes, name: str, form: FileFormat, report: FileReport) -> Iterator[Record]:
+    """The records of one delimited file with a header, plain or gzip; fills `report`.
 
-    Fields come in the order of `columns`, whatever the file's order; an empty file has no records. Where the header
-    lacks a column or the file is cut short or in another encoding, `report.problem` says so, and the records up to
-    there are still given.
+    Fields come in the order of the format's columns, whatever the file's order; an empty file has no records. Where the
+    header lacks a column, or the file is cut short, in another encoding or no text at all, `report.problem` says so,
+    and the records up to there are still given.
     """
-    lines = io.TextIOWrapper(opened(content, name), encoding=encoding, errors=MARK_BYTES, newline="\n")
     try:
-        header = next(lines, None)
-        if header is None:
-            return
-        layout = read_header(header, columns, delimiter, report)
+        raw = opened(content, name, form.encoding)
+        text = io.TextIOWrapper(raw.stream, encoding=raw.encoding, errors=MARK_BYTES, newline=raw.newline)
+        lines = Lines(text)
+        layout = read_header(lines, form, report)
         if layout is not None:
-            yield from read_lines(lines, 2, delimiter, layout, report)
+            yield from read_lines(lines, layout, report)
+        if report.problem is None:
+            report.content_sha256 = raw.content_sha256()
+    except NotTextError as error:
+        report.problem = str(error)
     except GZIP_ERRORS as error:
         report.problem = damaged_gzip(report, error)
     except UnicodeError as error:  # the encoding cannot even begin, such as UTF-16 without its byte order mark
         report.problem = f"not text in the deployment's encoding after {report.record_count} records: {error}"
-
-
-def opened(content: bytes, name: str) -> gzip.GzipFile | io.BytesIO:
-    """A raw file's bytes as a stream, without the compression that its name declares."""
-    return gzip.GzipFile(fileobj=io.BytesIO(content)) if name.endswith(".gz") else io.BytesIO(content)
 
 
 def damaged_gzip(report: FileReport, error: Exception) -> str:
@@ -90,45 +122,109 @@ def damaged_gzip(report: FileReport, error: Exception) -> str:
     return f"damaged gzip after {report.record_count} records: {error}"
 
 
-def read_header(line: str, columns: Sequence[str], delimiter: str, report: FileReport) -> Layout | None:
-    """Layout of the records below this header; None where it lacks a column, as `report.problem` then says."""
-    names = split(_storable(_without_line_end(line).removeprefix("\ufeff")), delimiter)
-    header = [column.strip() for column in names or ()]
-    report.problem = header_problem(header, columns) if names else f"wrong header: {UNCLOSED}"
-    if report.problem:
+def read_header(lines: Lines, form: FileFormat, report: FileReport) -> Layout | None:
+    """Layout of the records below the header; None where it lacks a column, as `report.problem` then says.
+
+    Before it are `skip_lines` lines, empty ones, and a spreadsheet's `sep=;`, which names the delimiter. A file of
+    empty lines has no header, no records and no problem.
+    """
+    delimiter, found = form.delimiter, False
+    while (line := lines.start()) is not None:
+        text = without_line_end(line).lstrip(MARK)
+        if declared := SEPARATOR.fullmatch(text):
+            delimiter = declared[1]
+        elif lines.number > form.skip_lines and text.strip():
+            found = True
+            break
+    if not found:
+        if 1 < lines.number <= form.skip_lines + 1:
+            report.problem = f"wrong header: none, the file has no line after the {form.skip_lines} of skip_lines"
         return None
-    report.extra_columns = [column for column in header if column not in set(columns)]
-    return Layout([header.index(column) for column in columns], len(header))
+    dialect = Dialect(delimiter, form.escape)
+    text, values = _joined(lines, dialect)
+    names = [_storable(name).strip() for name in values] if isinstance(values, list) else []
+    if problem := header_problem(names, form.columns) if names else f"wrong header: {values}":
+        report.problem = problem + _hint(lines, form, dialect)
+        return None
+    known = set(form.columns)
+    report.extra_columns = [
+        name or f"(column {place})" for place, name in enumerate(names, start=1) if name not in known
+    ]
+    headers = frozenset((text, delimiter.join(names)))
+    return Layout([names.index(column) for column in form.columns], len(names), dialect, headers, form.fill_short_lines)
 
 
-def read_lines(
-    lines: Iterable[str], first_row: int, delimiter: str, layout: Layout, report: FileReport
-) -> Iterator[Record]:
-    """One record per line, the first of them with the number `first_row`; counts them in `report`."""
-    for number, line in enumerate(lines, start=first_row):
-        record = _record(number, _without_line_end(line), delimiter, layout)
+def _hint(lines: Lines, form: FileFormat, dialect: Dialect) -> str:
+    """Where a line soon after has every column: what makes it the header."""
+    for _ in range(HEADER_SOUGHT_LINES):
+        if (line := lines.start()) is None:
+            break
+        names = dialect.split(without_line_end(line).lstrip(MARK))
+        if isinstance(names, list) and set(form.columns) <= {name.strip() for name in names}:
+            return f"; line {lines.number} has them: skip_lines = {lines.number - 1} reads it as the header"
+    return ""
+
+
+def read_lines(lines: Lines, layout: Layout, report: FileReport) -> Iterator[Record]:
+    """The records of the lines that follow; counts them in `report`, and what is no record."""
+    while (line := lines.start()) is not None:
+        record = _record(lines, line, layout)
+        if record is None:
+            report.skipped_count += 1
+            continue
         report.record_count += 1
         report.unreadable_count += record.fields is None
         yield record
 
 
-def _without_line_end(line: str) -> str:
-    return line.removesuffix("\n").removesuffix("\r")
-
-
-def _record(number: int, text: str, delimiter: str, layout: Layout) -> Record:
-    kept = text if text.isascii() else _storable(text)
-    if kept is not text:
+def _record(lines: Lines, line: str, layout: Layout) -> Record | None:
+    """The record that begins with this line; None where it is none, but empty or the header again."""
+    raw = without_line_end(line)
+    text = raw.lstrip(MARK)
+    values = layout.dialect.split(text)
+    if values == UNCLOSED:
+        raw, values = _joined(lines, layout.dialect)
+        text = raw.lstrip(MARK)
+    if text in layout.headers:
+        return None
+    number, kept = lines.number, raw if raw.isascii() else _storable(raw)
+    if kept is not raw:
         return Record(number, kept, None, "bytes that are not text in the deployment's encoding")
-    if "\0" in text:  # what a crashed writer leaves; not every reader of a table gets past one
-        return Record(number, text, None, "NUL characters")
-    values = split(text, delimiter)
-    if values is None:
-        return Record(number, text, None, UNCLOSED)
+    if "\0" in raw:  # what a crashed writer leaves; not every reader of a table gets past one
+        return Record(number, raw, None, "NUL characters")
+    if isinstance(values, str):
+        return Record(number, raw, None, values)
+    if len(values) < layout.width and layout.fill_short_lines and text.strip():
+        values += [""] * (layout.width - len(values))
+    if not any(values) or (len(values) != layout.width and not text.strip()):
+        return None
     if len(values) != layout.width:
-        what = "the line is blank" if not text.strip() else f"{len(values)} fields, the header has {layout.width}"
-        return Record(number, text, None, what)
-    return Record(number, text, [values[place] for place in layout.places], None)
+        return Record(number, raw, None, f"{len(values)} fields, the header has {layout.width}")
+    return Record(number, raw, [values[place] for place in layout.places], None)
+
+
+def _joined(lines: Lines, dialect: Dialect) -> tuple[str, list[str] | str]:
+    """A record's text and fields, with the lines that its quotes go on in.
+
+    Where they are not closed, or not as they must be, within RECORD_LINES and RECORD_CHARACTERS: the first line alone,
+    and the problem. Reading resumes on the line after it.
+    """
+    raw = lines.text()
+    first = dialect.split(raw.lstrip(MARK))
+    if first != UNCLOSED:
+        return raw, first
+    size = len(raw)
+    while len(lines.taken) < RECORD_LINES and size < RECORD_CHARACTERS and (line := lines.more()) is not None:
+        size += len(line)
+        if dialect.closes(line):
+            joined = lines.text()
+            values = dialect.split(joined.lstrip(MARK))
+            if isinstance(values, list):
+                return joined, values
+            if values != UNCLOSED:
+                break
+    lines.keep(1)
+    return raw, UNCLOSED
 
 
 def _storable(text: str) -> str:
@@ -145,23 +241,12 @@ def _storable(text: str) -> str:
     return text
 
 
-def split(line: str, delimiter: str) -> list[str] | None:
-    """The fields of one line, quotes as in RFC 4180; None where a quoted field does not end on the line."""
-    if '"' not in line:
-        return line.split(delimiter)
-    # A carriage return outside quotes would end the record for csv: a NUL, which no record has, stands in for it.
-    # An unclosed quote makes csv ask for another line.
-    rows = csv.reader([line.replace("\r", "\0"), ""], delimiter=delimiter)
-    fields = [value.replace("\0", "\r") for value in next(rows)]
-    return fields if rows.line_num == 1 else None
-
-
 def header_problem(header: Sequence[str], columns: Sequence[str]) -> str | None:
     """Why a header does not fit the columns that the deployment names; None if it does."""
     lacking = [column for column in columns if column not in header]
     if lacking:
         return f"wrong header: lacks {', '.join(lacking)}; it has {_printable(', '.join(header))}"
-    repeated = sorted({column for column in header if list(header).count(column) > 1})
+    repeated = sorted({column for column in header if column and list(header).count(column) > 1})
     return f"wrong header: {_printable(', '.join(repeated))} named more than once" if repeated else None
 
 

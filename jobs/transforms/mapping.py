@@ -11,7 +11,7 @@ from functools import reduce
 from itertools import groupby
 
 from pyspark.errors import PySparkException
-from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame, SparkSession, Window
 from pyspark.sql import functions as F
 from pyspark.sql.types import StringType, StructType
 
@@ -196,10 +196,18 @@ def _unless_unconvertible(table: Table, check: Check) -> Check:
 
 
 def _raw_columns(source: Source) -> list[Column]:
-    return [
-        F.nullif(F.trim(F.get("fields", F.lit(place)), F.lit(WHITE_SPACE + INVISIBLE)), F.lit("")).alias(name)
+    """The source's columns of each record; those of `carry_down` from the group's line before where they are empty."""
+    raw = {
+        name: F.nullif(F.trim(F.get("fields", F.lit(place)), F.lit(WHITE_SPACE + INVISIBLE)), F.lit(""))
         for place, name in enumerate(source.columns)
-    ]
+    }
+    if source.carry_down:
+        group = raw[source.carry_down_within]
+        lines = Window.partitionBy("run_date", "source_file", group).orderBy("source_row")
+        for name in source.carry_down:
+            last = F.last(raw[name], ignorenulls=True).over(lines.rowsBetween(Window.unboundedPreceding, 0))
+            raw[name] = F.when(group.isNotNull(), last).otherwise(raw[name])
+    return [column.alias(name) for name, column in raw.items()]
 
 
 def _is_no(table: Table, name: str, condition: Column) -> Column:

@@ -21,6 +21,7 @@ EVENT_COLUMNS = ("line_id", "customer", "sku", "units", "amount", "till", "at")
 ITEM_COLUMNS = ("sku", "name", "kind")
 NOT_TEXT = "unreadable: bytes that are not text in the deployment's encoding"
 DUPLICATE = "duplicate of an earlier record"
+AFTER_QUOTE: list[str] = ["text after a closing quote"]  # itself, not its equal
 EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 # Nothing to see: Unicode's property White_Space, the zero-width space and the byte order mark.
 BLANK = {*map(chr, (*range(9, 14), 32, 0x85, 0xA0, 0x1680, *range(0x2000, 0x200B), 0x2028, 0x2029, 0x202F, 0x205F))}
@@ -29,7 +30,7 @@ BLANK |= {"\u3000", "\u200b", "\ufeff"}
 
 @dataclass
 class Record:
-    """One line after the header: where it stood, its bytes, and what becomes of it (`reasons` empty: kept)."""
+    """One record after the header: where it stood, its bytes, and what becomes of it (`reasons` empty: kept)."""
 
     file: str
     row: int
@@ -57,20 +58,38 @@ def plain_encoding(content: bytes, encoding: str) -> tuple[str, bytes]:
 
 
 def lines(content: bytes, encoding: str) -> list[bytes]:
-    """The lines of a file, each without its end: a line feed, with or without one carriage return before it."""
-    feed, back = "\n".encode(encoding), "\r".encode(encoding)
+    """The lines of a file, each with its end: a line feed, with or without one carriage return before it."""
+    feed = "\n".encode(encoding)
     step, start, found = len(feed), 0, []
-    for place in range(0, len(content), step) if step > 1 else ():
-        if content[place : place + step] == feed:
-            found.append(content[start:place])
-            start = place + step
     if step == 1:
-        found = content.split(feed)
+        found = [line + feed for line in content.split(feed)]
+        found[-1] = found[-1].removesuffix(feed)
     else:
+        for place in range(0, len(content), step):
+            if content[place : place + step] == feed:
+                found.append(content[start : place + step])
+                start = place + step
         found.append(content[start:])
-    if not found[-1]:
-        found.pop()
-    return [line.removesuffix(back) for line in found]
+    return found if found[-1] else found[:-1]
+
+
+def without_end(line: bytes, encoding: str) -> bytes:
+    return line.removesuffix("\n".encode(encoding)).removesuffix("\r".encode(encoding))
+
+
+def lines_of_record(found: list[bytes], place: int, delimiter: str, encoding: str) -> int:
+    """How many lines the record that begins at a place takes: one where its quotes are not closed as they must be."""
+    size, count = 0, 0
+    while place + count < len(found) and count < 1_000 and (not count or size < 1_000_000):
+        line = found[place + count]
+        count, size = count + 1, size + len(line) // len("a".encode(encoding))
+        if count > 1 and '"'.encode(encoding) not in line:
+            continue
+        text = shown(without_end(b"".join(found[place : place + count]), encoding), encoding)[0]
+        values = fields(text.lstrip("\ufeff"), delimiter)
+        if values is not None:
+            return count if values is not AFTER_QUOTE else 1
+    return 1
 
 
 def shown(line: bytes, encoding: str) -> tuple[str, bool]:
@@ -108,8 +127,8 @@ def told(record: Record, raw: str, encoding: str) -> bytes:
 
 
 def fields(text: str, delimiter: str) -> list[str] | None:
-    """RFC 4180 on one line; text after a closing quote belongs to the field; None where a quote is never closed."""
-    found, value, quoted, place = [], [], False, 0
+    """RFC 4180; None where a quote is never closed, AFTER_QUOTE where more than white space follows a closing one."""
+    found, value, quoted, closed, place = [], [], False, False, 0
     fresh = True  # at the start of a field, where alone a quote opens one
     while place < len(text):
         character = text[place]
@@ -118,14 +137,17 @@ def fields(text: str, delimiter: str) -> list[str] | None:
                 value.append('"')
                 place += 1
             else:
-                quoted = False
+                quoted, closed = False, True
         elif quoted:
             value.append(character)
         elif character == delimiter:
             found.append("".join(value))
-            value, fresh = [], True
+            value, fresh, closed = [], True, False
             place += 1
             continue
+        elif closed:
+            if not character.isspace():
+                return AFTER_QUOTE
         elif character == '"' and fresh:
             quoted = True
         else:
@@ -148,25 +170,33 @@ def trimmed(value: str) -> str | None:
 def records(
     name: str, day: dt.date, content: bytes, columns: tuple[str, ...], delimiter: str, encoding: str
 ) -> Iterator[Record]:
-    """Every record of a file, unreadable ones with their reason."""
+    """Every record of a file, unreadable ones with their reason; empty lines and the header again are none."""
     plain, content = plain_encoding(content, encoding)
-    for row, line in enumerate(lines(content, plain)[1:], start=2):
-        text, sound = shown(line, plain)
+    found = lines(content, plain)
+    header = shown(without_end(found[0], plain), plain)[0].lstrip("\ufeff")
+    place = 1
+    while place < len(found):
+        count = lines_of_record(found, place, delimiter, plain)
+        line = without_end(b"".join(found[place : place + count]), plain)
+        raw, sound = shown(line, plain)
+        record = Record(name, day=day, row=place + 1, content=line, raw=raw, reasons=[])
+        text = raw.lstrip("\ufeff")
         values = fields(text, delimiter)
-        record = Record(name, day=day, row=row, content=line, raw=text, reasons=[])
+        place += count
+        if text == header:
+            continue
         if not sound:
             record.reasons = [NOT_TEXT]
-        elif "\0" in text:
+        elif "\0" in raw:
             record.reasons = ["unreadable: NUL characters"]
         elif values is None:
-            record.reasons = ["unreadable: a quote is not closed on its line"]
+            record.reasons = ["unreadable: a quote is not closed"]
+        elif values is AFTER_QUOTE:
+            record.reasons = ["unreadable: text after a closing quote: a quote within quotes is written twice"]
+        elif not any(values) or (len(values) != len(columns) and not text.strip()):
+            continue
         elif len(values) != len(columns):
-            blank = not text or text.isspace()
-            record.reasons = [
-                "unreadable: the line is blank"
-                if blank
-                else f"unreadable: {len(values)} fields, the header has {len(columns)}"
-            ]
+            record.reasons = [f"unreadable: {len(values)} fields, the header has {len(columns)}"]
         else:
             record.fields = {column: trimmed(value) for column, value in zip(columns, values, strict=True)}
         yield record

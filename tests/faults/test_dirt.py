@@ -7,6 +7,7 @@ import gzip
 import sys
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from tests.faults import dirt, oracle
 from tests.faults.oracle import DUPLICATE
 from tests.support import tiny_conf, tiny_shop
 from udfs import fast_records
-from udfs.records import FileReport, Record, read_records
+from udfs.records import FileFormat, FileReport, Record, read_records
 
 Key = tuple[str, int]
 KEPT = ("event_id", "user_id", "item_id", "event_type", "quantity", "unit_price", "location_id")
@@ -39,6 +40,9 @@ class Shop:
 
     def __str__(self) -> str:
         return f"{self.encoding} {self.delimiter!r}{' own ids' if self.own_id else ''}"
+
+    def format(self, columns: Sequence[str]) -> FileFormat:
+        return FileFormat(columns, self.delimiter, self.encoding)
 
     def deployment(self, root: Path) -> Path:
         """The TOML file of a tiny shop below `root` whose files are written this way."""
@@ -195,7 +199,7 @@ def test_records_are_read_as_the_oracle_reads_them(shop, tmp_path):
     for name, columns in (("sales", oracle.EVENT_COLUMNS), ("catalogue", oracle.ITEM_COLUMNS)):
         for file in sorted((tmp_path / "landing" / name).iterdir()):
             report, place = FileReport(), f"{name}/{file.name}"
-            read = list(read_records(file.read_bytes(), place, columns, shop.delimiter, shop.encoding, report))
+            read = list(read_records(file.read_bytes(), place, shop.format(columns), report))
             found = {(place, r.row): (r.raw, r.problem and [f"unreadable: {r.problem}"]) for r in read}
             wanted = {
                 (r.file, r.row): (
@@ -218,7 +222,7 @@ def same_columnwise(
         found = FileReport()
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(fast_records, "BLOCK_BYTES", block_bytes)
-            batches = list(fast_records.read_batches(content, place, columns, shop.delimiter, shop.encoding, found))
+            batches = list(fast_records.read_batches(content, place, shop.format(columns), found))
         rows = {row["source_row"]: Record(*row.values()) for batch in batches for row in batch.to_pylist()}
         same(f"{place} columnwise", rows, {record.row: record for record in records}, {})
         assert found == report

@@ -13,25 +13,26 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jobs.ingest_logs import ARROW, _file_batches
-from udfs import fast_records
+from udfs import fast_records, records
 from udfs.fast_records import read_batches
-from udfs.records import FileReport, read_records
+from udfs.records import FileFormat, FileReport, read_records
 
 COLUMNS = ["id", "at"]
+FORM = FileFormat(COLUMNS)
 SOUND = "id,at\na,1\nb,2\n"
 ENCODINGS = ["utf-8"] * 6 + ["utf-8-sig", "ascii", "latin-1", "cp1252", "koi8-r", "utf-16", "utf-16-le", "gbk", "utf-7"]
-DELIMITERS = [","] * 6 + [";", "\t", "|", " ", "§", '"', "\r", "\n", "\0"]
+DELIMITERS = [","] * 6 + [";", "\t", "|", " ", "§"]
 
 
-def careful(content: bytes, name: str, columns: list[str], delimiter: str, encoding: str) -> tuple[list, FileReport]:
+def careful(content: bytes, name: str, form: FileFormat) -> tuple[list, FileReport]:
     report = FileReport()
-    read = read_records(content, name, columns, delimiter, encoding, report)
+    read = read_records(content, name, form, report)
     return [(record.row, record.raw, record.fields, record.problem) for record in read], report
 
 
-def fast(content: bytes, name: str, columns: list[str], delimiter: str, encoding: str) -> tuple[list, FileReport]:
+def fast(content: bytes, name: str, form: FileFormat) -> tuple[list, FileReport]:
     report, rows = FileReport(), []
-    for batch in read_batches(content, name, columns, delimiter, encoding, report):
+    for batch in read_batches(content, name, form, report):
         batch.validate(full=True)
         assert batch.schema == fast_records.SCHEMA
         assert 0 < batch.num_rows <= fast_records.ROWS_PER_BATCH
@@ -39,9 +40,9 @@ def fast(content: bytes, name: str, columns: list[str], delimiter: str, encoding
     return rows, report
 
 
-def same(content: bytes, name="a.csv", columns=COLUMNS, delimiter=",", encoding="utf-8") -> list:
-    rows, report = fast(content, name, columns, delimiter, encoding)
-    assert (rows, report) == careful(content, name, columns, delimiter, encoding)
+def same(content: bytes, name: str = "a.csv", form: FileFormat = FORM) -> list:
+    rows, report = fast(content, name, form)
+    assert (rows, report) == careful(content, name, form)
     return rows
 
 
@@ -61,13 +62,17 @@ def words(delimiter: str) -> st.SearchStrategy[str]:
     """Fields: mostly sound ones; \udc80 and up are bytes that are no text."""
     plain = st.text(st.sampled_from("ab7 .é€"), max_size=4)
     nasty = st.text(st.sampled_from(f'a{delimiter},"\r\n\0\ufeff\\é\x85\u2028\udc80\udcc3\udced\udcff'), max_size=4)
-    return st.sampled_from([plain] * 15 + [nasty]).flatmap(lambda chosen: chosen)
+    quoted = st.text(st.sampled_from(f'a{delimiter}"\r\n\\é'), max_size=6).map(lambda text: text.replace('"', '""'))
+    quoted = quoted.map('"{}"'.format)
+    return st.sampled_from([plain] * 15 + [nasty, quoted]).flatmap(lambda chosen: chosen)
 
 
-def lines(delimiter: str, width: int) -> st.SearchStrategy[str]:
+def lines(delimiter: str, header: list[str]) -> st.SearchStrategy[str]:
+    width = len(header)
     fitting = st.lists(words(delimiter), min_size=width, max_size=width)
     other = st.lists(words(delimiter), max_size=width + 2)
-    return st.sampled_from([fitting] * 15 + [other]).flatmap(lambda chosen: chosen).map(delimiter.join)
+    empty, again = st.just([""] * width), st.just(header)
+    return st.sampled_from([fitting] * 15 + [other, empty, again]).flatmap(lambda chosen: chosen).map(delimiter.join)
 
 
 def encoded(text: str, encoding: str) -> bytes:
@@ -79,49 +84,62 @@ def encoded(text: str, encoding: str) -> bytes:
 
 
 @st.composite
-def files(draw) -> tuple[bytes, str, list[str], str, str]:
-    """The arguments of read_records: content, name, columns, delimiter, encoding."""
+def files(draw) -> tuple[bytes, str, FileFormat]:
+    """The arguments of read_records: content, name, format."""
     delimiter, encoding = draw(st.sampled_from(DELIMITERS)), draw(st.sampled_from(ENCODINGS))
-    header = draw(st.permutations(["id", "at", *draw(st.sampled_from([[], [], ["more"], ["id"], [" x", ""]]))]))
+    header = draw(
+        st.permutations(["id", "at", *draw(st.sampled_from([[], [], ["more"], ["id"], [" x", ""], ["", ""]]))])
+    )
     columns = draw(st.sampled_from([["id", "at"], ["id", "at"], ["at", "id", "id"], ["at"], header, ["id", "lacking"]]))
-    ends = draw(st.sampled_from([["\n"], ["\r\n"], ["\n", "\r\n"], ["\n", "\n", "\r\n", "\r\r\n", "\n\n", "\r"]]))
-    body = draw(st.lists(lines(delimiter, len(header)), max_size=12))
+    ends = draw(
+        st.sampled_from([["\n"], ["\r\n"], ["\n", "\r\n"], ["\n", "\n", "\r\n", "\r\r\n", "\n\n", "\r"], ["\r"]])
+    )
+    body = draw(st.lists(lines(delimiter, header), max_size=12))
     marks = draw(st.sampled_from(["", "", "", "\ufeff", "\ufeff\ufeff", '"', "\udcff"]))
-    parts = [marks + delimiter.join(header), *body]
-    text = "".join(part + draw(st.sampled_from(ends)) for part in parts)
+    above = draw(st.sampled_from([[], [], [], [""], [f"sep={delimiter}"], ["sep=;"], ["# of", "", "a shop"]]))
+    form = FileFormat(
+        columns,
+        delimiter,
+        encoding,
+        escape=draw(st.sampled_from(["", "", "\\"])),
+        skip_lines=draw(st.sampled_from([0, 0, 0, len(above), 2, 20])),
+        fill_short_lines=draw(st.booleans()),
+    )
+    parts = [*above, delimiter.join(header), *body]
+    text = marks + "".join(part + draw(st.sampled_from(ends)) for part in parts)
     if draw(st.booleans()):
         text = text[: len(text) - draw(st.integers(0, 3))]
     content = encoded(text, encoding) if draw(st.integers(0, 30)) else draw(st.binary(max_size=30))
     if draw(st.integers(0, 3)):
-        return content, "a.csv", columns, delimiter, encoding
+        return content, "a.csv", form
     packed = gzip.compress(content, draw(st.sampled_from([0, 6])))
     damage, place = draw(st.sampled_from(["none", "none", "cut", "changed"])), draw(st.integers(0, len(packed) - 1))
     if damage == "cut":
         packed = packed[:place]
     elif damage == "changed":
         packed = packed[:place] + bytes([packed[place] ^ draw(st.integers(1, 255))]) + packed[place + 1 :]
-    return packed, "a.csv.gz", columns, delimiter, encoding
+    return packed, draw(st.sampled_from(["a.csv.gz", "a.csv"])), form
 
 
-@settings(max_examples=300, deadline=None)
-@given(files(), st.integers(1, 80), st.integers(1, 9), st.integers(1, 60))
-def test_any_file_is_read_as_the_careful_reader_reads_it(file, block_bytes, rows, characters):
-    before = fast_records.BLOCK_BYTES, fast_records.ROWS_PER_BATCH, fast_records.CHARACTERS_PER_BATCH
-    try:
-        fast_records.BLOCK_BYTES, fast_records.ROWS_PER_BATCH = block_bytes, rows
-        fast_records.CHARACTERS_PER_BATCH = characters
+@settings(max_examples=400, deadline=None)
+@given(files(), st.integers(1, 80), st.integers(1, 9), st.integers(1, 60), st.integers(1, 6), st.integers(1, 60))
+def test_any_file_is_read_as_the_careful_reader_reads_it(file, block_bytes, rows, characters, most_lines, most):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fast_records, "BLOCK_BYTES", block_bytes)
+        patch.setattr(fast_records, "ROWS_PER_BATCH", rows)
+        patch.setattr(fast_records, "CHARACTERS_PER_BATCH", characters)
+        patch.setattr(records, "RECORD_LINES", most_lines)
+        patch.setattr(records, "RECORD_CHARACTERS", most)
         same(*file)
-    finally:
-        fast_records.BLOCK_BYTES, fast_records.ROWS_PER_BATCH, fast_records.CHARACTERS_PER_BATCH = before
 
 
 @pytest.mark.parametrize("block_bytes", range(1, 40))
 def test_blocks_end_at_line_ends_wherever_their_bytes_end(small, block_bytes):
     small(block_bytes)
-    content = 'id,at\na,1\r\n\n,\nlong field of a line,é\n"q,",€\n,\r\n\r\nb\0,2\nlast,3'.encode()
+    content = 'id,at\na,1\r\n\n,\nlong field of a line,é\n"q,",€\n,\r\n\r\nb\0,2\n"last\none",3'.encode()
     for end in ("", "\n", "\r\n", "\r", "\n\n"):
         rows = same(content + end.encode())
-        assert [row[0] for row in rows] == list(range(2, 11 + (end == "\n\n")))
+        assert [row[0] for row in rows] == [2, 5, 6, 9, 10], "lines of the file; what is empty is no record"
         same(gzip.compress(content + end.encode()), "a.csv.gz")
 
 
@@ -135,7 +153,7 @@ def test_of_a_damaged_gzip_file_the_same_records_are_given(small, level):
     for place in [*draw.sample(range(len(packed)), 15), *range(len(packed) - 9, len(packed))]:
         changed = packed[:place] + bytes([packed[place] ^ 16]) + packed[place + 1 :]
         for content in (packed[:place], changed):
-            _, report = fast(content, "a.csv.gz", COLUMNS, ",", "utf-8")
+            _, report = fast(content, "a.csv.gz", FORM)
             same(content, "a.csv.gz")
             seen.add((report.problem or "none").rpartition(":")[2].split(" while")[0].strip())
     assert len(seen) >= 3, seen
@@ -146,7 +164,7 @@ def test_of_a_gzip_file_with_an_impossible_block_the_same_records_are_given():
     before = packer.compress(b"id,at\n" + b"a,1\n" * 7_500) + packer.flush(zlib.Z_FULL_FLUSH)
     content = before + b"\x07" * 9
     rows = same(content, "a.csv.gz")
-    _, report = fast(content, "a.csv.gz", COLUMNS, ",", "utf-8")
+    _, report = fast(content, "a.csv.gz", FORM)
     assert "invalid block type" in report.problem
     assert 0 < len(rows) < 7_500, "what is decompressed together with the damage is lost"
 
@@ -178,9 +196,9 @@ def test_headers_and_lines_of_another_width(small, content):
     same(content)
 
 
-def test_a_file_of_one_column_has_a_record_for_a_blank_line():
-    assert same(b"id\na\n\n \r\n\r\nb", columns=["id"]) == [
-        (row, text, [text], None) for row, text in enumerate(["a", "", " ", "", "b"], start=2)
+def test_in_a_file_of_one_column_a_space_is_a_field_and_an_empty_line_is_no_record():
+    assert same(b"id\na\n\n \r\n\r\nb", form=FileFormat(["id"])) == [
+        (row, text, [text], None) for row, text in ((2, "a"), (4, " "), (6, "b"))
     ]
 
 
@@ -212,10 +230,11 @@ def refuse(*_: object) -> None:
     ],
 )
 def test_a_sound_block_is_split_columnwise(monkeypatch, text, encoding, delimiter):
-    expected = careful(text.encode(encoding), "a.csv", COLUMNS, delimiter, encoding)
+    form = FileFormat(COLUMNS, delimiter, encoding)
+    expected = careful(text.encode(encoding), "a.csv", form)
     monkeypatch.setattr(fast_records, "read_lines", refuse)
     monkeypatch.setattr(fast_records, "read_records", refuse)
-    assert fast(text.encode(encoding), "a.csv", COLUMNS, delimiter, encoding) == expected
+    assert fast(text.encode(encoding), "a.csv", form) == expected
 
 
 @pytest.mark.parametrize(
@@ -229,6 +248,8 @@ def test_a_sound_block_is_split_columnwise(monkeypatch, text, encoding, delimite
         b"c",
         b"c,3,4",
         b"",
+        b",",
+        b"id,at",
         b"\xff,3",
         b"\xe2\x82,3",
         b"\xed\xa0\x80,3",
@@ -240,13 +261,14 @@ def test_any_other_block_goes_to_the_careful_reader_and_the_next_is_sound_again(
     content = b"id,at\na,1\nb,2\n" + b"d,4\n" + line + b"\n" + b"eeeeeeeeeeeee,5\nf,6\nffffffffff,7\n"
     read, firsts = fast_records.read_lines, []
 
-    def noted(lines, first_row, *more):
-        firsts.append(first_row)
-        return read(lines, first_row, *more)
+    def noted(lines, *more):
+        firsts.append(lines.number)
+        return read(lines, *more)
 
     monkeypatch.setattr(fast_records, "read_lines", noted)
     rows = same(content)
-    assert [row[0] for row in rows] == list(range(2, 9))
+    no_record = line in (b"", b",", b"id,at")
+    assert [row[0] for row in rows] == [row for row in range(2, 9) if row != 5 or not no_record]
     assert firsts in ([4], [5]), "one block, with its own numbers"
 
 
@@ -254,7 +276,7 @@ def test_a_batch_is_bounded_in_rows_and_characters(small):
     small(1_000, rows=50, characters=2_000)
     content = b"id,at\n" + b"x,1\n" * 600 + (b'"' + b"y" * 900 + b'",2\n') * 7 + b"z" * 5_000 + b",3\n"
     report, batches = FileReport(), []
-    for batch in read_batches(content, "a.csv", COLUMNS, ",", "utf-8", report):
+    for batch in read_batches(content, "a.csv", FORM, report):
         texts = batch["raw"].to_pylist()
         assert len(texts) <= 50
         assert len(texts) == 1 or sum(map(len, texts[:-1])) < 2_000
@@ -268,7 +290,7 @@ def test_ingest_logs_adds_the_file_to_each_record_and_its_report_at_the_end(mark
     described = {"bytes": 9, "modified_at": dt.datetime(2024, 3, 16, tzinfo=dt.UTC), "sha256": "ab"}
     place = {"run_date": dt.date(2024, 3, 15), "source": "events", "source_file": "sales/a.csv"}
     file = {**place, **described, "content": f"at,id,more\n1,{mark}a{mark},x\n2\n".encode()}
-    batches = list(_file_batches(file, (COLUMNS, ",", "utf-8")))
+    batches = list(_file_batches(file, FORM))
     assert [batch.schema for batch in batches] == [ARROW] * len(batches)
     found = [{key: value for key, value in row.items() if value is not None} for b in batches for row in b.to_pylist()]
     assert found == [
@@ -279,15 +301,17 @@ def test_ingest_logs_adds_the_file_to_each_record_and_its_report_at_the_end(mark
             **described,
             "record_count": 2,
             "unreadable_count": 1,
+            "skipped_count": 0,
             "extra_columns": ["more"],
             "columns": COLUMNS,
+            "content_sha256": "ab",
         },
     ]
 
 
 def test_ingest_logs_reports_a_file_without_records():
     file = {"run_date": dt.date(2024, 3, 15), "source": "events", "source_file": "a.csv", "bytes": 3, "sha256": "ab"}
-    (batch,) = _file_batches({**file, "modified_at": None, "content": b"id\n"}, (COLUMNS, ",", "utf-8"))
+    (batch,) = _file_batches({**file, "modified_at": None, "content": b"id\n"}, FORM)
     (row,) = batch.to_pylist()
     assert row["problem"] == "wrong header: lacks at; it has id"
     assert (row["record_count"], row["unreadable_count"], row["extra_columns"], row["bytes"]) == (0, 0, [], 3)
