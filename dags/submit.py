@@ -119,6 +119,8 @@ def environment() -> dict[str, str]:
         "PATH": f"{JOBS_BIN}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
         "PYSPARK_PYTHON": str(JOBS_BIN / "python"),
         "PYTHONPATH": str(REPO),  # spark-submit puts jobs/ on the import path, not the folder above it
+        # A JVM in the locale C could not open a file whose name is not ASCII.
+        **({"LC_ALL": "C.UTF-8"} if os.environ.get("LC_ALL") in ("C", "POSIX") else {}),
     }
 
 

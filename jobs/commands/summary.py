@@ -72,8 +72,9 @@ def show(lake: Lake, run_date: dt.date, outcomes: Sequence[Outcome]) -> None:
     if has_lists:
         path = lake.path("gold.recommendations")
         rest = f"WHERE run_date = '{run_date}' AND user_id = '{first_user}' ORDER BY rank;"
-        console.print(f"DuckDB:    SELECT * FROM delta_scan('{path}') {rest}", markup=False, soft_wrap=True)
-        console.print(f"Spark SQL: SELECT * FROM delta.`{path}` {rest}", markup=False, soft_wrap=True)
+        quoted, named = path.replace("'", "''"), path.replace("`", "``")
+        console.print(f"DuckDB:    SELECT * FROM delta_scan('{quoted}') {rest}", markup=False, soft_wrap=True)
+        console.print(f"Spark SQL: SELECT * FROM delta.`{named}` {rest}", markup=False, soft_wrap=True)
 
 
 def _show_scored(console: Console, lake: Lake, run_date: dt.date, lists: DataFrame) -> str:

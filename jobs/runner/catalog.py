@@ -32,7 +32,7 @@ def name_tables(lake: Lake) -> list[str]:
             sys.stderr.write(f"warning: {error}\n")
     for name in named:
         lake.spark.sql(f"CREATE SCHEMA IF NOT EXISTS {name.split('.')[0]}")
-        lake.spark.sql(f"CREATE TABLE IF NOT EXISTS {name} USING delta LOCATION '{lake.path(name)}'")
+        lake.spark.sql(f"CREATE TABLE IF NOT EXISTS {name} USING delta LOCATION {_literal(lake.path(name))}")
     return named + (_name_published(lake) if "ops.publications" in named else [])
 
 
@@ -46,7 +46,7 @@ def _name_published(lake: Lake) -> list[str]:
     for row in sorted((row for row in rows if row["current"]), key=lambda row: row["table_name"]):
         table, version = row["table_name"], row["version"]
         view = f"published.{table.split('.')[1]}"
-        query = f"CREATE OR REPLACE VIEW {view} AS SELECT * FROM delta.`{lake.path(table)}`"
+        query = f"CREATE OR REPLACE VIEW {view} AS SELECT * FROM delta.{_identifier(lake.path(table))}"
         condition = f"WHERE {PARTITION} = DATE'{newest}'"
         lake.spark.sql("CREATE SCHEMA IF NOT EXISTS published")
         try:
@@ -64,3 +64,14 @@ def _name_published(lake: Lake) -> list[str]:
 def newest_published(lake: Lake) -> dt.date | None:
     """The newest date that was published, if any."""
     return max((row[PARTITION] for row in lake.rows("ops.publications") if row["current"]), default=None)
+
+
+def _literal(text: str) -> str:
+    """A text in SQL, whatever quotes and backslashes it has."""
+    escaped = text.replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{escaped}'"
+
+
+def _identifier(path: str) -> str:
+    """A path as the name of a table in SQL."""
+    return "`" + path.replace("`", "``") + "`"

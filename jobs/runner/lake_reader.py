@@ -7,6 +7,7 @@ resolving inputs costs no Spark query.
 from __future__ import annotations
 
 import datetime as dt
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -125,7 +126,8 @@ class LakeReader:
         version, aside = name.removesuffix(".json"), f"{self.deployment.lake.removeprefix('file://')}/{ASIDE}/{table}"
         then = f"is intact at version {int(version) - 1} then" if int(version) else "is not there then, and made anew"
         which = f"\\( -name '*{version}.*' -o -name '*_last_checkpoint*' \\)"
-        how = f"mkdir -p '{aside}' && find '{log}' -maxdepth 1 {which} -exec mv -t '{aside}' {{}} +"
+        folder, place = shlex.quote(log), shlex.quote(aside)
+        how = f"mkdir -p {place} && find {folder} -maxdepth 1 {which} -exec mv -t {place} {{}} +"
         return (
             f"its newest commit {log}/{name} {problem}. It was not changed. Move all files of {log} with {version}. or "
             f"_last_checkpoint in their names to another folder, hidden ones too"

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
+import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from jobs.runner.storage import escape_glob
+from jobs.runner import file_patterns
 from schemas import bronze
 from schemas.contract import PARTITION
 from schemas.deployment import Deployment
-from schemas.errors import ConfError
-from schemas.source import Source
+from schemas.errors import ConfError, DataError
+from udfs.raw_files import content_sha256
+
+MOST_BYTES = 2_000_000_000  # of a raw file as it lies there: Spark has it as one value, which cannot have 2 GiB
 
 
 @dataclass(frozen=True)
@@ -30,37 +34,102 @@ class RawFile:
     modified_at: dt.datetime
 
 
+@dataclass
+class _Walk:
+    """What a pattern finds: the files that match, and why others beside them do not, by path below landing."""
+
+    path: Any  # Hadoop's class
+    system: Any
+    base: str
+    pattern: str
+    matching: dict[str, Any] = field(default_factory=dict)
+    beside: dict[str, str] = field(default_factory=dict)
+
+    def go(self, folder: Any, parts: Sequence[str]) -> None:
+        """Look in a folder for what the first part matches, and below that for the others."""
+        part, rest = parts[0], parts[1:]
+        if rest and file_patterns.is_literal(part):
+            self.go(self.path(f"{folder.toString()}/{part}"), rest)
+            return
+        for status, uri in self._listed(folder):
+            name = uri.rpartition("/")[2]
+            if file_patterns.is_hidden(name):
+                continue
+            fits, path = bool(file_patterns.compiled(part).fullmatch(name)), uri.removeprefix(self.base)
+            if rest:
+                if fits and status.isDirectory():
+                    self.go(status.getPath(), rest)
+            elif not fits:
+                if file_patterns.resembles(part, name) and not status.isDirectory():
+                    self.beside[path] = f"files = {self.pattern!r} does not match it"
+            elif status.isDirectory():
+                self.beside[path] = "it is a folder"
+            else:
+                self.matching[path] = status
+
+    def _listed(self, folder: Any) -> Iterator[tuple[Any, str]]:
+        for status in self.system.listStatus(folder) if self.system.exists(folder) else ():
+            yield status, status.getPath().toString()
+
+
 class Landing:
     """The raw files below a deployment's landing folder."""
 
-    def __init__(self, spark: SparkSession, deployment: Deployment) -> None:
+    def __init__(self, spark: SparkSession, deployment: Deployment, most_bytes: int = MOST_BYTES) -> None:
         self.spark = spark
         self.deployment = deployment
         self.folder = deployment.landing
+        self.most_bytes = most_bytes
 
     def files(self, name: str) -> list[RawFile]:
         """Every raw file of a source, by day and name. ConfError where a name has no date."""
-        source: Source = self.deployment.sources[name]
+        return self.found([name])[0]
+
+    def found(self, names: Sequence[str]) -> tuple[list[RawFile], dict[str, str]]:
+        """Every raw file of these sources, by source, day and name; and files that none of them takes but might.
+
+        The latter by path, with the reason: a folder, or a name such as `A.CSV` beside `*.csv`. What begins with `.`
+        or `_` is left alone. ConfError where a name has no date.
+        """
+        files: list[RawFile] = []
+        beside: dict[str, str] = {}
+        for name in names:
+            walk = self._walked(self.deployment.sources[name].files)
+            own = [self._raw_file(name, path, status) for path, status in walk.matching.items()]
+            files += sorted(own, key=lambda file: (file.day, file.name))
+            beside |= walk.beside
+        taken = {file.name for file in files}
+        return files, {path: why for path, why in sorted(beside.items()) if path not in taken}
+
+    def _walked(self, pattern: str) -> _Walk:
+        """The files that a pattern finds below the landing folder."""
         jvm = self.spark.sparkContext._jvm
         assert jvm is not None
-        root = jvm.org.apache.hadoop.fs.Path(self.folder)
-        system = root.getFileSystem(self.spark.sparkContext._jsc.hadoopConfiguration())
-        base = system.makeQualified(root).toString().rstrip("/")
-        found = []
-        for status in system.globStatus(jvm.org.apache.hadoop.fs.Path(root, source.files)) or []:
-            uri = status.getPath().toString()
-            path = uri.removeprefix(base + "/")
-            match = re.search(source.day, path)
-            try:
-                day = dt.date.fromisoformat(match.group(1) if match else "")
-            except ValueError:
-                raise ConfError(
-                    f"{path}: no date (YYYY-MM-DD) in the file's name where "
-                    f"sources.{name}.day = {source.day!r} looks for it"
-                ) from None
-            written = dt.datetime.fromtimestamp(status.getModificationTime() / 1000, dt.UTC)
-            found.append(RawFile(name, day, path, uri, int(status.getLen()), written))
-        return sorted(found, key=lambda file: (file.day, file.name))
+        path = jvm.org.apache.hadoop.fs.Path
+        system = path(self.folder).getFileSystem(self.spark.sparkContext._jsc.hadoopConfiguration())
+        root = system.makeQualified(path(self.folder))
+        walk = _Walk(path, system, root.toString().rstrip("/") + "/", pattern)
+        for one in file_patterns.alternatives(pattern):
+            if parts := [part for part in one.split("/") if part not in ("", ".")]:
+                walk.go(root, parts)
+        return walk
+
+    def _raw_file(self, source: str, path: str, status: Any) -> RawFile:
+        pattern = self.deployment.sources[source].day
+        match = re.search(pattern, path)
+        try:
+            day = dt.date.fromisoformat(match.group(1) if match else "")
+        except ValueError:
+            raise ConfError(
+                f"{path}: no date (YYYY-MM-DD) in the file's name where sources.{source}.day = {pattern!r} looks for it"
+            ) from None
+        uri, written = (
+            status.getPath().toString(),
+            dt.datetime.fromtimestamp(status.getModificationTime() / 1000, dt.UTC),
+        )
+        if uri.startswith("file:") and ":" in path.rpartition("/")[2]:
+            raise ConfError(f"{path}: Hadoop opens no local file that has a colon in its name: rename it")
+        return RawFile(source, day, path, uri, int(status.getLen()), written)
 
     def read(self, name: str, days: Sequence[dt.date]) -> DataFrame:
         """One row a raw file of these days: run_date, source, source_file, bytes, modified_at, sha256, content.
@@ -72,14 +141,21 @@ class Landing:
         return self.contents([file for source in sources for file in self.files(source) if file.day in set(days)])
 
     def contents(self, files: Sequence[RawFile]) -> DataFrame:
-        """One row a raw file, as read_files has it."""
+        """One row a raw file, as read has it; content is null where a file has gone since it was listed."""
+        for file in files:
+            if file.size > self.most_bytes:
+                raise DataError(
+                    f"{file.name} has {file.size:,} bytes, and a raw file may have {self.most_bytes:,}: compress it "
+                    "with gzip, or split it into several files of its day, each with the header"
+                )
         names = self.spark.createDataFrame(
             [(file.uri, file.day, file.source, file.name, file.size, file.modified_at) for file in files],
             "uri STRING, run_date DATE, source STRING, source_file STRING, bytes BIGINT, modified_at TIMESTAMP",
         )
         empty = "path STRING, length BIGINT, content BINARY"
         found = (
-            self.spark.read.format("binaryFile").load([escape_glob(file.uri) for file in files])
+            # A path is one file here: Spark's own globbing cannot read a name with a colon beside one with a bracket.
+            self.spark.read.format("binaryFile").option("__globPaths__", "false").load([file.uri for file in files])
             if files
             else self.spark.createDataFrame([], empty)
         )
@@ -95,6 +171,22 @@ class Landing:
             "source_file",
             "bytes",
             "modified_at",
-            F.sha2(content, 256).alias("sha256"),
+            F.coalesce(F.sha2(content, 256), F.lit("")).alias("sha256"),
             content.alias("content"),
         )
+
+    def hashes(self, files: Sequence[RawFile]) -> dict[tuple[str, str], tuple[str, str]]:
+        """The hashes of each file's bytes and of what it holds without compression, by source and path."""
+        known = self.contents(files).select("source", "source_file", "sha256", "content") if files else None
+        rows = known.mapInArrow(_hashed, HASHED).collect() if known else ()
+        return {(row.source, row.source_file): (row.sha256, row.content_sha256) for row in rows}
+
+
+HASHED = "source STRING, source_file STRING, sha256 STRING, content_sha256 STRING"
+
+
+def _hashed(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    for batch in batches:
+        for file in (batch.slice(place, 1).to_pylist()[0] for place in range(batch.num_rows)):
+            found = content_sha256(file.pop("content") or b"", file["source_file"])
+            yield pa.RecordBatch.from_pylist([{**file, "content_sha256": found}])

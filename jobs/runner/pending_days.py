@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from jobs.flow import Balance, Job
@@ -24,11 +24,13 @@ class PendingDays:
 
     The days of `changed` are among `days` only where another file of that day is new. `later` are days after run_date
     that depend on these days: a night of theirs has to do them again, so the ledger is not to list them any more.
+    `beside` are files of landing that no source takes though one may be meant to, with the reason.
     """
 
     days: list[dt.date]
     changed: tuple[RawFile, ...] = ()
     later: tuple[dt.date, ...] = ()
+    beside: Mapping[str, str] = field(default_factory=dict)
 
 
 def work_of(
@@ -78,7 +80,8 @@ def _days_to_clean(
 
 def _days_to_read(lake: Lake, run_date: dt.date, since: dt.date | None, reingest: bool) -> PendingDays:
     sources, landing = lake.deployment.sources, lake.deployment.landing
-    landed = {(file.source, file.name): file for name in sources for file in lake.landing.files(name)}
+    found, beside = lake.landing.found(list(sources))
+    landed = {(file.source, file.name): file for file in found}
     _refuse_shared_files(lake.deployment, landed)
     ever = lake.rows("bronze.files")
     known_rows = [row for row in ever if row[PARTITION] <= run_date]
@@ -89,17 +92,16 @@ def _days_to_read(lake: Lake, run_date: dt.date, since: dt.date | None, reingest
         {file.day for file in landed.values() if file.source in daily}
         | {row[PARTITION] for row in known_rows if row["source"] in daily}
     )
-    _refuse_dates_without_data(lake.deployment, run_date, days_seen)
+    _refuse_dates_without_data(lake.deployment, run_date, days_seen, beside)
     changed = _changed(lake, {landed[key]: row for key, row in known.items() if key in landed})
-    again = {file.day for file in changed} if reingest else set()
+    # Of a file without a record when it was read, such as one still without a byte, nothing is read twice.
+    again = {file.day for file in changed if reingest or not known[file.source, file.name]["record_count"]}
     if since:
         again |= {file.day for file in landed.values() if file.day >= since}
     new = again | {file.day for key, file in landed.items() if key not in known}
-    gone: dict[dt.date, str] = {
-        row[PARTITION]: key[1] for key, row in known.items() if key not in landed and key[0] in sources
-    }
+    gone = [row for key, row in known.items() if key not in landed and key[0] in sources]
     new_days = {day for day in new if day <= run_date}
-    if run_date not in new_days | gone.keys() and not _is_used(lake, run_date, changed):
+    if run_date not in new_days | {row[PARTITION] for row in gone} and not _is_used(lake, run_date, changed):
         new_days.add(run_date)
     # A file that was not read because another has its bytes: that one is read anew, and may be another now.
     read_anew = {key[1] for key, row in known.items() if row[PARTITION] in new_days}
@@ -109,20 +111,51 @@ def _days_to_read(lake: Lake, run_date: dt.date, since: dt.date | None, reingest
         if row["duplicate_of"] in read_anew and (row["source"], row["source_file"]) in landed
     }
     new_days |= {day for day in copies if day <= run_date}
-    if lost := sorted(new_days & gone.keys()):
+    unknown = [file for key, file in landed.items() if key not in known]
+    if lost := _lost(lake, [row for row in gone if row[PARTITION] in new_days], unknown):
         raise DataError(
-            f"{gone[lost[0]]} was read into bronze for {lost[0]} and is no longer in {landing}, "
+            f"{lost['source_file']} was read into bronze for {lost[PARTITION]} and is no longer in {landing}, "
             "while a new file of that day is: replacing the day would lose its rows. Put the file back."
         )
     _refuse_other_columns(lake.deployment, [row for row in known_rows if row[PARTITION] not in new_days])
     unread = tuple(file for file in changed if file.day not in again)
-    return PendingDays(sorted(new_days), unread, tuple(sorted(day for day in copies if day > run_date)))
+    later = tuple(sorted(day for day in copies if day > run_date))
+    return PendingDays(sorted(new_days), unread, later, beside)
 
 
-def _refuse_dates_without_data(deployment: Deployment, run_date: dt.date, days: list[dt.date]) -> None:
+def left_alone(beside: Mapping[str, str], most: int) -> str:
+    """Files that no source takes, and why, in words: the first `most` of them."""
+    named = ", ".join(f"{path} ({why})" for path, why in list(beside.items())[:most])
+    return named + (f" and {len(beside) - most} more" if len(beside) > most else "")
+
+
+def _lost(lake: Lake, gone: Sequence[Mapping[str, Any]], unknown: Sequence[RawFile]) -> Mapping[str, Any] | None:
+    """The first of these files that were read whose content is in no new file of its source and day; None if all are.
+
+    A file that has been renamed, or compressed where it lay, is read again under its new name.
+    """
+    days = {row[PARTITION] for row in gone}
+    candidates = [file for file in unknown if file.day in days]
+    hashes = lake.landing.hashes(candidates)
+    there = {(file.source, file.day, hashes[file.source, file.name][1]) for file in candidates}
+    for row in sorted(gone, key=lambda row: (row[PARTITION], row["source_file"])):
+        content = row.get("content_sha256") or row["sha256"]  # what was read before there was the first
+        has_records = row["record_count"] and not row["duplicate_of"]
+        if has_records and (row["source"], row[PARTITION], content) not in there:
+            return row
+    return None
+
+
+def _refuse_dates_without_data(
+    deployment: Deployment, run_date: dt.date, days: list[dt.date], beside: Mapping[str, str]
+) -> None:
     where = deployment.landing
     if not days:
-        raise ConfError(f"{where}: no raw files there that match the deployment's sources")
+        hint = f"; left alone: {left_alone(beside, 1)}" if beside else ""
+        raise ConfError(
+            f"{where}: no raw files there that match the deployment's sources (names that begin with . or _ do not)"
+            f"{hint}"
+        )
     if run_date < days[0]:
         raise ConfError(f"--run-date {run_date} is before the first raw file ({days[0]}) in {where}")
     silent = (run_date - days[-1]).days
@@ -173,15 +206,21 @@ def _is_used(lake: Lake, run_date: dt.date, changed: Sequence[RawFile]) -> bool:
 
 
 def _changed(lake: Lake, read: Mapping[RawFile, Mapping[str, Any]]) -> list[RawFile]:
-    """Files whose bytes are not those that were read. Only such are read for it as were written since."""
-    other_size = [file for file, row in read.items() if file.size != row["bytes"]]
+    """Files whose content is not what was read. Only such are hashed for it as were written since.
+
+    A compressed file of another size may still hold the same; of a plain one the size says enough.
+    """
+    resized = [file for file, row in read.items() if file.size != row["bytes"]]
     rewritten = [
         file
         for file, row in read.items()
         if file.size == row["bytes"] and row["modified_at"] and file.modified_at != row["modified_at"]
     ]
-    if rewritten:
-        found = lake.landing.contents(rewritten).select("source", "source_file", "sha256").collect()
-        hashes = {(row.source, row.source_file): row.sha256 for row in found}
-        rewritten = [file for file in rewritten if hashes[file.source, file.name] != read[file]["sha256"]]
-    return sorted(other_size + rewritten, key=lambda file: (file.day, file.name))
+    packed = [file for file in resized if read[file].get("content_sha256") and file.name.endswith(".gz")]
+    hashes = lake.landing.hashes([*rewritten, *packed])
+
+    def is_other(file: RawFile) -> bool:
+        found, row = hashes.get((file.source, file.name)), read[file]
+        return found is None or (found[0] != row["sha256"] and found[1] != row.get("content_sha256"))
+
+    return sorted((file for file in [*resized, *rewritten] if is_other(file)), key=lambda file: (file.day, file.name))

@@ -16,7 +16,7 @@ from jobs.runner import drift
 from jobs.runner.data_files import DataFile
 from jobs.runner.findings import EXAMPLES, Audit, Finding, balance_check, explain, few_rejected
 from jobs.runner.lake import Lake, check_schema
-from jobs.runner.pending_days import PendingDays
+from jobs.runner.pending_days import PendingDays, left_alone
 from jobs.runner.records import check_rows, figure_row
 from schemas import TABLES
 from schemas.contract import Check, Table
@@ -96,6 +96,8 @@ class Publisher:
             )
         if self.pending.changed:
             audits["bronze.files"] = audits["bronze.files"].with_findings([_changed_files(self.pending)])
+        if self.pending.beside:
+            audits["bronze.files"] = audits["bronze.files"].with_findings([_files_beside(self.pending)])
         for table, audit in audits.items():
             self.write_page(f"data_docs/{run_date}/{table}.html", audit.page)
         if not self.dry_run:
@@ -186,3 +188,10 @@ def _changed_files(pending: PendingDays) -> Finding:
     reason = f"a raw file must stay as it was read; {names}{more} changed since: --reingest reads the new bytes"
     print(f"warning: {reason}", file=sys.stderr)
     return Finding(Check("file_unchanged", reason, "", severity="warning"), False, len(changed))
+
+
+def _files_beside(pending: PendingDays) -> Finding:
+    """A warning: there are files in landing that no source takes, though their names suggest that one should."""
+    reason = f"a file in landing should match a source's files; left alone: {left_alone(pending.beside, EXAMPLES)}"
+    print(f"warning: {reason}", file=sys.stderr)
+    return Finding(Check("no_files_beside", reason, "", severity="warning"), False, len(pending.beside))

@@ -30,6 +30,8 @@ def session(deployment: Deployment, *, log_file: Path | None = None) -> SparkSes
     stderr goes there, and the terminal stays readable.
     """
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    if os.environ.get("LC_ALL") in ("C", "POSIX"):  # the JVM that is started could not open names beyond ASCII
+        os.environ["LC_ALL"] = "C.UTF-8"
     builder = SparkSession.builder.appName(f"nightshelf {deployment.name}")
     if SparkSession.getActiveSession() is None:
         submitted = "PYSPARK_GATEWAY_PORT" in os.environ
