@@ -6,10 +6,11 @@ import datetime as dt
 import re
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 
+from schemas.clock import ShopClock, day_end, known_timezone
 from schemas.drift import Drift
 from schemas.errors import ConfError
 from schemas.silver import RECORDS_OF
@@ -51,6 +52,8 @@ class Deployment(Strict):
     spark: str
     checkpoints: str = ""  # a folder of this machine for trainings that are cut short; default: in the lake, if local
     users: str = "users"  # what the shop calls them in its reports
+    timezone: Annotated[str, AfterValidator(known_timezone)] = "UTC"  # of its days, and of times without an offset
+    day_ends_at: Annotated[str, AfterValidator(day_end)] = "00:00"  # until then it is still the business day before
     max_silent_days: int = Field(default=7, ge=0)  # how long after its newest raw file a night may still be run
     sources: dict[str, Source]
     holidays: list[Holiday] = []
@@ -82,6 +85,11 @@ class Deployment(Strict):
                     if required and column not in version.map:
                         raise ValueError(f"{where} {column}: missing, and {table.name} requires it")
         return self
+
+    @property
+    def clock(self) -> ShopClock:
+        """What makes the day of a moment."""
+        return ShopClock(self.timezone, self.day_ends_at)
 
     @property
     def kinds(self) -> tuple[str, ...]:

@@ -55,6 +55,24 @@ def not_converted(table: Table, column: str) -> Reason:
     return Reason(f"{column}_not_converted", f"{column} is no {table.column(column).type}")
 
 
+def zone_unclear(column: str) -> Reason:
+    """The reason of a record with a time whose zone is an abbreviation that several zones have."""
+    return Reason(f"{column}_zone_unclear", f"{column} has a zone's abbreviation that is not the timezone's own")
+
+
+def skipped_hour(column: str) -> Reason:
+    """The reason of a record with a local time that no clock of the timezone has shown."""
+    return Reason(f"{column}_in_skipped_hour", f"{column} is in an hour that the clocks of the timezone have skipped")
+
+
+def unread(table: Table, column: str) -> list[Reason]:
+    """Why a value that is there may be null: it is none of its column's type, or no moment."""
+    found = [not_converted(table, column)]
+    if table.column(column).type == "TIMESTAMP":
+        found += [zone_unclear(column), skipped_hour(column)]
+    return found
+
+
 def own(sentence: str) -> Reason:
     """A reason that a deployment gives; its code is its sentence in snake_case. ValueError where nothing is left."""
     slug = re.sub(r"[\W_]+", "_", sentence.casefold()).strip("_")
@@ -67,7 +85,7 @@ def reasons_of(kind: str) -> list[Reason]:
     """Every reason that a record of a kind may be rejected for, a deployment's own apart."""
     table = RECORDS_OF[kind]
     given = [c for c in table.columns if c.name not in OF_SEVERAL_RECORDS | OF_EVERY_RECORD]
-    converted = [not_converted(table, c.name) for c in given if c.type != "STRING"]
+    converted = [reason for c in given if c.type != "STRING" for reason in unread(table, c.name)]
     checks = [check for column in given for check in column.checks()]
     checks += [c for c in table.extra_checks if c.sql and not any(name in c.sql for name in OF_SEVERAL_RECORDS)]
     return [UNREADABLE, *converted, *map(of_check, checks), *BESIDE_THE_CONTRACT.get(kind, ())]

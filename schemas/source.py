@@ -117,6 +117,7 @@ class Source(Strict):
     kind: str = ""
     files: str
     day: str = r"(\d{4}-\d{2}-\d{2})"
+    day_offset: int = Field(default=0, ge=-366, le=366)  # days from the date in the name to the day of the records
     columns: Columns
     delimiter: Delimiter = ","
     encoding: Encoding = "utf-8"

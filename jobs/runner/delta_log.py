@@ -25,6 +25,7 @@ from schemas.errors import DataError
 MOST_APPENDS = 100  # files of a table of records, a few kB each
 APPEND_RETRIES = 30  # of an append of rows, which no other commit can make wrong
 NO_CLEANUP = PostCommitHookProperties(create_checkpoint=True, cleanup_expired_logs=False)  # upkeep removes old versions
+CONSTRAINT = "delta.constraints."
 RETENTIONS = ("delta.logRetentionDuration", "delta.deletedFileRetentionDuration")
 
 
@@ -48,7 +49,7 @@ def create(contract: Table, uri: str) -> DeltaTable:
     """A new table by its contract: columns, comments, NOT NULL and CHECK constraints; no partitions."""
     properties: dict[str, str | None] = {"delta.minReaderVersion": "1", "delta.minWriterVersion": "3"}
     properties |= {"delta.enableDeletionVectors": "false"}  # so that any Delta reader can read the table
-    properties |= {f"delta.constraints.{name}": sql for name, sql in constraints(contract).items()}
+    properties |= _constraints(contract)
     return DeltaTable.create(
         uri,
         schema=schema_of(contract.columns),
@@ -57,6 +58,18 @@ def create(contract: Table, uri: str) -> DeltaTable:
         configuration=properties,
         raise_if_key_not_exists=False,  # a constraint is a key that delta-rs does not know by name
     )
+
+
+def follow_constraints(contract: Table, table: DeltaTable) -> None:
+    """Give a table the CHECKs that its contract words otherwise by now: an older one may refuse rows of today's."""
+    stored, wanted = table.metadata().configuration, _constraints(contract)
+    if changed := {key: sql for key, sql in wanted.items() if key in stored and stored[key] != sql}:
+        table.alter.set_table_properties(changed, raise_if_not_exists=False)
+
+
+def _constraints(contract: Table) -> dict[str, str]:
+    """A contract's CHECKs as properties of its table."""
+    return {f"{CONSTRAINT}{name}": sql for name, sql in constraints(contract).items()}
 
 
 def schema_of(columns: Sequence[Column]) -> Schema:

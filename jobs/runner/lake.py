@@ -37,12 +37,13 @@ class Lake(LakeReader):
     """The tables and raw files of one deployment, to read and to write."""
 
     def create(self, table: str) -> DeltaTable:
-        """The table, created from its contract where there is none, with the contract's newer columns."""
+        """The table, created from its contract where there is none, with the contract's newer columns and checks."""
         contract, opened = TABLES[table], self.delta(table)
         if opened is None:
             return delta_log.create(contract, self.path(table))
         if new := _new_columns(contract, opened):
             opened.alter.add_columns(list(delta_log.schema_of(new).fields))
+        delta_log.follow_constraints(contract, opened)
         return opened
 
     def stage(self, table: str, frame: DataFrame, run_id: str, days: Sequence[dt.date]) -> list[DataFile]:

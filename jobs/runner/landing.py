@@ -115,11 +115,12 @@ class Landing:
         return walk
 
     def _raw_file(self, source: str, path: str, status: Any) -> RawFile:
-        pattern = self.deployment.sources[source].day
+        declared = self.deployment.sources[source]
+        pattern = declared.day
         match = re.search(pattern, path)
         try:
-            day = dt.date.fromisoformat(match.group(1) if match else "")
-        except ValueError:
+            day = dt.date.fromisoformat(match.group(1) if match else "") + dt.timedelta(days=declared.day_offset)
+        except (ValueError, OverflowError):
             raise ConfError(
                 f"{path}: no date (YYYY-MM-DD) in the file's name where sources.{source}.day = {pattern!r} looks for it"
             ) from None

@@ -19,6 +19,7 @@ from schemas.errors import ConfError
 # What the storage relies on, whatever the properties file says.
 NEEDED = {
     "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",  # INT96, Spark's default, is no timestamp to Delta
+    "spark.sql.session.timeZone": "UTC",  # jobs/transforms/shop_time.py makes local times instants
     "spark.sql.sources.parallelPartitionDiscovery.threshold": "10000",  # files are known by the log: no job lists them
 }
 

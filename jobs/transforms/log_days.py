@@ -12,6 +12,7 @@ from jobs.transforms.catalogue import Catalogue, with_item_verdict
 from jobs.transforms.ledger import Log
 from jobs.transforms.mapping import all_reasons, completed, mapped
 from jobs.transforms.reasons import because, only, rejected, sound
+from jobs.transforms.shop_time import day_of
 from schemas import TABLES, silver
 from schemas.deployment import Deployment
 from schemas.reason_codes import DUPLICATE, REPEATED
@@ -38,7 +39,7 @@ def split(
         own_id = F.col("event_id") if "event_id" in canonical.columns else F.lit(None).cast("string")
         canonical = canonical.withColumn("event_id", F.coalesce(own_id, F.md5("raw")))
     if "event_date" in table.column_names:
-        canonical = canonical.withColumn("event_date", F.to_date("occurred_at"))
+        canonical = canonical.withColumn("event_date", day_of("occurred_at", deployment.clock))
     known = with_item_verdict(completed(canonical, table, table.column_names), catalogue)
     # Without a moment there is no date either: that is one fault, not two.
     if "event_date" in table.column_names:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import datetime as dt
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import reduce
 from itertools import groupby
@@ -13,66 +12,55 @@ from itertools import groupby
 from pyspark.errors import PySparkException
 from pyspark.sql import Column, DataFrame, SparkSession, Window
 from pyspark.sql import functions as F
-from pyspark.sql.types import StringType, StructType
+from pyspark.sql.types import StructType, TimestampType
 
+from jobs.transforms import shop_time
 from jobs.transforms.reasons import because, has_code, only, reasons_of
 from schemas import TABLES
+from schemas.clock import UTC, ShopClock
 from schemas.contract import Check, Table
 from schemas.deployment import Deployment
 from schemas.derive import plain_ddl
 from schemas.errors import ConfError
-from schemas.reason_codes import UNREADABLE, not_converted, own
+from schemas.reason_codes import UNREADABLE, not_converted, own, unread
 from schemas.silver import RECORDS_OF
 from schemas.source import Source, section
 
 # What fields are trimmed of: Unicode's white space and, of what shows as nothing, what files joined or copied leave.
 WHITE_SPACE = "\t\n\v\f\r \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(map(chr, range(0x2000, 0x200B)))
 INVISIBLE = "\u200b\ufeff"
-# How a text with a date begins: to one without, such as 10:00:00, Spark gives the date of its clock.
-DATED = r"^[\x00-\x20\x7f]*[+-]?[0-9]{4}"
-
-
-@contextlib.contextmanager
-def nulls_for_errors(spark: SparkSession) -> Iterator[None]:
-    """While it lasts, expressions are built so that a value they cannot convert gives null instead of an error."""
-    before = spark.conf.get("spark.sql.ansi.enabled")
-    spark.conf.set("spark.sql.ansi.enabled", "false")
-    try:
-        yield
-    finally:
-        spark.conf.set("spark.sql.ansi.enabled", str(before))
 
 
 def mapped(bronze: DataFrame, deployment: Deployment, kind: str) -> DataFrame:
     """canonical() of the records of one kind, each by its own source."""
-    table, sources = RECORDS_OF[kind], deployment.of_kind(kind)
+    table, sources, clock = RECORDS_OF[kind], deployment.of_kind(kind), deployment.clock
     if len(sources) == 1:
-        return canonical(bronze, next(iter(sources.values())), table)
+        return canonical(bronze, next(iter(sources.values())), table, clock)
     name = F.coalesce("source", F.lit(kind))
-    parts = [canonical(bronze.where(name == of), source, table) for of, source in sources.items()]
+    parts = [canonical(bronze.where(name == of), source, table, clock) for of, source in sources.items()]
     return reduce(lambda one, other: one.unionByName(other, allowMissingColumns=True), parts)
 
 
-def canonical(bronze: DataFrame, source: Source, table: Table) -> DataFrame:
+def canonical(bronze: DataFrame, source: Source, table: Table, clock: ShopClock = UTC) -> DataFrame:
     """Each record with the mapped columns of `table`, its own place and text, and two columns of REASONS: `broken`, why
     it could not be read or converted and which of the deployment's rules rejects it, and `lost`.
 
     A record is mapped by the version of the source that holds on its run_date. Fields are trimmed of white space of any
     kind, empty ones null. A mapped value that does not convert to its column's type is null and named in `broken`; so
-    is a time without a date. One that the deployment's own SQL could not convert is, too, where the column is required,
-    else in `lost`, which rejects nothing by itself.
+    is a time without a date, or one that the clock has not shown (shop_time.py). One that the deployment's own SQL
+    could not convert is, too, where the column is required, else in `lost`, which rejects nothing by itself.
     """
     if not source.changes:
-        return _as_of(bronze, source, table)
+        return _as_of(bronze, source, table, clock)
     days = sorted(row["run_date"] for row in bronze.select("run_date").distinct().collect())
     by_version = []
     for version, days_of_it in groupby(days or [dt.date.max], source.on):
         its = list(days_of_it)
-        by_version.append(_as_of(bronze.where(F.col("run_date").between(its[0], its[-1])), version, table))
+        by_version.append(_as_of(bronze.where(F.col("run_date").between(its[0], its[-1])), version, table, clock))
     return reduce(lambda earlier, later: earlier.unionByName(later, allowMissingColumns=True), by_version)
 
 
-def _as_of(bronze: DataFrame, source: Source, table: Table) -> DataFrame:
+def _as_of(bronze: DataFrame, source: Source, table: Table, clock: ShopClock) -> DataFrame:
     """canonical() by one version of a source; its rules may name a raw column as `log.<column>`."""
     place = bronze.select(
         "run_date",
@@ -83,16 +71,10 @@ def _as_of(bronze: DataFrame, source: Source, table: Table) -> DataFrame:
         F.struct(*_raw_columns(source)).alias("log"),
     )
     names = list(source.map)
-    with nulls_for_errors(bronze.sparkSession):
-        # The deployment's SQL sees the raw columns alone: a log may have one named raw or run_date itself.
-        values = place.select(F.struct("*").alias("_place"), "log.*").select(
-            "_place.*", *(F.expr(source.map[name]).alias(f"_{name}") for name in names)
-        )
-        converted = values.select(
-            *place.columns,
-            *(f"_{name}" for name in names),
-            *(_cast(table, name, values.schema).alias(name) for name in names),
-        )
+    values = _values(place, source, table, clock)
+    with shop_time.building(bronze.sparkSession, clock.timezone):
+        typed = [column for name in names for column in _typed_value(table, name, values.schema, clock)]
+        converted = values.select(*place.columns, *(f"_{name}" for name in names), *typed)
         optional = [name for name in names if table.column(name).nullable]
         lost = {name: _is_no(table, name, _given_but_unfit(source, table, name)) for name in names}
         failed = [_is_no(table, name, F.col(f"_{name}").isNotNull()) for name in names]
@@ -106,6 +88,34 @@ def _as_of(bronze: DataFrame, source: Source, table: Table) -> DataFrame:
         return converted.select(
             *("run_date", "source_file", "source_row", "raw"), *names, broken.alias("broken"), by_its_sql.alias("lost")
         )
+
+
+def _values(place: DataFrame, source: Source, table: Table, clock: ShopClock) -> DataFrame:
+    """The records with what the deployment's SQL gives for each mapped column, as `_<column>`.
+
+    SQL that names the zone of its times is built in UTC. Of other SQL that gives a TIMESTAMP, `_far_<column>` is what
+    it gives in shop_time.FAR.
+    """
+    spark = place.sparkSession
+    by_itself = {name: sql for name, sql in source.map.items() if shop_time.NAMES_ITS_ZONE.search(sql)}
+    local = {name: sql for name, sql in source.map.items() if name not in by_itself}
+    with shop_time.building(spark, clock.timezone):
+        values = _with(place, "_", local)
+    if by_itself:
+        with shop_time.building(spark):
+            values = _with(values, "_", by_itself)
+    times = {name: sql for name, sql in local.items() if table.column(name).type == "TIMESTAMP"}
+    made = {name: sql for name, sql in times.items() if isinstance(values.schema[f"_{name}"].dataType, TimestampType)}
+    if made and clock.timezone != UTC.timezone:
+        with shop_time.building(spark, shop_time.FAR):
+            values = _with(values, "_far_", made)
+    return values
+
+
+def _with(records: DataFrame, prefix: str, sql: Mapping[str, str]) -> DataFrame:
+    """The records and these expressions, which see the raw columns alone: a log may have one named raw or run_date."""
+    apart = records.select(F.struct("*").alias("_record"), "log.*")
+    return apart.select("_record.*", *(F.expr(expression).alias(f"{prefix}{name}") for name, expression in sql.items()))
 
 
 def completed(mapped: DataFrame, table: Table, names: Sequence[str]) -> DataFrame:
@@ -164,7 +174,7 @@ def _check_mapping(spark: SparkSession, file: str, of: str, since: dt.date, sour
     """One version of a source: its SQL over its raw columns, its rules over what that gives."""
     table = RECORDS_OF[source.kind or of]
     raw = spark.createDataFrame([], ", ".join(f"`{column}` STRING" for column in source.columns))
-    with nulls_for_errors(spark):
+    with shop_time.building(spark):
         casts = {name: f"try_cast(({sql}) AS {table.column(name).type})" for name, sql in source.map.items()}
         if wrong := first_problem(raw, casts):
             name, why = wrong
@@ -191,8 +201,8 @@ def _unless_unconvertible(table: Table, check: Check) -> Check:
     """A value that did not convert is not also called missing: one fault, one reason."""
     if not check.name.endswith("_present"):
         return check
-    code = not_converted(table, str(check.column)).code
-    return replace(check, sql=f"{check.sql} OR exists(broken, reason -> reason.code = '{code}')")
+    codes = ", ".join(f"'{reason.code}'" for reason in unread(table, str(check.column)))
+    return replace(check, sql=f"{check.sql} OR exists(broken, reason -> reason.code IN ({codes}))")
 
 
 def _raw_columns(source: Source) -> list[Column]:
@@ -212,7 +222,10 @@ def _raw_columns(source: Source) -> list[Column]:
 
 def _is_no(table: Table, name: str, condition: Column) -> Column:
     """Why a value is null that was there, if the condition holds."""
-    return F.when(F.col(name).isNull() & condition, because(not_converted(table, name)))
+    why = because(not_converted(table, name))
+    if table.column(name).type == "TIMESTAMP":
+        why = F.coalesce(f"_why_{name}", why)
+    return F.when(F.col(name).isNull() & condition, why)
 
 
 def _given_but_unfit(source: Source, table: Table, name: str) -> Column:
@@ -231,11 +244,16 @@ def _given_but_unfit(source: Source, table: Table, name: str) -> Column:
     return given & reduce(Column.__or__, (value.try_cast(wanted).isNull() for value in raw))
 
 
-def _cast(table: Table, name: str, mapped: StructType) -> Column:
-    typed = F.expr(f"try_cast(`_{name}` AS {table.column(name).type})")
-    if table.column(name).type == "TIMESTAMP" and isinstance(mapped[f"_{name}"].dataType, StringType):
-        return F.when(F.col(f"_{name}").rlike(DATED), typed)
-    return typed
+def _typed_value(table: Table, name: str, mapped: StructType, clock: ShopClock) -> list[Column]:
+    """A mapped value as its column's type; of a moment also `_why_<column>`, why it is none."""
+    wanted, value, of = table.column(name).type, F.col(f"_{name}"), mapped[f"_{name}"].dataType
+    if wanted == "TIMESTAMP":
+        far = F.col(f"_far_{name}") if f"_far_{name}" in mapped.names else None
+        found = shop_time.moment(name, value, of, clock, far)
+        return [found.value.alias(name), found.why.alias(f"_why_{name}")]
+    if wanted == "DATE":
+        return [shop_time.day(value, of, clock).alias(name)]
+    return [F.expr(f"try_cast(`_{name}` AS {wanted})").alias(name)]
 
 
 def _typed(table: Table, name: str) -> Column:

@@ -255,7 +255,8 @@ def judge_event(record: Record, items: Mapping[str, Any], refused: Mapping[str, 
     log, reasons = record.fields, record.reasons
     if own_id and log["line_id"] is not None:
         record.values["event_id"] = log["line_id"]
-    moment = spark_text.timestamp(log["at"])  # microseconds since 1970
+    unclear = spark_text.zone_unclear(log["at"])
+    moment = None if unclear else spark_text.timestamp(log["at"])  # microseconds since 1970
     date = moment // 86_400_000_000 if moment is not None else (record.day - EPOCH.date()).days
     units, paid = spark_text.double(log["units"]), spark_text.double(log["amount"])
     whole = spark_text.integer(log["units"])
@@ -273,7 +274,9 @@ def judge_event(record: Record, items: Mapping[str, Any], refused: Mapping[str, 
         "unit_price": price,
         "location_id": log["till"],
     }
-    if moment is None:
+    if unclear:
+        reasons.append("occurred_at has a zone's abbreviation that is not the timezone's own")
+    elif moment is None:
         reasons.append("occurred_at is missing" if log["at"] is None else "occurred_at is no TIMESTAMP")
     if (spark_text.integer(log["amount"], cut=True) or 0) < 0:
         reasons.append("amount is negative")

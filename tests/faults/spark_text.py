@@ -21,8 +21,8 @@ MOMENT = re.compile(
     re.DOTALL,
 )
 OFFSET = re.compile(r"([+-])(?:([0-9]{1,2})|([0-9]{2}):([0-9]{2})(?::([0-9]{2}))?|([0-9]{2})([0-9]{2})([0-9]{2})?)")
-# java.time.ZoneId.SHORT_IDS, in part.
-SHORT = {"EST": "-05:00", "MST": "-07:00", "HST": "-10:00", "PST": "America/Los_Angeles", "JST": "Asia/Tokyo"}
+# Abbreviations that several zones have, in part: a shop whose timezone is UTC cannot say which is meant.
+SEVERAL = ("EST", "MST", "HST", "PST", "JST", "BST", "IST", "CST")
 
 
 def integer(text: str | None, *, cut: bool = False) -> int | None:
@@ -75,6 +75,13 @@ def timestamp(text: str | None) -> int | None:
     return micros if -(2**63) <= micros < 2**63 else None
 
 
+def zone_unclear(text: str | None) -> bool:
+    """Whether a text with a date and a time ends with an abbreviation that several zones have."""
+    blank = "[" + re.escape(CONTROL) + "]*"
+    ends = rf"{blank}[+-]?[0-9]{{4}}.*:[0-9]{{1,2}}(?:\.[0-9]*)?{blank}(?:{'|'.join(SEVERAL)}){blank}"
+    return text is not None and re.fullmatch(ends, text, re.DOTALL) is not None
+
+
 def days_since_1970(year: int, month: int, day: int) -> int:
     """Of the Gregorian calendar, which reaches back before its time; year 0 is 1 BC."""
     cycles, year_of_cycle = divmod(year, 400)  # every 400 years have 146,097 days
@@ -84,7 +91,6 @@ def days_since_1970(year: int, month: int, day: int) -> int:
 def seconds_from_utc(zone: str, local: tuple[int, int, int, int, int, int]) -> int | None:
     """How far a zone is ahead of UTC at a local time; None where there is no such zone."""
     zone = zone.strip("".join(map(chr, range(0x21))))
-    zone = SHORT.get(zone, zone)
     zone = re.sub(r"([+-])([0-9]):", r"\g<1>0\2:", zone, count=1)
     zone = re.sub(r"([+-][0-9]{2}):([0-9])$", r"\1:0\2", zone)
     if zone in ("Z", "UTC", "GMT", "UT"):

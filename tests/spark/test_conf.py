@@ -49,6 +49,16 @@ def test_the_deployments_that_ship_are_sound(path, spark):
         ('files = "sales/*"', 'files = "sales/*"\nday = "no group"', "sources.events.day: must have exactly one group"),
         ('files = "sales/*"', 'files = "sales/*"\nencoding = "klingon"', "encoding: unknown encoding 'klingon'"),
         ("[sources.items]", "[sources.oranges]", "oranges"),
+        ('users = "customers"', 'timezone = "New York"', "timezone: 'New York' is no IANA .* mean America/New_York"),
+        ('users = "customers"', 'time_zone = "UTC"', "time_zone: unknown key"),
+        ('users = "customers"', 'day_ends_at = "4:00"', "day_ends_at: must be a time such as \"04:00\", not '4:00'"),
+        ('users = "customers"', "day_ends_at = 04:00:00", "day_ends_at: Input should be a valid string"),
+        (
+            'files = "sales/*"',
+            'files = "sales/*"\nday_offset = "-1"',
+            "sources.events.day_offset: Input should be a val",
+        ),
+        ('files = "sales/*"', 'files = "sales/*"\nday_offset = -999', "sources.events.day_offset: Input should be gr"),
         ('name = "tiny_shop"', "name = ", "not TOML"),
     ],
 )

@@ -65,6 +65,20 @@ def test_a_table_is_created_with_types_nullability_comments_and_constraints(tmp_
     assert stored == "(`age` >= 0 AND `age` <= 120) IS NOT FALSE"
 
 
+def test_a_table_follows_its_contract_where_a_check_is_worded_otherwise_by_now(tmp_path):
+    path = str(tmp_path / "pets")
+    delta_log.create(PETS, path).alter.set_table_properties(
+        {"delta.constraints.kind_known": "(`kind` IN ('cat')) IS NOT FALSE"}, raise_if_not_exists=False
+    )
+    opened = delta_log.open_table(path)
+    for _ in range(2):
+        delta_log.follow_constraints(PETS, opened)
+    followed = delta_log.open_table(path)
+    stored = followed.metadata().configuration
+    assert {name: stored[f"delta.constraints.{name}"] for name in constraints(PETS)} == constraints(PETS)
+    assert followed.version() == 2, "once is enough"
+
+
 def test_types_are_written_as_delta_writes_them():
     assert [delta_type(name) for name in ("BIGINT", "DATE", "DECIMAL(18,3)")] == ["long", "date", "decimal(18,3)"]
     assert delta_type("ARRAY<STRING>") == {"type": "array", "elementType": "string", "containsNull": True}

@@ -1,0 +1,158 @@
+"""The recipes of docs/configuration.md: each takes in its own tiny landing, from bytes to silver rows.
+
+To add one:
+1. in docs/configuration.md, below "## Recipes", a heading of the third level, a sentence, and one ```toml block of
+   about ten lines. Leave out name, lake, landing and spark; everything else is as a shop would write it.
+2. here, an entry of RECIPES under that heading: the files (path below landing -> text or bytes), and what silver has
+   afterwards: `events`, `items`, `stock`: the accepted rows by file and line, with the columns that matter as text;
+   `rejected`: the codes of each rejected event or item. A table that is not named is not looked at.
+A recipe costs two to four seconds: jobs' functions are called on frames, nothing is written, no job is run.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from jobs.clean_events import clean_events
+from jobs.clean_items import clean_items
+from jobs.clean_stock import clean_stock
+from jobs.ingest_logs import ingest_logs
+from jobs.runner.landing import Landing
+from jobs.runner.settings import check_settings
+from jobs.transforms import mapping
+from schemas import bronze, silver
+from schemas.deployment import load
+from tests.conftest import Rows, run_of
+from tests.support import tiny_shop
+
+PAGE = tiny_shop.REPO / "docs" / "configuration.md"
+RECIPE = re.compile(r"^### ([^\n]+)\n(?:(?!^#).)*?^```toml\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+MOST_LINES = 16
+
+Shown = Sequence[Mapping[str, str | None]]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Raw files of a recipe's landing, and the rows that silver has of them."""
+
+    files: Mapping[str, str | bytes]
+    events: Shown | None = None
+    items: Shown | None = None
+    stock: Shown | None = None
+    rejected: Sequence[Sequence[str]] = ()
+
+
+RECIPES: dict[str, Recipe] = {
+    "A shop in New York": Recipe(
+        {
+            "sales/sales_2026-07-06.csv": "receipt,customer,sku,units,price,at\n"
+            "1,U1,S1,1,2.00,2026-07-06 09:05:00\n"
+            "2,U1,S2,1,2.00,2026-07-06 22:40:00\n"
+            "3,U2,S2,1,2.00,2026-07-06T22:41:00-04:00\n"
+        },
+        events=[
+            {"occurred_at": "2026-07-06 13:05:00", "event_date": "2026-07-06"},
+            {"occurred_at": "2026-07-07 02:40:00", "event_date": "2026-07-06"},
+            {"occurred_at": "2026-07-07 02:41:00", "event_date": "2026-07-06"},
+        ],
+    ),
+    "A shop in Tokyo, whose files are named by the day of their export": Recipe(
+        {
+            "sales/export_20260707.csv": "receipt,customer,sku,units,price,at\n"
+            "1,U1,S1,1,200,2026/07/06 00:10\n"
+            "2,U1,S2,1,200,2026/07/06 23:50\n"
+        },
+        events=[
+            {"run_date": "2026-07-06", "occurred_at": "2026-07-05 15:10:00", "event_date": "2026-07-06"},
+            {"run_date": "2026-07-06", "occurred_at": "2026-07-06 14:50:00", "event_date": "2026-07-06"},
+        ],
+    ),
+    "A bar whose business day ends at 04:00": Recipe(
+        {
+            "sales/sales_2026-07-07.csv": "receipt,customer,sku,units,price,at\n"
+            "1,,S1,1,2.00,2026-07-07 23:50:00\n"
+            "2,,S1,1,2.00,2026-07-08 01:40:00\n"
+            "3,,S1,1,2.00,2026-07-08 04:10:00\n"
+        },
+        events=[
+            {"occurred_at": "2026-07-07 21:50:00", "event_date": "2026-07-07"},
+            {"occurred_at": "2026-07-07 23:40:00", "event_date": "2026-07-07"},
+        ],
+        rejected=[["not_after_file"]],
+    ),
+}
+
+
+def recipes() -> dict[str, str]:
+    """Heading -> TOML of each recipe of the page."""
+    section = PAGE.read_text(encoding="utf-8").partition("\n## Recipes\n")[2].partition("\n## ")[0]
+    return dict(RECIPE.findall(section + "\n"))
+
+
+def shown(frame: DataFrame, wanted: Shown | None) -> list[dict[str, str | None]] | None:
+    """The rows in the columns that are looked at, as text."""
+    if wanted is None:
+        return None
+    columns = list(wanted[0]) if wanted else frame.columns
+    order = [name for name in ("source_file", "source_row", "item_id") if name in frame.columns]
+    found = frame.orderBy(*order).select(*(F.col(name).cast("string") for name in columns))
+    return [row.asDict() for row in found.collect()]
+
+
+def taken_in(spark: SparkSession, rows: Rows, conf: Path) -> dict[str, DataFrame]:
+    """Bronze and silver of a deployment, as its first night makes them of all that has landed."""
+    deployment = load(conf)
+    check_settings(deployment)
+    mapping.check_mappings(spark, deployment)
+    landing = Landing(spark, deployment)
+    days = sorted({file.day for name in deployment.sources for file in landing.files(name)})
+    run = run_of(days[-1], deployment)
+    raw = (landing.read(kind, days) for kind in ("events", "items", "records"))
+    made = ingest_logs(*raw, rows(bronze.FILES), run=run)
+    if "items" in deployment.kinds:
+        made |= clean_items(made["bronze.items"], run=run)
+    listed = [made.get(f"silver.{name}", rows(silver_of)) for name, silver_of in CATALOGUE.items()]
+    if "events" in deployment.kinds:
+        made |= clean_events(made["bronze.events"], made["bronze.files"], *listed, rows(silver.EVENTS), run=run)
+    if "stock" in deployment.kinds:
+        of_stock = F.col("source").isin(list(deployment.of_kind("stock")))
+        made |= clean_stock(made["bronze.records"].where(of_stock), *listed, run=run)
+    return made
+
+
+CATALOGUE = {"items": silver.ITEMS, "rejected_items": silver.REJECTED_ITEMS}
+
+
+def test_every_recipe_is_run_and_short() -> None:
+    assert list(recipes()) == list(RECIPES)
+    assert {
+        heading: len(toml.splitlines()) for heading, toml in recipes().items() if toml.count("\n") > MOST_LINES
+    } == {}
+
+
+@pytest.mark.parametrize("heading", RECIPES)
+def test_a_recipe_takes_its_landing_in(spark: SparkSession, rows: Rows, tmp_path: Path, heading: str) -> None:
+    recipe, toml = RECIPES[heading], recipes()[heading]
+    for name, content in recipe.files.items():
+        file = tmp_path / "landing" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(content if isinstance(content, bytes) else content.encode())
+    conf = tmp_path / "recipe.toml"
+    conf.write_text(f'name = "recipe"\nlake = "lake"\nlanding = "landing"\nspark = "spark.conf"\n{toml}')
+    made = taken_in(spark, rows, conf)
+    problems = made["bronze.files"].where("problem IS NOT NULL").select("source_file", "problem").collect()
+    assert problems == []
+    for kind in ("events", "items", "stock"):
+        wanted = getattr(recipe, kind)
+        assert shown(made.get(f"silver.{kind}", rows(silver.EVENTS)), wanted) == wanted, kind
+    refused = [made[f"silver.rejected_{kind}"] for kind in ("events", "items") if f"silver.{kind}" in made]
+    codes = [row.codes for frame in refused for row in frame.orderBy("source_file", "source_row").collect()]
+    assert codes == [list(each) for each in recipe.rejected]
