@@ -66,7 +66,7 @@ def _days_to_clean(
         found = catalogue.days_of_items_listed_since(rejected, lake.today("silver.items", run_date))
         wanted |= {row[0] for row in found.collect()}
     if since:
-        wanted |= {row[PARTITION] for row in files if row[PARTITION] >= since}
+        wanted |= {row[PARTITION] for row in [*files, *cleaned] if since <= row[PARTITION] <= run_date}
     days, later = wanted | {run_date}, set()
     if wanted and (min(wanted) < run_date or any(row[PARTITION] > run_date for row in cleaned)):
         kept, rejected = (
@@ -88,16 +88,17 @@ def _days_to_read(lake: Lake, run_date: dt.date, since: dt.date | None, reingest
     known = {(row["source"], row["source_file"]): row for row in known_rows}
     # The files that come day by day, if there are such: others, such as campaigns, may be of days long before or ahead.
     daily = lake.deployment.of_kind(*bronze.KINDS) or sources
-    days_seen = sorted(
-        {file.day for file in landed.values() if file.source in daily}
-        | {row[PARTITION] for row in known_rows if row["source"] in daily}
-    )
+    days_seen = {file.day for file in landed.values() if file.source in daily}
+    days_seen |= {row[PARTITION] for row in known_rows if row["source"] in daily}
     _refuse_dates_without_data(lake.deployment, run_date, days_seen, beside)
-    changed = _changed(lake, {landed[key]: row for key, row in known.items() if key in landed})
+    read_as = {landed[key]: row for key, row in known.items() if key in landed}
+    _refuse_other_days(lake.deployment, {file: row[PARTITION] for file, row in read_as.items()}, since)
+    changed = _changed(lake, read_as)
     # Of a file without a record when it was read, such as one still without a byte, nothing is read twice.
     again = {file.day for file in changed if reingest or not known[file.source, file.name]["record_count"]}
     if since:
         again |= {file.day for file in landed.values() if file.day >= since}
+        again |= {row[PARTITION] for row in read_as.values() if row[PARTITION] >= since}
     new = again | {file.day for key, file in landed.items() if key not in known}
     gone = [row for key, row in known.items() if key not in landed and key[0] in sources]
     new_days = {day for day in new if day <= run_date}
@@ -147,8 +148,9 @@ def _lost(lake: Lake, gone: Sequence[Mapping[str, Any]], unknown: Sequence[RawFi
 
 
 def _refuse_dates_without_data(
-    deployment: Deployment, run_date: dt.date, days: list[dt.date], beside: Mapping[str, str]
+    deployment: Deployment, run_date: dt.date, days: Collection[dt.date], beside: Mapping[str, str]
 ) -> None:
+    """ConfError where run_date is before the first of these days, or too long after the newest one up to it."""
     where = deployment.landing
     if not days:
         hint = f"; left alone: {left_alone(beside, 1)}" if beside else ""
@@ -156,13 +158,27 @@ def _refuse_dates_without_data(
             f"{where}: no raw files there that match the deployment's sources (names that begin with . or _ do not)"
             f"{hint}"
         )
-    if run_date < days[0]:
-        raise ConfError(f"--run-date {run_date} is before the first raw file ({days[0]}) in {where}")
-    silent = (run_date - days[-1]).days
+    # What is of a day to come, or only named so, does not say that the days up to run_date have come.
+    newest = max((day for day in days if day <= run_date), default=None)
+    if newest is None:
+        raise ConfError(f"--run-date {run_date} is before the first raw file ({min(days)}) in {where}")
+    silent = (run_date - newest).days
     if silent > deployment.max_silent_days:
         raise ConfError(
-            f"--run-date {run_date} is {silent} days after the newest raw file ({days[-1]}) in {where}; "
+            f"--run-date {run_date} is {silent} days after the newest raw file ({newest}) in {where}; "
             f"max_silent_days allows {deployment.max_silent_days}"
+        )
+
+
+def _refuse_other_days(deployment: Deployment, read: Mapping[RawFile, dt.date], since: dt.date | None) -> None:
+    """ConfError where a file was read for another day than the conf gives it now, unless both days are read again."""
+    moved = {file: day for file, day in read.items() if file.day != day}
+    first = min((min(file.day, day) for file, day in moved.items()), default=None)
+    if first is not None and (since is None or since > first):
+        file, day = min(moved.items(), key=lambda pair: (pair[1], pair[0].name))
+        raise ConfError(
+            f"{deployment.file}: [sources.{file.source}] day and day_offset give {file.name} the day {file.day}, but "
+            f"it was read for {day}: put back what held then, or read the days again: --since {first}"
         )
 
 
