@@ -36,7 +36,8 @@ from udfs.evaluation.metrics import TASK_ALL, TASK_NEW, Bootstrap, Interval, Mas
 from udfs.horizon import HORIZON_DAYS
 from udfs.recommend import candidates as proposals
 from udfs.recommend import scoring
-from udfs.recommend.peers import Choice
+from udfs.recommend.feature_meanings import FEATURES
+from udfs.recommend.peer_tuning import Choice
 
 K = 10
 LONG_TAILS = (0.5,)  # of jobs/transforms/recommendation_lists.py: each contends
@@ -247,7 +248,7 @@ def _generators(contest: Contenders) -> Iterator[MeasureRow]:
 def _importances(story: Mapping[str, Any]) -> list[ImportanceRow]:
     """The features that move the night's score most, of how its model was trained."""
     found = list(story["importance"].items())[:MOST_FEATURES]
-    return [ImportanceRow(name, value, proposals.FEATURES.get(name, "")) for name, value in found]
+    return [ImportanceRow(name, value, FEATURES.get(name, "")) for name, value in found]
 
 
 def _parameter(choice: Choice) -> ParameterRow:

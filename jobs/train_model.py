@@ -29,7 +29,8 @@ from udfs.encoder.model_folder import write_manifest
 from udfs.encoder.tower_settings import Method, TowerReport, TowerSettings
 from udfs.evaluation import metrics
 from udfs.horizon import HORIZON_DAYS
-from udfs.recommend import candidates, ranker, scoring
+from udfs.recommend import candidates, fit_ranker, ranker, scoring
+from udfs.recommend.feature_meanings import FEATURES
 
 K = 10
 # The phases of a training and about how long each takes, for the line of progress.
@@ -136,12 +137,12 @@ def train_model(
         wanted = dict.fromkeys(nights, True) | {calibration: False}  # a probability is for everybody
         rows = shop.past_nights(known, wanted, used, cores=cores, done=lambda count: meter.part(count / len(wanted)))
         meter.begin(RANKER)
-        names, past = tuple(candidates.FEATURES), [rows[night].night for night in nights]
-        knobs = ranker.Settings(trees=trees, max_rows=ranker_rows, threads=max(1, cores // 2))
+        names, past = tuple(FEATURES), [rows[night].night for night in nights]
+        knobs = fit_ranker.Settings(trees=trees, max_rows=ranker_rows, threads=max(1, cores // 2))
         # Side by side, each on half of the cores: on two neither waits for a thread of its own.
         with threadpool_limits(1, "blas"), ThreadPoolExecutor(2) as pool:
-            newest_too = pool.submit(ranker.fit_order, [*past, rows[calibration].night], names, used, knobs)
-            judged = ranker.fit(past, [rows[calibration].night], names, used, knobs)
+            newest_too = pool.submit(fit_ranker.fit_order, [*past, rows[calibration].night], names, used, knobs)
+            judged = fit_ranker.fit(past, [rows[calibration].night], names, used, knobs)
             meter.part(0.7)
             verdict = compare(judged, incumbent(models, used), shop, rows[calibration])
             fitted = replace(newest_too.result(), calibration=judged.calibration)
@@ -174,7 +175,7 @@ def train_model(
             "encoder": asdict(report),
             "served": {"encoder": served_encoder, **smaller},
             "verdict": verdict,
-            "features": dict(candidates.FEATURES),
+            "features": dict(FEATURES),
             "importance": ranker.importance(fitted, rows[calibration].night.features[:20_000], cores),
         }
         (served / scoring.TRAINING).write_text(json.dumps(story, indent=1, default=str) + "\n", encoding="utf-8")
@@ -292,7 +293,7 @@ def incumbent(models: DataFrame, generators: tuple[str, ...]) -> ranker.Ranker |
         found = ranker.from_json(row["ranker"]) if row else None
     except (TypeError, ValueError):
         return None  # of a kind that this version no longer reads
-    same = found and (found.names, found.generators) == (tuple(candidates.FEATURES), generators)
+    same = found and (found.names, found.generators) == (tuple(FEATURES), generators)
     return found if same else None
 
 

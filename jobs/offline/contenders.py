@@ -19,7 +19,8 @@ from udfs.evaluation.metrics import TASK_ALL, TASK_NEW, Lists, Mask
 from udfs.horizon import HORIZON_DAYS
 from udfs.interactions import Codes, Floats, Interactions
 from udfs.recommend import candidates, scoring
-from udfs.recommend.peers import PEERS, Choice, lists_of, tune
+from udfs.recommend.peer_tuning import Choice, lists_of, tune
+from udfs.recommend.peers import PEERS
 from udfs.recommend.rerank import rerank
 
 PUBLISHED = "published (after rules)"

@@ -24,8 +24,10 @@ from udfs.evaluation import metrics
 from udfs.evaluation.metrics import TASK_ALL, TASK_NEW, Lists, Mask
 from udfs.horizon import HORIZON_DAYS
 from udfs.interactions import Codes, Floats, Interactions
-from udfs.recommend import candidates, ranker, scoring
-from udfs.recommend.peers import WEIGHTS, Choice, Scorer
+from udfs.recommend import candidates, fit_ranker, ranker, scoring
+from udfs.recommend.feature_meanings import FEATURES
+from udfs.recommend.peer_scorer import Scorer
+from udfs.recommend.peer_tuning import WEIGHTS, Choice
 from udfs.recommend.rerank import rerank
 
 WHOLE, WITHOUT = "refit whole", "refit without "
@@ -120,8 +122,9 @@ class JudgedNight:
 
     def rank(self, contender: str, past: Sequence[PastNight], tonight: PastNight) -> npt.NDArray[np.float64]:
         """A ranker of these past nights contends with its ranking of this one; the scores of tonight's pairs."""
-        settings = ranker.Settings(trees=int(self.story["trees"]), max_rows=self.max_rows, threads=os.cpu_count() or 1)
-        fitted = ranker.fit_order([night.night for night in past], tuple(candidates.FEATURES), self.used, settings)
+        cores = os.cpu_count() or 1
+        settings = fit_ranker.Settings(trees=int(self.story["trees"]), max_rows=self.max_rows, threads=cores)
+        fitted = fit_ranker.fit_order([night.night for night in past], tuple(FEATURES), self.used, settings)
         score = ranker.raw_score(fitted, tonight.night.features)
         self.contest.rank(contender, tonight.pairs.user, tonight.pairs.item, score, tonight.own)
         return score
@@ -216,11 +219,11 @@ def without(night: PastNight, generators: Sequence[str]) -> PastNight:
     gone = np.isin(candidates.GENERATORS, generators)
     rows = night.pairs.proposed[:, ~gone].any(axis=1)
     features = night.night.features[rows].copy()
-    for place, name in enumerate(candidates.FEATURES):
+    for place, name in enumerate(FEATURES):
         if name.split("_")[0] in generators and name != "popular_off":
             features[:, place] = np.nan
     pairs = candidates.Candidates(*(getattr(night.pairs, name)[rows] for name in night.pairs.__dataclass_fields__))
-    kept = ranker.Night(night.night.user[rows], features, night.night.label[rows])
+    kept = fit_ranker.Night(night.night.user[rows], features, night.night.label[rows])
     return PastNight(night.day, pairs, kept)
 
 

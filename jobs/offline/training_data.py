@@ -17,7 +17,8 @@ from udfs.catalogue import ATTRIBUTES, Catalogue, catalogue_of
 from udfs.encoder import stored_vectors, text_vectors
 from udfs.horizon import HORIZON_DAYS
 from udfs.interactions import Codes, Floats, Interactions, from_frame
-from udfs.recommend import candidates, item_models, ranker, scoring
+from udfs.recommend import candidates, fit_ranker, item_models, ranker, scoring
+from udfs.recommend.feature_meanings import FEATURES
 
 # What past nights may take side by side: some 340 candidates a user of 1.5 kB each, features and what they are made of.
 NIGHTS_BYTES, BYTES_PER_USER = 4 << 30, 340 * 1_500
@@ -87,7 +88,7 @@ class Shop:
         if buyers_only:
             history = history.part(np.isin(history.user, np.unique(later.known().user)))
         pairs, features = scoring.propose(history, state, day, generators)
-        return PastNight(day, pairs, ranker.Night(pairs.user, features, later.holds(pairs.user, pairs.item)))
+        return PastNight(day, pairs, fit_ranker.Night(pairs.user, features, later.holds(pairs.user, pairs.item)))
 
     def past_nights(
         self,
@@ -123,12 +124,12 @@ class PastNight:
 
     day: int
     pairs: candidates.Candidates
-    night: ranker.Night
+    night: fit_ranker.Night
 
     @property
     def own(self) -> ranker.Labels:
         """Whether the user had bought the item before."""
-        return np.asarray(self.night.features[:, list(candidates.FEATURES).index("is_own")] > 0)
+        return np.asarray(self.night.features[:, list(FEATURES).index("is_own")] > 0)
 
 
 def collect(events: DataFrame, items: DataFrame, max_users: int) -> Shop:

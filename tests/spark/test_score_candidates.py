@@ -20,7 +20,8 @@ from udfs.catalogue import catalogue_of
 from udfs.encoder import model_folder
 from udfs.encoder.stored_vectors import to_bytes
 from udfs.interactions import from_frame
-from udfs.recommend import candidates, ranker, scoring
+from udfs.recommend import candidates, fit_ranker, ranker, scoring
+from udfs.recommend.feature_meanings import FEATURES
 
 RUN_DATE = dt.date(2024, 3, 31)
 DAY = (RUN_DATE - dt.date(1970, 1, 1)).days + 1
@@ -36,10 +37,10 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
     folder = tmp_path_factory.mktemp("model") / "m1"
     folder.mkdir()
     draw = np.random.default_rng(5)
-    table = draw.normal(size=(4000, len(candidates.FEATURES))).astype(np.float32)
+    table = draw.normal(size=(4000, len(FEATURES))).astype(np.float32)
     bought = table[:, 0] + draw.normal(size=4000) > 1
-    night = ranker.Night(np.repeat(np.arange(100), 40), table, bought)
-    fitted = ranker.fit([night], [night], tuple(candidates.FEATURES), GENERATORS, ranker.Settings(trees=5))
+    night = fit_ranker.Night(np.repeat(np.arange(100), 40), table, bought)
+    fitted = fit_ranker.fit([night], [night], tuple(FEATURES), GENERATORS, fit_ranker.Settings(trees=5))
     for name in (model_folder.CONFIG, model_folder.TOKENIZER):
         (folder / name).write_text("{}")
     (folder / model_folder.WEIGHTS).write_bytes(b"none needed")
@@ -91,7 +92,7 @@ def test_blocks_on_executors_equal_the_plain_functions_on_everybody(
     state = scoring.fit_state(interactions, known, DAY)
     pairs, table = scoring.propose(interactions, state, DAY, GENERATORS)
     score = np.round(ranker.score(scoring.read_ranker(model.folder), table), 9)
-    own = table[:, list(candidates.FEATURES).index("is_own")] > 0
+    own = table[:, list(FEATURES).index("is_own")] > 0
     ranked: dict[str, list[tuple[float, str, bool]]] = {}
     for user, item, value, mine in zip(
         interactions.users[pairs.user], known.items[pairs.item], score, own, strict=True

@@ -19,11 +19,12 @@ from tests.conftest import Rows, run_of
 from udfs.catalogue import catalogue_of
 from udfs.days import date_of
 from udfs.interactions import Interactions, from_frame
-from udfs.recommend import candidates, ranker, scoring
+from udfs.recommend import candidates, fit_ranker, ranker, scoring
+from udfs.recommend.feature_meanings import FEATURES
 
 DAY = 20_000
 USERS, ITEMS = 60, 12
-NAMES = tuple(candidates.FEATURES)
+NAMES = tuple(FEATURES)
 PLACE = NAMES.index("popular_score")
 
 
@@ -54,7 +55,7 @@ def night() -> PastNight:
     table[:, NAMES.index("is_own")] = item == 0
     nothing = np.zeros((len(user), len(candidates.GENERATORS)), np.float32)
     pairs = candidates.Candidates(user, item, item, nothing, nothing > 0, item, nothing[:, 0], nothing[:, 0])
-    return PastNight(DAY, pairs, ranker.Night(user, table, bought))
+    return PastNight(DAY, pairs, fit_ranker.Night(user, table, bought))
 
 
 def of(weight: float) -> ranker.Ranker:
@@ -155,7 +156,7 @@ def test_a_past_night_of_buyers_is_their_part_of_the_whole_night() -> None:
     np.testing.assert_array_equal(part.pairs.user, whole.pairs.user[theirs])
     np.testing.assert_array_equal(part.night.features, whole.night.features[theirs])
     np.testing.assert_array_equal(part.night.label, whole.night.label[theirs])
-    past = [ranker.fit_order([night.night], NAMES, (), ranker.Settings(trees=3)) for night in (whole, part)]
+    past = [fit_ranker.fit_order([night.night], NAMES, (), fit_ranker.Settings(trees=3)) for night in (whole, part)]
     assert past[0] == past[1]
 
 

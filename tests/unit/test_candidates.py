@@ -10,16 +10,18 @@ import pytest
 from tests.unit.test_item_models import DAY, shop
 from udfs.interactions import Interactions
 from udfs.recommend.candidates import (
-    FEATURES,
     GENERATORS,
     OWN_HALF_LIFE,
     PER_SOURCE,
     Candidates,
-    features,
     fold_in,
     propose,
 )
-from udfs.recommend.item_models import FitSettings, ItemModels, fit, user_matrix
+from udfs.recommend.feature_meanings import FEATURES
+from udfs.recommend.features import features
+from udfs.recommend.fit_item_models import fit
+from udfs.recommend.item_models import FitSettings, ItemModels
+from udfs.recommend.user_matrix import user_matrix
 
 SETTINGS = FitSettings(
     alive_days=60, neighbours=5, next_neighbours=5, basket_neighbours=4, ease_neighbours=5, factors=4, iterations=3

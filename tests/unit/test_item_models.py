@@ -10,8 +10,11 @@ import pytest
 import scipy.sparse as sp
 
 from udfs.interactions import GUEST, Interactions, from_frame
-from udfs.recommend import item_models
-from udfs.recommend.item_models import FitSettings, ItemModels, decay, fit, ranks, user_matrix
+from udfs.recommend import item_models, neighbours
+from udfs.recommend.fit_item_models import fit
+from udfs.recommend.grouped import ranks
+from udfs.recommend.item_models import FitSettings, ItemModels
+from udfs.recommend.user_matrix import decay, user_matrix
 
 DAY = 15_000
 SETTINGS = FitSettings(alive_days=60, neighbours=4, next_neighbours=5, basket_neighbours=3, factors=4, iterations=3)
@@ -212,7 +215,7 @@ def test_ease_keeps_the_neighbours_of_a_full_sort_ties_included() -> None:
     half = (draw.random((40, 12)) < 0.3).astype(np.float32)
     matrix = sp.csr_matrix(np.repeat(half, 2, axis=1))
     settings = FitSettings(ease_items=20, ease_neighbours=5, ease_ridge=2.0)
-    rows, weights = item_models._ease(matrix, settings)
+    rows, weights = neighbours.ease_regression(matrix, settings)
     bought = np.asarray(matrix.sum(axis=0)).ravel()
     chosen = np.sort(np.argsort(-bought, kind="stable")[:20])
     part = matrix[:, chosen]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from udfs.evaluation.metrics import ranking, truths
 from udfs.interactions import Interactions, from_frame
-from udfs.recommend import peers
+from udfs.recommend import peer_scorer, peer_tuning, peers
 from udfs.top_k import exact as topk
 from udfs.top_k.exact import best_columns
 
@@ -35,7 +35,7 @@ def drawn(seed: int = 1, users: int = 30, items: int = 40, lines: int = 500, day
     return shop([(f"u{u:02}", f"i{i:02}", int(day)) for u, i, day in rows])
 
 
-def fitted(name: str, interactions: Interactions, **params: object) -> peers.Scorer:
+def fitted(name: str, interactions: Interactions, **params: object) -> peer_scorer.Scorer:
     return peers.PEERS[name].fit(interactions, DAY, **{**SMALL.get(name, {}), **params})
 
 
@@ -201,7 +201,7 @@ def test_lists_are_ordered_repeatable_and_blind_to_the_future(name: str) -> None
 def test_blocks_of_users_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     interactions = drawn()
     lists = fitted("item_knn", interactions).top(everyone(interactions), 10, True)
-    monkeypatch.setattr(peers, "USER_BLOCK", 7)
+    monkeypatch.setattr(peer_scorer, "USER_BLOCK", 7)
     np.testing.assert_array_equal(fitted("item_knn", interactions).top(everyone(interactions), 10, True), lists)
 
 
@@ -214,8 +214,8 @@ def test_an_item_sold_only_after_the_cut_is_never_listed() -> None:
 
 def test_tuning_chooses_what_the_validation_cut_bears_out(monkeypatch: pytest.MonkeyPatch) -> None:
     interactions = drawn(lines=900)
-    monkeypatch.setattr(peers, "WEIGHTS", (0.0, 0.01, 0.5))
-    choices = peers.tune("item_knn", interactions, DAY)
+    monkeypatch.setattr(peer_tuning, "WEIGHTS", (0.0, 0.01, 0.5))
+    choices = peer_tuning.tune("item_knn", interactions, DAY)
     assert [(choice.task, choice.contender) for choice in choices] == [
         ("A", "item_knn"),
         ("A", "item_knn + popularity"),
@@ -223,7 +223,7 @@ def test_tuning_chooses_what_the_validation_cut_bears_out(monkeypatch: pytest.Mo
         ("B", "item_knn + popularity"),
     ]
     users, bought = truths(interactions, DAY)
-    lists = peers.lists_of(choices, interactions, DAY, users)
+    lists = peer_tuning.lists_of(choices, interactions, DAY, users)
 
     def exact(task: str, rows: np.ndarray) -> float:
         return float(np.nanmean(ranking(rows, bought[task])["ndcg"]))
@@ -239,8 +239,8 @@ def test_tuning_chooses_what_the_validation_cut_bears_out(monkeypatch: pytest.Mo
 
 def test_tuning_looks_no_further_than_its_horizon() -> None:
     interactions = drawn(lines=900, days=180)
-    seen = peers.tune("own_history", interactions.before(DAY + 28), DAY)
-    assert peers.tune("own_history", interactions, DAY) == seen
+    seen = peer_tuning.tune("own_history", interactions.before(DAY + 28), DAY)
+    assert peer_tuning.tune("own_history", interactions, DAY) == seen
 
 
 @settings(max_examples=25)

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from udfs.evaluation.metrics import calibration_error, reliability
-from udfs.recommend import ranker as rankers
-from udfs.recommend.ranker import Night, Ranker, Settings, fit, fit_order, from_json, importance, raw_score, score
+from udfs.recommend import fit_ranker
+from udfs.recommend.fit_ranker import Night, Settings, fit, fit_order
+from udfs.recommend.ranker import Ranker, from_json, importance, raw_score, score
 
 NAMES = ("signal", "noise", "is_own", "user_active", "missing")
 SETTINGS = Settings(trees=20, calibration_trees=40, steps=40)
@@ -108,7 +109,7 @@ def test_linear_weights_minimise_the_listwise_loss() -> None:
 
 def test_max_rows_draws_whole_users(monkeypatch: pytest.MonkeyPatch) -> None:
     past = night(5)
-    user, _, label = rankers._buyers([past], Settings(max_rows=600))
+    user, _, label = fit_ranker._buyers([past], Settings(max_rows=600))
     assert 0 < len(user) < 1_200
     assert set(np.unique(user, return_counts=True)[1]) == {30}
     assert all(label[user == code].any() for code in np.unique(user))

@@ -1,14 +1,14 @@
-"""One result is a peer's list for one user: the models that a recommender must beat, each fitted in seconds.
+"""Peers: the models that a recommender must beat, each fitted in seconds.
 
 `fit(interactions, day, **params)` sees purchases before `day` alone and gives a Scorer. Each peer also comes blended
 with recent popularity, score + b * log(1 + recent buyers): such a blend is a peer too, and often the strongest.
-Hyperparameters are chosen on a validation cut by `tune`, for each task; everything is seeded and runs on one thread.
+peer_tuning.py chooses hyperparameters on a validation cut, for each task; all is seeded and runs on one thread.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -19,67 +19,15 @@ from implicit.cpu.bpr import BayesianPersonalizedRanking
 from scipy.linalg import lapack
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from udfs.evaluation.metrics import TASK_ALL, TASK_NEW, Lists, Mask, PerUser, ranking, truths
-from udfs.horizon import HORIZON_DAYS
+from udfs.evaluation.metrics import TASK_ALL, TASK_NEW
 from udfs.interactions import Codes, Floats, Interactions
+from udfs.recommend.peer_scorer import RECENT_DAYS, Scorer, scorer
 from udfs.top_k.exact import best_columns
 
 Params: TypeAlias = dict[str, Any]
 
-RECENT_DAYS = 28
-USER_BLOCK = 256  # with 70,000 items: 70 MiB of scores at a time
 EASE_ITEMS = 6_000  # EASE inverts a matrix of this many items: some 5 s and 300 MiB on one core
 SEED = 7
-
-WEIGHTS = (0.0, 0.0003, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)  # the b of blends
-TUNED_BEST, TUNED_POPULAR = 150, 400  # while tuning, a blend's list is sought among these many items a user
-
-
-@dataclass(frozen=True)
-class Scorer:
-    """A fitted peer: fresh scores [users, items] for a block of users; a score of 0 means that nothing speaks for it.
-
-    own: [users, items], stored where the user bought the item before the day; sold: items with a sale before it;
-    recent: log(1 + buyers of the last 28 days) per item; weight: the b of the blend, 0 without.
-    """
-
-    of: Callable[[Codes], Floats]
-    own: sp.csr_matrix
-    sold: Mask
-    recent: Floats
-    weight: float = 0.0
-
-    def blended(self, weight: float) -> Scorer:
-        """The same scores + weight * recent."""
-        return replace(self, weight=weight)
-
-    def scores(self, users: Codes) -> Floats:
-        """[users, items] float32; -inf for what is not to be listed: never sold, or scored 0."""
-        found = self.of(users)
-        if self.weight:
-            found += np.float32(self.weight) * self.recent
-        return np.where((found != 0) & self.sold, found, np.float32(-np.inf))
-
-    def top(self, users: Codes, k: int, exclude_own: bool) -> Lists:
-        """[users, k] item codes by (score desc, item_id asc), -1 where a list is short; `users` may hold any codes."""
-        lists = np.full((len(users), k), -1, np.int64)
-        for start in range(0, len(users), USER_BLOCK):
-            block = users[start : start + USER_BLOCK]
-            scores = self.scores(block)
-            if exclude_own:
-                _mask(scores, self.own[block])
-            lists[start : start + USER_BLOCK] = best_columns(scores, k)
-        return lists
-
-
-def _mask(scores: Floats, own: sp.csr_matrix) -> None:
-    """What the users of these rows bought becomes -inf, in place."""
-    scores[np.repeat(np.arange(len(scores)), np.diff(own.indptr)), own.indices] = -np.inf
-
-
-def _scorer(seen: Interactions, day: int, of: Callable[[Codes], Floats]) -> Scorer:
-    sold = np.bincount(seen.item, minlength=len(seen.items)) > 0
-    return Scorer(of, seen.matrix(), sold, np.log1p(seen.within(day - RECENT_DAYS, day).buyers().astype(np.float32)))
 
 
 def _profile(days: Interactions, day: int, half_life: float | None) -> sp.csr_matrix:
@@ -100,7 +48,7 @@ def popularity(interactions: Interactions, day: int, *, days: int = RECENT_DAYS)
     """Buyers of the last days."""
     seen = interactions.before(day)
     score = seen.within(day - days, day).buyers().astype(np.float32)
-    return _scorer(seen, day, lambda users: np.tile(score, (len(users), 1)))
+    return scorer(seen, day, lambda users: np.tile(score, (len(users), 1)))
 
 
 def own_history(interactions: Interactions, day: int, *, half_life: float = 60, shape: float = 1.0) -> Scorer:
@@ -108,7 +56,7 @@ def own_history(interactions: Interactions, day: int, *, half_life: float = 60, 
     seen = interactions.before(day)
     profile = _profile(seen.user_days(), day, half_life)
     profile.data **= np.float32(shape)
-    return _scorer(seen, day, lambda users: _dense(profile[users]))
+    return scorer(seen, day, lambda users: _dense(profile[users]))
 
 
 def item_knn(
@@ -148,7 +96,7 @@ def item_knn(
         near = np.asarray(_dense(mine @ left) @ right, np.float32)
         return near + own * _dense(mine) if own else near
 
-    return _scorer(seen, day, of)
+    return scorer(seen, day, of)
 
 
 def ease(
@@ -181,7 +129,7 @@ def ease(
         found[:, chosen] = profile[users] @ weights
         return found
 
-    return _scorer(seen, day, of)
+    return scorer(seen, day, of)
 
 
 def als(
@@ -231,7 +179,7 @@ def _factors(model: Any, bought: sp.csr_matrix, seen: Interactions, day: int) ->
     with threadpool_limits(1):
         model.fit(bought, show_progress=False)
     users, items = np.asarray(model.user_factors), np.asarray(model.item_factors).T
-    return _scorer(seen, day, lambda chosen: users[chosen] @ items)
+    return scorer(seen, day, lambda chosen: users[chosen] @ items)
 
 
 def tifu_knn(
@@ -274,7 +222,7 @@ def tifu_knn(
         mean = sp.csr_matrix((share, (rows, near[rows, places])), shape=nearness.shape) @ others
         return _dense(mine * np.float32(own_share) + mean * np.float32(1 - own_share))
 
-    return _scorer(seen, day, of)
+    return scorer(seen, day, of)
 
 
 @dataclass(frozen=True)
@@ -320,95 +268,3 @@ PEERS: dict[str, Peer] = {
         ({}, {"own_share": 0.9}, {"own_share": 0.4}, {"groups": 15, "between": 0.9, "within": 1.0}),
     ),
 }
-
-
-@dataclass(frozen=True)
-class Choice:
-    """What tuning chose: a peer with its parameters and its b for one task, and its NDCG on the validation cut."""
-
-    peer: str
-    task: str
-    params: Params
-    weight: float
-    ndcg: float
-
-    @property
-    def contender(self) -> str:
-        """The peer's name in tables."""
-        return f"{self.peer} + popularity" if self.weight else self.peer
-
-
-def tune(name: str, interactions: Interactions, day: int, *, horizon: int = HORIZON_DAYS, k: int = 10) -> list[Choice]:
-    """The best plain and the best blended form of the peer for each of its tasks, by mean NDCG@k on the cut `day`.
-
-    Of equals the earlier in the grid and the smaller b. Purchases from day + horizon on are not looked at.
-    """
-    peer = PEERS[name]
-    users, bought = truths(interactions, day, horizon)
-    weights = WEIGHTS if peer.blends else WEIGHTS[:1]
-    chosen: dict[tuple[str, bool], Choice] = {}
-    for params in peer.grid:
-        for task, row in _ndcg(peer.fit(interactions, day, **params), users, bought, peer.tasks, weights, k).items():
-            for weight, ndcg in zip(weights, row, strict=True):
-                key = task, weight > 0
-                if key not in chosen or ndcg > chosen[key].ndcg:
-                    chosen[key] = Choice(name, task, params, weight, float(ndcg))
-    return [chosen[key] for key in sorted(chosen)]
-
-
-def _ndcg(
-    scorer: Scorer,
-    users: Codes,
-    bought: Mapping[str, sp.csr_matrix],
-    tasks: Iterable[str],
-    weights: Sequence[float],
-    k: int,
-) -> dict[str, PerUser]:
-    """Per task the mean NDCG@k of each weight.
-
-    A blend's list is sought among the items that score highest without it and the most popular ones; a list of
-    `Scorer.top` may in rare cases hold another.
-    """
-    popular = np.sort(np.lexsort((np.arange(len(scorer.recent)), -scorer.recent))[:TUNED_POPULAR])
-    is_popular = np.zeros(len(scorer.recent), np.bool_)
-    is_popular[popular] = True
-    found: dict[str, list[PerUser]] = {task: [] for task in tasks}
-    for start in range(0, len(users), USER_BLOCK):
-        rows = slice(start, start + USER_BLOCK)
-        block = users[rows]
-        base = np.where(scorer.sold, scorer.of(block), np.float32(-np.inf))
-        for task in sorted(found):  # all items first: then the own ones are masked in place
-            if task == TASK_NEW:
-                _mask(base, scorer.own[block])
-            top = best_columns(np.where(base == 0, np.float32(-np.inf), base), TUNED_BEST)
-            twice = (top < 0) | is_popular[top]
-            items = np.hstack([np.maximum(top, 0), np.broadcast_to(popular, (len(block), len(popular)))])
-            score = np.take_along_axis(base, items, axis=1)
-            score[:, : top.shape[1]][twice] = -np.inf
-            order = np.argsort(items, axis=1, kind="stable")
-            items, score = np.take_along_axis(items, order, axis=1), np.take_along_axis(score, order, axis=1)
-            recent, truth = scorer.recent[items], bought[task][rows]
-            by_weight = []
-            for weight in weights:
-                blend = score + np.float32(weight) * recent
-                place = best_columns(np.where(blend == 0, np.float32(-np.inf), blend), k)
-                lists = np.where(place < 0, -1, np.take_along_axis(items, np.maximum(place, 0), axis=1))
-                by_weight.append(ranking(lists, truth, k)["ndcg"])
-            found[task].append(np.stack(by_weight))
-    return {task: np.asarray(np.nanmean(np.hstack(parts), axis=1)) for task, parts in found.items()}
-
-
-def lists_of(
-    choices: Sequence[Choice], interactions: Interactions, day: int, users: Codes, k: int = 10
-) -> dict[tuple[str, str], Lists]:
-    """The lists [users, k] of each choice, by (task, contender), fitted before `day`; equal parameters fit once."""
-    found = {}
-    fitted: dict[str, list[Choice]] = {}
-    for choice in choices:
-        fitted.setdefault(f"{choice.peer} {sorted(choice.params.items())}", []).append(choice)
-    for alike in fitted.values():
-        scorer = PEERS[alike[0].peer].fit(interactions, day, **alike[0].params)
-        for choice in alike:
-            lists = scorer.blended(choice.weight).top(users, k, choice.task == TASK_NEW)
-            found[choice.task, choice.contender] = lists
-    return found

@@ -17,7 +17,9 @@ from udfs.catalogue import Catalogue
 from udfs.encoder.copurchase import user_vectors
 from udfs.encoder.model_folder import check_files
 from udfs.interactions import Codes, Floats, Interactions, from_frame
-from udfs.recommend import candidates, item_models, ranker
+from udfs.recommend import candidates, fit_item_models, item_models, ranker
+from udfs.recommend.feature_meanings import FEATURES
+from udfs.recommend.features import features
 
 Halves = npt.NDArray[np.float16]
 
@@ -68,7 +70,7 @@ def fit_state(
     never = np.ones(len(known.items), bool)
     never[interactions.item[interactions.day < day]] = False
     fresh = np.flatnonzero(never & (known.described < day) & (known.described >= day - FRESH_DAYS))
-    models = item_models.fit(interactions, day, settings=settings, catalogue=fresh, attributes=known.attributes)
+    models = fit_item_models.fit(interactions, day, settings=settings, catalogue=fresh, attributes=known.attributes)
     return State(known, models)
 
 
@@ -86,7 +88,7 @@ def propose(
         item_vectors=vectors if with_vectors else None,
         generators=generators,
     )
-    return pairs, candidates.features(pairs, history, state.models, day)
+    return pairs, features(pairs, history, state.models, day)
 
 
 def arrivals(pairs: candidates.Candidates, models: item_models.ItemModels) -> npt.NDArray[np.bool_]:
@@ -139,12 +141,12 @@ def score_users(
     pairs, table = propose(history, state, day, fitted.generators)
     score = np.round(ranker.score(fitted, table), 9)
     order, place = best_first(pairs.user, pairs.item, score)
-    kept, new = place < keep, table[order, list(candidates.FEATURES).index("is_own")] == 0
+    kept, new = place < keep, table[order, list(FEATURES).index("is_own")] == 0
     kept[new] |= _places(pairs.user[order][new]) < keep_new
     arrival = arrivals(pairs, state.models)[order]
     kept[arrival] |= _places(pairs.user[order][arrival]) < keep_arrivals
     order = order[kept]
-    column = dict(zip(candidates.FEATURES, table[order].T, strict=True))
+    column = dict(zip(FEATURES, table[order].T, strict=True))
     bought = column["own_days"] > 0
     names = np.array(candidates.GENERATORS)
     ids = state.catalogue.items
