@@ -35,10 +35,10 @@ from udfs.interactions import from_frame
 
 def shop_of_lake(conf: str, cut: dt.date, max_users: int) -> Shop:
     """What a deployment's lake knows 28 days after the cut."""
-    from jobs.flow import history, latest
     from jobs.runner.lake import Lake
     from jobs.runner.session import session
     from schemas.deployment import load
+    from schemas.job import history, latest
 
     deployment = load(conf)
     lake = Lake(session(deployment, log_file=Path("logs") / "spark-bench.log"), deployment)

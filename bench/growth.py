@@ -24,7 +24,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from bench.harness import Contenders, Row, alternate, compare, console, gate, on_cpu, report
-from jobs.flow import JOBS, history, today
+from jobs.flow import JOBS
 from jobs.rank_recommendations import rank_recommendations
 from jobs.runner import model_store
 from jobs.runner.cli import parse_date
@@ -33,6 +33,7 @@ from jobs.runner.session import session
 from jobs.runner.settings import settings
 from jobs.score_candidates import score_candidates
 from schemas.deployment import load
+from schemas.job import history, today
 from schemas.run import RunContext
 
 TARGET = 1 / 1.1  # a user may cost a tenth more among many

@@ -38,7 +38,9 @@ from airflow.sdk.exceptions import (
 
 from dags.dag_settings import conf_path
 from dags.outcome import outcome_file, read_outcome
-from jobs.flow import JOBS, Job, edges, lacking
+from jobs.flow import JOBS, lacking
+from schemas.dependencies import edges
+from schemas.job import Job
 
 REPO = Path(__file__).resolve().parents[1]
 JOBS_BIN = REPO / ".venv" / "bin"  # not Airflow's: the provider's pyspark-client clashes with pyspark

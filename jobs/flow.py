@@ -6,146 +6,17 @@ Everything that needs the order of things derives from here: the DAGs, the linea
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
-from functools import cache
-from typing import Literal
 
-from schemas import TABLES, bronze
+from schemas import bronze, dependencies
+from schemas.job import RECOMMEND, Balance, Job, files, history, latest, model, optional, pending, records, today
 
-# What of a table a job sees. But for `ever` none of them reaches beyond run_date.
-#   files     raw files of the days that are still to be read
-#   pending   days that are still to be processed, run_date always among them
-#   today     the partition run_date; an error where it is missing
-#   written   the partition run_date, which may well be without a row; an error where no run has written it
-#   latest    the newest partition up to run_date; empty where there is none
-#   history   every partition up to run_date
-#   ever      every partition: what is known of files, which may have come before those of run_date
-#   promoted  the newest promoted model of its kind that has seen nothing after run_date; where there is none, an error
-#             for the kind recommend, and None for any other: the job then fits one within the run
-#   encoding  the model that has made the item vectors of run_date, also where a newer one was promoted meanwhile; an
-#             error where it is not promoted any more, or where another input of run_date is of another model
-#   records   the rows up to run_date of a table of records (ops), as dicts on the driver: no query
-#   judged    the same 28 days earlier: the model of the night whose lists are judged by what was bought since
-Window = Literal[
-    "files", "pending", "today", "written", "latest", "history", "ever", "records", "promoted", "encoding", "judged"
-]
-
-MODELS = ("promoted", "encoding", "judged")  # windows that are a model
-
-
-@dataclass(frozen=True)
-class Read:
-    """One input of a job. Raw files of a kind are named `landing.<kind>`; `landing.records` is all but two kinds.
-
-    `kind`: of bronze.records, the rows of this kind alone; of ops.models, the model of this kind ("": recommend).
-    `optional`: a deployment whose sources do not give this table runs the job nevertheless, and it reads as empty;
-    where there is no such model, the job gets None.
-    """
-
-    table: str
-    window: Window
-    kind: str = ""
-    optional: bool = False
-
-    @property
-    def parameter(self) -> str:
-        """What the job calls it: a table by its parameter name, raw files `<source>_files`, a model `<kind>_model`."""
-        if self.window == "files":
-            return f"{self.table.split('.')[1]}_files"
-        if self.window in MODELS:
-            return f"{self.kind}_model" if self.kind else "model"
-        return f"bronze_{self.kind}" if self.kind else TABLES[self.table].parameter
-
-
-@dataclass(frozen=True)
-class Balance:
-    """Rows of all inputs `rows_in` = rows of `kept` (or the sum of its `counted_by`) + rows of `rejected`."""
-
-    rows_in: tuple[str, ...]
-    kept: str
-    rejected: str
-    counted_by: str | None = None
-
-
-@dataclass(frozen=True)
-class Job:
-    """One job: the file jobs/<name>.py, with a function of the same name.
-
-    `ledger` is the one of its tables whose rows say which days are done. What it says of a day is taken back before
-    anything of that day is written and said again when all else has been: a run that is killed between has not done it.
-    `after` are tables that must have been written for run_date though the job does not read their rows.
-    `trains` is the kind of model that it adds to ops.models, if any.
-    """
-
-    name: str
-    reads: tuple[Read, ...]
-    writes: tuple[str, ...]
-    balance: Balance | None = None
-    ledger: str | None = None
-    after: tuple[str, ...] = ()
-    trains: str = ""
-
-    @property
-    def layer(self) -> str:
-        """The layer of what it writes."""
-        return self.writes[-1].split(".")[0]
-
-
-def files(source: str) -> Read:
-    """Raw files of a source."""
-    return Read(f"landing.{source}", "files")
-
-
-def pending(table: str) -> Read:
-    """Days not yet processed."""
-    return Read(table, "pending")
-
-
-def today(table: str) -> Read:
-    """The partition of run_date."""
-    return Read(table, "today")
-
-
-def written(table: str) -> Read:
-    """The partition of run_date, which may be without a row."""
-    return Read(table, "written")
-
-
-def latest(table: str) -> Read:
-    """The newest partition up to run_date, if any."""
-    return Read(table, "latest")
-
-
-def history(table: str) -> Read:
-    """All days up to run_date."""
-    return Read(table, "history")
-
-
-def recorded(table: str) -> Read:
-    """What a table of records has up to run_date, on the driver."""
-    return Read(table, "records")
-
-
-def records(kind: str, window: Window) -> Read:
-    """What of bronze.records is of one kind."""
-    return Read("bronze.records", window, kind)
-
-
-def optional(read: Read) -> Read:
-    """The same, where the deployment has it."""
-    return replace(read, optional=True)
-
-
-MODEL = Read("ops.models", "promoted")
-ENCODING = Read("ops.models", "encoding")
-DEMAND_MODEL = optional(Read("ops.models", "promoted", "demand"))
-AUDIENCE_MODEL = optional(Read("ops.models", "promoted", "audience"))
-RECOMMEND = "recommend"  # the kind of a model that the night cannot do without
+ENCODING = model(chosen="encoding")
+DEMAND_MODEL, AUDIENCE_MODEL = optional(model("demand")), optional(model("audience"))
 
 INTAKE = (
     Job(
         "ingest_logs",
-        reads=(files("events"), files("items"), files("records"), Read("bronze.files", "ever")),
+        reads=(files("events"), files("items"), files("records"), history("bronze.files", later_too=True)),
         writes=("bronze.events", "bronze.items", "bronze.records", "bronze.files"),
         ledger="bronze.files",
     ),
@@ -227,17 +98,27 @@ INTAKE = (
 SCORING = (
     Job(
         "encode_items",
-        reads=(today("silver.items"), latest("features.item_vectors"), MODEL),
+        reads=(today("silver.items"), latest("features.item_vectors"), model()),
         writes=("ops.encodes", "features.item_vectors"),
     ),
     Job(
         "score_candidates",
-        reads=(history("silver.events"), today("silver.items"), today("features.item_vectors"), ENCODING),
+        reads=(
+            history("silver.events"),
+            today("silver.items"),
+            today("features.item_vectors"),
+            ENCODING,
+        ),
         writes=("features.candidates",),
     ),
     Job(
         "rank_recommendations",
-        reads=(today("features.candidates"), today("silver.items"), today("features.item_vectors"), ENCODING),
+        reads=(
+            today("features.candidates"),
+            today("silver.items"),
+            today("features.item_vectors"),
+            ENCODING,
+        ),
         writes=("gold.recommendations",),
     ),
     Job(
@@ -267,7 +148,7 @@ PLANNING = (
         reads=(
             today("gold.demand_forecast"),
             today("gold.demand_profile"),
-            written("silver.stock"),
+            today("silver.stock", may_be_empty=True),
             optional(latest("silver.ways")),
             history("silver.events"),
         ),
@@ -279,7 +160,7 @@ PLANNING = (
             history("silver.events"),
             today("silver.items"),
             today("features.item_vectors"),
-            written("silver.campaigns"),
+            today("silver.campaigns", may_be_empty=True),
             optional(history("silver.ad_events")),
             AUDIENCE_MODEL,
         ),
@@ -290,11 +171,11 @@ PUBLISHING = (
     Job(
         "publish_night",
         reads=(
-            optional(recorded("silver.cleaned_days")),
-            recorded("ops.runs"),
-            recorded("ops.checks"),
-            recorded("ops.figures"),
-            recorded("ops.publications"),
+            optional(history("silver.cleaned_days", on_driver=True)),
+            history("ops.runs", on_driver=True),
+            history("ops.checks", on_driver=True),
+            history("ops.figures", on_driver=True),
+            history("ops.publications", on_driver=True),
         ),
         writes=("ops.publications",),
         after=tuple(table for job in SCORING + PLANNING for table in job.writes if table.startswith("gold.")),
@@ -345,7 +226,7 @@ EVALUATION = (
             history("features.item_vectors"),
             history("features.candidates"),
             history("gold.recommendations"),
-            Read("ops.models", "judged"),
+            model(chosen="judged"),
         ),
         writes=("ops.metrics", "ops.evaluation_lists"),
     ),
@@ -369,48 +250,9 @@ MAINTENANCE = (Job("maintain_tables", reads=(), writes=("ops.maintenance",)),)
 JOBS: dict[str, Job] = {job.name: job for job in NIGHT + TRAINING + EVALUATION + BACKTEST + MAINTENANCE}
 
 
-def edges(jobs: tuple[Job, ...]) -> list[tuple[str, str]]:
-    """(earlier, later) pairs of job names: the later reads a table that the earlier writes. Sorted.
-
-    A model that judges an earlier night is not one of tonight's: who reads it waits for nobody. Jobs that train models
-    of different kinds replace the same partition of ops.models: each waits for those declared before it.
-
-    The order in which the jobs are declared above respects every edge, and is the order they run in on a laptop.
-    """
-    place = {job.name: number for number, job in enumerate(jobs)}
-
-    def waits(job: Job, read: Read, other: Job) -> bool:
-        if read.table not in other.writes or read.window == "judged" or other is job:
-            return False
-        if read.window in MODELS:
-            return other.trains == (read.kind or RECOMMEND)
-        return not (job.trains and other.trains) or place[other.name] < place[job.name]
-
-    pairs = {(other.name, job.name) for job in jobs for other in jobs if not set(job.after).isdisjoint(other.writes)}
-    for job in jobs:
-        pairs |= {(other.name, job.name) for read in job.reads for other in jobs if waits(job, read, other)}
-    return sorted(pairs)
-
-
-WRITER = {table: job for job in JOBS.values() for table in job.writes}
-
-
-@cache
 def needs(job: Job) -> tuple[str, ...]:
-    """The kinds of raw files that a job cannot do without: those that the tables it reads are made of."""
-    kinds: dict[str, None] = {}
-    for read in job.reads:
-        layer, name = read.table.split(".")
-        if read.optional or read.window == "files" or read.table in job.writes:
-            continue
-        if read.window in MODELS:
-            for trainer in (other for other in JOBS.values() if other.trains == (read.kind or RECOMMEND)):
-                kinds |= dict.fromkeys(needs(trainer))
-        elif read.kind or (layer == "bronze" and name in bronze.KINDS):
-            kinds[read.kind or name] = None
-        elif read.table in WRITER:
-            kinds |= dict.fromkeys(needs(WRITER[read.table]))
-    return tuple(kinds)
+    """The kinds of raw files that a job cannot do without."""
+    return dependencies.needs(job, tuple(JOBS.values()))
 
 
 def lacking(job: Job, kinds: Iterable[str]) -> tuple[str, ...]:

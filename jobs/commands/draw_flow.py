@@ -18,11 +18,11 @@ from jobs.flow import (
     PUBLISHING,
     SCORING,
     TRAINING,
-    Job,
-    edges,
 )
 from schemas import TABLES
+from schemas.dependencies import edges
 from schemas.derive import reference_page
+from schemas.job import Job
 
 # The boxes of the picture.
 STAGES: dict[str, tuple[Job, ...]] = {
@@ -50,7 +50,7 @@ def as_text(jobs: Sequence[Job]) -> str:
     """Two lines a job: what it reads, with the window of dates, and what it writes."""
     lines = []
     for number, job in enumerate(jobs, start=1):
-        reads = ", ".join(f"{read.table}{f' of {read.kind}' * bool(read.kind)} ({read.window})" for read in job.reads)
+        reads = ", ".join(f"{read.table}{f' of {read.kind}' * bool(read.kind)} ({read.seen})" for read in job.reads)
         reads += f"; after {', '.join(job.after)}" * bool(job.after)
         lines += [f"{number:>2}. {job.name}", f"      <- {reads or 'nothing'}", f"      -> {', '.join(job.writes)}"]
     return "\n".join(lines)

@@ -22,10 +22,8 @@ from jobs.flow import (
     NIGHT,
     PLANNING,
     PUBLISHING,
-    RECOMMEND,
     SCORING,
     TRAINING,
-    Job,
     lacking,
 )
 from jobs.reports import progress
@@ -35,6 +33,7 @@ from jobs.runner.lake import Lake
 from jobs.runner.session import session
 from schemas.deployment import Deployment, load
 from schemas.errors import ConfError
+from schemas.job import RECOMMEND, Job
 from udfs.horizon import HORIZON_DAYS
 
 if TYPE_CHECKING:

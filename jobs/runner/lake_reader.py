@@ -16,7 +16,7 @@ from deltalake import DeltaTable
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from jobs.flow import JOBS, Read
+from jobs.flow import JOBS
 from jobs.runner import data_files, delta_log, integrity
 from jobs.runner.data_files import DataFile
 from jobs.runner.landing import Landing
@@ -26,6 +26,7 @@ from schemas.contract import PARTITION, Table
 from schemas.deployment import Deployment
 from schemas.derive import delta_type, plain_ddl, plain_type
 from schemas.errors import ConfError, DataError
+from schemas.job import Read
 
 COMMIT = "[0-9]" * 20 + ".json"  # of a Delta log; not its checksums, nor its checkpoints
 ASIDE = "set_aside"  # the folder of the lake where a person puts what is torn
@@ -171,11 +172,11 @@ class LakeReader:
 
     def read(self, read: Read, run_date: dt.date, days: Sequence[dt.date]) -> DataFrame:
         """What one declared input of a job sees (raw files and models apart)."""
-        if read.window in ("history", "ever"):
-            frame = self.up_to(read.table, dt.date.max if read.window == "ever" else run_date)
+        if read.window == "history":
+            frame = self.up_to(read.table, dt.date.max if read.later_too else run_date)
         elif read.window == "pending":
             frame = self.of_days(read.table, days)
-        elif read.window == "written":
+        elif read.window == "today" and read.may_be_empty:
             self.check_written(read.table, run_date)
             frame = self.of_days(read.table, [run_date])
         elif read.window == "today":

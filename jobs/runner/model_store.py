@@ -11,11 +11,11 @@ from pathlib import Path
 from pyspark import SparkFiles
 from pyspark.sql import SparkSession
 
-from jobs.flow import RECOMMEND
 from jobs.runner import environment_fault, integrity
 from jobs.runner.lake import Lake
 from schemas.contract import PARTITION
 from schemas.errors import DataError, NoModelError
+from schemas.job import RECOMMEND
 from schemas.run import Model
 
 

@@ -7,7 +7,6 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from jobs.flow import Balance, Job
 from jobs.runner.lake import Lake
 from jobs.runner.landing import RawFile
 from jobs.transforms import catalogue, ledger
@@ -15,6 +14,7 @@ from schemas import bronze
 from schemas.contract import PARTITION
 from schemas.deployment import Deployment
 from schemas.errors import ConfError, DataError
+from schemas.job import Balance, Job
 from schemas.silver import RECORDS_OF
 
 

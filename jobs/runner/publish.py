@@ -11,7 +11,6 @@ from typing import Any
 
 from pyspark.sql import DataFrame
 
-from jobs.flow import Job
 from jobs.runner import drift
 from jobs.runner.data_files import DataFile
 from jobs.runner.findings import EXAMPLES, Audit, Finding, balance_check, explain, few_rejected
@@ -22,6 +21,7 @@ from schemas import TABLES
 from schemas.contract import Check, Table
 from schemas.deployment import Deployment
 from schemas.errors import DataError
+from schemas.job import Job
 
 HAS_ROWS = Check("has_rows", "a night of it must have rows", "")
 METADATA = ("run_id", "job", "model_version", "code_version", "run_date")  # of a run, in each of its commits

@@ -17,7 +17,7 @@ from typing import Any, Literal, get_args, get_origin
 
 from pyspark.sql import SparkSession
 
-from jobs.flow import JOBS, MODELS, NIGHT, RECOMMEND, Job, Read, lacking, stands
+from jobs.flow import JOBS, NIGHT, lacking, stands
 from jobs.runner import model_store, upkeep
 from jobs.runner.cli import common_flags, reported
 from jobs.runner.lake import Lake
@@ -30,6 +30,7 @@ from jobs.transforms import mapping
 from schemas import TABLES
 from schemas.deployment import load
 from schemas.errors import DataError, NoModelError, TooEarlyError
+from schemas.job import RECOMMEND, Job, Read
 from schemas.run import GoldTable, Model, RunContext
 from udfs.horizon import HORIZON_DAYS
 
@@ -115,7 +116,7 @@ def _publish(
 ) -> None:
     """Read, compute, check everything, then commit table by table."""
     inputs = _inputs(job, lake, pending, record)
-    if any(read.window == "encoding" for read in job.reads):
+    if any(read.model == "encoding" for read in job.reads):
         _of_one_model(job, lake, record["run_date"], inputs["model"])
     run = _context(lake, record, dry_run)
     wanted = {"run": run} if "run" in inspect.signature(function).parameters else {}
@@ -132,10 +133,10 @@ def _inputs(job: Job, lake: Lake, pending: PendingDays, record: dict[str, Any]) 
     inputs: dict[str, Any] = {}
     run_date = record["run_date"]
     for read in job.reads:
-        if read.window in MODELS:
+        if read.window == "model":
             model = inputs[read.parameter] = _model(read, lake, run_date)
             record["model_version"] = model.version if model else None
-        elif read.window == "records":
+        elif read.on_driver:
             inputs[read.parameter] = lake.rows(read.table, run_date)
         elif not stands(read.table, lake.deployment.kinds):
             inputs[read.parameter] = lake.empty(read.table)
@@ -186,14 +187,14 @@ def _gold_tables(lake: Lake, run_date: dt.date) -> list[GoldTable]:
 
 def _model(read: Read, lake: Lake, run_date: dt.date) -> Model | None:
     """The model that a job asks for; None where it does without."""
-    if read.window == "promoted":
+    if read.model == "promoted":
         try:
             return model_store.promoted_model(lake, run_date, kind=read.kind or RECOMMEND)
         except NoModelError:
             if read.optional:
                 return None
             raise
-    if read.window == "encoding":
+    if read.model == "encoding":
         return model_store.encoding_model(lake, run_date)
     seen = run_date - dt.timedelta(days=HORIZON_DAYS)
     try:

@@ -7,9 +7,10 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, get_args, get_origin
 
-from jobs.flow import JOBS, Job
+from jobs.flow import JOBS
 from schemas.deployment import RENAMED, Deployment
 from schemas.errors import ConfError
+from schemas.job import Job
 
 RUN = "run"  # the one keyword-only parameter that is no setting: the RunContext
 

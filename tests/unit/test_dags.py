@@ -13,7 +13,9 @@ from typing import Any
 import pytest
 
 from dags.run_date import resolve_run_date
-from jobs.flow import BACKTEST, EVALUATION, JOBS, MAINTENANCE, NIGHT, TRAINING, Job, edges, lacking
+from jobs.flow import BACKTEST, EVALUATION, JOBS, MAINTENANCE, NIGHT, TRAINING, lacking
+from schemas.dependencies import edges
+from schemas.job import Job
 from tests.unit.test_run_date import LATER, moment
 
 REPO = Path(__file__).resolve().parents[2]

@@ -15,6 +15,8 @@ from jobs.commands import draw_flow
 from jobs.flow import EVALUATION, INTAKE, JOBS, NIGHT, PLANNING, PUBLISHING, SCORING, TRAINING
 from jobs.runner.settings import function_of, knobs_of
 from schemas import TABLES
+from schemas.dependencies import edges
+from schemas.job import Job, history, model, records, today
 from tests.support.tiny_shop import REPO
 
 
@@ -45,26 +47,26 @@ def test_every_table_is_written_by_one_job_and_exists():
 
 def test_the_declared_order_respects_every_edge():
     names = [job.name for job in NIGHT]
-    for earlier, later in flow.edges(NIGHT):
+    for earlier, later in edges(NIGHT):
         assert names.index(earlier) < names.index(later), (earlier, later)
     assert INTAKE + SCORING + PLANNING + PUBLISHING == NIGHT
 
 
 def test_edges_are_what_tables_say():
-    pairs = flow.edges(NIGHT)
+    pairs = edges(NIGHT)
     assert ("ingest_logs", "clean_events") in pairs
     assert ("clean_items", "clean_events") in pairs
     assert ("score_candidates", "rank_recommendations") in pairs
     assert ("encode_items", "encode_items") not in pairs  # yesterday's vectors are no edge of tonight
     assert not any("ops.models" in job.writes for job in NIGHT)
-    in_turn = flow.edges(TRAINING)  # they replace the same partition
+    in_turn = edges(TRAINING)  # they replace the same partition
     assert in_turn == [
         ("train_demand", "train_audiences"),
         ("train_model", "train_audiences"),
         ("train_model", "train_demand"),
     ]
-    assert flow.edges(TRAINING + EVALUATION) == in_turn  # what judges the night of four weeks ago waits for no training
-    everything = flow.edges(NIGHT + TRAINING)
+    assert edges(TRAINING + EVALUATION) == in_turn  # what judges the night of four weeks ago waits for no training
+    everything = edges(NIGHT + TRAINING)
     waits = {pair for pair in everything if pair[0] in {job.name for job in TRAINING}} - set(in_turn)
     assert waits == {
         ("train_model", "encode_items"),
@@ -90,8 +92,16 @@ def test_a_model_is_named_by_its_kind():
         True,
         False,
     )
-    assert flow.records("stock", "latest").parameter == "bronze_stock"
-    assert not flow.records("stock", "latest").optional
+    assert records("stock", "latest").parameter == "bronze_stock"
+    assert not records("stock", "latest").optional
+
+
+def test_what_people_read_of_a_window_says_its_flags():
+    assert today("silver.stock").seen == "today"
+    assert today("silver.stock", may_be_empty=True).seen == "today, may be empty"
+    assert history("bronze.files", later_too=True).seen == "history, later too"
+    assert history("ops.runs", on_driver=True).seen == "history, on driver"
+    assert (model().seen, model("demand", "judged").seen) == ("model, promoted", "model, judged")
 
 
 def test_golden_picture_and_page_are_current():
@@ -114,13 +124,11 @@ def test_the_picture_has_every_job_of_the_night_once_and_arrows_between_what_it_
 
 def test_an_arrow_that_a_longer_path_implies_is_not_drawn():
     one, two, three = (
-        flow.Job("one", (), ("gold.recommendations",)),
-        flow.Job("two", (flow.today("gold.recommendations"),), ("gold.similar_items",)),
-        flow.Job(
-            "three", (flow.today("gold.recommendations"), flow.today("gold.similar_items")), ("gold.ad_audiences",)
-        ),
+        Job("one", (), ("gold.recommendations",)),
+        Job("two", (today("gold.recommendations"),), ("gold.similar_items",)),
+        Job("three", (today("gold.recommendations"), today("gold.similar_items")), ("gold.ad_audiences",)),
     )
-    assert len(flow.edges((one, two, three))) == 3
+    assert len(edges((one, two, three))) == 3
     assert draw_flow.direct_edges((one, two, three)) == [("one", "two"), ("two", "three")]
 
 
@@ -128,7 +136,7 @@ def test_the_text_names_every_job_read_and_write():
     text = draw_flow.as_text(NIGHT)
     for job in NIGHT:
         assert job.name in text
-        assert all(re.search(rf"{read.table}( of {read.kind})? \({read.window}\)", text) for read in job.reads)
+        assert all(re.search(rf"{read.table}( of {read.kind})? \({read.seen}\)", text) for read in job.reads)
 
 
 def test_flow_and_schemas_load_without_spark_or_torch():
