@@ -42,7 +42,7 @@ def lake_texts(conf: Path) -> list[str]:
 
 def package_texts() -> list[str]:
     """The texts of the example's products, as conf/complete_journey.toml words them."""
-    from examples.complete_journey import package_data, read_table
+    from examples.journey_tables import package_data, read_table
 
     products = read_table(package_data(), "products")
     words = [products[name].to_pylist() for name in ("product_type", "product_category", "package_size", "brand")]

@@ -14,6 +14,7 @@ from pyarrow import csv as pa_csv
 from rich.progress import Progress
 
 from examples import complete_journey as shop
+from examples import dated_files, journey_tables
 
 TRANSACTION_COLUMNS = (
     "household_id,store_id,basket_id,product_id,quantity,sales_value,retail_disc,coupon_disc,coupon_match_disc,week,"
@@ -21,7 +22,7 @@ TRANSACTION_COLUMNS = (
 )
 
 
-def days(*dates: str) -> shop.Days:
+def days(*dates: str) -> dated_files.Days:
     return np.array(dates, "datetime64[D]")
 
 
@@ -72,7 +73,7 @@ def package(tmp_path: Path) -> Path:
     return data
 
 
-def write(package: Path, out: Path) -> dict[str, shop.Written]:
+def write(package: Path, out: Path) -> dict[str, dated_files.Written]:
     with Progress(disable=True) as progress:
         return shop.write_shop(package, out, progress)
 
@@ -110,8 +111,8 @@ def test_a_campaign_is_known_from_its_start_or_the_first_day_of_logs(package: Pa
 
 def test_a_campaign_without_a_description_is_refused() -> None:
     descriptions = pa.table({"campaign_id": [1], "start_date": times("2017-01-03")})
-    with pytest.raises(shop.ExampleError, match="campaign_id 9 is not in campaign_descriptions"):
-        shop.campaign_file_dates(pa.chunked_array([[1, 9]]), descriptions, np.datetime64("2017-01-01"))
+    with pytest.raises(dated_files.ExampleError, match="campaign_id 9 is not in campaign_descriptions"):
+        journey_tables.campaign_file_dates(pa.chunked_array([[1, 9]]), descriptions, np.datetime64("2017-01-01"))
 
 
 def test_promotions_are_dated_with_the_first_day_of_their_week(package: Path, tmp_path: Path) -> None:
@@ -125,7 +126,7 @@ def test_promotions_are_dated_with_the_first_day_of_their_week(package: Path, tm
 
 def test_a_week_whose_monday_is_closed_still_starts_on_monday() -> None:
     weeks = np.array([1, 2, 3])
-    first_days = shop.week_first_days(weeks, days("2017-12-17", "2017-12-18", "2017-12-26"))
+    first_days = journey_tables.week_first_days(weeks, days("2017-12-17", "2017-12-18", "2017-12-26"))
     assert first_days.tolist() == days("2017-12-17", "2017-12-18", "2017-12-25").tolist()
 
 
@@ -138,14 +139,14 @@ def test_a_week_whose_monday_is_closed_still_starts_on_monday() -> None:
     ],
 )
 def test_a_week_column_that_is_no_calendar_is_refused(weeks: list[int], dates: list[str]) -> None:
-    with pytest.raises(shop.ExampleError, match="column week"):
-        shop.week_first_days(np.array(weeks), days(*dates))
+    with pytest.raises(dated_files.ExampleError, match="column week"):
+        journey_tables.week_first_days(np.array(weeks), days(*dates))
 
 
 def test_a_text_that_needs_quotes_gets_them_and_reads_back(tmp_path: Path) -> None:
     texts = ['say "cheese", please', "two\nlines", "plain"]
-    kind = shop.RawKind("products", pa.table({"t": texts}), days(*["2017-01-01"] * 3))
-    shop.write_kind(kind, tmp_path, lambda _: None)
+    kind = dated_files.RawKind("products", pa.table({"t": texts}), days(*["2017-01-01"] * 3))
+    dated_files.write_kind(kind, tmp_path, lambda _: None)
     with (tmp_path / "products" / "products_2017-01-01.csv").open(newline="") as file:
         assert list(csv.reader(file)) == [["t"], *([text] for text in texts)]
 
@@ -153,8 +154,8 @@ def test_a_text_that_needs_quotes_gets_them_and_reads_back(tmp_path: Path) -> No
 def test_a_time_finer_than_what_is_printed_is_refused(package: Path) -> None:
     path = package / "coupon_redemptions.parquet"
     pq.write_table(pa.table({"redemption_date": times("2017-01-02T10:00:00")}), path)
-    with pytest.raises(shop.ExampleError, match="redemption_date has values finer than date32"):
-        shop.read_table(package, "coupon_redemptions")
+    with pytest.raises(dated_files.ExampleError, match="redemption_date has values finer than date32"):
+        journey_tables.read_table(package, "coupon_redemptions")
 
 
 def test_the_same_rows_give_the_same_bytes(package: Path, tmp_path: Path) -> None:
@@ -212,7 +213,7 @@ def test_a_folder_of_other_things_is_never_replaced(tmp_path: Path, capsys: pyte
 def test_without_the_package_one_line_says_how_to_get_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(shop, "find_spec", lambda _: None)
+    monkeypatch.setattr(journey_tables, "find_spec", lambda _: None)
     assert shop.main(["--out", str(tmp_path / "out")]) == 2
     message = capsys.readouterr().err
     assert message.count("\n") == 1
@@ -220,17 +221,17 @@ def test_without_the_package_one_line_says_how_to_get_it(
 
 
 @pytest.fixture(scope="module")
-def real(tmp_path_factory: pytest.TempPathFactory) -> tuple[shop.RawKind, list[Path]]:
+def real(tmp_path_factory: pytest.TempPathFactory) -> tuple[dated_files.RawKind, list[Path]]:
     """The real package's transactions and the day files written from them, in the order of their dates."""
-    if find_spec(shop.PACKAGE) is None:
-        pytest.skip(f"{shop.PACKAGE} is not installed: make setup")
+    if find_spec(journey_tables.PACKAGE) is None:
+        pytest.skip(f"{journey_tables.PACKAGE} is not installed: make setup")
     root = tmp_path_factory.mktemp("real")
-    kind = next(shop.raw_kinds(shop.package_data()))
-    assert shop.write_kind(kind, root, lambda _: None) == shop.Written(files=365, rows=1_469_307)
+    kind = next(journey_tables.raw_kinds(journey_tables.package_data()))
+    assert dated_files.write_kind(kind, root, lambda _: None) == dated_files.Written(files=365, rows=1_469_307)
     return kind, sorted((root / "transactions").iterdir())
 
 
-def test_the_real_lines_all_arrive_each_in_its_day(real: tuple[shop.RawKind, list[Path]]) -> None:
+def test_the_real_lines_all_arrive_each_in_its_day(real: tuple[dated_files.RawKind, list[Path]]) -> None:
     kind, files = real
     day_lines = {file.stem.removeprefix("transactions_"): lines(file) for file in files}
     assert {day[0] for day in day_lines.values()} == {TRANSACTION_COLUMNS}
@@ -244,9 +245,9 @@ def test_the_real_lines_all_arrive_each_in_its_day(real: tuple[shop.RawKind, lis
     assert read_back.equals(kind.table)  # the package is in order of time, so the days in turn are the package
 
 
-def test_a_real_day_read_by_plain_python_equals_the_package(real: tuple[shop.RawKind, list[Path]]) -> None:
+def test_a_real_day_read_by_plain_python_equals_the_package(real: tuple[dated_files.RawKind, list[Path]]) -> None:
     _, files = real
-    package = pd.read_parquet(shop.package_data() / "transactions.parquet")
+    package = pd.read_parquet(journey_tables.package_data() / "transactions.parquet")
     # The first day with an amount such as 1.776357e-15, which digits lost on the way would change.
     is_tiny = package["sales_value"].between(0, 1e-9, inclusive="neither")
     date = package.loc[is_tiny, "transaction_timestamp"].min().date()

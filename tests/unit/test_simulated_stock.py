@@ -7,7 +7,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from examples import complete_journey as shop
+from examples import journey_tables
 from examples import simulated_stock as stock
 
 PRODUCTS = pa.table({"product_id": [11, 12, 13], "department": ["FROZEN", "FUEL", None]})
@@ -73,12 +73,12 @@ def test_draws_are_even_and_follow_the_keys_alone() -> None:
 
 
 def test_the_real_states_follow_from_the_days_up_to_them() -> None:
-    if find_spec(shop.PACKAGE) is None:
-        pytest.skip(f"{shop.PACKAGE} is not installed: make setup")
-    data = shop.package_data()
-    products = shop.read_table(data, "products")
-    lines = shop.read_table(data, "transactions")
-    dates = shop.days(lines["transaction_timestamp"])
+    if find_spec(journey_tables.PACKAGE) is None:
+        pytest.skip(f"{journey_tables.PACKAGE} is not installed: make setup")
+    data = journey_tables.package_data()
+    products = journey_tables.read_table(data, "products")
+    lines = journey_tables.read_table(data, "transactions")
+    dates = journey_tables.days(lines["transaction_timestamp"])
     whole, of_whole = stock.simulated_stock(lines, dates, products)
     counts = dict(zip(*np.unique(of_whole.astype(str), return_counts=True), strict=True))
     assert counts == {"2017-11-05": 374_413, "2017-12-03": 378_089, "2017-12-31": 382_803}
