@@ -92,8 +92,7 @@ def backtest_plans(
         *_figures("stock", simulated.rows if simulated else ()),
         *_figures("audiences", answered.measures if answered else ()),
     ]
-    table = [(run_date, *figure) for figure in figures]
-    return SparkSession.active().createDataFrame(table, plain_ddl(ops.BACKTESTS))
+    return SparkSession.active().createDataFrame([(run_date, *figure) for figure in figures], plain_ddl(ops.BACKTESTS))
 
 
 def campaigns_to_judge(events: DataFrame, campaigns: DataFrame, ad_events: DataFrame) -> dict[str, dt.date]:

@@ -1,4 +1,23 @@
-"""What to do about each item at each location: nothing, alert, order, or take from another location."""
+"""What to do about each item at each location: nothing, alert, order, or take from another location.
+
+An order made tonight comes after the lead time and the next one is made review_days later, so what is on hand and
+on order must last for lead_time_days + review_days: `needed` is the newsvendor's quantity, the service level's
+quantile of the demand over those days (Arrow, Harris and Marschak 1951). What is on order was ordered at most a
+lead time ago and comes within it.
+
+- transfer (one row a giver): before anything is bought, to a pair that has fewer than the quantile of the lead time
+  alone, which no order can help before it comes; from locations with more on hand than their own `needed`, which
+  keep it. As many units as can be moved, at the least cost, exactly: see udfs/inventory/transfers.py. No transfer
+  where it takes (transfer_days) as long as an order.
+- replenish: order up to `needed`, the transfers received counted; in whole packs.
+- alert: the chance to run out within the lead time is above alert_above, the transfers received counted; quantity
+  is what is missing for that time. It stands beside the order, which comes too late to help.
+- ok, quantity 0: a pair without any of these. So every pair has at least one row.
+
+stockout_probability: P(demand over the lead time > on hand + on order), before any of tonight's actions. A pair
+that the forecast does not know is left alone (ok, no probability): to be unknown is not to be without demand, so it
+neither buys nor gives. A negative count is an error of counting, and read as 0.
+"""
 
 from __future__ import annotations
 
@@ -50,32 +69,10 @@ def plan(
     count as the mean day.
     way_costs: from_location_id, to_location_id, cost of one unit; None: all ways cost the same; a pair that is not in
     it is no way.
-
-    An order made tonight comes after the lead time and the next one is made review_days later, so what is on hand and
-    on order must last for lead_time_days + review_days: `needed` is the newsvendor's quantity, the service level's
-    quantile of the demand over those days (Arrow, Harris and Marschak 1951). What is on order was ordered at most a
-    lead time ago and comes within it.
-
-    - transfer (one row a giver): before anything is bought, to a pair that has fewer than the quantile of the lead time
-      alone, which no order can help before it comes; from locations with more on hand than their own `needed`, which
-      keep it. As many units as can be moved, at the least cost, exactly: see udfs/inventory/transfers.py. No transfer
-      where it takes (transfer_days) as long as an order.
-    - replenish: order up to `needed`, the transfers received counted; in whole packs.
-    - alert: the chance to run out within the lead time is above alert_above, the transfers received counted; quantity
-      is what is missing for that time. It stands beside the order, which comes too late to help.
-    - ok, quantity 0: a pair without any of these. So every pair has at least one row.
-
-    stockout_probability: P(demand over the lead time > on hand + on order), before any of tonight's actions. A pair
-    that the forecast does not know is left alone (ok, no probability): to be unknown is not to be without demand, so it
-    neither buys nor gives. A negative count is an error of counting, and read as 0.
     """
     if not 0 <= alert_above <= 1:
         raise ValueError(f"alert_above is a probability; it is {alert_above}")
-    stock = stock.sort_values(["item_id", "location_id"], ignore_index=True)
-    twice = stock.duplicated(["item_id", "location_id"])
-    if twice.any():
-        first = stock[twice].iloc[0]
-        raise ValueError(f"two stock rows of item {first.item_id} at location {first.location_id}; one a pair expected")
+    stock = _one_row_a_pair(stock)
     pairs = needs(stock, forecast, profile, run_date, service_level, review_days)
     moves = _moves(pairs, stock, transfer_days, way_costs)
     given = np.bincount(moves.giver, moves.units, len(stock)).astype(np.int64)
@@ -84,10 +81,7 @@ def plan(
     chance = chance_of_more(pairs.expected_lead, pairs.dispersion, pairs.position)
     left = chance_of_more(pairs.expected_lead, pairs.dispersion, pairs.position + received)
     alerts, orders = np.flatnonzero(left > alert_above), np.flatnonzero(order)
-    quiet = np.ones(len(stock), bool)
-    for acted in (alerts, orders, moves.receiver):
-        quiet[acted] = False
-    rest = np.flatnonzero(quiet)
+    rest = np.setdiff1d(np.arange(len(stock)), np.concatenate([alerts, orders, moves.receiver]))
     locations = stock["location_id"].to_numpy()
     says = stock_reasons.Reasons(pairs, locations, service_level, review_days, given, received)
     missing = np.maximum(pairs.needed_lead - pairs.position - received, 0)
@@ -113,6 +107,16 @@ def plan(
         columns=list(COLUMNS),
     )
     return actions.sort_values(KEY, ignore_index=True)
+
+
+def _one_row_a_pair(stock: pd.DataFrame) -> pd.DataFrame:
+    """The stock by (item_id, location_id). ValueError where a pair has two rows."""
+    stock = stock.sort_values(["item_id", "location_id"], ignore_index=True)
+    twice = stock.duplicated(["item_id", "location_id"])
+    if twice.any():
+        first = stock[twice].iloc[0]
+        raise ValueError(f"two stock rows of item {first.item_id} at location {first.location_id}; one a pair expected")
+    return stock
 
 
 def _moves(pairs: Pairs, stock: pd.DataFrame, transfer_days: int, way_costs: pd.DataFrame | None) -> Moves:
