@@ -25,7 +25,7 @@ from schemas import TABLES
 from schemas.contract import PARTITION, Column, Table
 from schemas.errors import DataError
 
-__all__ = ["ASIDE", "SMALL_FILE", "Lake", "check_schema"]
+__all__ = ["ASIDE", "Lake", "check_schema"]
 
 COMMIT_ATTEMPTS = 8  # of a write that other writers get in the way of
 MOST_FILES = 8  # small files of one month of a table, before they are made one
@@ -139,12 +139,17 @@ class Lake(LakeReader):
 
     def _compact(self, table: str, own: Sequence[dt.date]) -> None:
         """Make the small files of each month that has too many of them one; those of a run's own days stay."""
-        small: dict[str, list[DataFile]] = {}
-        for file in self.files(table):
-            if file.size < SMALL_FILE and not file.may_hold(own):
-                small.setdefault(f"{file.first:%Y-%m}", []).append(file)
-        for many in (files for files in small.values() if len(files) > MOST_FILES):
-            self.compact(table, many)
+        for files in self.small_files(table, own):
+            if len(files) > MOST_FILES:
+                self.compact(table, files)
+
+    def small_files(self, table: str, own: Sequence[dt.date], up_to: dt.date = dt.date.max) -> list[list[DataFile]]:
+        """Small files of each month that hold no day after a date, and none of a run's own days."""
+        months: dict[str, list[DataFile]] = {}
+        for file in self.files(table, up_to):
+            if file.size < SMALL_FILE and file.last <= up_to and not file.may_hold(own):
+                months.setdefault(f"{file.first:%Y-%m}", []).append(file)
+        return list(months.values())
 
     def compact(self, table: str, files: Sequence[DataFile]) -> None:
         """The same rows in one file, unless another writer commits meanwhile: then the next run does it."""

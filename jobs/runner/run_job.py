@@ -119,8 +119,7 @@ def _publish(
     if any(read.model == "encoding" for read in job.reads):
         _of_one_model(job, lake, record["run_date"], inputs["model"])
     run = _context(lake, record, dry_run)
-    wanted = {"run": run} if "run" in inspect.signature(function).parameters else {}
-    made = function(**inputs, **knobs, **wanted)
+    made = function(**inputs, **knobs, run=run)
     frames = made if isinstance(made, dict) else {job.writes[0]: made}
     if set(frames) != set(JOBS[job.name].writes):
         raise TypeError(f"{job.name} made {sorted(frames)}, but jobs/flow.py says {sorted(JOBS[job.name].writes)}")

@@ -7,7 +7,7 @@ from typing import Any
 
 from jobs.runner import data_files, delta_log
 from jobs.runner.catalog import newest_published
-from jobs.runner.lake import SMALL_FILE, Lake
+from jobs.runner.lake import Lake
 from jobs.runner.model_store import checkpoint_folder
 from schemas import TABLES
 
@@ -33,11 +33,7 @@ def maintain(
         lake.forget(table, old)
     published = newest_published(lake) if TABLES[table].layer == "gold" else None
     own = [day for day in (run_date, published) if day]
-    months: dict[str, list[data_files.DataFile]] = {}
-    for file in lake.files(table, run_date - dt.timedelta(days=1)):
-        if file.size < SMALL_FILE and file.last < run_date and not file.may_hold(own):
-            months.setdefault(f"{file.first:%Y-%m}", []).append(file)
-    for files in months.values():
+    for files in lake.small_files(table, own, run_date - dt.timedelta(days=1)):
         if len(files) > 1:
             lake.compact(table, files)
     newest = lake.delta(table)

@@ -17,6 +17,7 @@ from jobs.runner.settings import function_of, knobs_of
 from schemas import TABLES
 from schemas.dependencies import edges
 from schemas.job import Job, history, model, records, today
+from schemas.run import RunContext
 from tests.support.tiny_shop import REPO
 
 
@@ -26,6 +27,7 @@ def test_a_jobs_parameters_are_its_reads(job):
     parameters = inspect.signature(function, eval_str=True).parameters.values()
     positional = [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
     assert positional == [read.parameter for read in job.reads]
+    assert [p.name for p in parameters if p.annotation is RunContext] == ["run"]
     knobs = knobs_of(function)
     assert all(p.default is not p.empty for p in knobs.values())
     assert all(p.annotation in (int, float, str, bool) or get_origin(p.annotation) is Literal for p in knobs.values())
