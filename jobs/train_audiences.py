@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from functools import partial
 
 import pandas as pd
@@ -10,20 +9,16 @@ import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from jobs.offline import model_registry
+from jobs.offline.model_registry import FITTED, fitted_row, registered, unchanged
 from jobs.reports import progress
 from jobs.transforms.arrow_rows import in_one_task
 from jobs.transforms.audience_inputs import read_known, training_rows
 from jobs.transforms.json_models import judged
 from schemas.errors import ConfError
 from schemas.run import Model, RunContext
-from udfs import json_model
 from udfs.audiences.judge import Judged, fit_judged, from_json, judge
 from udfs.audiences.pair import fit_pair
-from udfs.days import date_of, day_number
-
-KIND = "audience"
-FITTED = "model STRING, judged STRING, figures STRING, promoted BOOLEAN, rows BIGINT, since BIGINT"
+from udfs.days import day_number
 
 
 def train_audiences(
@@ -52,7 +47,7 @@ def train_audiences(
         raise ConfError("[jobs.train_audiences] training_contacts must be at least 1")
     if item_vectors.isEmpty():
         progress.say("audiences: no run has encoded items yet: nothing to train")
-        return model_registry.unchanged(models, run.run_date)
+        return unchanged(models, run.run_date)
     tomorrow, current = day_number(run.run_date) + 1, judged(audience_model, from_json)
     known = read_known(events, items, item_vectors, campaigns, ad_events)
     days = campaigns.select(
@@ -60,38 +55,17 @@ def train_audiences(
     )
     rows = training_rows(known, ad_events, tomorrow, training_contacts).join(days, "campaign_id", "inner")
 
-    found = in_one_task(rows, partial(_fit, current=current), FITTED).collect()
-    if not found:
-        progress.say("audiences: no contact yet of a campaign that has ended: nothing to train")
-        return model_registry.unchanged(models, run.run_date)
-    (fitted,) = found
-    figures = json.loads(fitted["figures"])
-    progress.say(model_registry.said_of(KIND, fitted["promoted"], figures))
-    return model_registry.register(
-        KIND,
-        run,
-        models,
-        {json_model.FILE: fitted["model"], json_model.JUDGED: fitted["judged"]},
-        trained_from=date_of(fitted["since"]),
-        examples=fitted["rows"],
-        metrics=figures,
-        promoted=fitted["promoted"],
-    )
+    fitted = in_one_task(rows, partial(_fit, current=current), FITTED)
+    nothing = "audiences: no contact yet of a campaign that has ended: nothing to train"
+    return registered("audience", run, models, fitted, progress.say, nothing)
 
 
 def _fit(rows: pd.DataFrame, current: Judged | None) -> pa.Table:
     """The row of FITTED."""
     trial = fit_judged(rows)
     promoted, figures = judge(trial, current, rows)
-    columns = {
-        "model": fit_pair(rows).to_json(),
-        "judged": trial.to_json() if trial else "",
-        "figures": json.dumps(figures),
-        "promoted": promoted,
-        "rows": len(rows),
-        "since": int(rows["starts"].min()),
-    }
-    return pa.table({name: [value] for name, value in columns.items()})
+    judged_by, since = trial.to_json() if trial else "", int(rows["starts"].min())
+    return fitted_row(fit_pair(rows).to_json(), judged_by, figures, promoted=promoted, rows=len(rows), since=since)
 
 
 if __name__ == "__main__":

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
-
 import pandas as pd
 import pyarrow as pa
 from pyspark.sql import DataFrame
 
-from jobs.offline import model_registry
+from jobs.offline.model_registry import FITTED, fitted_row, registered
 from jobs.reports import progress
 from jobs.transforms import catalogue
 from jobs.transforms.arrow_rows import in_one_task
@@ -16,13 +14,9 @@ from jobs.transforms.demand_model import read_demand
 from jobs.transforms.json_models import judged
 from schemas.errors import ConfError
 from schemas.run import Model, RunContext
-from udfs import json_model
-from udfs.days import date_of, day_number
+from udfs.days import day_number
 from udfs.demand import forecast as demand
 from udfs.demand.judge import fit_judged, held_out, judge
-
-KIND = "demand"
-FITTED = "model STRING, judged STRING, figures STRING, promoted BOOLEAN, rows BIGINT"
 
 
 def train_demand(
@@ -53,37 +47,19 @@ def train_demand(
     today = day_number(run.run_date)
     items = catalogue.listed(run.deployment, items, events)
     read = read_demand(events, items, promotions, run.run_date, by_location)
+    first_day = int(read.shop.first_day)
     settings, current = demand.Settings(max_pairs=training_pairs, trees=trees), judged(demand_model, demand.from_json)
 
     def fit(rows: pd.DataFrame) -> pa.Table:
         trial = fit_judged(rows, today, settings, judged_pairs)
         verdict = judge(trial, current, held_out(rows, today))
-        columns = {
-            "model": demand.fit(rows, today, settings).to_json(),
-            "judged": trial.to_json() if trial else "",
-            "figures": json.dumps(verdict.figures),
-            "promoted": verdict.promoted,
-            "rows": len(rows),
-        }
-        return pa.table({name: [value] for name, value in columns.items()})
+        model = demand.fit(rows, today, settings).to_json()
+        judged_by = trial.to_json() if trial else ""
+        return fitted_row(model, judged_by, verdict.figures, promoted=verdict.promoted, rows=len(rows), since=first_day)
 
-    found = in_one_task(read.training_rows(settings), fit, FITTED).collect()
-    if not found:
-        progress.say("demand: no four weeks yet that followed an earlier date: nothing to train")
-        return model_registry.unchanged(models, run.run_date)
-    (fitted,) = found
-    figures = json.loads(fitted["figures"])
-    progress.say(model_registry.said_of(KIND, fitted["promoted"], figures))
-    return model_registry.register(
-        KIND,
-        run,
-        models,
-        {json_model.FILE: fitted["model"], json_model.JUDGED: fitted["judged"]},
-        trained_from=date_of(read.shop.first_day),
-        examples=fitted["rows"],
-        metrics=figures,
-        promoted=fitted["promoted"],
-    )
+    fitted = in_one_task(read.training_rows(settings), fit, FITTED)
+    nothing = "demand: no four weeks yet that followed an earlier date: nothing to train"
+    return registered("demand", run, models, fitted, progress.say, nothing)
 
 
 if __name__ == "__main__":

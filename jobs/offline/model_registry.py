@@ -3,20 +3,61 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from jobs.transforms.arrow_rows import schema
 from schemas import ops
 from schemas.contract import PARTITION
 from schemas.derive import plain_ddl
 from schemas.run import RunContext
 from udfs import json_model
+from udfs.days import date_of
 from udfs.encoder.model_folder import MANIFEST, sha256, write_manifest
+
+# What a fit in one task gives: the model, what it is judged by and how it was, and from how many rows since which day.
+FITTED = "model STRING, judged STRING, figures STRING, promoted BOOLEAN, rows BIGINT, since BIGINT"
+
+
+def fitted_row(
+    model: str, judged: str, figures: Mapping[str, float], *, promoted: bool, rows: int, since: int
+) -> pa.Table:
+    """The row of FITTED."""
+    values = (model, judged, json.dumps(figures), promoted, rows, since)
+    return pa.table([[value] for value in values], schema=schema(FITTED))
+
+
+def registered(
+    kind: str, run: RunContext, models: DataFrame, fitted: DataFrame, say: Callable[[str], None], otherwise: str
+) -> DataFrame:
+    """The rows of ops.models of run_date with the model of a frame of FITTED; as they are, said so, where it is empty.
+
+    say: is told whether runs will use the new model, or `otherwise`, why there is none.
+    """
+    found = fitted.collect()
+    if not found:
+        say(otherwise)
+        return unchanged(models, run.run_date)
+    (row,) = found
+    figures = json.loads(row["figures"])
+    say(said_of(kind, row["promoted"], figures))
+    return register(
+        kind,
+        run,
+        models,
+        {json_model.FILE: row["model"], json_model.JUDGED: row["judged"]},
+        trained_from=date_of(row["since"]),
+        examples=row["rows"],
+        metrics=figures,
+        promoted=row["promoted"],
+    )
 
 
 def register(

@@ -85,8 +85,6 @@ COLLECTED = {
     ("jobs.ingest_logs", "ingest_logs", "broadcast"): (1, "a row a raw file that came twice"),
     ("jobs.plan_stock", "_check_locations", "first"): (1, "one row: an example of a location"),
     ("jobs.plan_stock", "plan_stock", "toPandas"): (2, "250,000 ways of 500 stores; a row a category and day"),
-    ("jobs.train_audiences", "train_audiences", "collect"): (1, "one row: models and figures"),
-    ("jobs.train_demand", "train_demand", "collect"): (1, "one row: models and figures"),
     ("jobs.transforms.audience_places", "__init__", "first"): (1, "no frame: pandas', on an executor"),
     ("jobs.transforms.audience_places", "_by_prices", "broadcast"): (2, "a row a running campaign"),
     ("jobs.transforms.audience_places", "_fill", "first"): (1, "no frame: pandas', on an executor"),
