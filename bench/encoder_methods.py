@@ -22,9 +22,9 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
+from jobs.offline.encoder_training import MAX_TEXTS
 from jobs.offline.training_data import Shop, collect
 from jobs.runner.cli import parse_date
-from jobs.train_model import MAX_TEXTS
 from udfs.catalogue import catalogue_of
 from udfs.days import day_number
 from udfs.encoder import model_folder, tower

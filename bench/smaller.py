@@ -31,9 +31,9 @@ from bench.encode import NEIGHBOURS, neighbours
 from bench.encoder_methods import shop_of_file, shop_of_lake
 from bench.harness import Contenders, Row, alternate, compare, console, on_cpu, report
 from bench.texts import real_texts
+from jobs.offline.encoder_training import MAX_TEXTS
 from jobs.offline.training_data import Shop
 from jobs.runner.cli import parse_date
-from jobs.train_model import MAX_TEXTS
 from udfs.days import day_number
 from udfs.encoder import distil, encoder, int8, model_folder, tower
 from udfs.encoder.tower_checks import Checks

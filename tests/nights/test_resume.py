@@ -108,7 +108,7 @@ def test_only_a_training_of_the_same_budget_code_and_data_is_gone_on_with(
         places.append(output.parent)
         raise KilledError
 
-    monkeypatch.setattr("jobs.train_model.fit_encoder", fit_encoder)
+    monkeypatch.setattr("jobs.offline.encoder_training.fit_encoder", fit_encoder)
 
     def place(**flags: object) -> Path:
         with pytest.raises(KilledError):
@@ -122,7 +122,7 @@ def test_only_a_training_of_the_same_budget_code_and_data_is_gone_on_with(
     monkeypatch.setattr(resume, "code", lambda _: "another")
     assert place() != first
     monkeypatch.undo()
-    monkeypatch.setattr("jobs.train_model.fit_encoder", fit_encoder)
+    monkeypatch.setattr("jobs.offline.encoder_training.fit_encoder", fit_encoder)
     late = f"late,U01,S01,1,1.5,T0,{tiny_shop.day(-4)} 10:00:00"
     tiny_shop.write_day(tmp_path / "shop" / "landing", tiny_shop.day(-4), [late])
     assert place() == first  # what has not been taken in is not known

@@ -11,7 +11,6 @@ import polars as pl
 import pytest
 from pyspark.sql import SparkSession
 
-from jobs import train_model
 from jobs.flow import INTAKE
 from jobs.offline import served_encoder
 from jobs.offline.served_encoder import folder_to_serve
@@ -103,10 +102,8 @@ def test_a_small_encoder_is_served_and_the_ranker_learned_with_one_of_its_kind(
     for job in INTAKE:
         run_job.run(job.name, lake, tiny_shop.day(0))
     read: list[str] = []
-    right = train_model.Shop.encoded
-    monkeypatch.setattr(
-        train_model.Shop, "encoded", lambda shop, folder: read.append(folder.name) or right(shop, folder)
-    )
+    right = Shop.encoded
+    monkeypatch.setattr(Shop, "encoded", lambda shop, folder: read.append(folder.name) or right(shop, folder))
     run_job.run("train_model", lake, tiny_shop.day(0), {"served_encoder": "small"})
     assert read == ["earlier-3-layers-int8"]
     (model,) = pl.read_delta(lake.path("ops.models")).to_dicts()

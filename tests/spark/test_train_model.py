@@ -11,8 +11,10 @@ import pandas as pd
 import pytest
 from pyspark.sql import SparkSession
 
+from jobs.offline.model_registry import others_of_date
+from jobs.offline.promotion import compare, incumbent
 from jobs.offline.training_data import PastNight, Shop
-from jobs.train_model import compare, incumbent, others_of_date, train_model
+from jobs.train_model import train_model
 from schemas import ops, silver
 from schemas.errors import ConfError
 from tests.conftest import Rows, run_of

@@ -73,7 +73,7 @@ TO_DRIVER = frozenset(
 )
 COLLECTING = (OFFLINE, RUNNER, COMMANDS)
 # Jobs that are not of the night: they hold so many users or pairs of a shop in the driver's memory, on purpose.
-BOUNDED_BY_MAX_USERS = {"jobs.backtest_plans", "jobs.evaluate_recommendations", "jobs.train_model"}
+BOUNDED_BY_MAX_USERS = {"jobs.backtest_plans", "jobs.evaluate_recommendations"}
 # (module, function, call): how many of them, and what bounds it.
 COLLECTED = {
     ("jobs.build_audiences", "_fitted", "collect"): (1, "one row: two models of some forty numbers"),

@@ -1,0 +1,109 @@
+"""Folder of a recommend model, and its row of ops.models."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jobs.offline.ranker_training import Rankers
+from jobs.offline.served_encoder import Figures, ServedEncoder
+from jobs.offline.training_data import PastNight, Shop
+from schemas.run import RunContext
+from udfs.catalogue import Catalogue
+from udfs.days import date_of
+from udfs.encoder import model_folder, text_vectors
+from udfs.encoder.model_folder import write_manifest
+from udfs.encoder.tower_settings import TowerReport
+from udfs.recommend import ranker, scoring
+from udfs.recommend.feature_meanings import FEATURES
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a training has made: its folder and its row of ops.models are written from it.
+
+    known: the vectors that the rankers learned with; figures: of the encoder that is served; past: nights by day.
+    """
+
+    run: RunContext
+    shop: Shop
+    known: Catalogue
+    encoder: TowerReport
+    served: ServedEncoder
+    figures: Figures
+    rankers: Rankers
+    past: Mapping[int, PastNight]
+    calibration: int
+    trees: int
+
+    def write(self, serving: Path, place: Path, *, has_read: bool) -> Path:
+        """The model's folder within `place`, named by its version: the encoder in `serving`, and the rest beside it.
+
+        has_read: the vectors known are of this encoder, and the texts that it has read go into the folder.
+        """
+        folder = place / "served"
+        shutil.rmtree(folder, ignore_errors=True)  # of a training killed at this point
+        shutil.copytree(serving, folder)
+        (folder / scoring.RANKER).write_text(self.rankers.served.to_json(), encoding="utf-8")
+        np.savez(
+            folder / scoring.EARLIER,
+            allow_pickle=False,
+            items=self.known.items,
+            vectors=self.known.vectors,
+            vector_of=self.known.vector_of,
+        )
+        if has_read:
+            _, texts = self.shop.different_texts()
+            text_vectors.write(folder, texts, self.known.vectors)
+        (folder / scoring.TRAINING).write_text(json.dumps(self._story(), indent=1, default=str) + "\n", "utf-8")
+        write_manifest(folder)
+        version = f"{self.run.run_date}-{model_folder.sha256(folder / model_folder.MANIFEST)[:8]}"
+        return folder.rename(place / version)
+
+    def _story(self) -> dict[str, Any]:
+        """What was trained on what, for people and for the evaluation."""
+        judged_on = self.past[self.calibration].night.features[:20_000]
+        return {
+            "run_date": str(self.run.run_date),
+            "code_version": self.run.code_version,
+            "nights": [str(date_of(night)) for night in sorted(self.past)],
+            "trees": self.trees,
+            "encoder": asdict(self.encoder),
+            "served": {"encoder": self.served, **self.figures},
+            "verdict": self.rankers.verdict,
+            "features": dict(FEATURES),
+            "importance": ranker.importance(self.rankers.served, judged_on, os.cpu_count() or 1),
+        }
+
+    def row(self, folder: Path) -> dict[str, Any]:
+        """The row of ops.models for the folder that was written."""
+        run, verdict = self.run, self.rankers.verdict
+        return {
+            "run_date": run.run_date,
+            "model_version": folder.name,
+            "kind": "recommend",
+            "folder": f"models/{folder.name}",
+            "base_sha256": model_folder.BASE_SHA256,
+            "weights_sha256": model_folder.sha256(model_folder.weights_file(folder)),
+            "trained_from": date_of(int(self.shop.interactions.day.min())),
+            "cut_date": run.run_date,
+            "example_count": self.encoder.examples,
+            "metrics": {
+                "encoder_ndcg_frozen": self.encoder.frozen.ndcg_with_popularity,
+                "encoder_ndcg": self.encoder.best.ndcg_with_popularity,
+                "encoder_best_step": float(self.encoder.best_step),
+                "encoder_tuned": float(self.encoder.tuned),
+                **self.figures,
+                **{name: value for name, value in verdict.items() if name != "promoted"},
+            },
+            "ranker": self.rankers.judged.to_json(),
+            "promoted": bool(verdict["promoted"]),
+            "code_version": run.code_version,
+        }
