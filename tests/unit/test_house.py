@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import ast
 import sys
-from collections import Counter
-from collections.abc import Iterator
 from graphlib import TopologicalSorter
 from importlib.metadata import packages_distributions
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
 from jobs.flow import JOBS
+from tests.support.source_code import Import, calls, functions, imports
 from tests.support.tiny_shop import REPO
 
 LEAVES, EVALUATION, TOP_K, ENCODER = "udfs", "udfs.evaluation", "udfs.top_k", "udfs.encoder"
@@ -66,11 +64,6 @@ WORDS: dict[tuple[str, ...], tuple[str, ...]] = {
 }
 PRINTING = (RUNNER, COMMANDS)
 
-# What brings rows of a frame into the driver's memory. count() does not: it is one number.
-TO_DRIVER = frozenset(
-    {"collect", "collectAsList", "first", "foreach", "head", "show", "tail", "take", "toArrow", "toLocalIterator"}
-    | {"toPandas", "pandas_api", "broadcast"}
-)
 COLLECTING = (OFFLINE, RUNNER, COMMANDS)
 # Jobs that are not of the night: they hold so many users or pairs of a shop in the driver's memory, on purpose.
 BOUNDED_BY_MAX_USERS = {"jobs.backtest_plans", "jobs.evaluate_recommendations"}
@@ -103,6 +96,11 @@ COLLECTED = {
     ("jobs.transforms.vectors", "score", "take"): (2, "no frame: pyarrow's, on an executor"),
 }
 
+FILE_LINES, FUNCTION_LINES = 300, 60
+# Still longer. Nothing is added here; who splits one takes it off.
+LONG_FILES = {"tests/unit/test_tower.py"}
+LONG_FUNCTIONS: set[str] = set()
+
 
 def files() -> dict[str, Path]:
     """Every module of the house by its dotted name, packages by theirs."""
@@ -124,35 +122,7 @@ def room_of(module: str) -> str:
     return f"{first}.{rest[0]}" if folder else first
 
 
-class Import(NamedTuple):
-    """One imported module by its full name; `main`: below `if __name__ == "__main__"`; `lazy`: within a function."""
-
-    name: str
-    main: bool
-    lazy: bool
-
-
-def imports(path: Path) -> Iterator[Import]:
-    """Every import of a file, wherever it is."""
-
-    def visit(node: ast.AST, main: bool, lazy: bool) -> Iterator[Import]:
-        if isinstance(node, ast.Import):
-            yield from (Import(alias.name, main, lazy) for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            assert node.module, f"{path}:{node.lineno}: absolute imports alone: spark-submit puts jobs/ on the path"
-            assert not node.level, f"{path}:{node.lineno}: absolute imports alone: spark-submit puts jobs/ on the path"
-            for alias in node.names:
-                full = f"{node.module}.{alias.name}"
-                yield Import(full if full in FILES else node.module, main, lazy)
-        main = main or (isinstance(node, ast.If) and "__name__" in ast.unparse(node.test))
-        lazy = lazy or isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))
-        for child in ast.iter_child_nodes(node):
-            yield from visit(child, main, lazy)
-
-    return visit(ast.parse(path.read_text(encoding="utf-8")), False, False)
-
-
-IMPORTS = {module: list(imports(path)) for module, path in FILES.items()}
+IMPORTS = {module: list(imports(path, FILES)) for module, path in FILES.items()}
 
 
 def in_rooms(*rooms: str) -> list[str]:
@@ -192,17 +162,17 @@ def test_an_import_is_found_wherever_it_is(tmp_path: Path) -> None:
         "def f():\n    from jobs.runner import lake\n    from jobs.clean_items import clean_items\n"
         "if __name__ == '__main__':\n    from jobs.runner import run_job\n"
     )
-    assert list(imports(path)) == [
+    assert list(imports(path, FILES)) == [
         Import("jobs.flow", False, False),
         Import("udfs.days", False, False),
         Import("jobs.runner.lake", False, True),
         Import("jobs.clean_items", False, True),
         Import("jobs.runner.run_job", True, False),
     ]
-    assert [room_of(found.name) for found in imports(path)] == [FLOW, LEAVES, RUNNER, JOB, RUNNER]
+    assert [room_of(found.name) for found in imports(path, FILES)] == [FLOW, LEAVES, RUNNER, JOB, RUNNER]
     path.write_text("from . import flow\n")
     with pytest.raises(AssertionError, match="absolute imports alone"):
-        list(imports(path))
+        list(imports(path, FILES))
 
 
 def test_what_runs_without_java_imports_no_spark() -> None:
@@ -257,22 +227,20 @@ def test_what_only_some_rooms_may_do(words: tuple[str, ...]) -> None:
         assert not [word for word in words if word in text], module
 
 
-def calls(path: Path) -> Counter[tuple[str, str]]:
-    """How often each (function, method that brings rows to the driver) is in a file."""
-    found: Counter[tuple[str, str]] = Counter()
+def test_files_and_functions_are_short() -> None:
+    paths = [*FILES.values(), *(REPO / "tests").rglob("*.py")]
+    lengths = {str(path.relative_to(REPO)): len(path.read_text("utf-8").splitlines()) for path in paths}
+    assert {path for path, count in lengths.items() if count > FILE_LINES} == LONG_FILES, "split it by idea"
+    long = {
+        f"{module}.{name}" for module in FILES for name, count in functions(FILES[module]) if count > FUNCTION_LINES
+    }
+    assert long == LONG_FUNCTIONS, "split it by step"
 
-    def visit(node: ast.AST, function: str) -> None:
-        if isinstance(node, ast.FunctionDef):
-            function = node.name
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in TO_DRIVER:
-            found[function, node.func.attr] += 1
-        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "broadcast":
-            found[function, "broadcast"] += 1
-        for child in ast.iter_child_nodes(node):
-            visit(child, function)
 
-    visit(ast.parse(path.read_text(encoding="utf-8")), "")
-    return found
+def test_the_lines_of_a_function_are_counted_with_all_that_is_in_it(tmp_path: Path) -> None:
+    file = tmp_path / "job.py"
+    file.write_text("@cache\ndef outer():\n    def inner():\n        return 1\n\n    return inner\n")
+    assert list(functions(file)) == [("outer", 6), ("inner", 2)]
 
 
 def test_what_is_printed_is_printed_by_commands_and_the_runner() -> None:
