@@ -12,7 +12,7 @@ import pytest
 from filelock import FileLock
 from pyspark.sql import DataFrame, SparkSession
 
-from jobs.runner.lake import check_schema
+from jobs.runner.schema_check import check_schema
 from jobs.runner.session import session as spark_session
 from jobs.transforms.reasons import reasons_of
 from schemas.contract import Table

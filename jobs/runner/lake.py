@@ -20,12 +20,13 @@ from pyspark.sql import functions as F
 from jobs.runner import data_files, delta_log
 from jobs.runner.data_files import DataFile
 from jobs.runner.delta_log import ConflictError
-from jobs.runner.lake_reader import ASIDE, LakeReader, check_schema
+from jobs.runner.lake_reader import ASIDE, LakeReader
+from jobs.runner.schema_check import check_schema
 from schemas import TABLES
 from schemas.contract import PARTITION, Column, Table
 from schemas.errors import DataError
 
-__all__ = ["ASIDE", "Lake", "check_schema"]
+__all__ = ["ASIDE", "Lake"]
 
 COMMIT_ATTEMPTS = 8  # of a write that other writers get in the way of
 MOST_FILES = 8  # small files of one month of a table, before they are made one

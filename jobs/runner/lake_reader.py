@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pyarrow.compute as pc
@@ -20,40 +20,18 @@ from jobs.flow import JOBS
 from jobs.runner import data_files, delta_log, integrity
 from jobs.runner.data_files import DataFile
 from jobs.runner.landing import Landing
+from jobs.runner.schema_check import differences
 from jobs.runner.storage import Storage, escape_glob
 from schemas import TABLES
 from schemas.contract import PARTITION, Table
 from schemas.deployment import Deployment
-from schemas.derive import delta_type, plain_ddl, plain_type
+from schemas.derive import delta_type, plain_ddl
 from schemas.errors import ConfError, DataError
 from schemas.job import Read
 
 COMMIT = "[0-9]" * 20 + ".json"  # of a Delta log; not its checksums, nor its checkpoints
 ASIDE = "set_aside"  # the folder of the lake where a person puts what is torn
 NEWEST_COMMITS = 100  # of a table, among which those of runs beside this one are looked for
-
-
-def check_schema(table: Table, frame: DataFrame, door: str) -> None:
-    """Refuse a frame whose column names, order or types are not the contract's; the message lists each difference."""
-    expected = {column.name: plain_type(column.type) for column in table.columns}
-    actual = {field.name: plain_type(field.dataType.simpleString()) for field in frame.schema.fields}
-    problems = _differences(expected, actual)
-    if not problems and list(expected) != list(actual):
-        problems.append(f"has its columns in the order {', '.join(actual)}, not {', '.join(expected)}")
-    if problems:
-        raise DataError(f"{table.name} ({door}): " + "; ".join(problems))
-
-
-def _differences(expected: Mapping[str, Any], actual: Mapping[str, Any]) -> list[str]:
-    problems = [f"lacks {name} {expected[name]}" for name in expected if name not in actual]
-    problems += [
-        f"has {name} {actual[name]}, which the contract does not know" for name in actual if name not in expected
-    ]
-    return problems + [
-        f"has {name} as {actual[name]}, not {expected[name]}"
-        for name in expected
-        if name in actual and actual[name] != expected[name]
-    ]
 
 
 class LakeReader:
@@ -99,7 +77,7 @@ class LakeReader:
             for column in contract.columns
             if column.name in stored or not column.nullable
         }
-        if problems := _differences(expected, stored):
+        if problems := differences(expected, stored):
             raise DataError(f"{contract.name} (as it stands in the lake): " + "; ".join(problems))
 
     def check_log(self, table: str) -> None:

@@ -14,9 +14,10 @@ from pyspark.sql import DataFrame
 from jobs.runner import drift
 from jobs.runner.data_files import DataFile
 from jobs.runner.findings import EXAMPLES, Audit, Finding, balance_check, explain, few_rejected
-from jobs.runner.lake import Lake, check_schema
+from jobs.runner.lake import Lake
 from jobs.runner.pending_days import PendingDays, left_alone
 from jobs.runner.records import check_rows, figure_row
+from jobs.runner.schema_check import check_schema
 from schemas import TABLES
 from schemas.contract import Check, Table
 from schemas.deployment import Deployment

@@ -12,7 +12,7 @@ from pyspark.sql import functions as F
 
 from jobs.runner import audit_counts, delta_log, quality
 from jobs.runner.findings import balance_check, explain, few_rejected
-from jobs.runner.lake import check_schema
+from jobs.runner.schema_check import check_schema
 from jobs.transforms.reasons import reasons_of
 from schemas import TABLES, gold, silver
 from schemas.contract import Check, Column, Table, between, not_blank, one_of, row_check
