@@ -9,17 +9,29 @@ from jobs.transforms import catalogue
 from jobs.transforms.purchases import buyer, purchases, within
 from jobs.transforms.top_n import top_n
 from schemas import gold
+from schemas.errors import ConfError
 from schemas.run import RunContext
 
 
 def build_default_recommendations(
-    events: DataFrame, items: DataFrame, *, run: RunContext, segment: str = "", top_k: int = 20, days: int = 28
+    events: DataFrame,
+    items: DataFrame,
+    *,
+    run: RunContext,
+    segment: str = "",
+    top_k: int = 20,
+    days: int = 28,
+    min_buyers: int = 10,
 ) -> DataFrame:
     """gold.default_recommendations: the `top_k` items with most buyers on the last `days` days, overall and per
     value of `segment` (a column of silver.events; empty for none).
 
-    A segment with too few items of its own is filled from the overall list, and the reason says so.
+    A segment with too few items of its own is filled from the overall list, and the reason says so. One with fewer
+    than `min_buyers` different known users in these days gets the overall list alone: its own would show everybody
+    what a few households buy.
     """
+    if min_buyers < 0:
+        raise ConfError(f"[jobs.build_default_recommendations] min_buyers must be at least 0; it is {min_buyers}")
     items = catalogue.listed(run.deployment, items, events)
     ever = purchases(events).join(items.select("item_id"), "item_id", "left_semi")
     recent = within(ever, run.run_date, days)
@@ -33,8 +45,11 @@ def build_default_recommendations(
         groups.append(named.select(F.lit(segment).alias("segment_name"), value, "item_id", buyer()))
     met = groups[0].unionByName(groups[-1]).distinct().persist()
     keys = ["segment_name", "segment_value"]
-    sizes = met.groupBy(*keys).agg(F.count_distinct("buyer").alias("all_buyers"))
-    counts = met.groupBy(*keys, "item_id").agg(F.count("*").alias("buyers")).join(sizes, keys, "inner")
+    sizes = met.groupBy(*keys).agg(
+        F.count_distinct("buyer").alias("all_buyers"), F.count_distinct("buyer.user_id").alias("known_buyers")
+    )
+    shown = sizes.where((F.col("segment_name") == "overall") | (F.col("known_buyers") >= min_buyers))
+    counts = met.groupBy(*keys, "item_id").agg(F.count("*").alias("buyers")).join(shown, keys, "inner")
     own = counts.select(
         *keys,
         "item_id",

@@ -6,8 +6,11 @@ import datetime as dt
 import random
 from typing import Any
 
+import pytest
+
 from jobs.build_default_recommendations import build_default_recommendations
 from schemas import gold, silver
+from schemas.errors import ConfError
 from tests.conftest import Rows, broken, run_of
 
 RUN_DATE = dt.date(2024, 1, 31)
@@ -62,7 +65,9 @@ def test_equals_the_oracle_overall_and_by_segment(rows: Rows) -> None:
     draw.shuffle(drawn)
     items = rows(silver.ITEMS, *({"item_id": name} for name in names))
     events = rows(silver.EVENTS, *drawn)
-    found = build_default_recommendations(events, items, run=run_of(RUN_DATE), segment="location_id", top_k=4).persist()
+    found = build_default_recommendations(
+        events, items, run=run_of(RUN_DATE), segment="location_id", top_k=4, min_buyers=3
+    ).persist()
     assert broken(gold.DEFAULT_RECOMMENDATIONS, found) == []
     assert listed(found) == expected
     assert {(row.segment_name, row.segment_value) for row in found.collect()} == {
@@ -106,3 +111,34 @@ def test_a_reason_does_not_claim_a_sale_that_was_long_ago(rows: Rows) -> None:
         build_default_recommendations(rows(silver.EVENTS, sale("u1", "a", 200)), items, run=run_of(RUN_DATE))
     )
     assert "last 28 days" not in found["all"][0][2]
+
+
+def test_a_segment_of_few_known_buyers_shows_the_overall_list(rows: Rows) -> None:
+    shop = [sale(f"u{number}", item, location_id="big") for number in range(10) for item in ("milk", f"own{number}")]
+    events = rows(
+        silver.EVENTS,
+        *shop,
+        *(sale("household", item, location_id="small") for item in ("insulin", "nappies")),
+        *(sale("household", "insulin", days, location_id="small") for days in range(20)),  # one buyer on many days
+        *(sale(None, "nappies", basket_id=f"b{number}", location_id="small") for number in range(20)),  # guests
+        *(sale(f"u{number}", "insulin", 40, location_id="small") for number in range(9)),  # not on these days
+    )
+    names = ["milk", "insulin", "nappies", *(f"own{number}" for number in range(10))]
+    items = rows(silver.ITEMS, *({"item_id": name} for name in names))
+    found = build_default_recommendations(events, items, run=run_of(RUN_DATE), segment="location_id", top_k=3).persist()
+    assert broken(gold.DEFAULT_RECOMMENDATIONS, found) == []
+    lists = listed(found)
+    overall = [(item, score) for item, score, _ in lists["all"]]
+    assert [(item, score) for item, score, _ in lists["small"]] == overall
+    assert {reason for *_, reason in lists["small"]} == {FILLED}
+    assert lists["big"][0] == ("milk", 1.0, "Bought by 10 of 10 buyers here on the last 28 days")
+
+    shown = build_default_recommendations(
+        events, items, run=run_of(RUN_DATE), segment="location_id", top_k=3, min_buyers=1
+    )
+    assert "insulin" in {item for item, *_ in listed(shown)["small"]}
+
+
+def test_a_negative_floor_is_refused(rows: Rows) -> None:
+    with pytest.raises(ConfError, match=r"min_buyers must be at least 0; it is -1"):
+        build_default_recommendations(rows(silver.EVENTS), rows(silver.ITEMS), run=run_of(RUN_DATE), min_buyers=-1)
