@@ -70,6 +70,7 @@ def build_audiences(
     if contact_cost < 0 or max_per_week < 1:
         raise ConfError("[jobs.build_audiences] contact_cost must be at least 0, max_per_week at least 1")
     run_date, tomorrow = run.run_date, day_number(run.run_date) + 1
+    limits = room(campaigns, ad_events, run, contact_cost)
     known = read_known(events, items, item_vectors, campaigns, ad_events, tomorrow if audience_model else None)
     if audience_model:
         models = applied(audience_model, from_json)
@@ -77,7 +78,6 @@ def build_audiences(
         progress.say(f"audiences: no promoted model up to {run_date}: one is fitted within this run (see make train)")
         models = _fitted(training_rows(known, ad_events, tomorrow, training_contacts))
     pairs = known.by_block(_values(tomorrow, models, contact_cost), VALUED).persist()
-    limits = room(campaigns, ad_events, run_date, contact_cost)
     marked = pairs.withColumn("is_control", is_control(control_share, control_seed))
     taken = allocated(marked, limits, max_per_week, max_pairs).persist()
     return {"gold.ad_audiences": _ranked(marked, taken, run_date), "ops.allocations": _judged(marked, taken, run_date)}
@@ -90,16 +90,24 @@ def is_control(share: float, seed: int) -> Column:
     return drawn_out
 
 
-def room(campaigns: DataFrame, ad_events: DataFrame, run_date: dt.date, contact_cost: float) -> DataFrame:
+def room(campaigns: DataFrame, ad_events: DataFrame, run: RunContext, contact_cost: float) -> DataFrame:
     """campaign_id, capacity: of each campaign of the next day, how many users it may be shown to tomorrow.
 
-    What contacts so far have cost is off its budget; max_audience is of one night's list.
+    What contacts so far have cost is off its budget; max_audience is of one night's list. ConfError where a campaign
+    has a budget and contacts cost nothing: it would limit nothing.
     """
-    tomorrow = F.lit(run_date + dt.timedelta(days=1))
+    tomorrow = F.lit(run.run_date + dt.timedelta(days=1))
     running = campaigns.where((F.col("starts_on") <= tomorrow) & (F.col("ends_on") >= tomorrow))
     shown = ad_events.where("event_type = 'impression'").groupBy("campaign_id").agg(F.count("*").alias("shown"))
     limits = running.select("campaign_id", "max_audience", "budget").join(shown, "campaign_id", "left").toPandas()
     names = ("max_audience", "budget", "shown")
+    if contact_cost == 0 and limits["budget"].notna().any():
+        first = limits[limits["budget"].notna()].sort_values("campaign_id").iloc[0]
+        raise ConfError(
+            f"{run.deployment.file}: [jobs.build_audiences] contact_cost is 0, so the budget of campaign "
+            f"{first['campaign_id']} ({first['budget']:g}, silver.campaigns of {run.run_date}) would limit nothing: "
+            "set contact_cost, or take budget out of [sources.campaigns.map]"
+        )
     most, budget, contacts = (np.asarray(limits[name].astype(float), np.float64) for name in names)
     places = allocation.capacities(most, budget - contact_cost * np.nan_to_num(contacts), contact_cost)
     rows = list(zip(limits["campaign_id"].tolist(), places.tolist(), strict=True))

@@ -24,7 +24,8 @@ def build_default_recommendations(
     min_buyers: int = 10,
 ) -> DataFrame:
     """gold.default_recommendations: the `top_k` items with most buyers on the last `days` days, overall and per
-    value of `segment` (a column of silver.events; empty for none).
+    value of `segment` (a column of silver.events; empty for none); none that `exclude` of rank_recommendations rules
+    out.
 
     A segment with too few items of its own is filled from the overall list, and the reason says so. One with fewer
     than `min_buyers` different known users in these days gets the overall list alone: its own would show everybody
@@ -32,7 +33,7 @@ def build_default_recommendations(
     """
     if min_buyers < 0:
         raise ConfError(f"[jobs.build_default_recommendations] min_buyers must be at least 0; it is {min_buyers}")
-    items = catalogue.listed(run.deployment, items, events)
+    items = catalogue.shown(run.deployment, catalogue.listed(run.deployment, items, events))
     ever = purchases(events).join(items.select("item_id"), "item_id", "left_semi")
     recent = within(ever, run.run_date, days)
     lately, when = (recent, f"on the last {days} days") if recent.take(1) else (ever, "so far")

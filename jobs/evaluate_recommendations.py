@@ -23,7 +23,7 @@ from jobs.offline.training_data import collect
 from jobs.reports import progress
 from jobs.reports.evaluation_page import EVERYONE, LEAD, TUNING, WORTH, Evaluation, evaluation_page
 from jobs.transforms.purchases import purchases
-from jobs.transforms.ranking import FALLBACK, ranked_lists
+from jobs.transforms.ranking import FALLBACK, Rules, ranked_lists
 from jobs.transforms.top_n import top_n
 from schemas import ops
 from schemas.derive import plain_ddl
@@ -136,7 +136,7 @@ def _give_last_places(
 ) -> None:
     """The lists of ten that the job of the night makes with this `long_tail` contend: its worth and its price."""
     for task, rows in ((TASK_ALL, found), (TASK_NEW, found.where("times_bought = 0"))):
-        listed = ranked_lists(rows, items, vectors, model, run_date=night, top_k=K, long_tail=share)
+        listed = ranked_lists(rows, items, vectors, model, night, Rules(top_k=K, long_tail=share))
         own = F.array_contains("sources", FALLBACK)  # what fills a short list may be the user's own
         published_lists(contest, task, f"{NIGHT}, long tail {share}", listed.where(~own))
 

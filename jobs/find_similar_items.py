@@ -5,6 +5,7 @@ from __future__ import annotations
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from jobs.transforms.catalogue import shown
 from jobs.transforms.purchases import active_items, purchases
 from jobs.transforms.top_n import top_n
 from jobs.transforms.vectors import nearest_items
@@ -13,10 +14,17 @@ from schemas.run import RunContext
 
 
 def find_similar_items(
-    events: DataFrame, item_vectors: DataFrame, *, run: RunContext, top_k: int = 10, active_days: int = 84
+    events: DataFrame,
+    items: DataFrame,
+    item_vectors: DataFrame,
+    *,
+    run: RunContext,
+    top_k: int = 10,
+    active_days: int = 84,
 ) -> DataFrame:
     """gold.similar_items: `top_k` other active items per item sold in `active_days`, by cosine, then item_id.
 
+    What `exclude` of rank_recommendations rules out has a list of its own, and is in none.
     Items that share a text share their neighbours, so each different text is searched once, for one item more than
     is wanted: the item itself is taken out afterwards.
     """
@@ -24,7 +32,8 @@ def find_similar_items(
         active_items(purchases(events), run.run_date, active_days), "item_id", "left_semi"
     ).persist()
     queries = active.select(F.col("text_key").alias("query_key"), "vector").dropDuplicates(["query_key"])
-    found = nearest_items(queries, active, top_k + 1).withColumnRenamed("item_id", "similar_item_id")
+    may_be_shown = active.join(shown(run.deployment, items).select("item_id"), "item_id", "left_semi")
+    found = nearest_items(queries, may_be_shown, top_k + 1).withColumnRenamed("item_id", "similar_item_id")
     pairs = active.select("item_id", "model_version", F.col("text_key").alias("query_key")).join(
         found, "query_key", "inner"
     )

@@ -123,7 +123,7 @@ SCORING = (
     ),
     Job(
         "find_similar_items",
-        reads=(history("silver.events"), today("features.item_vectors")),
+        reads=(history("silver.events"), today("silver.items"), today("features.item_vectors")),
         writes=("gold.similar_items",),
     ),
     Job(

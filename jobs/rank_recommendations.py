@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pyspark.sql import DataFrame
 
-from jobs.transforms.ranking import ranked_lists
-from schemas.errors import ConfError
+from jobs.transforms.ranking import Rules, ranked_lists
 from schemas.run import Model, RunContext
 
 
@@ -26,26 +25,17 @@ def rank_recommendations(
 ) -> DataFrame:
     """gold.recommendations: `top_k` items for every user, by score, then item_id, as the shop's rules have it.
 
-    Rules, over the columns of silver.items: no item for which `exclude` (SQL) is true; the order is by score times
-    `boost` (SQL, a positive number); at most `cap_per_category` of one category (0: any number), as long as others are
-    left. `diversity` in [0, 1) is what a list gives up of its scores to be less alike (udfs/recommend/rerank.py).
-    `long_tail` in [0, 1) is the share of its score that a last place may give up for an item that would stand in no
-    list (jobs/transforms/recommendation_lists.py). Each `arrivals_every`-th place (0: none) is kept for the user's
-    likeliest item of those that were described lately and that nobody has bought yet: what sells already outranks them
-    for good reason, and without a place they will never sell. A user with too few candidates is filled up from what
-    sells best; only where fewer than `top_k` items may be recommended at all are lists shorter, and then all of them
-    equally long.
+    Rules, over the columns of silver.items: no item for which `exclude` (SQL) is true, which holds for similar_items
+    and default_recommendations too; the order is by score times `boost` (SQL, a positive number; null counts as 1); at
+    most `cap_per_category` of one category (0: any number), as long as others are left. `diversity` in [0, 1) is what a
+    list gives up of its scores to be less alike (udfs/recommend/rerank.py). `long_tail` in [0, 1) is the share of its
+    score that a last place may give up for an item that would stand in no list
+    (jobs/transforms/recommendation_lists.py). Each `arrivals_every`-th place (0: none) is kept for the user's likeliest
+    item of those that were described lately and that nobody has bought yet: what sells already outranks them for good
+    reason, and without a place they will never sell. A user with too few candidates is filled up from what sells best;
+    only where fewer than `top_k` items may be recommended at all are lists shorter, and then all of them equally long.
     """
-    if not 0 <= long_tail < 1:
-        raise ConfError(f"[jobs.rank_recommendations] long_tail must be in [0, 1); it is {long_tail}")
-    if arrivals_every == 1 or arrivals_every < 0:
-        raise ConfError(f"[jobs.rank_recommendations] arrivals_every must be 0 or at least 2; it is {arrivals_every}")
-    return ranked_lists(
-        candidates,
-        items,
-        item_vectors,
-        model,
-        run_date=run.run_date,
+    rules = Rules(
         top_k=top_k,
         exclude=exclude,
         boost=boost,
@@ -54,6 +44,7 @@ def rank_recommendations(
         long_tail=long_tail,
         arrivals_every=arrivals_every,
     )
+    return ranked_lists(candidates, items, item_vectors, model, run.run_date, rules)
 
 
 if __name__ == "__main__":

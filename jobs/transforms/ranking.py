@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -12,9 +12,11 @@ import pyarrow as pa
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from jobs.transforms.catalogue import without_excluded
 from jobs.transforms.recommendation_lists import with_long_tail
 from jobs.transforms.top_n import top_n
 from schemas import gold
+from schemas.errors import ConfError
 from schemas.run import Model
 from udfs.encoder.stored_vectors import from_bytes
 from udfs.recommend.rerank import rerank
@@ -24,45 +26,55 @@ USERS_PER_BLOCK = 5_000
 DUE = 0.8  # of the usual gap since the last purchase
 
 
+@dataclass(frozen=True)
+class Rules:
+    """A shop's rules for lists, as the settings of rank_recommendations have them. ConfError where one is no rule."""
+
+    top_k: int = 20
+    exclude: str = ""
+    boost: str = ""
+    cap_per_category: int = 0
+    diversity: float = 0.0
+    long_tail: float = 0.0
+    arrivals_every: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse what no list can follow."""
+        if not 0 <= self.long_tail < 1:
+            raise ConfError(f"[jobs.rank_recommendations] long_tail must be in [0, 1); it is {self.long_tail}")
+        if self.arrivals_every == 1 or self.arrivals_every < 0:
+            raise ConfError(
+                f"[jobs.rank_recommendations] arrivals_every must be 0 or at least 2; it is {self.arrivals_every}"
+            )
+
+
 def ranked_lists(
-    candidates: DataFrame,
-    items: DataFrame,
-    item_vectors: DataFrame,
-    model: Model,
-    *,
-    run_date: dt.date,
-    top_k: int,
-    exclude: str = "",
-    boost: str = "",
-    cap_per_category: int = 0,
-    diversity: float = 0.0,
-    long_tail: float = 0.0,
-    arrivals_every: int = 0,
+    candidates: DataFrame, items: DataFrame, item_vectors: DataFrame, model: Model, run_date: dt.date, rules: Rules
 ) -> DataFrame:
-    """Rows of gold.recommendations by these rules: see jobs/rank_recommendations.py, which declares them."""
-    allowed = items.where(~F.coalesce(F.expr(exclude or "false"), F.lit(False))).select(
-        "item_id", "category", F.expr(boost or "1").cast("double").alias("boost")
-    )
+    """Rows of gold.recommendations by these rules, which jobs/rank_recommendations.py explains."""
+    top_k, every = rules.top_k, rules.arrivals_every
+    # A boost that says nothing of an item, such as CASE without ELSE, leaves its score as it is.
+    boost = F.coalesce(F.expr(rules.boost or "1").cast("double"), F.lit(1.0))
+    allowed = without_excluded(items, rules.exclude).select("item_id", "category", boost.alias("boost"))
     possible = candidates.join(allowed, "item_id", "inner").withColumn("weight", F.col("score") * F.col("boost"))
     order: list[Column | str] = [F.desc("weight"), "item_id"]
     pool = top_n(possible, ["user_id"], order, 3 * top_k)
-    if arrivals_every:
+    if every:
         arrivals = top_n(possible.where(_arrival()), ["user_id"], order, top_k)
         pool = pool.unionByName(arrivals).dropDuplicates(["user_id", "item_id"])
     wanted = pool.persist()
     complete = wanted.unionByName(fallback(candidates, wanted, allowed, top_k), allowMissingColumns=True)
-    if cap_per_category or diversity or arrivals_every:
-        rules = {"cap": cap_per_category, "diversity": diversity, "every": arrivals_every}
-        ranked = _apart(complete, item_vectors, top_k, rules)
+    if rules.cap_per_category or rules.diversity or every:
+        ranked = _apart(complete, item_vectors, rules)
     else:
         ranked = top_n(complete, ["user_id"], order, top_k, rank="rank")
-    if long_tail:
-        if cap_per_category:  # what a list has enough of does not come in by this door either
+    if rules.long_tail:
+        if rules.cap_per_category:  # what a list has enough of does not come in by this door either
             counts = ranked.where("category IS NOT NULL").groupBy("user_id", "category").count()
-            full = counts.where(F.col("count") >= cap_per_category)
+            full = counts.where(F.col("count") >= rules.cap_per_category)
             possible = possible.join(full.select("user_id", "category"), ["user_id", "category"], "left_anti")
-        kept = arrivals_every and top_k % arrivals_every == 0  # the last place is an arrival's
-        ranked = with_long_tail(ranked, possible, top_k - 1 if kept else top_k, long_tail)
+        kept = every and top_k % every == 0  # the last place is an arrival's
+        ranked = with_long_tail(ranked, possible, top_k - 1 if kept else top_k, rules.long_tail)
     return _with_reasons(ranked, items, model, run_date)
 
 
@@ -116,31 +128,41 @@ def _arrival() -> Column:
     return F.array_contains("sources", "fresh") & (F.col("recent_buyers") == 0)
 
 
-def _apart(complete: DataFrame, item_vectors: DataFrame, top_k: int, rules: dict[str, Any]) -> DataFrame:
-    """`complete` with `rank`, `top_k` rows a user, re-ranked user block by user block on the executors."""
+def _apart(complete: DataFrame, item_vectors: DataFrame, rules: Rules) -> DataFrame:
+    """`complete` with `rank`, `rules.top_k` rows a user, re-ranked user block by user block on the executors."""
     blocks = max(1, complete.select("user_id").distinct().count() // USERS_PER_BLOCK)
     chosen = (
         complete.select("user_id", "item_id", "weight", "category", _arrival().alias("arrival"))
         .join(item_vectors.select("item_id", "vector"), "item_id", "left")
         .groupBy(F.pmod(F.xxhash64("user_id"), F.lit(blocks)))
-        .applyInArrow(_reranker(top_k, rules), "user_id STRING, item_id STRING, rank INT")
+        .applyInArrow(_reranker(rules), "user_id STRING, item_id STRING, rank INT")
     )
     return complete.join(chosen, ["user_id", "item_id"], "inner")
 
 
-def _reranker(top_k: int, rules: dict[str, Any]) -> Callable[[pa.Table], pa.Table]:
+def _reranker(rules: Rules) -> Callable[[pa.Table], pa.Table]:
     def rank(rows: pa.Table) -> pa.Table:
         table = rows.to_pandas().sort_values(["user_id", "weight", "item_id"], ascending=[True, False, True])
         cells = table["vector"].dropna()
         vectors = None
-        if rules["diversity"] and len(cells):
+        if rules.diversity and len(cells):
             dims = len(cells.iloc[0]) // 2
             vectors = np.zeros((len(table), dims), np.float32)  # an item without a vector is like no other
             vectors[table["vector"].notna().to_numpy()] = from_bytes(cells, dims)
         user, kind = (pd.factorize(table[name])[0] for name in ("user_id", "category"))
         weight = np.maximum(table["weight"].to_numpy(), 1e-9)
         new = table["arrival"].to_numpy(bool)
-        chosen = rerank(user, weight, top_k, kind=kind, vectors=vectors, arrivals=new, **rules)
+        chosen = rerank(
+            user,
+            weight,
+            rules.top_k,
+            kind=kind,
+            vectors=vectors,
+            arrivals=new,
+            cap=rules.cap_per_category,
+            diversity=rules.diversity,
+            every=rules.arrivals_every,
+        )
         listed = table.iloc[chosen]
         place = listed.groupby("user_id", sort=False).cumcount() + 1
         return pa.table(

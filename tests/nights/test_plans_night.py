@@ -18,6 +18,7 @@ from schemas import silver
 from schemas.deployment import load
 from schemas.errors import ConfError
 from schemas.features import ITEM_VECTORS
+from tests.conftest import run_of
 from tests.support import tiny_shop
 from udfs.audiences import allocation
 from udfs.audiences.backtest import OURS, UNREAD
@@ -144,13 +145,17 @@ def test_a_budget_and_an_audience_are_both_limits(rows):
         told | {"campaign_id": "over", "ends_on": tiny_shop.day(13)},
     )
     shown = {"campaign_id": "spent", "event_type": "impression"}
-    found = {row[0]: row[1] for row in room(campaigns, rows(silver.AD_EVENTS, shown, shown), NIGHT, 0.1).collect()}
+    found = {
+        row[0]: row[1] for row in room(campaigns, rows(silver.AD_EVENTS, shown, shown), run_of(NIGHT), 0.1).collect()
+    }
     assert {name: found[name] for name in "abc"} == {"a": 10, "b": 3, "c": 3}
     assert found["d"] > 1e9, "no limit"
     assert found["spent"] == 1, "two contacts have cost two thirds of its budget"
     assert "over" not in found
-    free = {row[0]: row[1] for row in room(campaigns, rows(silver.AD_EVENTS), NIGHT, 0.0).collect()}
-    assert (free["b"], free["c"], free["spent"]) == (found["d"], 10, 10), "contacts that cost nothing use up no budget"
+    with pytest.raises(ConfError, match=r"contact_cost is 0, so the budget of campaign b \(0\.3, silver\.campaigns of"):
+        room(campaigns, rows(silver.AD_EVENTS), run_of(NIGHT), 0.0)
+    free = room(campaigns.where("budget IS NULL"), rows(silver.AD_EVENTS), run_of(NIGHT), 0.0)
+    assert {row[0]: row[1] for row in free.collect()} == {"a": 10, "d": found["d"]}
 
 
 def test_the_night_publishes_them(planned):

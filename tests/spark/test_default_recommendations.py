@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import random
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -137,6 +138,17 @@ def test_a_segment_of_few_known_buyers_shows_the_overall_list(rows: Rows) -> Non
         events, items, run=run_of(RUN_DATE), segment="location_id", top_k=3, min_buyers=1
     )
     assert "insulin" in {item for item, *_ in listed(shown)["small"]}
+
+
+def test_an_excluded_item_is_in_no_list(rows: Rows) -> None:
+    run = run_of(RUN_DATE)
+    excluding = run.deployment.model_copy(update={"jobs": {"rank_recommendations": {"exclude": "category = 'cards'"}}})
+    events = rows(silver.EVENTS, *(sale(f"u{n}", "gift card", location_id="s1") for n in range(9)), sale("u1", "milk"))
+    items = rows(silver.ITEMS, {"item_id": "gift card", "category": "cards"}, {"item_id": "milk", "category": None})
+    found = build_default_recommendations(
+        events, items, run=replace(run, deployment=excluding), segment="location_id", min_buyers=1
+    )
+    assert {item for of_segment in listed(found).values() for item, *_ in of_segment} == {"milk"}
 
 
 def test_a_negative_floor_is_refused(rows: Rows) -> None:

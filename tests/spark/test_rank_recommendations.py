@@ -95,6 +95,20 @@ def test_rules_exclude_boost_and_cap_but_keep_the_probability(rows: Rows) -> Non
     assert {row.item_id: row.score for row in found.collect()} == {"oil": 0.5, "beer": 0.8, "ham": 0.6}
 
 
+def test_an_item_of_which_boost_says_nothing_keeps_its_weight(rows: Rows) -> None:
+    candidates = [proposal("u1", item, score) for item, score in {"wine": 0.9, "ham": 0.6, "oil": 0.5}.items()]
+    found = rank_recommendations(
+        rows(features.CANDIDATES, *candidates),
+        rows(silver.ITEMS, *titled("wine", "ham", "oil")),
+        vectors(rows),
+        MODEL,
+        run=run_of(RUN_DATE),
+        top_k=3,
+        boost="CASE WHEN item_id = 'oil' THEN 1.5 END",  # no ELSE
+    )
+    assert lists(found) == {"u1": ["wine", "oil", "ham"]}
+
+
 def test_diversity_prefers_what_is_unlike_the_rest_of_the_list(rows: Rows) -> None:
     candidates = [proposal("u1", item, score) for item, score in {"a": 0.9, "twin": 0.8, "other": 0.7}.items()]
     near = vectors(rows, a=[1.0, 0.0], twin=[1.0, 0.0], other=[0.0, 1.0])

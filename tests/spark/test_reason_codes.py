@@ -12,7 +12,7 @@ from jobs.transforms import catalogue, ledger, log_days, reasons
 from schemas import TABLES, bronze, silver
 from schemas.deployment import Deployment, load
 from schemas.errors import ConfError
-from schemas.reason_codes import Reason, own, reasons_of
+from schemas.reason_codes import ITEM_UNLISTED, REPEATED, Reason, own, reasons_of
 from tests.support import tiny_shop
 
 DAY, BEFORE = tiny_shop.day(13), tiny_shop.day(12)
@@ -146,6 +146,18 @@ def test_a_deployments_own_reasons_have_codes_of_their_own():
     assert not {own(reason.sentence).code for kind in silver.RECORDS_OF for reason in reasons_of(kind)} & {
         reason.code for kind in silver.RECORDS_OF for reason in reasons_of(kind)
     }
+
+
+def test_a_deployments_reason_in_our_words_is_not_taken_for_ours(rows):
+    theirs = [own(reason.sentence) for reason in (REPEATED, ITEM_UNLISTED)]
+    refused = rows(
+        silver.REJECTED_EVENTS,
+        *({"reasons": [reason.sentence], "codes": [reason.code], "item_id": "S99"} for reason in theirs),
+    )
+    assert ledger.touched(rows(silver.EVENTS), refused, "event_date").collect() == []
+    items = rows(silver.ITEMS, {"item_id": "S99"})
+    assert catalogue.days_of_items_listed_since(refused, items).collect() == []
+    assert not any(catalogue.is_of_item(reason.code) for reason in theirs)
 
 
 @pytest.mark.parametrize(

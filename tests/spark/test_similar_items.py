@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
 import numpy as np
 import pytest
+from pyspark.sql import DataFrame
 
 from jobs.find_similar_items import find_similar_items
 from jobs.transforms import vectors
@@ -22,6 +24,10 @@ def sale(item_id: str, days_ago: int = 0) -> dict[str, Any]:
     """A guest's purchase."""
     day = RUN_DATE - dt.timedelta(days=days_ago)
     return {"event_type": "purchase", "item_id": item_id, "basket_id": f"b {item_id}", "event_date": day}
+
+
+def catalogue(rows: Rows, *item_ids: str) -> DataFrame:
+    return rows(silver.ITEMS, *({"item_id": item_id} for item_id in item_ids))
 
 
 def listed(frame: Any) -> dict[str, list[tuple[str, float]]]:
@@ -59,7 +65,7 @@ def test_equals_brute_force_among_active_items(rows: Rows, monkeypatch: pytest.M
         features.ITEM_VECTORS,
         *({"item_id": n, "text_key": f"k{text_of[n]}", "vector": cells[text_of[n]]} for n in reversed(names)),
     )
-    found = find_similar_items(events, item_vectors, run=run_of(RUN_DATE), top_k=4).persist()
+    found = find_similar_items(events, catalogue(rows, *names), item_vectors, run=run_of(RUN_DATE), top_k=4).persist()
     assert broken(gold.SIMILAR_ITEMS, found) == []
     lists = listed(found)
     assert sorted(lists) == active
@@ -75,7 +81,8 @@ def test_a_shop_smaller_than_a_list_gives_all_others(rows: Rows) -> None:
         features.ITEM_VECTORS,
         *({"item_id": name, "text_key": name, "vector": cell} for name, cell in zip("abc", cells, strict=True)),
     )
-    found = find_similar_items(rows(silver.EVENTS, *map(sale, "abc")), item_vectors, run=run_of(RUN_DATE))
+    events = rows(silver.EVENTS, *map(sale, "abc"))
+    found = find_similar_items(events, catalogue(rows, *"abc"), item_vectors, run=run_of(RUN_DATE))
     assert listed(found) == {  # equally near: by item_id
         "a": [("b", 0.0), ("c", 0.0)],
         "b": [("a", 0.0), ("c", 0.0)],
@@ -91,6 +98,27 @@ def test_a_cosine_is_at_most_one_for_items_of_one_text(rows: Rows) -> None:
     item_vectors = rows(
         features.ITEM_VECTORS, *({"item_id": name, "text_key": "k", "vector": cell} for name in ("a", "b"))
     )
-    found = find_similar_items(rows(silver.EVENTS, sale("a"), sale("b")), item_vectors, run=run_of(RUN_DATE)).persist()
+    events = rows(silver.EVENTS, sale("a"), sale("b"))
+    found = find_similar_items(events, catalogue(rows, "a", "b"), item_vectors, run=run_of(RUN_DATE)).persist()
     assert broken(gold.SIMILAR_ITEMS, found) == []
     assert listed(found) == {"a": [("b", 1.0)], "b": [("a", 1.0)]}
+
+
+def test_an_excluded_item_has_a_list_and_is_in_none(rows: Rows) -> None:
+    cells = to_bytes(np.eye(4))
+    item_vectors = rows(
+        features.ITEM_VECTORS,
+        *({"item_id": name, "text_key": name, "vector": cell} for name, cell in zip("abcd", cells, strict=True)),
+    )
+    run = run_of(RUN_DATE)
+    excluding = run.deployment.model_copy(update={"jobs": {"rank_recommendations": {"exclude": "item_id IN ('a')"}}})
+    events = rows(silver.EVENTS, *map(sale, "abcd"))
+    found = find_similar_items(
+        events, catalogue(rows, *"abcd"), item_vectors, run=replace(run, deployment=excluding), top_k=2
+    )
+    assert listed(found) == {  # as long as any
+        "a": [("b", 0.0), ("c", 0.0)],
+        "b": [("c", 0.0), ("d", 0.0)],
+        "c": [("b", 0.0), ("d", 0.0)],
+        "d": [("b", 0.0), ("c", 0.0)],
+    }
