@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
-import re
 from collections.abc import Mapping
 from html import escape
 from types import SimpleNamespace
@@ -22,15 +21,13 @@ from airflow.sdk.exceptions import AirflowNotFoundException
 from dags.run_date import date_of_run
 
 CONNECTION = "nightshelf_alerts"
-# As jobs/runner/quality.py shows a row: name=value, name=value; name=value
-PERSONAL = re.compile(r"\b(user_id|event_id|query|attributes|raw)=.*?(?=, \w+=|; \w+=|$)", re.MULTILINE)
 SECONDS = 20  # an alert must not hold a task up for longer
 
 log = logging.getLogger(__name__)
 
 
 def failed(context: Context) -> None:
-    """Tell of a task that has failed for good, in the words in which the job itself said why."""
+    """Tell of a task that has failed for good, in the job's own sentence, which has no value of a person."""
     task, run = context["task_instance"], context["dag_run"]
     told = {
         "what": "failed",
@@ -39,15 +36,10 @@ def failed(context: Context) -> None:
         "task": task.task_id,
         "try": task.try_number,
         "run_date": _run_date(run),
-        "error": _without_values(str(context.get("exception") or "no reason given")),
+        "error": str(context.get("exception") or "no reason given"),
         "url": str(getattr(task, "log_url", "")),
     }
     tell(f"Nightshelf: {told['task']} of {told['dag']} failed: {told['error']}", told)
-
-
-def _without_values(error: str) -> str:
-    """An error whose examples of rows name nobody: who is meant is for those who may read the task's log."""
-    return PERSONAL.sub(r"\1=(see the task's log)", error)
 
 
 def _run_date(run: Any) -> str:

@@ -10,7 +10,10 @@ SOURCE_ROW = Column(
     "source_row", "BIGINT", "Line of its file on which the record begins; the first is 1", rules=(between(2, None),)
 )
 RAW = Column(
-    "raw", "STRING", "The record as it stood in the file; a byte that is no text is \\xNN, and then a backslash two"
+    "raw",
+    "STRING",
+    "The record as it stood in the file; a byte that is no text is \\xNN, and then a backslash two",
+    personal=True,
 )
 
 KINDS = ("events", "items")  # kinds of raw files with a table of their own; all others share bronze.records
@@ -19,7 +22,13 @@ RECORD = (
     SOURCE_FILE,
     SOURCE_ROW,
     RAW,
-    Column("fields", "ARRAY<STRING>", "Its values in the order of the deployment's columns; null if unreadable", True),
+    Column(
+        "fields",
+        "ARRAY<STRING>",
+        "Its values in the order of the deployment's columns; null if unreadable",
+        True,
+        personal=True,
+    ),
     Column("problem", "STRING", "Why the record could not be read into fields", True, (not_blank(500),)),
 )
 

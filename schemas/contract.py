@@ -105,6 +105,9 @@ class Column:
     comment: str
     nullable: bool = False
     rules: tuple[Rule, ...] = ()
+    personal: bool = (
+        False  # a value may name a person, or tell one from others: it is in no error that is stored or sent
+    )
 
     def checks(self) -> list[Check]:
         """Presence first, then each rule."""

@@ -60,7 +60,7 @@ def reference_page(tables: Iterable[Table]) -> str:
         parts += [f"Key within a `run_date`: {', '.join(f'`{name}`' for name in table.key)}."] * bool(table.key)
         parts += ["", "| column | type | what it is |", "|---|---|---|"]
         for column in table.columns:
-            optional = " May be null." if column.nullable else ""
+            optional = " May be null." * column.nullable + " Personal." * column.personal
             must = "".join(f" It {rule.reason}." for rule in column.rules)
             parts.append(f"| `{column.name}` | {column.type} | {column.comment}.{optional}{must} |")
         parts += [""] * bool(table.extra_checks) + [f"- {check.reason}" for check in table.extra_checks]

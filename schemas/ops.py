@@ -126,7 +126,7 @@ EVALUATION_LISTS = Table(
         CUT_DATE,
         TASK,
         CONTENDER,
-        Column("user_id", "STRING", "Identifies the user"),
+        Column("user_id", "STRING", "Identifies the user", personal=True),
         Column("rank", "INT", "Place in the list, from 1", rules=(between(1, 10),)),
         Column("item_id", "STRING", "Identifies the item"),
     ),

@@ -17,7 +17,7 @@ from pyspark.sql import functions as F
 
 from jobs.runner import quality
 from jobs.runner.cli import exit_code, parse_date
-from jobs.runner.findings import explain
+from jobs.runner.findings import refusal
 from jobs.runner.lake import Lake
 from jobs.runner.publish import measured
 from jobs.runner.records import figure_row, recorded
@@ -110,7 +110,7 @@ def _rows_then(lake: Lake, row: Mapping[str, Any], run_date: dt.date) -> DataFra
     frame = lake.at_version(name, row["version"], then).withColumn(PARTITION, F.lit(run_date)).persist()
     audit = quality.audit(TABLES[name], frame)
     if audit.refused:
-        raise DataError(explain(audit, frame))
+        raise refusal([(audit, frame)])
     if audit.row_count != row["row_count"]:
         raise DataError(
             f"{name}: version {row['version']} has {audit.row_count} rows of {then}, and {row['row_count']} were "

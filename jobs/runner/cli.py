@@ -10,7 +10,10 @@ from collections.abc import Callable, Mapping
 
 from jobs.runner import environment_fault
 from jobs.runner.outcome import Report, reporter
-from schemas.errors import ConfError, DataError, TooEarlyError
+from schemas.errors import BusyError, ConfError, DataError, TooEarlyError, stated
+
+EXIT_CODES = {TooEarlyError: 4, ConfError: 2, DataError: 3, BusyError: 1}  # the first that an error is one of
+DRY = "(--dry-run writes nothing)"
 
 
 def parse_date(text: str) -> dt.date:
@@ -37,22 +40,24 @@ def common_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--outcome-file", help="a path or URI for the outcome as JSON, such as /dev/termination-log")
 
 
-def exit_code(action: Callable[[], object], report: Report = lambda _: None) -> int:
+def exit_code(action: Callable[[], object], report: Report = lambda _: None, instead: str = "") -> int:
     """Run and translate: 0 done, 2 wrong usage or configuration, 3 broken data, 4 too early, 1 anything else.
 
-    Where something under the run is broken, the last line says what and what to do, below the traceback. `report` is
-    given the mapping that the action returns, if any, or {"error": the last line}.
+    The last line says what and what to do; above it are an error's examples, or `instead`, where nobody may see them.
+    Where something under the run is broken, that is below the traceback. `report` is given the mapping that the action
+    returns, if any, or {"error": the last line}, of an error that is none of ours its kind and place.
     """
     try:
         found = action()
-    except ConfError as error:
-        return _failed(f"error: {error}", report, 4 if isinstance(error, TooEarlyError) else 2)
-    except DataError as error:
-        return _failed(f"refused: {error}", report, 3)
+    except (ConfError, DataError, BusyError) as error:
+        kind = next(kind for kind in EXIT_CODES if isinstance(error, kind))
+        if error.examples:
+            print(instead or "\n".join(error.examples), file=sys.stderr)
+        return _failed(f"{'refused' if kind is DataError else 'error'}: {error}", report, EXIT_CODES[kind])
     except BaseException as error:
         said = environment_fault.sentence(error) if isinstance(error, Exception) else None
         if said is None:
-            report({"error": traceback.format_exception_only(error)[-1].strip()})
+            report({"error": stated(error)})
             raise
         traceback.print_exc()
         return _failed(f"error: {said}", report, 1)
@@ -61,12 +66,16 @@ def exit_code(action: Callable[[], object], report: Report = lambda _: None) -> 
 
 
 def reported(given: argparse.Namespace, job: str, action: Callable[[], object]) -> int:
-    """The exit code of an action, whose outcome goes to the --outcome-file that was given, if any."""
+    """The exit code of an action, whose outcome goes to the --outcome-file that was given, if any.
+
+    With one, a scheduler has started it and keeps what is printed: then no example is.
+    """
+    instead = f"examples of rows are shown where this is run by hand: the same line without --outcome-file {DRY}"
     try:
         report = reporter(given.outcome_file, job, given.run_date)
     except ConfError as error:
         return _failed(f"error: {error}", lambda _: None, 2)
-    return exit_code(action, report)
+    return exit_code(action, report, instead if given.outcome_file else "")
 
 
 def _failed(line: str, report: Report, code: int) -> int:

@@ -1,4 +1,4 @@
-"""What is broken under a run (a disk, its rights, the cluster), as one sentence for people. Standard library only."""
+"""What is broken under a run (a disk, its rights, the cluster), as one sentence for people. No Spark."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ import socket
 import tempfile
 from pathlib import Path
 from urllib.parse import urlsplit
+
+from schemas.errors import NightshelfError
 
 SECONDS_TO_ANSWER = 10  # of a Spark master, until it counts as out of reach
 
@@ -36,7 +38,7 @@ LOST = re.compile(r"\(TID \d+\) \((\S+) executor (?!driver)\S+\)")
 MASTER_GONE = re.compile(r"All masters are unresponsive|Cannot call methods on a stopped SparkContext")
 
 
-class EnvironmentFault(Exception):  # noqa: N818
+class EnvironmentFault(NightshelfError):  # noqa: N818
     """Something under a run is broken; the text says what and what to do: exit code 1, a later retry may help."""
 
 

@@ -1,8 +1,8 @@
-"""What an audit found of a table, and how a person is told of it. No Great Expectations."""
+"""What an audit found of a table, and the error of a table that is refused. No Great Expectations."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from html import escape
 from typing import Any
@@ -10,8 +10,9 @@ from typing import Any
 from pyspark.sql import DataFrame
 
 from schemas.contract import PARTITION, Check, Table
+from schemas.errors import DataError
 
-# How many failing rows the error of a refused table names; reports and ops.checks hold counts alone.
+# How many failing rows the error of a refused table shows; reports and ops.checks hold counts alone.
 EXAMPLES = 3
 ROW_COUNT, SUM = "ExpectTableRowCountToEqual", "ExpectColumnSumToBeBetween"
 
@@ -68,23 +69,41 @@ def few_rejected(rejected: int, rows_in: int, allowed: float) -> Finding:
     return Finding(Check("few_rejected", reason, "", query=query), rejected <= most, None)
 
 
-def explain(found: Audit, frame: DataFrame) -> str:
-    """What a refused table breaks, a line a check, with the key and the value of a few failing rows."""
-    lines = []
-    for finding in found.refused:
-        check = finding.check
-        shown = dict.fromkeys((PARTITION, *found.table.key, *([check.column] if check.column else [])))
-        if check.sql and check.column is None:
-            mentioned = [name for name in found.table.column_names if name in check.sql]
-            shown |= dict.fromkeys((*mentioned, *check.shown))
-        rows: list[Any] = []
-        if check.sql:
-            rows = frame.where(f"NOT coalesce({check.sql}, true)").select(*shown).take(EXAMPLES)
-        elif check.query:
-            rows = frame.sparkSession.sql(check.query, batch=frame).take(EXAMPLES)
-        examples = "; ".join(", ".join(f"{k}={v!s}" for k, v in row.asDict().items()) for row in rows)
-        count = (
-            "" if finding.unexpected_count is None else f": {finding.unexpected_count} of {found.row_count} rows do not"
-        )
-        lines.append(f"{found.table.name}: {check.reason}{count}{f', e.g. {examples}' if examples else ''}")
-    return "\n".join(lines)
+def refusal(refused: Iterable[tuple[Audit, DataFrame]]) -> DataError:
+    """The error of tables that break critical checks: a line a check, with a few failing rows.
+
+    The line has of these rows what is no person's; the error's examples have all that was looked at.
+    """
+    lines, examples = [], []
+    for audit, frame in refused:
+        personal = {column.name for column in audit.table.columns if column.personal}
+        for finding in audit.refused:
+            check, rows = finding.check, _failing(finding.check, audit.table, frame)
+            places = [_shown({k: v for k, v in row.items() if k not in personal}) for row in rows]
+            count = (
+                ""
+                if finding.unexpected_count is None
+                else f": {finding.unexpected_count} of {audit.row_count} rows do not"
+            )
+            named = "; ".join(filter(None, dict.fromkeys(places)))
+            lines.append(f"{audit.table.name}: {check.reason}{count}{f', e.g. {named}' if named else ''}")
+            examples += [f"{audit.table.name}: {check.name}: {_shown(row)}" for row in rows if personal & row.keys()]
+    return DataError("\n".join(lines), examples)
+
+
+def _failing(check: Check, table: Table, frame: DataFrame) -> list[dict[str, Any]]:
+    """The key of a few rows that break a check, and the columns that it speaks of."""
+    shown = dict.fromkeys((PARTITION, *table.key, *([check.column] if check.column else [])))
+    if check.sql and check.column is None:
+        mentioned = [name for name in table.column_names if name in check.sql]
+        shown |= dict.fromkeys((*mentioned, *check.shown))
+    rows: list[Any] = []
+    if check.sql:
+        rows = frame.where(f"NOT coalesce({check.sql}, true)").select(*shown).take(EXAMPLES)
+    elif check.query:
+        rows = frame.sparkSession.sql(check.query, batch=frame).take(EXAMPLES)
+    return [row.asDict() for row in rows]
+
+
+def _shown(row: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name}={value!s}" for name, value in row.items())

@@ -24,7 +24,7 @@ from jobs.runner.lake_reader import ASIDE, LakeReader
 from jobs.runner.schema_check import check_schema
 from schemas import TABLES
 from schemas.contract import PARTITION, Column, Table
-from schemas.errors import DataError
+from schemas.errors import BusyError, DataError
 
 __all__ = ["ASIDE", "Lake"]
 
@@ -126,7 +126,7 @@ class Lake(LakeReader):
     def _committed(self, table: str, put: Callable[[DeltaTable], None]) -> None:
         """Create the table if need be and commit; again where another writer was faster, over what that one has put.
 
-        RuntimeError, worth a retry, where others stay faster.
+        BusyError where others stay faster.
         """
         said = ""
         for attempt in range(COMMIT_ATTEMPTS):
@@ -136,7 +136,7 @@ class Lake(LakeReader):
             except ConflictError as error:
                 said = str(error)
                 time.sleep(min(2**attempt, 20) * random.uniform(0.05, 0.1))
-        raise RuntimeError(f"{table}: other writers were faster {COMMIT_ATTEMPTS} times; run this job again. {said}")
+        raise BusyError(f"{table}: other writers were faster {COMMIT_ATTEMPTS} times; run this job again. {said}")
 
     def _compact(self, table: str, own: Sequence[dt.date]) -> None:
         """Make the small files of each month that has too many of them one; those of a run's own days stay."""

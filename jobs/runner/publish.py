@@ -13,7 +13,7 @@ from pyspark.sql import DataFrame
 
 from jobs.runner import drift
 from jobs.runner.data_files import DataFile
-from jobs.runner.findings import EXAMPLES, Audit, Finding, balance_check, explain, few_rejected
+from jobs.runner.findings import EXAMPLES, Audit, Finding, balance_check, few_rejected, refusal
 from jobs.runner.lake import Lake
 from jobs.runner.pending_days import PendingDays, left_alone
 from jobs.runner.records import check_rows, figure_row
@@ -21,7 +21,7 @@ from jobs.runner.schema_check import check_schema
 from schemas import TABLES
 from schemas.contract import Check, Table
 from schemas.deployment import Deployment
-from schemas.errors import DataError
+from schemas.errors import BusyError
 from schemas.job import Job
 
 HAS_ROWS = Check("has_rows", "a night of it must have rows", "")
@@ -29,7 +29,7 @@ METADATA = ("run_id", "job", "model_version", "code_version", "run_date")  # of 
 SIDE_BY_SIDE = 2  # tables that are written at once: a small one waits for the driver most of the time
 
 
-class OvertakenError(RuntimeError):
+class OvertakenError(BusyError):
     """Another run has written some of the tables of a job after this one, and some before: worth running again.
 
     Of two runs that both see it, the one with `waits` lets the other go first.
@@ -103,8 +103,8 @@ class Publisher:
             self.write_page(f"data_docs/{run_date}/{table}.html", audit.page)
         if not self.dry_run:
             lake.append("ops.checks", check_rows(audits, record), metadata)
-        if refused := [explain(audit, ready[table]) for table, audit in audits.items() if audit.refused]:
-            raise DataError("\n".join(refused))
+        if refused := [(audit, ready[table]) for table, audit in audits.items() if audit.refused]:
+            raise refusal(refused)
         if self.pending.days and not self.dry_run:
             self._commit(metadata)
             lake.append("ops.figures", figures, metadata)

@@ -14,7 +14,7 @@ from jobs.runner import drift, environment_fault
 from jobs.runner.findings import Audit
 from jobs.runner.lake import Lake
 from jobs.runner.version import code_version
-from schemas.errors import ConfError, DataError
+from schemas.errors import ConfError, DataError, stated
 
 RECORDS = ("ops.runs", "ops.checks", "ops.figures")  # what a run writes beside its job's tables
 
@@ -51,7 +51,7 @@ def recorded(lake: Lake, job: str, run_date: dt.date, dry_run: bool = False) -> 
         refused = isinstance(error, ConfError | DataError)
         record["status"] = "refused" if refused else "failed"
         fault = None if refused else environment_fault.sentence(error, lake.deployment.lake)
-        record["error"] = (fault or str(error))[:4000] or type(error).__name__
+        record["error"] = (fault or stated(error))[:4000]
         if fault:
             raise environment_fault.EnvironmentFault(fault) from error
         raise

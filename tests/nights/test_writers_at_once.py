@@ -19,6 +19,7 @@ from jobs.runner.lake import Lake
 from jobs.runner.upkeep import maintain
 from schemas import gold
 from schemas.deployment import load
+from schemas.errors import BusyError
 from tests.nights.test_publication import GOLD, NIGHT, current, night, read
 from tests.support import tiny_shop
 
@@ -77,9 +78,7 @@ def test_a_writer_that_is_never_first_says_so(shop, spark, monkeypatch):
     def beaten(_: object) -> None:
         raise ConflictError("somebody else")
 
-    with pytest.raises(
-        RuntimeError, match=r"gold.recommendations: other writers were faster 8 times; run this job again"
-    ):
+    with pytest.raises(BusyError, match=r"gold.recommendations: other writers were faster 8 times; run this job again"):
         lake._committed("gold.recommendations", beaten)
     assert len(waits) == 8
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pyspark.sql import functions as F
 
 from jobs.runner import audit_counts, delta_log, quality
-from jobs.runner.findings import balance_check, explain, few_rejected
+from jobs.runner.findings import balance_check, few_rejected, refusal
 from jobs.runner.schema_check import check_schema
 from jobs.transforms.reasons import reasons_of
 from schemas import TABLES, gold, silver
@@ -208,7 +208,7 @@ def test_the_page_of_an_audit_shows_no_value_of_a_row(spark):
 
 
 def test_the_error_of_a_refused_table_names_column_and_value(dirty):
-    text = explain(quality.audit(PETS, dirty.persist()), dirty)
+    text = str(refusal([(quality.audit(PETS, dirty.persist()), dirty)]))
     assert "silver.pets: kind must be one of cat, dog: 1 of 9 rows do not, e.g. run_date=2024-01-01, name=nemo" in text
     assert "kind=fish" in text
     assert "(run_date, name) must be unique" in text

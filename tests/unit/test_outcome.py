@@ -62,8 +62,11 @@ def test_a_crash_is_written_and_stays_a_crash(error: BaseException, tmp_path: Pa
     file = tmp_path / "outcome.json"
     with pytest.raises(type(error)):
         reported(given("--outcome-file", str(file)), "clean_events", lambda: act(error))
-    wanted = {"KeyError": "KeyError: 'rank'", "ValueError": "ValueError: no such thing"}
-    assert json.loads(file.read_text())["error"] == wanted.get(type(error).__name__, "KeyboardInterrupt")
+    said = json.loads(file.read_text())["error"]
+    assert said.startswith(f"{type(error).__name__} at tests/")
+    assert said.endswith("in act: the log of this run has its text and traceback")
+    assert "rank" not in said
+    assert "no such thing" not in said
 
 
 def test_a_killed_job_leaves_nothing_of_an_earlier_one(tmp_path: Path) -> None:
