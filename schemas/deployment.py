@@ -73,6 +73,8 @@ class Deployment(Strict):
                 known = ", ".join(RECORDS_OF)
                 what = f"kind = {kind!r}: unknown" if source.kind else "unknown source without a kind"
                 raise ValueError(f"[sources.{name}] {what}; kinds are {known}")
+            if kind != "events" and (wrong := {"guest_ids", "max_lines_share"} & source.model_fields_set):
+                raise ValueError(f"[sources.{name}] {min(wrong)}: only events have it; these are {kind}")
             table = RECORDS_OF[kind]
             allowed = [name for name in table.column_names if name not in DERIVED]
             for since, version in source.versions():
@@ -103,6 +105,10 @@ class Deployment(Strict):
     def max_rejected_share(self, kind: str) -> float:
         """Of the records of a kind, the largest share that may be rejected; the largest of its sources'."""
         return max(source.max_rejected_share for source in self.of_kind(kind).values())
+
+    def max_lines_share(self, kind: str) -> float:
+        """Of the rows of a kind, the largest share that one user_id should have; the largest of its sources'."""
+        return max(source.max_lines_share for source in self.of_kind(kind).values())
 
     def is_simulated(self, kind: str) -> bool:
         """Whether any of its raw files of a kind are made up."""

@@ -128,6 +128,8 @@ class Source(Strict):
     carry_down_within: str = ""  # the column that each line of a group has
     simulated: bool = False  # the files are made up, which is then said wherever something made from them is shown
     max_rejected_share: float = Field(default=0.5, ge=0, le=1)  # of a day's records (of a log), of those read (others)
+    guest_ids: list[Annotated[str, Field(min_length=1)]] = []  # of events: user_ids that stand for many, not for one
+    max_lines_share: float = Field(default=0.1, gt=0, le=1)  # of events: of a run's rows, those of one user_id
     map: dict[str, str]
     reject: dict[str, str] = {}
     changes: list[Change] = []

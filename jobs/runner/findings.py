@@ -14,6 +14,7 @@ from schemas.errors import DataError
 
 # How many failing rows the error of a refused table shows; reports and ops.checks hold counts alone.
 EXAMPLES = 3
+FEWEST_OF_ONE_USER = 50  # rows of one user_id that may be too many: in a small shop, one basket is a tenth of a day
 ROW_COUNT, SUM = "ExpectTableRowCountToEqual", "ExpectColumnSumToBeBetween"
 
 
@@ -28,12 +29,13 @@ class Finding:
 
 @dataclass(frozen=True)
 class Audit:
-    """One table's findings and the same as an HTML page."""
+    """One table's findings and the same as an HTML page; `most` as audit_counts.Counts has it."""
 
     table: Table
     row_count: int
     findings: tuple[Finding, ...]
     page: str
+    most: int = 0
 
     def with_findings(self, more: Sequence[Finding]) -> Audit:
         """The same and what was found elsewhere than in the table's rows alone."""
@@ -67,6 +69,22 @@ def few_rejected(rejected: int, rows_in: int, allowed: float) -> Finding:
         "GROUP BY reason ORDER BY records DESC, reason"
     )
     return Finding(Check("few_rejected", reason, "", query=query), rejected <= most, None)
+
+
+def few_of_one_user(lines: int, rows: int, limit: float) -> Finding:
+    """A warning where one user_id has more than `limit` of a log's rows: one that many share, such as all guests'.
+
+    What it is, nobody is told here: the share alone is stored and sent.
+    """
+    share = lines / max(rows, 1)
+    reason = f"the user_id with most rows has {share:.1%} of {rows}; max_lines_share is {limit:.1%}"
+    passed = lines < FEWEST_OF_ONE_USER or share <= limit
+    if not passed:
+        reason += (
+            ". If it stands for many (guests, a till, a robot), list it in guest_ids of [sources.events]; to see it: "
+            'make sql Q="SELECT user_id, count(*) FROM silver.events GROUP BY user_id ORDER BY 2 DESC LIMIT 3"'
+        )
+    return Finding(Check("few_of_one_user", reason, "", column="user_id", severity="warning"), passed, lines)
 
 
 def refusal(refused: Iterable[tuple[Audit, DataFrame]]) -> DataError:

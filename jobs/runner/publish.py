@@ -13,12 +13,20 @@ from pyspark.sql import DataFrame
 
 from jobs.runner import drift
 from jobs.runner.data_files import DataFile
-from jobs.runner.findings import EXAMPLES, Audit, Finding, balance_check, few_rejected, refusal
+from jobs.runner.findings import (
+    EXAMPLES,
+    Audit,
+    Finding,
+    balance_check,
+    few_of_one_user,
+    few_rejected,
+    refusal,
+)
 from jobs.runner.lake import Lake
 from jobs.runner.pending_days import PendingDays, left_alone
 from jobs.runner.records import check_rows, figure_row
 from jobs.runner.schema_check import check_schema
-from schemas import TABLES
+from schemas import TABLES, silver
 from schemas.contract import Check, Table
 from schemas.deployment import Deployment
 from schemas.errors import BusyError
@@ -159,7 +167,13 @@ def audit_all(
     audits = {table: quality.audit(TABLES[table], frame) for table, frame in ready.items() if table != kept}
     count = audits[rejected].row_count
     balance = balance_check(sum(rows_in.values()) - count, job.balance.counted_by)
-    audits[kept] = quality.audit(TABLES[kept], ready[kept], [balance])
+    of_users = kept == silver.EVENTS.name
+    audits[kept] = quality.audit(TABLES[kept], ready[kept], [balance], "user_id" if of_users else "")
+    if of_users:
+        found = few_of_one_user(audits[kept].most, audits[kept].row_count, deployment.max_lines_share("events"))
+        if not found.passed:
+            print(f"warning: {found.check.reason}", file=sys.stderr)
+        audits[kept] = audits[kept].with_findings([found])
     if job.ledger is None:  # where there is one, it has the share of each day
         allowed = sum(deployment.max_rejected_share(kind) * rows for kind, rows in rows_in.items() if rows)
         share = few_rejected(count, sum(rows_in.values()), allowed)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 from typing import Any, cast
 
@@ -54,11 +55,12 @@ def suite(table: Table, more: Sequence[Check] = ()) -> gx.ExpectationSuite:
     return gx.ExpectationSuite(name=table.name, expectations=[expectation(check) for check in (*table.checks(), *more)])
 
 
-def audit(table: Table, frame: DataFrame, more: Sequence[Check] = ()) -> Audit:
-    """A table's suite on a frame, which is read once: one SQL execution."""
+def audit(table: Table, frame: DataFrame, more: Sequence[Check] = (), frequent: str = "") -> Audit:
+    """A table's suite on a frame, which is read once: one SQL execution; `frequent` as audit_counts.count has it."""
     every = (*table.checks(), *more)
-    counts = audit_counts.count(frame, every, [check.kwargs["column"] for check in every if check.expectation == SUM])
-    return judged(table, counts, every)
+    summed = [check.kwargs["column"] for check in every if check.expectation == SUM]
+    counts = audit_counts.count(frame, every, summed, frequent)
+    return replace(judged(table, counts, every), most=counts.most)
 
 
 def judged(table: Table, counts: Counts, every: Sequence[Check]) -> Audit:

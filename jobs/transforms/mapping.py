@@ -75,6 +75,7 @@ def _as_of(bronze: DataFrame, source: Source, table: Table, clock: ShopClock) ->
     with shop_time.building(bronze.sparkSession, clock.timezone):
         typed = [column for name in names for column in _typed_value(table, name, values.schema, clock)]
         converted = values.select(*place.columns, *(f"_{name}" for name in names), *typed)
+        converted = _without_guests(converted, source)
         optional = [name for name in names if table.column(name).nullable]
         lost = {name: _is_no(table, name, _given_but_unfit(source, table, name)) for name in names}
         failed = [_is_no(table, name, F.col(f"_{name}").isNotNull()) for name in names]
@@ -203,6 +204,14 @@ def _unless_unconvertible(table: Table, check: Check) -> Check:
         return check
     codes = ", ".join(f"'{reason.code}'" for reason in unread(table, str(check.column)))
     return replace(check, sql=f"{check.sql} OR exists(broken, reason -> reason.code IN ({codes}))")
+
+
+def _without_guests(converted: DataFrame, source: Source) -> DataFrame:
+    """The same; a user_id of the source's guest_ids is null, as any guest's."""
+    if not source.guest_ids or "user_id" not in source.map:
+        return converted
+    known = ~F.col("user_id").isin(source.guest_ids)
+    return converted.withColumns({name: F.when(known, F.col(name)) for name in ("user_id", "_user_id")})
 
 
 def _raw_columns(source: Source) -> list[Column]:
