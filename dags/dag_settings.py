@@ -90,6 +90,12 @@ DAG_SETTINGS: dict[str, Any] = {
             title="Read changed files again",
             description="Raw files that are no longer as they were read replace what was read of them.",
         ),
+        "accept_drift": Param(
+            False,
+            type="boolean",
+            title="Accept drift",
+            description="Figures beyond the limits of drift are right this once: they are recorded as warnings.",
+        ),
         "dry_run": Param(
             False,
             type="boolean",

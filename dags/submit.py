@@ -156,6 +156,7 @@ def flags(params: Mapping[str, Any]) -> list[str]:
     given = {
         "full_refresh": ["--since", FIRST_OF_ALL_DAYS],
         "reingest": ["--reingest"],
+        "accept_drift": ["--accept-drift"],
         "dry_run": ["--dry-run"],
     }
     return [flag for name, told in given.items() if params.get(name) for flag in told]

@@ -1,8 +1,8 @@
-"""The newest stock snapshot into one row per location and item, and its rejected records, with the reasons."""
+"""Each location's newest stock snapshot into one row per location and item, and rejected records, with the reasons."""
 
 from __future__ import annotations
 
-from pyspark.sql import DataFrame
+from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
 from jobs.transforms.catalogue import catalogue_of, with_item_verdict
@@ -21,8 +21,11 @@ def clean_stock(
     *,
     run: RunContext,
 ) -> dict[str, DataFrame]:
-    """silver.stock: what each location has of each item, by the newest day of stock files; silver.rejected_stock.
+    """silver.stock: what each location has of each item, by its newest day of stock files; silver.rejected_stock.
 
+    Read are the newest day of files and the six before it: a store whose file is late keeps its last snapshot, while
+    the others' newer ones count. Of a location with sound records of several days the newest day counts, whole: what
+    it lacks is not there any more.
     A record is rejected when it cannot be read, breaks the contract (no negative stock) or a rule of the deployment,
     names an item that is not in silver.items, or when snapshots overlap: of several sound records about one location
     and item the one with the newest snapshot_date counts, then the first by file and line. Without a snapshot_date, a
@@ -40,12 +43,24 @@ def clean_stock(
         "reasons", F.concat(all_reasons(table, table.column_names), "_item_reasons")
     )
     newest_first = (F.desc("snapshot_date"), "source_file", "source_row")
-    final = without_overlaps(judged, table.key, newest_first, STOCK_OVERLAPS)
+    final = without_overlaps(_newest_of_location(judged), table.key, newest_first, STOCK_OVERLAPS)
     final = final.withColumn("run_date", F.lit(run.run_date)).persist()
+    first = F.row_number().over(Window.partitionBy("location_id").orderBy("item_id")) == 1
+    count = F.when(first, F.col("_older") + 1).otherwise(F.lit(1)).cast("bigint")
     return {
-        "silver.stock": sound(final).select(*table.column_names),
+        "silver.stock": sound(final).withColumn("record_count", count).select(*table.column_names),
         "silver.rejected_stock": rejected(final, silver.REJECTED_STOCK.column_names),
     }
+
+
+def _newest_of_location(judged: DataFrame) -> DataFrame:
+    """The records without the sound ones of a location's older days; `_older`: how many of these there were."""
+    of_location = Window.partitionBy("location_id")
+    is_sound = F.size("reasons") == 0
+    newest = F.max(F.when(is_sound, F.col("run_date"))).over(of_location)
+    replaced = judged.withColumn("_replaced", F.coalesce(is_sound & (F.col("run_date") < newest), F.lit(False)))
+    counted = replaced.withColumn("_older", F.count_if("_replaced").over(of_location))
+    return counted.where(~F.col("_replaced"))
 
 
 if __name__ == "__main__":

@@ -24,7 +24,13 @@ INTAKE = (
         "clean_items",
         reads=(history("bronze.items"),),
         writes=("silver.items", "silver.rejected_items"),
-        balance=Balance(("bronze_items",), "silver.items", "silver.rejected_items", counted_by="record_count"),
+        balance=Balance(
+            ("bronze_items",),
+            "silver.items",
+            "silver.rejected_items",
+            "record_count",
+            rejected_counted_by="record_count",
+        ),
     ),
     Job(
         "clean_events",
@@ -41,9 +47,13 @@ INTAKE = (
     ),
     Job(
         "clean_stock",
-        reads=(records("stock", "latest"), optional(today("silver.items")), optional(latest("silver.rejected_items"))),
+        reads=(
+            records("stock", "latest", days=7),  # a store's file may be late
+            optional(today("silver.items")),
+            optional(latest("silver.rejected_items")),
+        ),
         writes=("silver.stock", "silver.rejected_stock"),
-        balance=Balance(("bronze_stock",), "silver.stock", "silver.rejected_stock"),
+        balance=Balance(("bronze_stock",), "silver.stock", "silver.rejected_stock", counted_by="record_count"),
     ),
     Job(
         "clean_ways",

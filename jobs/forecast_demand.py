@@ -43,6 +43,8 @@ def forecast_demand(
     gold.demand_profile: each day's share of its week, by category, from weekdays and the deployment's [[holidays]].
     gold.item_demand: four weeks of each of these items, in all locations together.
 
+    Items that are not active have no rows.
+
     Demand is what was bought, returns not taken off. The model of train_demand is applied to blocks of whole items.
     Where none has been promoted that has seen nothing after run_date, one is fitted within this run, with
     `training_pairs` and `trees` as train_demand has them, and ops.runs records no model for it. `by_location` = false:
@@ -51,7 +53,7 @@ def forecast_demand(
     if training_pairs < 1 or trees < 1:
         raise ConfError("[jobs.forecast_demand] training_pairs and trees must be at least 1")
     today, holidays = day_number(run.run_date), holidays_of(run.deployment)
-    items = catalogue.listed(run.deployment, items, events)
+    items = catalogue.active(catalogue.listed(run.deployment, items, events))
     read = read_demand(events, items, promotions, run.run_date, by_location)
     if demand_model:
         model = applied(demand_model, demand.from_json)

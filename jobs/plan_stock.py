@@ -16,6 +16,7 @@ from schemas import gold
 from schemas.contract import PARTITION
 from schemas.derive import plain_ddl
 from schemas.errors import ConfError, DataError
+from schemas.rejects import most_rejected
 from schemas.run import RunContext
 from udfs.inventory import plan as stock_plan
 
@@ -38,6 +39,7 @@ def plan_stock(
     review_days: int = 1,
     transfer_days: int = 1,
     max_age_days: int = 7,
+    max_unknown_share: float = 0.9,
 ) -> DataFrame:
     """gold.inventory_actions: what to do about each pair of the stock snapshot (udfs/inventory/plan.py has the rules).
 
@@ -48,12 +50,13 @@ def plan_stock(
     the probability of running out before it arrives from which on somebody should look. Orders are made every
     `review_days`; a transfer takes `transfer_days`. A snapshot that is more than `max_age_days` old says too little:
     its pairs get no row. Where there are `ways`, stock moves on them alone, at the least cost. Reasons say so where the
-    deployment calls its stock simulated. DataError where not one pair has a forecast.
+    deployment calls its stock simulated. DataError where no pair has a forecast, or more than `max_unknown_share` none.
     """
     if not 0 < service_level < 1:
         raise ConfError(f"[jobs.plan_stock] service_level must be between 0 and 1; it is {service_level}")
-    if not 0 <= alert_above <= 1:
-        raise ConfError(f"[jobs.plan_stock] alert_above must be in [0, 1]; it is {alert_above}")
+    for name, share in (("alert_above", alert_above), ("max_unknown_share", max_unknown_share)):
+        if not 0 <= share <= 1:
+            raise ConfError(f"[jobs.plan_stock] {name} must be in [0, 1]; it is {share}")
     for name, days in (("review_days", review_days), ("transfer_days", transfer_days)):
         if days < 1:
             raise ConfError(f"[jobs.plan_stock] {name} must be at least 1; it is {days}")
@@ -62,9 +65,9 @@ def plan_stock(
     known = demand_forecast.select(*KEY, "category", "target_week", "expected_units", "dispersion").join(
         now.select(*KEY), list(KEY), "left_semi"
     )
-    if known.isEmpty():
-        _check_locations(now, demand_forecast)
-    block = F.pmod(F.xxhash64("item_id"), F.lit(max(1, now.count() // PAIRS_PER_BLOCK)))
+    pairs = now.count()
+    _refuse_unknown_pairs(now, known, demand_forecast, pairs, max_unknown_share)
+    block = F.pmod(F.xxhash64("item_id"), F.lit(max(1, pairs // PAIRS_PER_BLOCK)))
     costs = ways.select("from_location_id", "to_location_id", "cost").toPandas()  # every block needs them all
     shares = demand_profile.select("category", "target_date", "share").toPandas()  # and these
     act = partial(
@@ -107,14 +110,25 @@ def left_tonight(
     )
 
 
-def _check_locations(pairs: DataFrame, demand_forecast: DataFrame) -> None:
-    """For pairs none of which is in the forecast: DataError where there are any, and a forecast of others."""
-    ours, theirs = (frame.select("location_id", "item_id").first() for frame in (pairs, demand_forecast))
+def _refuse_unknown_pairs(
+    stock: DataFrame, known: DataFrame, demand_forecast: DataFrame, pairs: int, max_share: float
+) -> None:
+    """DataError where too many of the stock's pairs have no forecast; one of them, and one of the forecast, is shown.
+
+    `known` are the forecast's rows of the stock's pairs. A shop that has sold nothing yet has no forecast at all.
+    """
+    with_forecast = known.select(*KEY).distinct().count()
+    if not pairs or pairs - with_forecast <= min(most_rejected(max_share, pairs), pairs - 1):
+        return
+    unknown = stock.join(demand_forecast, list(KEY), "left_anti")
+    ours, theirs = (frame.select(*KEY).first() for frame in (unknown, demand_forecast))
     if ours and theirs:
         raise DataError(
-            f"silver.stock: none of its pairs of location and item has a forecast. Its locations are like "
-            f"{ours['location_id']!r}, those of gold.demand_forecast like {theirs['location_id']!r}: map both to the "
-            "same, or set by_location = false in [jobs.forecast_demand] and [jobs.plan_stock] and map stock to 'all'"
+            f"silver.stock: {pairs - with_forecast} of {pairs} pairs of location and item have no forecast, more than "
+            f"[jobs.plan_stock] max_unknown_share allows. Its locations are like {ours['location_id']!r} and items "
+            f"like {ours['item_id']!r}, those of gold.demand_forecast like {theirs['location_id']!r} and "
+            f"{theirs['item_id']!r}: map both to the same, or set by_location = false in [jobs.forecast_demand] and "
+            "[jobs.plan_stock] and map stock to 'all'"
         )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -127,7 +127,8 @@ class Table:
     """One table of the lake. `row` says what one row is; `key` columns identify it within a `run_date`.
 
     `checks` are statements about several columns or rows; `public` tables are what other systems read:
-    their columns are only ever added. `may_be_empty`: a gold table of which a night may well have no row.
+    their columns are only ever added. `may_be_empty`: a gold table of which a night may well have no row. `amounts`: by
+    name, SQL aggregates over a gold table's rows of one night that are held against the nights before.
     """
 
     name: str
@@ -137,6 +138,7 @@ class Table:
     extra_checks: tuple[Check, ...] = ()
     public: bool = False
     may_be_empty: bool = False
+    amounts: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
         """Refuse a declaration that contradicts itself."""

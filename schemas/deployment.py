@@ -11,14 +11,15 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from schemas.clock import ShopClock, day_end, known_timezone
-from schemas.drift import Drift
+from schemas.drift import Drift, SourceLimits
 from schemas.errors import ConfError
 from schemas.silver import RECORDS_OF
 from schemas.source import Source, section
 from schemas.strict import Strict
 
 # What the clean jobs fill in themselves; a mapping gives the rest.
-DERIVED = {"run_date", "event_date", "source_file", "source_row", "described_on", "record_count", "unknown_items"}
+DERIVED = {"run_date", "event_date", "source_file", "source_row", "record_count", "unknown_items"}
+DERIVED |= {"described_on", "listed_on", "last_listed_on"}
 # Columns a mapping may leave out although the table requires them: they have a default.
 DEFAULTED = {
     "events": {"event_id"},
@@ -33,6 +34,11 @@ RENAMED = {
     ("train_model", "served_format"): 'served_encoder ("full", or "small" for three layers and 8-bit products)',
     ("train_model", "distil_steps"): 'served_encoder ("small" distils in 400 steps)',
 }
+# Keys of a deployment that no longer exist: what has replaced each.
+MOVED = {"max_silent_days": "max_silent_days of each source, such as [sources.events]"}
+# How many days after its newest raw file a run is still accepted, of a source that does not say: a till that is silent
+# for more than a day is broken, a catalogue may come once.
+SILENT_DAYS = {"events": 1}
 
 
 class Holiday(Strict):
@@ -54,7 +60,6 @@ class Deployment(Strict):
     users: str = "users"  # what the shop calls them in its reports
     timezone: Annotated[str, AfterValidator(known_timezone)] = "UTC"  # of its days, and of times without an offset
     day_ends_at: Annotated[str, AfterValidator(day_end)] = "00:00"  # until then it is still the business day before
-    max_silent_days: int = Field(default=7, ge=0)  # how long after its newest raw file a night may still be run
     sources: dict[str, Source]
     holidays: list[Holiday] = []
     drift: Drift = Drift()
@@ -75,6 +80,8 @@ class Deployment(Strict):
                 raise ValueError(f"[sources.{name}] {what}; kinds are {known}")
             if kind != "events" and (wrong := {"guest_ids", "max_lines_share"} & source.model_fields_set):
                 raise ValueError(f"[sources.{name}] {min(wrong)}: only events have it; these are {kind}")
+            if source.full and kind != "items":
+                raise ValueError(f"[sources.{name}] full: only a source of items may be complete in each file")
             table = RECORDS_OF[kind]
             allowed = [name for name in table.column_names if name not in DERIVED]
             for since, version in source.versions():
@@ -102,6 +109,24 @@ class Deployment(Strict):
         """Its sources of these kinds, by name."""
         return {name: source for name, source in self.sources.items() if (source.kind or name) in kinds}
 
+    def max_silent_days(self, name: str) -> int | None:
+        """How many days after its newest raw file a source may be silent; None: any number."""
+        source = self.sources[name]
+        if source.max_silent_days is not None:
+            return source.max_silent_days
+        return SILENT_DAYS.get(source.kind or name)
+
+    def drift_limits(self, name: str) -> SourceLimits | None:
+        """How far a day of a source may be from the days before; None: as far as it likes."""
+        source = self.sources[name]
+        by_default = (source.kind or name) == "events" or source.full
+        return source.drift or (SourceLimits() if by_default else None)
+
+    @property
+    def full_catalogues(self) -> list[str]:
+        """The names of its sources of items whose files of a day are all there is."""
+        return [name for name, source in self.of_kind("items").items() if source.full]
+
     def max_rejected_share(self, kind: str) -> float:
         """Of the records of a kind, the largest share that may be rejected; the largest of its sources'."""
         return max(source.max_rejected_share for source in self.of_kind(kind).values())
@@ -109,6 +134,10 @@ class Deployment(Strict):
     def max_lines_share(self, kind: str) -> float:
         """Of the rows of a kind, the largest share that one user_id should have; the largest of its sources'."""
         return max(source.max_lines_share for source in self.of_kind(kind).values())
+
+    def min_rejected(self, kind: str) -> int:
+        """So many rejected records of a kind stop no run; the largest of its sources'."""
+        return max(source.min_rejected for source in self.of_kind(kind).values())
 
     def is_simulated(self, kind: str) -> bool:
         """Whether any of its raw files of a kind are made up."""
@@ -129,6 +158,8 @@ def load(path: str | Path, *, landing: str | None = None) -> Deployment:
         raise ConfError(f"{file}: not TOML: {error}") from None
     if "file" in raw:
         raise ConfError(f"{file}: file: unknown key")
+    for key in MOVED.keys() & raw.keys():
+        raise ConfError(f"{file}: {key}: this key has been replaced by {MOVED[key]}")
     try:
         deployment = Deployment.model_validate(raw)
     except ValidationError as error:

@@ -12,7 +12,8 @@ class Limits(Strict):
     """How far a gold table may be tonight from the median of the newest `nights` before, as shares of it.
 
     0.5 allows half to twice as much. Limits bind once there are `min_nights`. `changed` is the share of lists that may
-    be others than the night before's: 1 allows all.
+    be others than the night before's: 1 allows all. `units` and, for any other amount that a table's contract names,
+    `amounts` are of sums (schemas.contract.Table.amounts); one that usually is below `least` is not judged.
     """
 
     nights: int = Field(default=7, ge=1, le=60)
@@ -22,6 +23,16 @@ class Limits(Strict):
     items: float = Field(default=0.5, ge=0, le=1)
     score: float = Field(default=0.8, ge=0, le=1)
     changed: float = Field(default=1.0, ge=0, le=1)
+    units: float = Field(default=0.5, ge=0, le=1)
+    amounts: float = Field(default=0.8, ge=0, le=1)
+    least: float = Field(default=20, ge=0)
+
+    def share(self, figure: str) -> float:
+        """How far a figure may be off."""
+        if figure.startswith("score"):
+            return self.score
+        named: float = getattr(self, figure) if figure in Limits.model_fields else self.amounts
+        return named
 
 
 class Drift(Limits):
@@ -40,3 +51,28 @@ class Drift(Limits):
     def of(self, table: str) -> Limits:
         """The limits of one table."""
         return self.tables.get(table, self)
+
+
+class SourceLimits(Strict):
+    """[sources.<name>.drift]: how far a day of a source may be from the days before, as shares.
+
+    0.5 allows half of the quietest to twice the busiest of the newest `nights` days with files: a week has its Sunday,
+    and a month its best day. Limits bind once there are `min_nights`, for what usually is at least `least`. rows:
+    records; kept_share: of them, accepted; locations, units, money: of accepted purchases; event_types: accepted events
+    of each type.
+    """
+
+    nights: int = Field(default=28, ge=1, le=400)
+    min_nights: int = Field(default=7, ge=1)
+    least: float = Field(default=20, ge=0)
+    rows: float = Field(default=0.5, ge=0, le=1)
+    kept_share: float = Field(default=0.5, ge=0, le=1)
+    locations: float = Field(default=0.5, ge=0, le=1)
+    units: float = Field(default=0.5, ge=0, le=1)
+    money: float = Field(default=0.5, ge=0, le=1)
+    event_types: float = Field(default=0.9, ge=0, le=1)
+
+    def share(self, figure: str) -> float:
+        """How far a figure may be off; one that has no limit of its own is the count of an event type."""
+        named: float = getattr(self, figure) if figure in SourceLimits.model_fields else self.event_types
+        return named

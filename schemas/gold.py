@@ -126,6 +126,7 @@ DEMAND_FORECAST = Table(
         ),
     ),
     public=True,
+    amounts={"units": "sum(expected_units)"},
 )
 DEMAND_PROFILE = Table(
     "gold.demand_profile",
@@ -187,6 +188,7 @@ ITEM_DEMAND = Table(
         ),
     ),
     public=True,
+    amounts={"units": "sum(expected_units)"},
 )
 ACTIONS = ("ok", "alert", "replenish", "transfer")
 INVENTORY_ACTIONS = Table(
@@ -226,6 +228,7 @@ INVENTORY_ACTIONS = Table(
     ),
     may_be_empty=True,
     public=True,
+    amounts={"ordered_units": "sum(CASE action WHEN 'replenish' THEN quantity ELSE 0 END)"},
 )
 AD_AUDIENCES = Table(
     "gold.ad_audiences",
@@ -249,6 +252,10 @@ AD_AUDIENCES = Table(
     ),
     may_be_empty=True,
     public=True,
+    amounts={
+        "audience": "count(rank)",
+        "expected_value": "sum(CASE WHEN rank IS NULL THEN 0 ELSE expected_value END)",
+    },
 )
 
 TABLES = (

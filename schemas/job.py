@@ -11,7 +11,8 @@ from schemas import TABLES
 #   files     raw files of the days that are still to be read
 #   pending   days that are still to be processed, run_date always among them
 #   today     the rows of run_date; an error where there are none
-#   latest    the newest date up to run_date; empty where there is none
+#   latest    the newest date up to run_date; empty where there is none. Of one kind of records it is the newest day of
+#             files that have some, and with it Read.days - 1 days before it
 #   history   every date up to run_date
 #   model     a model that has seen nothing after run_date: Read.model says which
 Window = Literal["files", "pending", "today", "latest", "history", "model"]
@@ -36,6 +37,7 @@ class Read:
     `may_be_empty`: of `today`: a run may have written no row; an error only where no run has written the table.
     `later_too`: of `history`: beyond run_date as well. For what is known of files, which may have come before those of
     run_date.
+    `days`: of `latest`, of one kind of records: how many days.
     `on_driver`: of `history`: the rows as dicts, which costs no query. For records of runs and days.
     """
 
@@ -47,6 +49,7 @@ class Read:
     later_too: bool = False
     on_driver: bool = False
     model: Chosen = "promoted"
+    days: int = 1
 
     @property
     def parameter(self) -> str:
@@ -62,17 +65,19 @@ class Read:
         """The window and what its flags change, for people."""
         flags = ("may_be_empty", "later_too", "on_driver")
         words = [name.replace("_", " ") for name in flags if getattr(self, name)]
+        words += [f"{self.days} days"] * (self.days > 1)
         return ", ".join([self.window, *([self.model] if self.window == "model" else []), *words])
 
 
 @dataclass(frozen=True)
 class Balance:
-    """Rows of all inputs `rows_in` = rows of `kept` (or the sum of its `counted_by`) + rows of `rejected`."""
+    """Rows of all inputs `rows_in` = rows of `kept` + rows of `rejected`; `counted_by`: the sum of a column instead."""
 
     rows_in: tuple[str, ...]
     kept: str
     rejected: str
     counted_by: str | None = None
+    rejected_counted_by: str | None = None
 
 
 @dataclass(frozen=True)
@@ -124,9 +129,9 @@ def history(table: str, *, later_too: bool = False, on_driver: bool = False) -> 
     return Read(table, "history", later_too=later_too, on_driver=on_driver)
 
 
-def records(kind: str, window: Window) -> Read:
+def records(kind: str, window: Window, days: int = 1) -> Read:
     """What of bronze.records is of one kind."""
-    return Read("bronze.records", window, kind)
+    return Read("bronze.records", window, kind, days=days)
 
 
 def model(kind: str = "", chosen: Chosen = "promoted") -> Read:

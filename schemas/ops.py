@@ -179,7 +179,7 @@ MAINTENANCE = Table(
 )
 FIGURES = Table(
     "ops.figures",
-    "one figure of one gold table as one run was about to publish it, beside the nights before",
+    "one figure of one gold table, or of one source's day, as one run was about to publish it, beside nights before",
     (
         RUN_DATE,
         RUN_ID,
@@ -187,7 +187,7 @@ FIGURES = Table(
         Column("figure", "STRING", "What was measured (jobs/runner/drift.py)", rules=(not_blank(100),)),
         Column("value", "DOUBLE", "The figure"),
         Column("usual", "DOUBLE", "Its median over the newest nights before; null where there are too few", True),
-        Column("low", "DOUBLE", "The least that the deployment's [drift] lets pass", True),
+        Column("low", "DOUBLE", "The least that the deployment's limits of drift let pass", True),
         Column("high", "DOUBLE", "The most", True),
     ),
     key=("run_id", "table_name", "figure"),

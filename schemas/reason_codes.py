@@ -11,7 +11,7 @@ from schemas.silver import RECORDS_OF
 
 OWN = "own."  # the namespace of a deployment's own reasons
 # Columns of a table that are computed from several records: no record is rejected for them.
-OF_SEVERAL_RECORDS = {"described_on", "record_count", "unknown_items"}
+OF_SEVERAL_RECORDS = {"described_on", "listed_on", "last_listed_on", "record_count", "unknown_items"}
 # Columns that every record has: its place, and its day, which is its file's where it has no moment.
 OF_EVERY_RECORD = {"run_date", "event_date", "source_file", "source_row"}
 

@@ -1,7 +1,8 @@
 """Silver: clean rows of each kind of log, and for each the records that were rejected, with the reasons."""
 
 from schemas.bronze import RAW, RUN_DATE, SOURCE_FILE, SOURCE_ROW
-from schemas.contract import PARTITION, Column, Table, between, not_blank, one_of, row_check
+from schemas.cleaned_days import cleaned_days
+from schemas.contract import Column, Table, between, not_blank, one_of, row_check
 
 EVENT_TYPES = ("impression", "click", "add_to_cart", "purchase", "return", "search")
 
@@ -60,22 +61,41 @@ EVENTS = Table(
     ),
 )
 
+MOST_TEXT, MOST_TITLE = 2_000, 500  # longer ones are cut at a word: no item is lost for its description
+
 ITEMS = Table(
     "silver.items",
     "one item as it was known on run_date",
     (
         RUN_DATE,
         Column("item_id", "STRING", "Identifies the item", rules=(not_blank(200),)),
-        Column("text", "STRING", "What the encoder reads, from the deployment's template", rules=(not_blank(2000),)),
-        Column("title", "STRING", "What a person reads", rules=(not_blank(500),)),
+        Column(
+            "text", "STRING", "What the encoder reads, from the deployment's template", rules=(not_blank(MOST_TEXT),)
+        ),
+        Column("title", "STRING", "What a person reads", rules=(not_blank(MOST_TITLE),)),
         Column("category", "STRING", "Where it stands in the catalogue", True, (not_blank(200),)),
         Column("brand", "STRING", "Brand or maker", True, (not_blank(200),)),
         Column("described_on", "DATE", "Day of the newest record that describes it"),
         Column("record_count", "BIGINT", "Raw records that describe it up to run_date", rules=(between(1, None),)),
+        Column(
+            "active",
+            "BOOLEAN",
+            "Whether it may be recommended, ordered and forecast: neither the deployment's active nor its in_stock is "
+            "false, and it is listed still; null (yes) in rows of before there was the column",
+            True,
+        ),
+        Column("in_stock", "BOOLEAN", "Whether the catalogue says that it can be bought; null where it does not", True),
+        Column("listed_on", "DATE", "Day of the first record that describes it: what is new was listed lately", True),
+        Column("last_listed_on", "DATE", "Day of the newest record about it, sound or not", True),
     ),
     key=("item_id",),
     extra_checks=(
         row_check("not_from_the_future", "described_on <= run_date", "an item must not be described after run_date"),
+        row_check(
+            "listed_in_order",
+            "listed_on <= described_on AND described_on <= last_listed_on",
+            "an item must not be described before it was first listed, or after it was last",
+        ),
     ),
 )
 
@@ -91,55 +111,29 @@ HAS_REASON = (
     row_check("has_codes", "codes IS NULL OR size(codes) = size(reasons)", "each reason must have a code"),
 )
 
-
-def _cleaned_days(name: str, kind: str) -> Table:
-    """The ledger of a log that is cleaned day by day."""
-    return Table(
-        f"silver.{name}",
-        f"one day of {kind} files as it was cleaned: what became of its records. A day without a row is still to be "
-        "cleaned",
-        (
-            RUN_DATE,
-            Column("fingerprint", "STRING", "Hash of the names and hashes of the day's files", rules=(not_blank(64),)),
-            Column("rows_in", "BIGINT", "Records of its files, by bronze.files", rules=(between(0, None),)),
-            Column("rows_kept", "BIGINT", f"Of these, those in silver.{kind}", rules=(between(0, None),)),
-            Column("rows_rejected", "BIGINT", f"Of these, those in silver.rejected_{kind}", rules=(between(0, None),)),
-            Column("reasons", "MAP<STRING, BIGINT>", "Rejected records by reason; a record may have several"),
-            Column("codes", "MAP<STRING, BIGINT>", "The same by code; null in rows of before there were codes", True),
-            Column("max_rejected_share", "DOUBLE", "The most that the deployment lets pass", rules=(between(0, 1),)),
-        ),
-        key=(PARTITION,),
-        extra_checks=(
-            row_check(
-                "day_balances",
-                "rows_in = rows_kept + rows_rejected",
-                "records that bronze.files lists of a day = rows kept + rows rejected; if not, read its files again "
-                "(--since that day)",
-            ),
-            row_check(
-                "few_rejected",
-                "rows_rejected <= max_rejected_share * rows_in",
-                "of a day's records no more than max_rejected_share may be rejected",
-                shown=("reasons",),
-            ),
-        ),
-    )
+SAME_RECORDS = Column(
+    "record_count",
+    "BIGINT",
+    "Raw records up to run_date that say the same, of which it is the newest; null in rows of before they were counted",
+    True,
+)
 
 
-def _rejected(kind: str, row: str, item: str = "") -> Table:
+def _rejected(kind: str, row: str, item: str = "", *more: Column) -> Table:
     """What a kind of log has that is not sound; `item`: what the item is to the record, where it names one."""
     named = (Column("item_id", "STRING", item, True),) * bool(item)
-    columns = (RUN_DATE, *named, *REJECTED)
+    columns = (RUN_DATE, *named, *REJECTED, *more)
     return Table(f"silver.rejected_{kind}", row, columns, key=("source_file", "source_row"), extra_checks=HAS_REASON)
 
 
 ITS_ITEM = "The item it names, if any: once that is in the catalogue, the record's day is cleaned again"
 REJECTED_EVENTS = _rejected("events", "one event record that was rejected, on the day of its file", ITS_ITEM)
-CLEANED_DAYS = _cleaned_days("cleaned_days", "events")
+CLEANED_DAYS = cleaned_days("cleaned_days", "events")
 REJECTED_ITEMS = _rejected(
     "items",
-    "one item record, of all up to run_date, that describes no item",
+    "one item record, of all up to run_date, that describes no item; one that comes again each day is one",
     "The item it would have described, if it names one",
+    SAME_RECORDS,
 )
 
 # What a retailer may also have. A kind that a deployment has no source of has no tables.
@@ -153,7 +147,7 @@ DESCRIBED = (
 
 STOCK = Table(
     "silver.stock",
-    "what one location has of one item, by the newest snapshot up to run_date",
+    "what one location has of one item, by the location's newest snapshot up to run_date",
     (
         RUN_DATE,
         LOCATION_ID,
@@ -165,13 +159,20 @@ STOCK = Table(
         Column("snapshot_date", "DATE", "The evening of which this is the stock"),
         SOURCE_FILE,
         SOURCE_ROW,
+        Column(
+            "record_count",
+            "BIGINT",
+            "Records that this row accounts for: its own and, for the first row of a location, those of its snapshots "
+            "of the days before that the newest replaces; null in rows of before they were counted",
+            True,
+        ),
     ),
     key=("location_id", "item_id"),
     extra_checks=(
         row_check("not_after_file", "snapshot_date <= run_date", "a snapshot must not be dated after its file"),
     ),
 )
-REJECTED_STOCK = _rejected("stock", "one record of the newest snapshot that was rejected")
+REJECTED_STOCK = _rejected("stock", "one record of the newest snapshots, seven days of files, that was rejected")
 
 WAYS = Table(
     "silver.ways",
@@ -241,7 +242,7 @@ AD_EVENTS = Table(
     extra_checks=EVENTS.extra_checks[:3],
 )
 REJECTED_AD_EVENTS = _rejected("ad_events", "one ad event record that was rejected, on the day of its file")
-CLEANED_AD_DAYS = _cleaned_days("cleaned_ad_days", "ad_events")
+CLEANED_AD_DAYS = cleaned_days("cleaned_ad_days", "ad_events")
 
 PROMOTIONS = Table(
     "silver.promotions",
@@ -263,7 +264,7 @@ PROMOTIONS = Table(
 REJECTED_PROMOTIONS = _rejected(
     "promotions", "one promotion record that was rejected, on the day of its file", ITS_ITEM
 )
-CLEANED_PROMOTION_DAYS = _cleaned_days("cleaned_promotion_days", "promotions")
+CLEANED_PROMOTION_DAYS = cleaned_days("cleaned_promotion_days", "promotions")
 
 USERS = Table(
     "silver.users",

@@ -10,7 +10,9 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
+from schemas.drift import SourceLimits
 from schemas.reason_codes import own
+from schemas.rejects import most_rejected
 from schemas.strict import Strict
 
 
@@ -127,12 +129,20 @@ class Source(Strict):
     carry_down: list[str] = []  # columns that only the first line of a group fills
     carry_down_within: str = ""  # the column that each line of a group has
     simulated: bool = False  # the files are made up, which is then said wherever something made from them is shown
-    max_rejected_share: float = Field(default=0.5, ge=0, le=1)  # of a day's records (of a log), of those read (others)
     guest_ids: list[Annotated[str, Field(min_length=1)]] = []  # of events: user_ids that stand for many, not for one
     max_lines_share: float = Field(default=0.1, gt=0, le=1)  # of events: of a run's rows, those of one user_id
+    max_rejected_share: float = Field(default=0.05, ge=0, le=1)  # of a day's records (of a log), of the newest (others)
+    min_rejected: int = Field(default=10, ge=0)  # so many rejected records stop no run, whatever their share
+    max_silent_days: int | None = Field(default=None, ge=0)  # None: by kind, see Deployment.max_silent_days
+    full: bool = False  # of items: the files of a day are the complete catalogue, so what they lack is gone
+    drift: SourceLimits | None = None  # None: of events and full catalogues the defaults
     map: dict[str, str]
     reject: dict[str, str] = {}
     changes: list[Change] = []
+
+    def most_rejected(self, records: int) -> int:
+        """How many of so many records may be rejected."""
+        return most_rejected(self.max_rejected_share, records, self.min_rejected)
 
     def versions(self) -> list[tuple[dt.date, Source]]:
         """The source as it is from each of these days on, oldest first, itself without changes."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -14,14 +14,16 @@ from udfs.interactions import Codes, Floats, Interactions
 Halves = npt.NDArray[np.float16]
 
 ATTRIBUTES = ("category", "brand", "title")
+LISTING = ("described_on", "listed_on", "active")  # the first without a null; see catalogue_of
 
 
 @dataclass(frozen=True)
 class Catalogue:
     """What is known of items beside their sales; every array follows `items`, ids in ascending order.
 
-    attributes: [items, ATTRIBUTES] codes, -1 where unknown; described: day of the newest description, days since
-    1970-01-01; vectors: float16 [different texts, dims], with vector_of the row of each item, -1 where it has none.
+    attributes: [items, ATTRIBUTES] codes, -1 where unknown; described: day of the first description, days since
+    1970-01-01; vectors: float16 [different texts, dims], with vector_of the row of each item, -1 where it has none;
+    inactive: codes of the items that may not be recommended.
     """
 
     items: npt.NDArray[np.str_]
@@ -29,6 +31,7 @@ class Catalogue:
     described: Codes
     vectors: Halves
     vector_of: Codes
+    inactive: Codes = field(default_factory=lambda: np.zeros(0, np.int32))
 
     def item_vectors(self) -> Floats:
         """float32 [items, dims]; zeros where an item has no vector."""
@@ -56,6 +59,8 @@ class Catalogue:
 def catalogue_of(items: pd.DataFrame) -> Catalogue:
     """From item_id (unique), category, brand, title, described_on and, where it is there, vector (binary float16).
 
+    Where they are there, `listed_on` goes before described_on, and an item is inactive whose `active` is false.
+
     A kind of attribute in which most items differ tells items apart, not kinds of them, and counts as unknown.
     """
     items = items.sort_values("item_id", ignore_index=True)
@@ -64,11 +69,16 @@ def catalogue_of(items: pd.DataFrame) -> Catalogue:
         code, kinds = pd.factorize(items[name], sort=True)
         if len(kinds) * 2 <= len(items):
             codes[:, place] = code
-    days = pd.to_datetime(items["described_on"]).to_numpy("datetime64[D]").astype(np.int64).astype(np.int32)
+    first = items["described_on"]
+    if "listed_on" in items:
+        first = items["listed_on"].where(items["listed_on"].notna(), first)
+    days = pd.to_datetime(first).to_numpy("datetime64[D]").astype(np.int64).astype(np.int32)
+    inactive = np.flatnonzero(items["active"].eq(False)) if "active" in items else np.zeros(0)
     vector_of, cells = np.full(len(items), -1, np.int32), []
     if "vector" in items:
         code, distinct = pd.factorize(items["vector"])
         vector_of, cells = code.astype(np.int32), list(distinct)
     dims = len(cells[0]) // 2 if cells else 0
     vectors = np.frombuffer(b"".join(cells), "<f2").reshape(len(cells), dims)
-    return Catalogue(np.asarray(items["item_id"], dtype=np.str_), codes, days, vectors, vector_of)
+    ids = np.asarray(items["item_id"], dtype=np.str_)
+    return Catalogue(ids, codes, days, vectors, vector_of, inactive.astype(np.int32))

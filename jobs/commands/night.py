@@ -41,7 +41,12 @@ if TYPE_CHECKING:
 
 
 def run_jobs(
-    lake: Lake, jobs: Sequence[Job], run_date: dt.date, since: dt.date | None = None, reingest: bool = False
+    lake: Lake,
+    jobs: Sequence[Job],
+    run_date: dt.date,
+    since: dt.date | None = None,
+    reingest: bool = False,
+    accept_drift: bool = False,
 ) -> list[Outcome]:
     """Run jobs one after the other, each shown while it runs; the first that fails ends the night."""
     from jobs.runner import run_job
@@ -49,7 +54,7 @@ def run_jobs(
     outcomes = []
     for job in jobs:
         with watching(lake.spark, job.name):
-            outcome = run_job.run(job.name, lake, run_date, since=since, reingest=reingest)
+            outcome = run_job.run(job.name, lake, run_date, since=since, reingest=reingest, accept_drift=accept_drift)
         rows = ", ".join(f"{table} {count:,}" for table, count in outcome.rows.items())
         said = f"skipped: {outcome.skipped}" if outcome.skipped else rows or "nothing new"
         progress.console.print(f"  {job.name:<30} {outcome.seconds:6.1f} s  {said}", markup=False, soft_wrap=True)
@@ -65,6 +70,7 @@ def run_night(
     only: str = "night",
     since: dt.date | None = None,
     reingest: bool = False,
+    accept_drift: bool = False,
 ) -> None:
     """The night of one date, or after its intake only `training`; prints what a person wants to know of it.
 
@@ -89,7 +95,7 @@ def run_night(
     spark = starting.result()
     lake = Lake(spark, deployment)
     mapping.check_mappings(spark, deployment)
-    outcomes = run_jobs(lake, INTAKE, run_date, since, reingest)
+    outcomes = run_jobs(lake, INTAKE, run_date, since, reingest, accept_drift)
     if only == "evaluation":
         if not run_jobs(lake, EVALUATION, run_date)[0].skipped:
             summary.show_evaluation(lake, run_date)
@@ -111,8 +117,8 @@ def run_night(
     scored = {table for job in SCORING for table in job.writes}
     later = [job for job in trained if any(read.table in scored for read in job.reads)]
     outcomes += run_jobs(lake, [job for job in trained if job not in later], run_date)
-    outcomes += run_jobs(lake, SCORING, run_date)
-    outcomes += run_jobs(lake, [*later, *PLANNING, *PUBLISHING], run_date)
+    outcomes += run_jobs(lake, SCORING, run_date, accept_drift=accept_drift)
+    outcomes += run_jobs(lake, [*later, *PLANNING, *PUBLISHING], run_date, accept_drift=accept_drift)
     summary.show(lake, run_date, outcomes)
 
 
@@ -137,7 +143,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     def act() -> None:
         deployment = load(given.conf, landing=given.landing)
         run_night(
-            deployment, given.run_date, train=given.train, only=given.only, since=given.since, reingest=given.reingest
+            deployment,
+            given.run_date,
+            train=given.train,
+            only=given.only,
+            since=given.since,
+            reingest=given.reingest,
+            accept_drift=given.accept_drift,
         )
 
     return reported(given, "night", act)

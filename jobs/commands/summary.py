@@ -19,6 +19,7 @@ from jobs.runner.run_job import Outcome
 from jobs.transforms import ledger
 from jobs.transforms.top_n import top_n
 from schemas import gold
+from schemas.job import history
 from schemas.silver import RECORDS_OF
 from udfs.horizon import HORIZON_DAYS
 
@@ -111,12 +112,17 @@ def _show_split(
         rejected = lake.of_days(f"silver.rejected_{kind}", days)
         found = rejected.select(F.explode("reasons").alias("reason")).groupBy("reason").count().collect()
         reasons.update({row["reason"]: row["count"] for row in found})
-    if "record_count" in RECORDS_OF[kind].column_names:
-        kept = lake.of_days(f"silver.{kind}", days).agg(F.sum("record_count")).collect()[0][0] or 0
-        note = "the catalogue" if kind == "items" else "all up to now"
+    if kind == "items":  # a record that came again each day is one row
+        rows_in = lake.count_read(history("bronze.items"), run_date, days)
+        kept = lake.of_days("silver.items", days).agg(F.sum("record_count")).collect()[0][0] or 0
+        lost, note = rows_in - kept, "the catalogue"
     elif kind == "stock":
-        newest = lake.of_days("silver.stock", days).agg(F.max("snapshot_date")).collect()[0][0]
-        note = f"the newest snapshot, {newest}"
+        stock = lake.of_days("silver.stock", days)
+        kept, newest = stock.agg(F.sum("record_count"), F.max("snapshot_date")).collect()[0]
+        kept, note = kept or 0, f"each location's newest snapshot, up to {newest}"
+    elif "record_count" in RECORDS_OF[kind].column_names:
+        kept = lake.of_days(f"silver.{kind}", days).agg(F.sum("record_count")).collect()[0][0] or 0
+        note = "all up to now"
     elif kind == "ways":
         note = "the newest list"
     console.print(f"{kind}: {kept + lost:,} rows in = {kept:,} kept + {lost:,} rejected  ({note})")

@@ -13,7 +13,7 @@ from pyspark.sql import DataFrame
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from jobs.transforms.purchases import known_purchases, sampled
-from udfs.catalogue import ATTRIBUTES, Catalogue, catalogue_of
+from udfs.catalogue import ATTRIBUTES, LISTING, Catalogue, catalogue_of
 from udfs.encoder import stored_vectors, text_vectors
 from udfs.horizon import HORIZON_DAYS
 from udfs.interactions import Codes, Floats, Interactions, from_frame
@@ -136,7 +136,7 @@ def collect(events: DataFrame, items: DataFrame, max_users: int) -> Shop:
     """Purchases of at most about `max_users` users, and all items."""
     lines = known_purchases(events, items).persist()
     users = lines.select("user_id").where("user_id IS NOT NULL").distinct().count()
-    told = items.select("item_id", *ATTRIBUTES, "described_on", "text").toPandas()
+    told = items.select("item_id", *ATTRIBUTES, *LISTING, "text").toPandas()
     told = told.sort_values("item_id", ignore_index=True)
     known = catalogue_of(told)
     table: pd.DataFrame = sampled(lines, users, max_users).toPandas()

@@ -37,6 +37,11 @@ def common_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--reingest", action="store_true", help="read raw files again that are no longer as they were read (ingest)"
     )
+    parser.add_argument(
+        "--accept-drift",
+        action="store_true",
+        help="figures beyond the limits of drift are right: warn of them, for this run, instead of stopping",
+    )
     parser.add_argument("--outcome-file", help="a path or URI for the outcome as JSON, such as /dev/termination-log")
 
 

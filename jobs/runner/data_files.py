@@ -94,6 +94,16 @@ def days_in(uri: str, file: DataFile) -> set[dt.date]:
     return {day for day in pc.unique(days).to_pylist() if day is not None}
 
 
+def rows_of(uri: str, files: Sequence[DataFile]) -> list[dict[str, Any]]:
+    """The rows of some files of a small table, on the driver."""
+    system, root = file_system(uri)
+    found: list[dict[str, Any]] = []
+    for file in files:
+        with system.open_input_file(f"{root.rstrip('/')}/{file.path}") as opened:
+            found += pq.read_table(opened).to_pylist()
+    return found
+
+
 def check_files(uri: str, files: Sequence[DataFile]) -> None:
     """DataError where a file that a log names is gone: upkeep has removed what that version needs."""
     system, root = file_system(uri)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import math
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,8 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from jobs.runner.audit_counts import planned_once
-from schemas.contract import PARTITION, Check, Table
+from jobs.runner.findings import Finding
+from schemas.contract import PARTITION, Check, Severity, Table
 from schemas.drift import Limits
 
 SCORES = {"score_low": 0.1, "score_median": 0.5, "score_high": 0.9}
@@ -22,36 +23,48 @@ ACCURACY = 1_000  # of the quantiles: ranks are right to a thousandth of the row
 
 @dataclass(frozen=True)
 class Figure:
-    """One figure of a table: its value, the median of the nights before (None: too few), and what conf lets pass."""
+    """One figure of a table: its value, the median of the nights before (None: too few), and what conf lets pass.
+
+    `section` is the part of conf that does; `day` the date that it is of, where that is not the run's.
+    """
 
     name: str
     value: float
     usual: float | None
     low: float | None
     high: float | None
+    section: str = "[drift]"
+    day: dt.date | None = None
 
     @property
     def passed(self) -> bool:
         """Whether it lies between the limits; one without limits does."""
         return (self.low is None or self.value >= self.low) and (self.high is None or self.value <= self.high)
 
-    def check(self) -> Check:
-        """The same as a statement of the table; jobs/runner/run_job.py records it among the others."""
-        return Check(
-            name=f"drift_{self.name}",
-            reason=f"{self.name} is {self.value:.6g}, must be {self.low:.6g} to {self.high:.6g} (conf, [drift]); "
-            f"usual is {'nothing yet' if self.usual is None else f'{self.usual:.6g}'}",
+    def finding(self, accepted: bool = False) -> Finding:
+        """The same as a finding of the table. `accepted`: what drifts is a warning, for this run."""
+        of_day = f" of {self.day}" if self.day else ""
+        severity: Severity = "warning" if accepted and not self.passed else "critical"
+        check = Check(
+            name=f"drift_{self.name}{of_day.replace(' ', '_')}",
+            reason=f"{self.name}{of_day} is {self.value:.6g}, must be {self.low:.6g} to {self.high:.6g} "
+            f"(conf, {self.section}); usual is {'nothing yet' if self.usual is None else f'{self.usual:.6g}'}"
+            f"{'; accepted by --accept-drift' if severity == 'warning' else ''}",
             expectation="",
+            severity=severity,
         )
+        return Finding(check, self.passed, None)
 
 
 def measure(table: Table, rows: DataFrame, before: DataFrame | None) -> dict[str, float]:
-    """Figures of one night of a gold table: rows; lists and items where it has ranked lists; quantiles of the score.
+    """Figures of one night of a gold table: rows, and its contract's amounts; lists and items where it has ranked
+    lists; quantiles of the score.
 
     `changed` is the share of the lists of both nights that are not the same in `before`, the night before's rows; it is
     left out where there is none.
     """
     wanted = [F.count(F.lit(1)).alias("rows")]
+    wanted += [F.coalesce(F.expr(sql), F.lit(0)).cast("double").alias(name) for name, sql in table.amounts.items()]
     item = next((name for name in ("similar_item_id", "item_id") if name in table.column_names), None)
     lists = table.key[:-1] if table.key[-1:] == ("rank",) and item else ()
     if lists and item:
@@ -79,23 +92,31 @@ def _whole_lists(rows: DataFrame, lists: Sequence[str], item: str) -> DataFrame:
     return rows.groupBy(*lists).agg(F.xxhash64(ranked).alias("listed"))
 
 
-def compare(figures: Mapping[str, float], nights: Mapping[object, Mapping[str, float]], limits: Limits) -> list[Figure]:
-    """Each figure beside its median over `nights`, the newest ones before; limits bind from `min_nights` of them on."""
+def compare(
+    figures: Mapping[str, float],
+    nights: Mapping[object, Mapping[str, float]],
+    limits: Limits,
+    amounts: Collection[str] = (),
+) -> list[Figure]:
+    """Each figure beside its median over `nights`, the newest ones before; limits bind from `min_nights` of them on.
+
+    An amount that usually is below `least` has none.
+    """
     compared = []
     for name, value in figures.items():
         past = [night[name] for night in nights.values() if name in night]
         usual = statistics.median(past) if len(past) >= limits.min_nights else None
-        share = getattr(limits, "score" if name.startswith("score") else name)
+        share, is_amount = limits.share(name), name in amounts
         if name == "changed":
             compared.append(Figure(name, value, usual, 0.0, share))
-        elif usual is None:
+        elif usual is None or (is_amount and usual < max(limits.least, 1)):
             compared.append(Figure(name, value, None, None, None))
         else:
-            compared.append(Figure(name, value, usual, usual * (1 - share), _up(usual, share)))
+            compared.append(Figure(name, value, usual, usual * (1 - share), up(usual, share)))
     return compared
 
 
-def _up(usual: float, share: float) -> float:
+def up(usual: float, share: float) -> float:
     """As much above as `share` allows below: half as many and twice as many are equally far."""
     return usual / (1 - share) if share < 1 else math.inf
 

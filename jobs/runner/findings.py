@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from html import escape
 from typing import Any
 
 from pyspark.sql import DataFrame
 
-from schemas.contract import PARTITION, Check, Table
+from schemas.contract import PARTITION, Check, Severity, Table
 from schemas.errors import DataError
 
 # How many failing rows the error of a refused table shows; reports and ops.checks hold counts alone.
@@ -29,13 +29,17 @@ class Finding:
 
 @dataclass(frozen=True)
 class Audit:
-    """One table's findings and the same as an HTML page; `most` as audit_counts.Counts has it."""
+    """One table's findings and the same as an HTML page; `most` as audit_counts.Counts has it.
+
+    `counted`: what was to be counted or added up, not judged.
+    """
 
     table: Table
     row_count: int
     findings: tuple[Finding, ...]
     page: str
     most: int = 0
+    counted: Mapping[str, int] = field(default_factory=dict)
 
     def with_findings(self, more: Sequence[Finding]) -> Audit:
         """The same and what was found elsewhere than in the table's rows alone."""
@@ -59,16 +63,29 @@ def balance_check(row_count: int, counted_by: str | None) -> Check:
     return Check("balance", "rows in = rows kept + rows rejected", SUM, arguments)
 
 
-def few_rejected(rejected: int, rows_in: int, allowed: float) -> Finding:
-    """Whether no more records were rejected than a deployment lets pass, said of the table of rejected ones."""
-    most = int(allowed + 1e-6)  # 0.29 of 100 is a little less than 29
-    reason = f"{rejected} of {rows_in} records are rejected, max_rejected_share lets {most} pass"
+def outside(files: Sequence[str]) -> Check:
+    """A row is of none of these raw files: to be counted, not judged."""
+    listed = ", ".join("'" + name.replace("\\", "\\\\").replace("'", "\\'") + "'" for name in files)
+    return Check("outside_newest_files", "", "", sql=f"source_file NOT IN ({listed})" if files else "true")
+
+
+def few_rejected(rejected: int, records: int, allowed: int, by_share: int) -> Finding:
+    """Whether no more of the newest files' records are rejected than a deployment lets pass.
+
+    Said of the table of rejected ones. More than `by_share` and no more than `allowed` (min_rejected) is a warning.
+    """
+    least = f", min_rejected {allowed}" * (allowed > by_share)
+    reason = (
+        f"{rejected} of {records} records of the newest files are rejected, max_rejected_share lets {by_share} pass"
+        f"{least}"
+    )
     query = (
         "SELECT reason, count(*) AS records, concat_ws(':', min(place).source_file, min(place).source_row) AS first "
         "FROM (SELECT explode(reasons) AS reason, struct(source_file, source_row) AS place FROM {batch}) "
         "GROUP BY reason ORDER BY records DESC, reason"
     )
-    return Finding(Check("few_rejected", reason, "", query=query), rejected <= most, None)
+    severity: Severity = "warning" if by_share < rejected <= allowed else "critical"
+    return Finding(Check("few_rejected", reason, "", query=query, severity=severity), rejected <= by_share, None)
 
 
 def few_of_one_user(lines: int, rows: int, limit: float) -> Finding:

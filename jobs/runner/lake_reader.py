@@ -159,8 +159,11 @@ class LakeReader:
             frame = self.of_days(read.table, [run_date])
         elif read.window == "today":
             frame = self.today(read.table, run_date)
+        elif read.kind:
+            newest_files = self.counted_files(read.kind, run_date, read.days)
+            frame = self.of_days(read.table, sorted({row[PARTITION] for row in newest_files}))
         else:
-            newest = self.newest_day(read.table, run_date, read.kind)
+            newest = self.newest_day(read.table, run_date)
             frame = self.of_days(read.table, [newest]) if newest else self.empty(read.table)
         return frame.where(F.col("source").isin(self._sources(read.kind))) if read.kind else frame
 
@@ -185,14 +188,8 @@ class LakeReader:
             if not any(row["status"] == "done" and table in dict(row["rows_written"] or ()) for row in runs):
                 raise ConfError(f"no run has written {table} of {run_date}; {_run_first(table, run_date)}")
 
-    def newest_day(self, table: str, run_date: dt.date, kind: str = "") -> dt.date | None:
-        """The newest run_date of a table's rows up to a date, if any; `kind`: of one source's raw records."""
-        if kind:
-            names = set(self._sources(kind))
-            files = (row for row in self.rows("bronze.files", run_date) if row["source"] in names)
-            return max(
-                (row[PARTITION] for row in files if row["record_count"] and not row["duplicate_of"]), default=None
-            )
+    def newest_day(self, table: str, run_date: dt.date) -> dt.date | None:
+        """The newest run_date of a table's rows up to a date, if any."""
         found: set[dt.date] = set()
         for file in self.files(table, run_date):
             if file.last <= run_date:
@@ -201,6 +198,16 @@ class LakeReader:
                 self._days[file.path] = data_files.days_in(self.path(table), file)
             found |= {day for day in self._days.get(file.path, ()) if day <= run_date}
         return max(found, default=None)
+
+    def counted_files(self, kind: str, run_date: dt.date, days: int = 0) -> list[dict[str, Any]]:
+        """Rows of bronze.files of one kind up to a date that have records, without copies of other files.
+
+        `days`: of the newest day and those before it, so many in all; 0 for every day.
+        """
+        names, rows = set(self._sources(kind)), self.rows("bronze.files", run_date)
+        files = [row for row in rows if row["source"] in names and row["record_count"] and not row["duplicate_of"]]
+        newest = max((row[PARTITION] for row in files), default=run_date)
+        return [row for row in files if not days or (newest - row[PARTITION]).days < days]
 
     def model_of(self, table: str, run_date: dt.date) -> str | None:
         """The model_version of a table's rows of a date: one run has written them all. None without a row."""
@@ -223,16 +230,8 @@ class LakeReader:
     def count_read(self, read: Read, run_date: dt.date, days: Sequence[dt.date]) -> int:
         """How many rows a declared input has: by bronze.files for one kind of records, else by the table's log."""
         if read.kind:
-            newest = self.newest_day(read.table, run_date, read.kind)
-            names = set(self._sources(read.kind))
-            wanted = {"pending": days, "latest": [newest]}.get(read.window)
-            return sum(
-                row["record_count"]
-                for row in self.rows("bronze.files", run_date)
-                if row["source"] in names
-                and not row["duplicate_of"]
-                and (wanted is None or row[PARTITION] in set(wanted))
-            )
+            counted = self.counted_files(read.kind, run_date, read.days if read.window == "latest" else 0)
+            return sum(row["record_count"] for row in counted if read.window != "pending" or row[PARTITION] in days)
         if read.window == "pending":
             return self.count(read.table, days)
         files = self.files(read.table, run_date)

@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from jobs.runner import silence
 from jobs.runner.lake import Lake
 from jobs.runner.landing import RawFile
 from jobs.transforms import catalogue, ledger
@@ -25,12 +26,14 @@ class PendingDays:
     The days of `changed` are among `days` only where another file of that day is new. `later` are days after run_date
     that depend on these days: a night of theirs has to do them again, so the ledger is not to list them any more.
     `beside` are files of landing that no source takes though one may be meant to, with the reason.
+    `silent`: sources that have no file of run_date and should, with the days since their newest one, and its day.
     """
 
     days: list[dt.date]
     changed: tuple[RawFile, ...] = ()
     later: tuple[dt.date, ...] = ()
     beside: Mapping[str, str] = field(default_factory=dict)
+    silent: Mapping[str, tuple[int, dt.date]] = field(default_factory=dict)
 
 
 def work_of(
@@ -93,6 +96,10 @@ def _days_to_read(lake: Lake, run_date: dt.date, since: dt.date | None, reingest
     _refuse_dates_without_data(lake.deployment, run_date, days_seen, beside)
     read_as = {landed[key]: row for key, row in known.items() if key in landed}
     _refuse_other_days(lake.deployment, {file: row[PARTITION] for file, row in read_as.items()}, since)
+    seen = [(key[0], file.day) for key, file in landed.items()]
+    seen += [(row["source"], row[PARTITION]) for row in known_rows]
+    silent = silence.silent_days(lake.deployment, seen, run_date)
+    silence.refuse_silent(lake.deployment, silent, run_date)
     changed = _changed(lake, read_as)
     # Of a file without a record when it was read, such as one still without a byte, nothing is read twice.
     again = {file.day for file in changed if reingest or not known[file.source, file.name]["record_count"]}
@@ -121,7 +128,7 @@ def _days_to_read(lake: Lake, run_date: dt.date, since: dt.date | None, reingest
     _refuse_other_columns(lake.deployment, [row for row in known_rows if row[PARTITION] not in new_days])
     unread = tuple(file for file in changed if file.day not in again)
     later = tuple(sorted(day for day in copies if day > run_date))
-    return PendingDays(sorted(new_days), unread, later, beside)
+    return PendingDays(sorted(new_days), unread, later, beside, silent)
 
 
 def left_alone(beside: Mapping[str, str], most: int) -> str:
@@ -150,7 +157,7 @@ def _lost(lake: Lake, gone: Sequence[Mapping[str, Any]], unknown: Sequence[RawFi
 def _refuse_dates_without_data(
     deployment: Deployment, run_date: dt.date, days: Collection[dt.date], beside: Mapping[str, str]
 ) -> None:
-    """ConfError where run_date is before the first of these days, or too long after the newest one up to it."""
+    """ConfError where there are no raw files, or run_date is before the first of these days."""
     where = deployment.landing
     if not days:
         hint = f"; left alone: {left_alone(beside, 1)}" if beside else ""
@@ -158,16 +165,8 @@ def _refuse_dates_without_data(
             f"{where}: no raw files there that match the deployment's sources (names that begin with . or _ do not)"
             f"{hint}"
         )
-    # What is of a day to come, or only named so, does not say that the days up to run_date have come.
-    newest = max((day for day in days if day <= run_date), default=None)
-    if newest is None:
+    if run_date < min(days):
         raise ConfError(f"--run-date {run_date} is before the first raw file ({min(days)}) in {where}")
-    silent = (run_date - newest).days
-    if silent > deployment.max_silent_days:
-        raise ConfError(
-            f"--run-date {run_date} is {silent} days after the newest raw file ({newest}) in {where}; "
-            f"max_silent_days allows {deployment.max_silent_days}"
-        )
 
 
 def _refuse_other_days(deployment: Deployment, read: Mapping[RawFile, dt.date], since: dt.date | None) -> None:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import datetime as dt
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
 from pyspark.sql import DataFrame
 
-from jobs.runner import drift
+from jobs.runner import data_files, drift, silence, source_drift
 from jobs.runner.data_files import DataFile
 from jobs.runner.findings import (
     EXAMPLES,
@@ -20,17 +20,20 @@ from jobs.runner.findings import (
     balance_check,
     few_of_one_user,
     few_rejected,
+    outside,
     refusal,
 )
 from jobs.runner.lake import Lake
 from jobs.runner.pending_days import PendingDays, left_alone
 from jobs.runner.records import check_rows, figure_row
 from jobs.runner.schema_check import check_schema
+from jobs.transforms import ledger
 from schemas import TABLES, silver
-from schemas.contract import Check, Table
+from schemas.contract import PARTITION, Check, Table
 from schemas.deployment import Deployment
 from schemas.errors import BusyError
 from schemas.job import Job
+from schemas.rejects import most_rejected
 
 HAS_ROWS = Check("has_rows", "a night of it must have rows", "")
 METADATA = ("run_id", "job", "model_version", "code_version", "run_date")  # of a run, in each of its commits
@@ -50,7 +53,10 @@ class OvertakenError(BusyError):
 
 @dataclass
 class Publisher:
-    """One run's outputs. `write_page` takes a name below the lake and HTML; a dry run writes nothing at all."""
+    """One run's outputs. `write_page` takes a name below the lake and HTML; a dry run writes nothing at all.
+
+    `accept_drift`: what is beyond a limit of drift is recorded as a warning, and stops nothing.
+    """
 
     job: Job
     lake: Lake
@@ -58,6 +64,7 @@ class Publisher:
     record: dict[str, Any]
     write_page: Callable[[str, str], object]
     dry_run: bool
+    accept_drift: bool = False
     staged: dict[str, list[DataFile]] = field(default_factory=dict)
     named: set[str] = field(default_factory=set)  # tables whose staged files a commit may name: they stay
 
@@ -91,7 +98,7 @@ class Publisher:
     def _check_and_commit(self, ready: Mapping[str, DataFrame]) -> None:
         record, lake, run_date = self.record, self.lake, self.record["run_date"]
         metadata = {key: record[key] for key in METADATA}
-        audits = audit_all(self.job, lake.deployment, ready, self._rows_in())
+        audits = audit_all(self.job, lake.deployment, ready, self._rows_in(), self._newest_files())
         figures = []
         for table in (name for name in ready if TABLES[name].layer == "gold"):
             if not audits[table].row_count:
@@ -100,13 +107,17 @@ class Publisher:
                 continue
             found = measured(lake, run_date, TABLES[table], ready[table])
             figures += [figure_row(record, table, figure) for figure in found]
-            audits[table] = audits[table].with_findings(
-                [Finding(f.check(), f.passed, None) for f in found if f.high is not None]
-            )
+            audits[table] = audits[table].with_findings(self._findings(found))
+        if compared := source_drift.compared_table(self.job):
+            of_sources = source_drift.of_run(lake, self.job, self.pending.days, run_date, self._cleaned(ready))
+            figures += [figure_row(record, compared, figure) for figure in of_sources if figure.day is None]
+            audits[compared] = audits[compared].with_findings(self._findings(of_sources))
         if self.pending.changed:
             audits["bronze.files"] = audits["bronze.files"].with_findings([_changed_files(self.pending)])
         if self.pending.beside:
             audits["bronze.files"] = audits["bronze.files"].with_findings([_files_beside(self.pending)])
+        if self.pending.silent:
+            audits["bronze.files"] = audits["bronze.files"].with_findings([_silent_sources(self.pending)])
         for table, audit in audits.items():
             self.write_page(f"data_docs/{run_date}/{table}.html", audit.page)
         if not self.dry_run:
@@ -118,6 +129,19 @@ class Publisher:
             lake.append("ops.figures", figures, metadata)
         record["rows_written"] |= {table: audits[table].row_count for table in ready if self.pending.days}
 
+    def _findings(self, figures: Sequence[drift.Figure]) -> list[Finding]:
+        """What is held against limits, as findings."""
+        return [figure.finding(self.accept_drift) for figure in figures if figure.high is not None]
+
+    def _cleaned(self, ready: Mapping[str, DataFrame]) -> list[dict[str, Any]]:
+        """The rows of the job's ledger of cleaned days as they are about to be published; none without one."""
+        table = self.job.ledger or ""
+        if table not in ledger.LOGS:
+            return []
+        if self.dry_run:
+            return [row.asDict() for row in ready[table].collect()]
+        return data_files.rows_of(self.lake.path(table), self.staged[table])
+
     def _rows_in(self) -> dict[str, int]:
         """Rows of each input of the job's balance, by kind of record."""
         wanted = self.job.balance.rows_in if self.job.balance else ()
@@ -128,6 +152,18 @@ class Publisher:
             for read in self.job.reads
             if read.parameter in wanted
         }
+
+    def _newest_files(self) -> dict[str, list[dict[str, Any]]]:
+        """Rows of bronze.files of the newest day of each source that the job's balance counts, by source."""
+        wanted = self.job.balance.rows_in if self.job.balance else ()
+        found: dict[str, list[dict[str, Any]]] = {}
+        for parameter in wanted:
+            files = self.lake.counted_files(parameter.removeprefix("bronze_"), self.record["run_date"])
+            for source in {row["source"] for row in files}:
+                mine = [row for row in files if row["source"] == source]
+                newest = max(row[PARTITION] for row in mine)
+                found[source] = [row for row in mine if row[PARTITION] == newest]
+        return found
 
     def _commit(self, metadata: Mapping[str, Any]) -> None:
         """Replace the days of every table, a commit each; the ledger's comes last.
@@ -156,16 +192,29 @@ class Publisher:
 
 
 def audit_all(
-    job: Job, deployment: Deployment, ready: Mapping[str, DataFrame], rows_in: Mapping[str, int]
+    job: Job,
+    deployment: Deployment,
+    ready: Mapping[str, DataFrame],
+    rows_in: Mapping[str, int],
+    newest: Mapping[str, Sequence[Mapping[str, Any]]],
 ) -> dict[str, Audit]:
-    """Every output's audit: its contract's checks and, where the job has a balance, that, and the share rejected."""
+    """Every output's audit: its contract's checks and, where the job has a balance, that, and the share rejected.
+
+    `newest`: rows of bronze.files by source. The share is of their records: of a catalogue that comes every day, last
+    year's records are not to hide that tonight's are broken.
+    """
     from jobs.runner import quality  # Great Expectations: seconds to import, begun when the run began
 
     if job.balance is None:
         return {table: quality.audit(TABLES[table], frame) for table, frame in ready.items()}
     kept, rejected = job.balance.kept, job.balance.rejected
-    audits = {table: quality.audit(TABLES[table], frame) for table, frame in ready.items() if table != kept}
-    count = audits[rejected].row_count
+    of_newest = outside([row["source_file"] for files in newest.values() for row in files])
+    counted_by = job.balance.rejected_counted_by
+    audits = {table: quality.audit(TABLES[table], ready[table]) for table in ready if table not in (kept, rejected)}
+    audits[rejected] = quality.audit(
+        TABLES[rejected], ready[rejected], counted=[of_newest], summed=[counted_by] if counted_by else ()
+    )
+    count = audits[rejected].counted[counted_by] if counted_by else audits[rejected].row_count
     balance = balance_check(sum(rows_in.values()) - count, job.balance.counted_by)
     of_users = kept == silver.EVENTS.name
     audits[kept] = quality.audit(TABLES[kept], ready[kept], [balance], "user_id" if of_users else "")
@@ -175,8 +224,11 @@ def audit_all(
             print(f"warning: {found.check.reason}", file=sys.stderr)
         audits[kept] = audits[kept].with_findings([found])
     if job.ledger is None:  # where there is one, it has the share of each day
-        allowed = sum(deployment.max_rejected_share(kind) * rows for kind, rows in rows_in.items() if rows)
-        share = few_rejected(count, sum(rows_in.values()), allowed)
+        records = {source: sum(row["record_count"] for row in files) for source, files in newest.items()}
+        allowed = sum(deployment.sources[source].most_rejected(rows) for source, rows in records.items())
+        shares = {source: deployment.sources[source].max_rejected_share for source in records}
+        by_share = sum(most_rejected(shares[source], rows) for source, rows in records.items())
+        share = few_rejected(audits[rejected].counted[of_newest.name], sum(records.values()), allowed, by_share)
         audits[rejected] = audits[rejected].with_findings([share])
     return {table: audits[table] for table in ready}
 
@@ -189,7 +241,14 @@ def measured(lake: Lake, run_date: dt.date, table: Table, rows: DataFrame) -> li
     past = drift.past_nights(
         lake.rows("ops.figures", yesterday), lake.rows("ops.runs", yesterday), table, limits.nights
     )
-    return drift.compare(figures, past, limits)
+    return drift.compare(figures, past, limits, table.amounts)
+
+
+def _silent_sources(pending: PendingDays) -> Finding:
+    """A warning: some sources have no raw file of run_date."""
+    found = silence.warning(pending.silent)
+    print(f"warning: {found.check.reason}", file=sys.stderr)
+    return found
 
 
 def _changed_files(pending: PendingDays) -> Finding:

@@ -55,12 +55,23 @@ def suite(table: Table, more: Sequence[Check] = ()) -> gx.ExpectationSuite:
     return gx.ExpectationSuite(name=table.name, expectations=[expectation(check) for check in (*table.checks(), *more)])
 
 
-def audit(table: Table, frame: DataFrame, more: Sequence[Check] = (), frequent: str = "") -> Audit:
-    """A table's suite on a frame, which is read once: one SQL execution; `frequent` as audit_counts.count has it."""
+def audit(
+    table: Table,
+    frame: DataFrame,
+    more: Sequence[Check] = (),
+    frequent: str = "",
+    counted: Sequence[Check] = (),
+    summed: Sequence[str] = (),
+) -> Audit:
+    """A table's suite on a frame, which is read once: one SQL execution; `frequent` as audit_counts.count has it.
+
+    Of `counted` the broken rows are counted, and of `summed` the columns are added up, without a verdict.
+    """
     every = (*table.checks(), *more)
-    summed = [check.kwargs["column"] for check in every if check.expectation == SUM]
-    counts = audit_counts.count(frame, every, summed, frequent)
-    return replace(judged(table, counts, every), most=counts.most)
+    sums = dict.fromkeys([*summed, *(check.kwargs["column"] for check in every if check.expectation == SUM)])
+    counts = audit_counts.count(frame, (*every, *counted), list(sums), frequent)
+    found = {check.name: counts.broken[check.name] for check in counted} | {n: counts.sums[n] or 0 for n in summed}
+    return replace(judged(table, counts, every), most=counts.most, counted=found)
 
 
 def judged(table: Table, counts: Counts, every: Sequence[Check]) -> Audit:

@@ -61,11 +61,13 @@ def run(
     since: dt.date | None = None,
     dry_run: bool = False,
     reingest: bool = False,
+    accept_drift: bool = False,
 ) -> Outcome:
     """Run one job for one date and publish what it makes, or refuse and leave every table as it was.
 
     `since` makes a job that works day by day process every day from then on again, `reingest` the days whose raw files
-    are no longer as they were read. `dry_run`: everything is computed and checked, nothing is written; Outcome.rows is
+    are no longer as they were read. `accept_drift`: figures beyond the limits of drift are right, for this once.
+    `dry_run`: everything is computed and checked, nothing is written; Outcome.rows is
     what would have been. A job whose raw files the deployment has none of is skipped. Raises ConfError or
     DataError, and EnvironmentFault where a disk or the cluster is at fault; whatever happens, one row of
     ops.runs tells, but for a dry run or a job that is skipped. A run that another one of the same days has got into the
@@ -74,10 +76,10 @@ def run(
     for _ in range(1, ATTEMPTS):
         clock = time.monotonic()
         try:
-            return _run_once(name, lake, run_date, flags, since, dry_run, reingest)
+            return _run_once(name, lake, run_date, flags, since, dry_run, reingest, accept_drift)
         except OvertakenError as error:
             time.sleep((time.monotonic() - clock) * error.waits)  # as long as the other one will need
-    return _run_once(name, lake, run_date, flags, since, dry_run, reingest)
+    return _run_once(name, lake, run_date, flags, since, dry_run, reingest, accept_drift)
 
 
 def _run_once(
@@ -88,6 +90,7 @@ def _run_once(
     since: dt.date | None,
     dry_run: bool,
     reingest: bool,
+    accept_drift: bool,
 ) -> Outcome:
     job, function, kinds = JOBS[name], function_of(name), lake.deployment.kinds
     if missing := lacking(job, kinds):
@@ -99,7 +102,7 @@ def _run_once(
         for table in (*job.writes, *RECORDS):  # before anything is written, so that a torn one stops the job as a whole
             lake.check_log(table)
         pending = work_of(lake, job, run_date, since, reingest)
-        _publish(job, function, knobs, lake, pending, record, dry_run)
+        _publish(job, function, knobs, lake, pending, record, dry_run, accept_drift)
     return Outcome(
         record["run_id"], name, record["rows_written"], record["seconds"], record["model_version"], tuple(pending.days)
     )
@@ -113,6 +116,7 @@ def _publish(
     pending: PendingDays,
     record: dict[str, Any],
     dry_run: bool,
+    accept_drift: bool,
 ) -> None:
     """Read, compute, check everything, then commit table by table."""
     inputs = _inputs(job, lake, pending, record)
@@ -124,7 +128,7 @@ def _publish(
     if set(frames) != set(JOBS[job.name].writes):
         raise TypeError(f"{job.name} made {sorted(frames)}, but jobs/flow.py says {sorted(JOBS[job.name].writes)}")
     outputs = {table: frames[table] for table in job.writes}
-    Publisher(job, lake, pending, record, run.write_page, dry_run).publish(outputs)
+    Publisher(job, lake, pending, record, run.write_page, dry_run, accept_drift).publish(outputs)
 
 
 def _inputs(job: Job, lake: Lake, pending: PendingDays, record: dict[str, Any]) -> dict[str, Any]:
@@ -244,7 +248,8 @@ def main(name: str, arguments: Sequence[str] | None = None) -> None:
         spark: SparkSession = session(deployment)
         mapping.check_mappings(spark, deployment)
         lake = Lake(spark, deployment)
-        outcome = run(name, lake, given.run_date, flags, given.since, given.dry_run, given.reingest)
+        again = {"since": given.since, "reingest": given.reingest, "accept_drift": given.accept_drift}
+        outcome = run(name, lake, given.run_date, flags, dry_run=given.dry_run, **again)
         written = ", ".join(f"{table} {count:,} rows" for table, count in outcome.rows.items())
         would = " would be written (dry run)" if given.dry_run and written else ""
         if outcome.skipped:

@@ -9,7 +9,7 @@ from jobs.transforms.reasons import because, only
 from schemas.contract import PARTITION
 from schemas.deployment import Deployment
 from schemas.reason_codes import ITEM_CODES, ITEM_REFUSED, ITEM_UNLISTED
-from udfs.catalogue import ATTRIBUTES
+from udfs.catalogue import ATTRIBUTES, LISTING
 
 
 def is_of_item(code: str) -> bool:
@@ -34,9 +34,14 @@ def listed(deployment: Deployment, items: DataFrame, events: DataFrame) -> DataF
     return named.select("item_id", *unknown).select(*items.columns)
 
 
+def active(items: DataFrame) -> DataFrame:
+    """Those of silver.items that may be recommended, ordered and forecast: listed still, in stock, not switched off."""
+    return items.where(F.coalesce("active", F.lit(True)))
+
+
 def without_excluded(items: DataFrame, exclude: str) -> DataFrame:
-    """Rows of silver.items for which `exclude` (SQL; "" excludes none) is not true: what a list may show."""
-    return items.where(~F.coalesce(F.expr(exclude or "false"), F.lit(False)))
+    """Active rows of silver.items for which `exclude` (SQL; "" excludes none) is not true: what a list may show."""
+    return active(items).where(~F.coalesce(F.expr(exclude or "false"), F.lit(False)))
 
 
 def shown(deployment: Deployment, items: DataFrame) -> DataFrame:
@@ -80,6 +85,6 @@ def days_of_items_listed_since(rejected: DataFrame, items: DataFrame) -> DataFra
 
 
 def described(items: DataFrame, item_vectors: DataFrame) -> DataFrame:
-    """item_id, ATTRIBUTES, described_on, vector (null without one): what udfs.recommend.scoring.catalogue reads."""
-    told = items.select("item_id", *ATTRIBUTES, "described_on")
+    """item_id, ATTRIBUTES, LISTING, vector (null without one): what udfs.catalogue.catalogue_of reads."""
+    told = items.select("item_id", *ATTRIBUTES, *LISTING)
     return told.join(item_vectors.select("item_id", "vector"), "item_id", "left")

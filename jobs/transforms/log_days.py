@@ -7,7 +7,7 @@ from functools import reduce
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
-from jobs.transforms import ledger
+from jobs.transforms import ledger, source_figures
 from jobs.transforms.catalogue import Catalogue, with_item_verdict
 from jobs.transforms.ledger import Log
 from jobs.transforms.mapping import all_reasons, completed, mapped
@@ -16,6 +16,7 @@ from jobs.transforms.shop_time import day_of
 from schemas import TABLES, silver
 from schemas.deployment import Deployment
 from schemas.reason_codes import DUPLICATE, REPEATED
+from schemas.rejects import most_rejected_sql
 
 
 def split(
@@ -105,10 +106,16 @@ def _cleaned_days(kind: str, files: DataFrame, judged: DataFrame, deployment: De
     sources = list(deployment.of_kind(kind))
     counted = files.where(F.col("source").isin(sources) & F.col("duplicate_of").isNull())
     rows_in = counted.groupBy("run_date").agg(F.sum("record_count").alias("rows_in"))
-    split_by_day = judged.groupBy("run_date").agg(
-        F.count_if(F.size("reasons") == 0).alias("rows_kept"), F.count_if(F.size("reasons") > 0).alias("rows_rejected")
+    split_by_day = (
+        source_figures.by_source(judged, kind)
+        .groupBy("run_date")
+        .agg(
+            F.sum("kept").alias("rows_kept"),
+            F.sum("rejected").alias("rows_rejected"),
+            F.map_from_entries(F.flatten(F.collect_list("entries"))).alias("figures"),
+        )
     )
-    counts = ("rows_in", "rows_kept", "rows_rejected")
+    counts, share = ("rows_in", "rows_kept", "rows_rejected"), deployment.max_rejected_share(kind)
     days = ledger.fingerprints(files, sources)
     for found in (rows_in, split_by_day, _counted(judged)):
         days = days.join(found, "run_date", "left")
@@ -117,7 +124,11 @@ def _cleaned_days(kind: str, files: DataFrame, judged: DataFrame, deployment: De
         "fingerprint",
         *(F.coalesce(name, F.lit(0)).cast("bigint").alias(name) for name in counts),
         *(F.coalesce(name, F.create_map().cast("map<string,bigint>")).alias(name) for name in ("reasons", "codes")),
-        F.lit(deployment.max_rejected_share(kind)).alias("max_rejected_share"),
+        F.lit(share).alias("max_rejected_share"),
+        F.expr(most_rejected_sql(f"{share}D", "coalesce(rows_in, 0)", deployment.min_rejected(kind))).alias(
+            "max_rejected"
+        ),
+        "figures",
     )
 
 

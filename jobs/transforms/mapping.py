@@ -32,12 +32,15 @@ INVISIBLE = "\u200b\ufeff"
 
 
 def mapped(bronze: DataFrame, deployment: Deployment, kind: str) -> DataFrame:
-    """canonical() of the records of one kind, each by its own source."""
+    """canonical() of the records of one kind, each by its own source, and the name of that as `source`."""
     table, sources, clock = RECORDS_OF[kind], deployment.of_kind(kind), deployment.clock
-    if len(sources) == 1:
-        return canonical(bronze, next(iter(sources.values())), table, clock)
     name = F.coalesce("source", F.lit(kind))
-    parts = [canonical(bronze.where(name == of), source, table, clock) for of, source in sources.items()]
+    parts = [
+        canonical(bronze if len(sources) == 1 else bronze.where(name == of), source, table, clock).withColumn(
+            "source", F.lit(of)
+        )
+        for of, source in sources.items()
+    ]
     return reduce(lambda one, other: one.unionByName(other, allowMissingColumns=True), parts)
 
 

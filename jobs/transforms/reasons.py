@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from pyspark.sql import Column, DataFrame
+from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 from schemas.contract import Check
@@ -40,6 +40,21 @@ def has_code(reasons: Column | str, code: str) -> Column:
 def sound(judged: DataFrame) -> DataFrame:
     """The records without a reason."""
     return judged.where("size(reasons) = 0")
+
+
+def rejected_once(judged: DataFrame) -> DataFrame:
+    """The records with a reason, with `codes` and `reasons`; one that came on several days is the newest one.
+
+    `record_count` has how many there were. Equal lines of one day are records of their own: the first of one day is
+    the first of another.
+    """
+    alike = ("item_id", "raw", "source", "reasons")
+    nth = F.row_number().over(Window.partitionBy("run_date", *alike).orderBy("source_file", "source_row"))
+    refused = judged.where("size(reasons) > 0").withColumn("_nth", nth)
+    place = F.struct(F.unix_date("run_date").alias("day"), "source_file", "source_row")
+    found = refused.groupBy(*alike, "_nth").agg(F.max(place).alias("_at"), F.count("*").alias("record_count"))
+    split = {"codes": F.col("reasons.code"), "reasons": F.col("reasons.sentence")}
+    return found.withColumns(split).select("*", "_at.source_file", "_at.source_row")
 
 
 def rejected(judged: DataFrame, columns: Sequence[str]) -> DataFrame:

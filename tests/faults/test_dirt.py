@@ -50,7 +50,7 @@ class Shop:
         for files in ('files = "sales/*"', 'files = "catalogue/*.csv"'):
             told = f'encoding = "{self.encoding}"\ndelimiter = "{self.delimiter}"\nmax_rejected_share = 1.0'
             told = told.replace("\t", "\\t")
-            text = text.replace(files, f"{files}\n{told}")
+            text = text.replace("max_rejected_share = 0.5\n", "").replace(files, f"{files}\n{told}")
         if self.own_id:
             text = text.replace("[sources.events.map]", '[sources.events.map]\nevent_id = "line_id"')
         (root / "spark.conf").write_text(tiny_conf.PROPERTIES)

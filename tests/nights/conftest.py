@@ -21,7 +21,7 @@ def conf(tmp_path: Path) -> Path:
     made = tiny_shop.make(tmp_path, days=0)
     for number in tiny_shop.EARLIER:
         (tmp_path / "landing" / "sales" / f"sales_{tiny_shop.day(number)}.csv").unlink()
-    text = made.read_text().replace("[sources.events]", "max_silent_days = 365\n\n[sources.events]", 1)
+    text = made.read_text().replace("[sources.events]", "[sources.events]\nmax_silent_days = 365", 1)
     made.write_text(text)
     return made
 

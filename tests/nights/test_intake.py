@@ -115,6 +115,7 @@ def test_a_night_that_is_run_again_keeps_what_it_has_read_of_a_file_that_changed
 
 def test_a_file_that_was_refused_is_read_again_when_it_has_been_mended(conf, intake):
     put(conf, 0, *(sale(0, f"x{number}").replace(",1,1.5", ",one,1.5") for number in range(3)))
+    conf.write_text(conf.read_text().replace("max_rejected_share = 0.5", "min_rejected = 2"))
     with pytest.raises(DataError, match="max_rejected_share"):
         intake(0)
     put(conf, 0, sale(0, "a"))
@@ -153,17 +154,18 @@ def test_a_day_with_too_many_rejected_records_stops_the_night(conf, intake, spar
     put(conf, 0, sale(0, "a"))
     intake(0)
     put(conf, 1, sale(1, "b"), *(sale(1, f"x{number}").replace(",1,1.5", ",one,1.5") for number in range(3)))
+    conf.write_text(conf.read_text().replace("max_rejected_share = 0.5", "min_rejected = 2"))
     with pytest.raises(DataError) as refused:
         intake(1)
     said = str(refused.value)
-    assert "silver.cleaned_days: of a day's records no more than max_rejected_share may be rejected: 1 of 1" in said
+    assert "silver.cleaned_days: of a day's records no more than max_rejected_share may be rejected, or min_" in said
     assert f"run_date={tiny_shop.day(1)}" in said
     assert "rows_rejected=3" in said
     assert "a purchase or return needs quantity and unit_price" in said
     assert len(kept(conf)) == 1
     assert read(conf, "silver.cleaned_days").height == 1
 
-    conf.write_text(conf.read_text().replace("[sources.events]", "[sources.events]\nmax_rejected_share = 0.8"))
+    conf.write_text(conf.read_text().replace("min_rejected = 2", "min_rejected = 3"))
     run_job.run("clean_events", Lake(spark, load(conf)), tiny_shop.day(1))
     assert len(kept(conf)) == 2
     row = read(conf, "silver.cleaned_days").sort("run_date").rows(named=True)[-1]

@@ -96,7 +96,7 @@ def test_days_in_any_order_with_copies_and_late_rows_end_in_the_same_tables(trai
     ends = []
     for place, order in enumerate((list(week), rng.sample(list(week), 7), list(week)[::-1])):
         made = tiny_shop.copied(trained_shop, tmp_path / str(place))
-        made.write_text(made.read_text().replace("[sources.events]", "max_silent_days = 365\n\n[sources.events]", 1))
+        made.write_text(made.read_text().replace("[sources.events]", "[sources.events]\nmax_silent_days = 365", 1))
         for layer in made.parent.glob("lake/*"):  # what has been trained stays
             for table in [] if layer.name == "models" else set(layer.iterdir()) - {made.parent / "lake/ops/models"}:
                 shutil.rmtree(table)

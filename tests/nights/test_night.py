@@ -152,7 +152,7 @@ def test_since_processes_earlier_days_again(shop, spark):
     text = shop.read_text().replace(
         '"amount is negative" = "log.amount < 0"', '"till 0 is broken" = "log.till = \'T0\'"'
     )
-    shop.write_text(text.replace("[sources.events]", "[sources.events]\nmax_rejected_share = 0.9"))
+    shop.write_text(text.replace("max_rejected_share = 0.5", "max_rejected_share = 0.9"))
     intake(shop, spark, 13, since=tiny_shop.day(12))
     assert partition(shop, "silver.events", 11) == before[11]
     for number in (12, 13):
@@ -162,7 +162,7 @@ def test_since_processes_earlier_days_again(shop, spark):
 @pytest.mark.parametrize(
     ("run_date", "words"),
     [
-        ("2024-06-01", "--run-date 2024-06-01 is 77 days after the newest raw file (2024-03-16)"),
+        ("2024-06-01", "--run-date 2024-06-01 is 77 days after the newest raw file of [sources.events] (2024-03-16)"),
         ("2023-01-01", "--run-date 2023-01-01 is before the first raw file (2023-11-02)"),
     ],
 )

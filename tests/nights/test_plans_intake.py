@@ -213,7 +213,9 @@ def test_a_snapshot_that_is_mostly_rejected_stops_the_night(tmp_path, spark):
     with pytest.raises(DataError) as refused:
         run_job.run("clean_stock", lake, NIGHT_OF)
     said = str(refused.value)
-    assert "silver.rejected_stock: 71 of 131 records are rejected, max_rejected_share lets 65 pass" in said
+    assert (
+        "silver.rejected_stock: 71 of 131 records of the newest files are rejected, max_rejected_share lets 6" in said
+    )
     assert "reason=item_id is not in the catalogue, records=70, first=stock/stock_2024-03-14.csv:" in said
     assert lake.up_to("silver.stock", NIGHT_OF).isEmpty()
     found = lake.up_to("ops.checks", NIGHT_OF).where("check_name = 'few_rejected'").collect()

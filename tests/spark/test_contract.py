@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pyspark.sql import functions as F
 
 from jobs.runner import audit_counts, delta_log, quality
-from jobs.runner.findings import balance_check, few_rejected, refusal
+from jobs.runner.findings import balance_check, refusal
 from jobs.runner.schema_check import check_schema
 from jobs.transforms.reasons import reasons_of
 from schemas import TABLES, gold, silver
@@ -189,13 +189,6 @@ def test_no_row_in_is_no_row_kept_and_none_rejected(spark, dirty, counted_by):
     none = dirty.limit(0).persist()
     assert quality.audit(PETS, none, [balance_check(0, counted_by)]).refused == []
     assert len(quality.audit(PETS, none, [balance_check(1, counted_by)]).refused) == 1
-
-
-@pytest.mark.parametrize(
-    ("rejected", "share", "passed"), [(29, 0.29, True), (30, 0.29, False), (0, 0.0, True), (1, 0.0, False)]
-)
-def test_a_share_of_rejected_records_is_whole_records(rejected, share, passed):
-    assert few_rejected(rejected, 100, share * 100).passed is passed
 
 
 def test_the_page_of_an_audit_shows_no_value_of_a_row(spark):

@@ -151,6 +151,13 @@ def test_an_excluded_item_is_in_no_list(rows: Rows) -> None:
     assert {item for of_segment in listed(found).values() for item, *_ in of_segment} == {"milk"}
 
 
+def test_an_item_that_is_not_active_is_in_no_list(rows: Rows) -> None:
+    events = rows(silver.EVENTS, *(sale(f"u{n}", "gone", location_id="s1") for n in range(9)), sale("u1", "milk"))
+    items = rows(silver.ITEMS, {"item_id": "gone", "active": False}, {"item_id": "milk", "active": True})
+    found = build_default_recommendations(events, items, run=run_of(RUN_DATE), segment="location_id", min_buyers=1)
+    assert {item for of_segment in listed(found).values() for item, *_ in of_segment} == {"milk"}
+
+
 def test_a_negative_floor_is_refused(rows: Rows) -> None:
     with pytest.raises(ConfError, match=r"min_buyers must be at least 0; it is -1"):
         build_default_recommendations(rows(silver.EVENTS), rows(silver.ITEMS), run=run_of(RUN_DATE), min_buyers=-1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from jobs.runner import drift
-from schemas import gold
+from schemas import TABLES, gold
 from schemas.drift import Limits
 
 
@@ -36,3 +36,21 @@ def test_figures_are_what_they_say(rows):
     assert (found["score_low"], found["score_high"]) == (0.2, 0.5)
     assert found["changed"] == 0.5  # of u1 and u2, the second; u3 is not there tonight
     assert "changed" not in drift.measure(table, rows(table, *night_rows), None)
+
+
+def test_amounts_are_held_against_the_nights_before_where_there_is_much_of_them(rows):
+    ordered = [{"action": "replenish", "quantity": 30}, {"action": "alert", "quantity": 9}]
+    table = gold.INVENTORY_ACTIONS
+    found = drift.measure(table, rows(table, *ordered), None)
+    assert found == {"rows": 2.0, "ordered_units": 30.0}
+    past = {night: {"rows": 2.0, "ordered_units": 200.0} for night in range(5)}
+    by_name = {figure.name: figure for figure in drift.compare(found, past, Limits(), table.amounts)}
+    assert not by_name["ordered_units"].passed
+    few = {night: {"rows": 2.0, "ordered_units": 3.0} for night in range(5)}
+    assert drift.compare(found, few, Limits(), table.amounts)[1].high is None
+    assert set(gold.AD_AUDIENCES.amounts) == {"audience", "expected_value"}
+
+
+def test_every_amount_of_a_contract_can_be_computed(rows):
+    for table in (table for table in TABLES.values() if table.amounts):
+        assert set(drift.measure(table, rows(table, {}), None)) >= set(table.amounts), table.name

@@ -7,6 +7,7 @@ import re
 
 import pandas as pd
 import pytest
+from pyspark.sql import functions as F
 
 from jobs.forecast_demand import forecast_demand
 from jobs.transforms.demand_inputs import block_of, daily_sales, promoted_weeks
@@ -145,3 +146,12 @@ def test_a_promotion_everywhere_holds_in_each_location_that_sells_the_item():
         (("a", "T1"), False),
         (("b", "T0"), True),
     ]
+
+
+def test_an_item_that_is_not_active_has_no_forecast(few_days, rows, deployment):
+    events, items = few_days
+    gone = items.withColumn("active", F.col("item_id") != "i1")
+    run = RunContext(run_date=RUN_DATE, deployment=deployment)
+    made = forecast_demand(events, gone, rows(silver.PROMOTIONS), None, run=run)
+    for table in ("gold.demand_forecast", "gold.item_demand"):
+        assert {row.item_id for row in made[table].collect()} == {"i2"}

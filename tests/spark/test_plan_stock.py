@@ -88,6 +88,20 @@ def test_stock_that_is_nowhere_in_the_forecast_is_refused(rows, stocked):
     assert (told.action, told.stockout_probability) == ("ok", None)
 
 
+@pytest.mark.parametrize(("unknown", "refused"), [(9, False), (10, True)])
+def test_stock_most_of_which_has_no_forecast_is_refused(rows, stocked, unknown, refused):
+    pairs = [have("T0", "i0", 9), *(have("T0", f"sku {number}", 9) for number in range(unknown))]
+    stock, forecast = rows(silver.STOCK, *pairs), rows(gold.DEMAND_FORECAST, *ahead("T0", "i0", 0.5))
+    given = (forecast, rows(gold.DEMAND_PROFILE, *even()), stock, rows(silver.WAYS), rows(silver.EVENTS))
+    run = RunContext(run_date=NIGHT, deployment=stocked)
+    if refused:
+        with pytest.raises(DataError, match=r"10 of 11 pairs .* no forecast.*max_unknown_share.*'sku \d'.*'i0'"):
+            plan_stock(*given, run=run)
+        assert plan_stock(*given, run=run, max_unknown_share=0.95).count() == 11
+    else:
+        assert plan_stock(*given, run=run).count() == 10
+
+
 def test_stock_moves_on_the_ways_that_there_are_at_the_least_cost(rows, stocked):
     stock = rows(silver.STOCK, have("T0", "i1", 0), *(have(f"T{till}", "i1", 90) for till in (1, 2, 3)))
     forecast = rows(gold.DEMAND_FORECAST, *(line for till in range(4) for line in ahead(f"T{till}", "i1", 0.5)))

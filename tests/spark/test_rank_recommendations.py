@@ -228,7 +228,8 @@ def test_not_every_place_can_be_kept(rows: Rows, every: int) -> None:
 @pytest.mark.parametrize("knobs", [{}, {"cap_per_category": 9}], ids=["sql", "by blocks"])
 def test_an_item_that_left_the_catalogue_is_not_recommended_and_short_lists_are_filled(rows: Rows, knobs: Any) -> None:
     candidates = [proposal("u1", "gone", 0.9), proposal("u1", "a", 0.5), proposal("u2", "gone", 0.9)]
-    items = rows(silver.ITEMS, *titled("a", "b"))
+    items = rows(silver.ITEMS, *titled("a", "b"), {"item_id": "out of stock", "active": False})
+    candidates.append(proposal("u2", "out of stock", 0.8))
     found = rank_recommendations(
         rows(features.CANDIDATES, *candidates), items, vectors(rows), MODEL, run=run_of(RUN_DATE), top_k=5, **knobs
     )

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
 
 from jobs.runner.model_store import ship
 from jobs.score_candidates import score_candidates
@@ -172,3 +173,32 @@ def test_a_sample_is_of_whole_users_and_always_the_same(rows: Rows) -> None:
     whole = [row for row in lines.collect() if row.user_id in users]
     assert len([row for row in some.collect() if row.user_id is not None]) == len(whole)
     assert sampled(lines, 12, 12) is lines
+
+
+def test_an_item_that_is_not_active_is_nobody_s_candidate(rows: Rows, model: Model) -> None:
+    events, items, vectors = shop(rows)
+    ship(events.sparkSession, model)
+    knobs = {"per_user": 6, "new_per_user": 3}
+    every = score_candidates(events, items, vectors, model, run=run_of(RUN_DATE), **knobs).persist()
+    sold = every.groupBy("item_id").count().orderBy(F.desc("count"), "item_id").first()
+    assert sold is not None
+    gone = items.withColumn("active", F.col("item_id") != sold.item_id)
+    left = score_candidates(events, gone, vectors, model, run=run_of(RUN_DATE), **knobs).persist()
+    assert left.where(F.col("item_id") == sold.item_id).isEmpty()
+    listed = {row.user_id: row["count"] for row in left.groupBy("user_id").count().collect()}
+    assert all(count >= 6 for count in listed.values()), "another takes its place"
+
+
+def test_what_is_new_was_first_listed_lately(rows: Rows) -> None:
+    lately, long_ago = RUN_DATE - dt.timedelta(days=2), RUN_DATE - dt.timedelta(days=60)
+    daily = {"described_on": RUN_DATE, "last_listed_on": RUN_DATE}
+    known = catalogue_of(
+        rows(
+            silver.ITEMS,
+            daily | {"item_id": "a", "listed_on": long_ago, "active": True},
+            daily | {"item_id": "b", "listed_on": lately, "active": False},
+            {"item_id": "c", "listed_on": None, "described_on": lately, "active": None},
+        ).toPandas()
+    )
+    days = [DAY - 1 - 60, DAY - 1 - 2, DAY - 1 - 2]
+    assert (known.described.tolist(), known.inactive.tolist()) == (days, [1])

@@ -156,7 +156,7 @@ def main(output: Path, asked: list[list[str]]) -> None:
         report["extras"] = told[0]["extras"]
         report["form"] = {
             name: render_and_run(copy(task), 0, folder, "", {name: True})["arguments"][-4:-2]
-            for name in ("full_refresh", "reingest", "dry_run")
+            for name in ("full_refresh", "reingest", "accept_drift", "dry_run")
         }
         os.environ["NIGHTSHELF_OUTCOMES"] = folder.as_uri()
         elsewhere = render_and_run(copy(task), 0, folder, DONE)

@@ -33,6 +33,7 @@ spark = "{spark}"
 [sources.events]
 files = "sales/*"
 columns = ["line_id", "customer", "sku", "units", "amount", "till", "at"]
+max_rejected_share = 0.5
 
 [sources.events.map]
 occurred_at = "at"

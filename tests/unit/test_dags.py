@@ -239,6 +239,7 @@ def test_the_outcome_may_lie_where_a_uri_says(report: dict[str, Any]) -> None:
 def test_the_form_becomes_flags(report: dict[str, Any]) -> None:
     assert report["form"]["full_refresh"] == ["--since", "0001-01-01"]
     assert report["form"]["reingest"][-1] == "--reingest"
+    assert report["form"]["accept_drift"][-1] == "--accept-drift"
     assert report["form"]["dry_run"][-1] == "--dry-run"
 
 

@@ -76,7 +76,7 @@ COLLECTED = {
     ("jobs.clean_campaigns", "_campaign_items", "broadcast"): (1, "a row a campaign"),
     ("jobs.forecast_demand", "_fitted", "collect"): (1, "one row: the model's text"),
     ("jobs.ingest_logs", "ingest_logs", "broadcast"): (1, "a row a raw file that came twice"),
-    ("jobs.plan_stock", "_check_locations", "first"): (1, "one row: an example of a location"),
+    ("jobs.plan_stock", "_refuse_unknown_pairs", "first"): (1, "one row: an example of a pair"),
     ("jobs.plan_stock", "plan_stock", "toPandas"): (2, "250,000 ways of 500 stores; a row a category and day"),
     ("jobs.transforms.audience_places", "__init__", "first"): (1, "no frame: pandas', on an executor"),
     ("jobs.transforms.audience_places", "_by_prices", "broadcast"): (2, "a row a running campaign"),

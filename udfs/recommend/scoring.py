@@ -23,7 +23,7 @@ from udfs.recommend.features import features
 
 Halves = npt.NDArray[np.float16]
 
-FRESH_DAYS = 28  # an item described so lately and never sold is a candidate
+FRESH_DAYS = 28  # an item first described so lately and never sold is a candidate
 # In a model folder beside the encoder: the ranker; what was trained on what; the vectors that the ranker learned with.
 RANKER, TRAINING, EARLIER = "ranker.json", "training.json", "earlier.npz"
 
@@ -69,6 +69,7 @@ def fit_state(
     """The state of the night before `day`, from purchases before it; `interactions` has the catalogue's item codes."""
     never = np.ones(len(known.items), bool)
     never[interactions.item[interactions.day < day]] = False
+    never[known.inactive] = False
     fresh = np.flatnonzero(never & (known.described < day) & (known.described >= day - FRESH_DAYS))
     models = fit_item_models.fit(interactions, day, settings=settings, catalogue=fresh, attributes=known.attributes)
     return State(known, models)
@@ -130,7 +131,7 @@ def read_ranker(folder: str) -> ranker.Ranker:
 def score_users(
     lines: pd.DataFrame, state: State, folder: str, day: int, keep: int, keep_new: int, keep_arrivals: int
 ) -> pa.RecordBatch:
-    """The most probable candidates of each user of `lines`, in the order (user, score desc, item_id).
+    """The most probable active candidates of each user of `lines`, in the order (user, score desc, item_id).
 
     Those are the `keep` best of all, the `keep_new` best of the items that the user never bought, and the
     `keep_arrivals` best of those that nobody ever bought.
@@ -140,7 +141,9 @@ def score_users(
     fitted = read_ranker(folder)
     pairs, table = propose(history, state, day, fitted.generators)
     score = np.round(ranker.score(fitted, table), 9)
-    order, place = best_first(pairs.user, pairs.item, score)
+    offered = np.flatnonzero(~np.isin(pairs.item, state.catalogue.inactive))
+    order, place = best_first(pairs.user[offered], pairs.item[offered], score[offered])
+    order = offered[order]
     kept, new = place < keep, table[order, list(FEATURES).index("is_own")] == 0
     kept[new] |= _places(pairs.user[order][new]) < keep_new
     arrival = arrivals(pairs, state.models)[order]
