@@ -12,6 +12,8 @@ from schemas import gold
 from schemas.errors import ConfError
 from schemas.run import RunContext
 
+SEGMENT = ("segment_name", "segment_value")
+
 
 def build_default_recommendations(
     events: DataFrame,
@@ -45,7 +47,7 @@ def build_default_recommendations(
         value = F.col(segment).cast("string").alias("segment_value")
         groups.append(named.select(F.lit(segment).alias("segment_name"), value, "item_id", buyer()))
     met = groups[0].unionByName(groups[-1]).distinct().persist()
-    keys = ["segment_name", "segment_value"]
+    keys = list(SEGMENT)
     sizes = met.groupBy(*keys).agg(
         F.count_distinct("buyer").alias("all_buyers"), F.count_distinct("buyer.user_id").alias("known_buyers")
     )
@@ -58,25 +60,26 @@ def build_default_recommendations(
         F.format_string(f"Bought by %d of %d buyers here {when}", "buyers", "all_buyers").alias("reason"),
         F.lit(0).alias("filled"),
     )
-    best = top_n(own.where("segment_name = 'overall'"), keys, [F.desc("score"), "item_id"], 2 * top_k).select(
-        "item_id", F.col("score").alias("overall")
-    )
-    filler = (
-        sizes.where("segment_name <> 'overall'")
-        .select(*keys)
-        .crossJoin(F.broadcast(best))
-        .join(own.select(*keys, "item_id"), [*keys, "item_id"], "left_anti")
-        .select(
-            *keys,
-            "item_id",
-            F.col("overall").alias("score"),
-            F.lit("Popular in the whole shop; fills up the list").alias("reason"),
-            F.lit(1).alias("filled"),
-        )
-    )
+    best = top_n(own.where("segment_name = 'overall'"), keys, [F.desc("score"), "item_id"], 2 * top_k)
+    filler = _filler(sizes.where("segment_name <> 'overall'").select(*keys), best, own)
     order: list[Column | str] = ["filled", F.desc("score"), "item_id"]
     ranked = top_n(own.unionByName(filler), keys, order, top_k, rank="rank")
     return ranked.withColumn("run_date", F.lit(run.run_date)).select(*gold.DEFAULT_RECOMMENDATIONS.column_names)
+
+
+def _filler(segments: DataFrame, best: DataFrame, own: DataFrame) -> DataFrame:
+    """The best items overall for each segment, but for those that it has of its own."""
+    overall = best.select("item_id", F.col("score").alias("overall"))
+    open_places = segments.crossJoin(F.broadcast(overall)).join(
+        own.select(*SEGMENT, "item_id"), [*SEGMENT, "item_id"], "left_anti"
+    )
+    return open_places.select(
+        *SEGMENT,
+        "item_id",
+        F.col("overall").alias("score"),
+        F.lit("Popular in the whole shop; fills up the list").alias("reason"),
+        F.lit(1).alias("filled"),
+    )
 
 
 if __name__ == "__main__":

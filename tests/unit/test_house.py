@@ -71,7 +71,7 @@ BOUNDED_BY_MAX_USERS = {"jobs.backtest_plans", "jobs.evaluate_recommendations"}
 COLLECTED = {
     ("jobs.build_audiences", "_fitted", "collect"): (1, "one row: two models of some forty numbers"),
     ("jobs.build_audiences", "room", "toPandas"): (1, "a row a running campaign"),
-    ("jobs.build_default_recommendations", "build_default_recommendations", "broadcast"): (1, "twice top_k items"),
+    ("jobs.build_default_recommendations", "_filler", "broadcast"): (1, "twice top_k items"),
     ("jobs.build_default_recommendations", "build_default_recommendations", "take"): (1, "one row: is there any"),
     ("jobs.clean_campaigns", "_campaign_items", "broadcast"): (1, "a row a campaign"),
     ("jobs.forecast_demand", "_fitted", "collect"): (1, "one row: the model's text"),
