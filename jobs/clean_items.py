@@ -72,7 +72,7 @@ def _listed(judged: DataFrame, full: Sequence[str]) -> DataFrame:
 def _cut(text: Column, most: int) -> Column:
     """A text of at most so many characters, cut before a word; one that is all one word, within it."""
     head = F.substring(text, 1, most + 1)
-    at_a_word = F.nullif(F.regexp_replace(head, r"\s+\S*$", ""), F.lit(""))
+    at_a_word = F.nullif(F.regexp_replace(head, r"\s+\S*\z", ""), F.lit(""))
     return F.when(F.length(text) > most, F.substring(F.coalesce(at_a_word, head), 1, most)).otherwise(text)
 
 

@@ -210,6 +210,25 @@ def too_long(name: str, value: str | None, most: int) -> list[str]:
     return [f"{name} must have 1 to {most} characters"] * wrong
 
 
+def cut(value: str | None, most: int) -> str | None:
+    """A text that is too long ends before the word that would go beyond; one word alone is cut within."""
+    if value is None or len(value) <= most:
+        return value
+    head = value[: most + 1]
+    return (re.sub(r"[ \t\n\x0b\f\r]+[^ \t\n\x0b\f\r]*\Z", "", head) or head)[:most]
+
+
+def told_once(judged: list[Record]) -> list[Record]:
+    """Of rejected records that came on several days, the newest day's; equal lines of one day are told apart."""
+    newest: dict[tuple[Any, ...], Record] = {}
+    nth: Counter[tuple[Any, ...]] = Counter()
+    for record in sorted(judged, key=lambda r: (r.day, r.file, r.row)):
+        alike = (record.raw, record.values.get("item_id"), *record.reasons)
+        nth[record.day, *alike] += 1
+        newest[nth[record.day, *alike], *alike] = record
+    return [record for record in newest.values() if record.reasons]
+
+
 def judge_item(record: Record) -> None:
     """item_id = sku, text = lower(name, kind), title = name or else the text, category = kind; services are refused."""
     if not record.readable:
@@ -217,6 +236,7 @@ def judge_item(record: Record) -> None:
     sku, name, kind = (record.fields[column] for column in ITEM_COLUMNS)
     text = ", ".join(part for part in (name, kind) if part).lower()
     title = name if name is not None else text
+    text, title = cut(text, 2000), cut(title, 500)
     record.values = {"item_id": sku, "text": text, "title": title, "category": kind}
     record.reasons += ["no product"] * (kind == "service")
     record.reasons += ["item_id is missing"] * (sku is None) + too_long("item_id", sku, 200)
