@@ -25,7 +25,7 @@ from rich.table import Table
 
 from bench.harness import Contenders, Row, Timing, alternate, compare, console, gate, on_cpu, report
 from bench.texts import joined, real_texts
-from udfs.encoder import encoder, model_folder
+from udfs.encoder import base_model, encoder, model_reader
 from udfs.encoder.encoder import Encoder, Floats
 
 MAX_TOKENS = 128  # where a text is cut, and what the naive loop pads to
@@ -163,11 +163,11 @@ def measure(
     """The rows of one length regime: gates first, so that no figure is printed of vectors that are wrong."""
     import torch
 
-    ours = Encoder(*encoder.read_model(folder), device=device)
-    model, tokenizer, _ = encoder.read_model(folder)
+    ours = Encoder(*model_reader.read_model(folder), device=device)
+    model, tokenizer, _ = model_reader.read_model(folder)
     exact = Padded(model.to(device), tokenizer, PLAIN_ROWS)
     naive = Padded(model, tokenizer, NAIVE_ROWS, in_order_of_length=False, pad_to=MAX_TOKENS)
-    plain = Padded(encoder.read_model(folder)[0].to(device, ours.dtype), tokenizer, PLAIN_ROWS)
+    plain = Padded(model_reader.read_model(folder)[0].to(device, ours.dtype), tokenizer, PLAIN_ROWS)
     encode: dict[str, Callable[[list[str]], Floats]] = {
         OURS: partial(ours.encode, max_tokens=MAX_TOKENS),
         PLAIN: plain,
@@ -249,7 +249,7 @@ def main(arguments: list[str]) -> None:
         )
     console().print(f"texts of {words}: {len(found):,} different ones, {len(short):,} of them read")
     long = list(dict.fromkeys(joined(found, len(short) // 2, given.seed)))
-    folder = given.weights or model_folder.base_folder()
+    folder = given.weights or base_model.base_folder()
     rows = measure(ITEMS, short, folder, given.device, given.naive_texts, given.repeats)
     rows += measure(JOINED, long, folder, given.device, given.naive_texts, given.repeats)
     report(rows)

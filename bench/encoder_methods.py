@@ -27,7 +27,7 @@ from jobs.offline.training_data import Shop, collect
 from jobs.runner.cli import parse_date
 from udfs.catalogue import catalogue_of
 from udfs.days import day_number
-from udfs.encoder import model_folder, tower
+from udfs.encoder import base_model, tower
 from udfs.encoder.tower_settings import TowerSettings
 from udfs.horizon import HORIZON_DAYS
 from udfs.interactions import from_frame
@@ -100,7 +100,7 @@ def main(arguments: list[str]) -> None:
                 texts,
                 lines,
                 day_number(given.cut) + HORIZON_DAYS,
-                model_folder.base_folder(),
+                base_model.base_folder(),
                 Path(scratch) / "model",
                 settings=settings,
                 seed=given.seed,

@@ -34,7 +34,7 @@ from bench import encode, topk
 from bench.harness import RESULTS, Row, alternate, compare, console, gate, on_cpu, report
 from bench.texts import real_texts
 from jobs.transforms import devices, vectors
-from udfs.encoder import encoder, model_folder, packed
+from udfs.encoder import base_model, encoder, model_reader, packed
 from udfs.encoder.encoder import Encoder, Floats
 from udfs.encoder.stored_vectors import from_bytes
 
@@ -79,7 +79,7 @@ class Limited:
 
 def encoder_on(folder: Path, device: str) -> Encoder:
     """The encoder as a GPU runs it; on a CPU its packed passes with plain attention."""
-    found = Encoder(*encoder.read_model(folder), device=device)
+    found = Encoder(*model_reader.read_model(folder), device=device)
     if found.device.type == "cpu":
         found._packed = packed.PackedBert(found.model, packed.plain_attention)
     return found
@@ -172,7 +172,7 @@ def name_of(device: str) -> str:
 def measure(folder: Path, texts: list[str], device: str, sizes: Sizes, part: Callable[[str], None]) -> list[Row]:
     """The rows of all parts; `part` is called with the name of each as it starts."""
     part("the CPU's own vectors")
-    cpu = Encoder(*encoder.read_model(folder), dtype="float32")
+    cpu = Encoder(*model_reader.read_model(folder), dtype="float32")
     read = texts[: sizes.cpu_texts]
     expected = cpu.encode(read, encode.MAX_TOKENS)
     as_items = cpu.encode(read, cpu.settings.max_item_tokens)
@@ -239,7 +239,7 @@ def main(arguments: list[str] | None = None) -> None:
         random.Random(7).shuffle(texts)
         texts = texts[: sizes.texts]
         console().print(f"{name_of(given.device)}, torch {torch.__version__}; {len(texts):,} texts of {words}")
-        rows = measure(given.weights or model_folder.base_folder(), texts, given.device, sizes, deadline.begin)
+        rows = measure(given.weights or base_model.base_folder(), texts, given.device, sizes, deadline.begin)
     finally:
         deadline.cancel()
     if sizes is DRY_RUN:

@@ -10,14 +10,14 @@ import shutil
 import sys
 from pathlib import Path
 
-from udfs.encoder import model_folder
+from udfs.encoder import base_model, model_folder
 
 
 def write(folder: Path) -> None:
     """The base weights as float16: of a text's vector that changes the fourth decimal of a cosine at most."""
     from safetensors.torch import load_file, save_file
 
-    base = model_folder.base_folder()
+    base = base_model.base_folder()
     folder.mkdir(parents=True, exist_ok=True)
     tensors = load_file(base / model_folder.WEIGHTS).items()
     save_file(

@@ -25,7 +25,7 @@ from rich.table import Table
 
 from bench.harness import Contenders, alternate, compare, console, on_cpu, report
 from bench.texts import real_texts
-from udfs.encoder import encoder, int8, model_folder
+from udfs.encoder import base_model, int8, model_folder, model_reader
 from udfs.encoder.encoder import Encoder, Floats
 from udfs.encoder.model_folder import new_folder
 from udfs.top_k.int8_graph import Array, Graph, write_graph
@@ -53,7 +53,7 @@ class FloatGraph(Graph):
 
 def write_float(folder: Path, output: Path) -> None:
     """A model folder whose model.onnx has the folder's float32 weights."""
-    weights = {name: tensor.numpy() for name, tensor in encoder.read_model(folder)[0].state_dict().items()}
+    weights = {name: tensor.numpy() for name, tensor in model_reader.read_model(folder)[0].state_dict().items()}
     config = json.loads((folder / model_folder.CONFIG).read_text("utf-8"))
     with new_folder(output) as scratch:
         for name in (model_folder.CONFIG, model_folder.TOKENIZER):
@@ -82,7 +82,7 @@ def torch_dynamic(folder: Path) -> Encoder | None:
     """Linear layers as torch quantises them; None, with a line that says why, where it does not."""
     import torch
 
-    model, tokenizer, settings = encoder.read_model(folder)
+    model, tokenizer, settings = model_reader.read_model(folder)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that it is deprecated
@@ -108,7 +108,7 @@ def measure(folder: Path, texts: list[str], scratch: Path, repeats: int) -> list
         TORCH: torch_dynamic(folder),
         FLOAT: int8.Int8Encoder(scratch / "float"),
     }
-    plain = Encoder(*encoder.read_model(folder), dtype="float32")
+    plain = Encoder(*model_reader.read_model(folder), dtype="float32")
     found = {name: way for name, way in ways.items() if way is not None}
     found[ALONE].tokens_per_batch = 1
     whole = "float32, torch"
@@ -157,7 +157,7 @@ def main(arguments: list[str]) -> None:
     random.Random(given.seed).shuffle(texts)
     console().print(f"texts of {words}: {len(texts):,} different ones, {len(texts[: given.texts]):,} of them read")
     with tempfile.TemporaryDirectory() as scratch:
-        report(measure(model_folder.base_folder(), texts[: given.texts], Path(scratch), given.repeats))
+        report(measure(base_model.base_folder(), texts[: given.texts], Path(scratch), given.repeats))
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ from jobs.offline.encoder_training import MAX_TEXTS
 from jobs.offline.training_data import Shop
 from jobs.runner.cli import parse_date
 from udfs.days import day_number
-from udfs.encoder import distil, encoder, int8, model_folder, tower
+from udfs.encoder import base_model, distil, encoder, int8, model_folder, model_reader, tower
 from udfs.encoder.tower_checks import Checks
 from udfs.encoder.tower_settings import TowerSettings
 from udfs.horizon import HORIZON_DAYS
@@ -74,7 +74,7 @@ def tuned(shop: Shop, cut: dt.date, steps: int, seed: int, output: Path) -> Judg
     settings = TowerSettings(max_steps=steps, refit_steps=0, evaluate_every=max(1, steps // 4), patience=steps)
     day = day_number(cut) + HORIZON_DAYS
     found = tower.train_tower(
-        texts, lines, day, model_folder.base_folder(), output, settings=settings, seed=seed, log=console().print
+        texts, lines, day, base_model.base_folder(), output, settings=settings, seed=seed, log=console().print
     )
     return Judge(Checks(lines.before(day), day - HORIZON_DAYS), texts, found.scale)
 
@@ -113,7 +113,7 @@ def measure(folders: Mapping[str, Path], texts: list[str], unseen: int, judge: J
         for name, model in models.items()
     }
     vectors = {name: np.asarray(run()) for name, (run, _) in contenders.items()}  # which warms them up, too
-    tokenizer, most = encoder.read_tokenizer(folders[FULL]), models[FULL].settings.max_item_tokens
+    tokenizer, most = model_reader.read_tokenizer(folders[FULL]), models[FULL].settings.max_item_tokens
     contenders[TOKENS] = (partial(encoder.token_ids, tokenizer, texts, most), len(texts))
     timings = alternate(contenders, repeats)
     near = neighbours(vectors[FULL], unseen)
@@ -174,7 +174,7 @@ def main(arguments: list[str]) -> None:
 
     torch.set_num_threads(given.threads)
     with tempfile.TemporaryDirectory() as name:
-        scratch, judge, full = Path(name), None, model_folder.base_folder()
+        scratch, judge, full = Path(name), None, base_model.base_folder()
         if given.cut:
             shop = (
                 shop_of_file(given.events, given.cut)

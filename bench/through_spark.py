@@ -39,7 +39,7 @@ from jobs.runner.session import session
 from jobs.transforms import vectors
 from schemas.deployment import load
 from schemas.run import Model
-from udfs.encoder import encoder, model_folder
+from udfs.encoder import base_model, encoder, model_folder, model_reader
 from udfs.encoder.encoder import Floats, load_encoder
 from udfs.encoder.stored_vectors import from_bytes, to_bytes
 
@@ -115,7 +115,7 @@ def stock_model(folder: str) -> Callable[[], Callable[[Any], Floats]]:
         import torch
 
         torch.set_num_threads(1)
-        bert, tokenizer, settings = encoder.read_model(Path(folder))
+        bert, tokenizer, settings = model_reader.read_model(Path(folder))
         bert = bert.to(encoder.serving_dtype(torch.device("cpu"), "auto"))
         padded = Padded(bert, tokenizer, rows=max(STOCK_ROWS), max_tokens=settings.max_item_tokens)
         return lambda texts: padded([str(text) for text in texts])
@@ -289,7 +289,7 @@ def main(arguments: list[str]) -> None:
     torch.set_num_threads(os.cpu_count() or 1)
     with tempfile.TemporaryDirectory() as folder:
         spark = session(load(str(given.conf or CONF)), log_file=Path(folder) / "spark.log")
-        rows = measure(Night(spark, Path(folder), texts), texts, model_folder.base_folder(), given)
+        rows = measure(Night(spark, Path(folder), texts), texts, base_model.base_folder(), given)
         spark.stop()
     report(rows)
 

@@ -16,6 +16,7 @@ from pyspark import SparkFiles
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from jobs.offline.base_of import base_of
 from jobs.offline.contenders import Contenders, night_lists, peers, published_lists
 from jobs.offline.judged_night import TUNED_OF, WHOLE, WITHOUT, JudgedNight, ablations, bert, listed_ahead
 from jobs.offline.measures import ImportanceRow, MeasureRow, ParameterRow
@@ -77,6 +78,7 @@ def evaluate_recommendations(
     `segment` (a column of silver.events, such as a country) gives the slices in which fairness is looked at. `listed`:
     also what the fusion and BERT would find of items never sold, had the shop described them ahead of their sale.
     """
+    base = base_of(run.deployment)
     night = run.run_date - dt.timedelta(days=HORIZON_DAYS)
     cut, cut_date = day_number(night) + 1, night + dt.timedelta(days=1)
     found = _of_night(candidates, "features.candidates", night)
@@ -91,7 +93,7 @@ def evaluate_recommendations(
     scored = night_lists(contest, NIGHT, found, published, seen.item_vectors())
     for share in LONG_TAILS:
         _give_last_places(contest, share, found, items, item_vectors, model, night)
-    judged = JudgedNight(contest, seen, shop, folder, story, ablation_rows)
+    judged = JudgedNight(contest, seen, shop, folder, base, story, ablation_rows)
     choices = [*peers(contest, progress.say), *bert(judged, progress.say)]
     parts = ablations(judged) if ablate else []
     if listed:

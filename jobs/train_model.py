@@ -21,6 +21,7 @@ from typing import Any
 from pyspark.sql import DataFrame
 
 from jobs.offline import resume
+from jobs.offline.base_of import base_of
 from jobs.offline.encoder_training import EncoderPlan, Encoders
 from jobs.offline.model_registry import others_of_date, rows_of
 from jobs.offline.promotion import Verdict, compare, incumbent, said_of
@@ -32,6 +33,7 @@ from jobs.reports import progress
 from schemas.errors import ConfError
 from schemas.run import RunContext
 from udfs.days import date_of
+from udfs.encoder.base_model import base_sha256
 from udfs.encoder.tower_settings import Method, TowerSettings
 from udfs.recommend import candidates, ranker
 
@@ -73,7 +75,8 @@ def train_model(
     """
     if lora_rank < 1:
         raise ConfError(f"[jobs.train_model] lora_rank: must be at least 1, not {lora_rank}")
-    used, shop = _generators(leave_out), collect(events, items, max_users)
+    used, base = _generators(leave_out), base_of(run.deployment)
+    shop = collect(events, items, max_users)
     days = Days.of(run.run_date, ranker_nights, days_between_nights)
     days.check(shop)
     settings = TowerSettings(
@@ -83,7 +86,7 @@ def train_model(
         method=encoder_method,
         lora_rank=lora_rank,
     )
-    plan = EncoderPlan(settings, learn_steps, newest_steps, served_encoder, seed)
+    plan = EncoderPlan(base, settings, learn_steps, newest_steps, served_encoder, seed)
     row, verdict = _train(run, models, shop, days, plan, used, trees=trees, max_rows=ranker_rows)
     progress.say(said_of(row["model_version"], verdict))
     return rows_of(models, [row, *others_of_date(models, row)])
@@ -127,7 +130,8 @@ def _train(
             meter.begin(NEWEST)
             encoders.newest(days.tomorrow, report.tuned, meter.part)
             serving, figures = encoders.to_serve("newest", days.tomorrow)
-        trained = Trained(run, shop, known, report, plan.served, figures, rankers, past, days.calibration, trees)
+        base = base_sha256(plan.base)
+        trained = Trained(run, shop, known, base, report, plan.served, figures, rankers, past, days.calibration, trees)
         folder = trained.write(serving, place, has_read=serving == ranked_with)
         row = trained.row(folder)
         run.publish_model(folder)
@@ -138,6 +142,7 @@ def _facts(run: RunContext, shop: Shop, days: Days, plan: EncoderPlan) -> dict[s
     """What the encoders of an equal training follow from: one that was killed is gone on with."""
     return {
         "first": date_of(days.first),
+        "base": base_sha256(plan.base),
         "settings": asdict(plan.settings),
         "newest_steps": plan.newest_steps,
         "learn_steps": plan.learn_steps,

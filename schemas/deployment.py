@@ -12,6 +12,7 @@ from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from schemas.clock import ShopClock, day_end, known_timezone
 from schemas.drift import Drift, SourceLimits
+from schemas.encoder import EncoderConf
 from schemas.errors import ConfError
 from schemas.silver import RECORDS_OF
 from schemas.source import Source, section
@@ -63,6 +64,7 @@ class Deployment(Strict):
     sources: dict[str, Source]
     holidays: list[Holiday] = []
     drift: Drift = Drift()
+    encoder: EncoderConf = EncoderConf()
     jobs: dict[str, dict[str, Any]] = {}
     file: str = ""  # where it was read from; load() fills it in, for messages
 
@@ -172,6 +174,7 @@ def load(path: str | Path, *, landing: str | None = None) -> Deployment:
             "landing": _absolute(landing, Path.cwd()) if landing else _absolute(deployment.landing, here),
             "spark": _absolute(deployment.spark, here),
             "checkpoints": _absolute(deployment.checkpoints, here) if deployment.checkpoints else "",
+            "encoder": deployment.encoder.based_at(here),
         }
     )
 

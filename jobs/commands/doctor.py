@@ -7,12 +7,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from jobs.offline.base_of import base_of
 from jobs.runner.cli import exit_code
 from jobs.runner.session import session
 from jobs.runner.version import code_version
 from schemas.deployment import load
-from schemas.errors import ConfError
-from udfs.encoder.model_folder import ModelError, base_folder
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -22,14 +21,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
 
     def act() -> None:
-        try:
-            weights = base_folder()
-        except ModelError as error:
-            raise ConfError(str(error)) from None
         deployment = load(given.conf)
+        weights = base_of(deployment)
         spark = session(deployment, log_file=Path("logs") / "setup.log")
         java = spark.sparkContext._jvm.System.getProperty("java.version")  # type: ignore[union-attr]
-        print(f"Spark {spark.version} with Delta on Java {java}; weights checked: {weights.name}; {code_version()}")
+        print(f"Spark {spark.version} with Delta on Java {java}; weights checked: {weights}; {code_version()}")
         spark.stop()
 
     return exit_code(act)

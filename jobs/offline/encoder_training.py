@@ -13,7 +13,7 @@ import numpy as np
 
 from jobs.offline.served_encoder import Figures, ServedEncoder, folder_to_serve
 from jobs.offline.training_data import Shop
-from udfs.encoder import model_folder, tower
+from udfs.encoder import tower
 from udfs.encoder.tower_settings import TowerReport, TowerSettings
 
 MAX_TEXTS = 8_192  # the texts bought most, on which the encoder is trained; it then encodes every text
@@ -21,12 +21,13 @@ MAX_TEXTS = 8_192  # the texts bought most, on which the encoder is trained; it 
 
 @dataclass(frozen=True)
 class EncoderPlan:
-    """How the encoders of a training learn, and in which form they are served.
+    """How the encoders of a training learn, from which weights, and in which form they are served.
 
-    `learn_steps` bounds the steps in which the vectors that BERT imitates are learned; in `newest_steps` the encoder
+    `base`: the folder of the weights before any tuning. `learn_steps` bounds the steps in which the vectors that BERT imitates are learned; in `newest_steps` the encoder
     goes on up to run_date (0: it is served as it is).
     """
 
+    base: Path
     settings: TowerSettings
     learn_steps: int
     newest_steps: int
@@ -44,8 +45,8 @@ class Encoders:
     say: Callable[[str], None]
 
     def earlier(self, day: int, done: Callable[[float], None]) -> TowerReport:
-        """The encoder of the purchases before `day`, from the published weights."""
-        base = model_folder.base_folder()
+        """The encoder of the purchases before `day`, from the base's weights."""
+        base = self.plan.base
         return fit_encoder(
             self.shop, day, base, self.place / "earlier", self.plan, self.plan.settings, self.say, done=done
         )
@@ -56,7 +57,7 @@ class Encoders:
         again = replace(self.plan.settings, max_steps=steps, refit_steps=self.plan.newest_steps)
         later = replace(self.plan, seed=self.plan.seed + 1)
         earlier, output = self.place / "earlier", self.place / "newest"
-        base = model_folder.base_folder()
+        base = self.plan.base
         fit_encoder(self.shop, day, earlier, output, later, again, self.say, untuned=base, done=done)
 
     def to_serve(self, name: str, day: int) -> tuple[Path, Figures]:

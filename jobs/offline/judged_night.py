@@ -18,7 +18,7 @@ from jobs.offline.contenders import Contenders, in_order
 from jobs.offline.training_data import PastNight, Shop
 from udfs.catalogue import Catalogue
 from udfs.days import day_number
-from udfs.encoder import encoder, model_folder
+from udfs.encoder import base_model, model_folder, model_reader
 from udfs.encoder.copurchase import recent_buyers, user_vectors
 from udfs.evaluation import metrics
 from udfs.evaluation.metrics import TASK_ALL, TASK_NEW, Lists, Mask
@@ -66,14 +66,15 @@ def _bert_scorer(interactions: Interactions, day: int, vectors: Floats, scale: f
 class JudgedNight:
     """The night that is judged, what it saw and its model: BERT alone and variants of its fusion are made from it.
 
-    seen: the vectors that the night had; story: how its model was trained; max_rows: of past nights' candidates that a
-    variant's ranker learns from, all alike.
+    seen: the vectors that the night had; base_folder: BERT before any tuning; story: how its model was trained;
+    max_rows: of past nights' candidates that a variant's ranker learns from, all alike.
     """
 
     contest: Contenders
     seen: Catalogue
     shop: Shop
     folder: Path
+    base_folder: Path
     story: Mapping[str, Any]
     max_rows: int
 
@@ -89,8 +90,8 @@ class JudgedNight:
 
     @cached_property
     def base(self) -> tuple[Floats, Codes]:
-        """The vectors of the different texts by the published weights, and each item's row of them."""
-        return self.shop.text_vectors(model_folder.base_folder())
+        """The vectors of the different texts by the weights before any tuning, and each item's row of them."""
+        return self.shop.text_vectors(self.base_folder)
 
     @property
     def plain(self) -> Floats:
@@ -146,8 +147,9 @@ def bert(judged: JudgedNight, say: Callable[[str], None]) -> list[Choice]:
 
     tuned = alone(seen.item_vectors(), report["scale"])
     fixed = {TUNED: tuned, TUNED + BLENDED: tuned.blended(float(report["popularity"]))}
-    adapter = encoder.read_adapter(judged.folder, model_folder.FROZEN_ADAPTER)
-    if adapter is not None:  # a model of an earlier version has none
+    adapter = model_reader.read_adapter(judged.folder, model_folder.FROZEN_ADAPTER)
+    same = judged.story.get("base_sha256", base_model.BASE_SHA256) == base_model.base_sha256(judged.base_folder)
+    if adapter is not None and same:  # a model of an earlier version, or of another base, has none that fits
         texts, text_of = judged.base
         mapped = judged.shop.catalogue.with_vectors(adapter(texts), text_of).item_vectors()
         frozen = alone(mapped * has_text, report["frozen_scale"])

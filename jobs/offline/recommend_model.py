@@ -29,12 +29,13 @@ from udfs.recommend.feature_meanings import FEATURES
 class Trained:
     """What a training has made: its folder and its row of ops.models are written from it.
 
-    known: the vectors that the rankers learned with; figures: of the encoder that is served; past: nights by day.
+    known: the vectors that the rankers learned with; base: the SHA-256 of the weights before any tuning; figures: of the encoder that is served; past: nights by day.
     """
 
     run: RunContext
     shop: Shop
     known: Catalogue
+    base: str
     encoder: TowerReport
     served: ServedEncoder
     figures: Figures
@@ -75,6 +76,7 @@ class Trained:
             "code_version": self.run.code_version,
             "nights": [str(date_of(night)) for night in sorted(self.past)],
             "trees": self.trees,
+            "base_sha256": self.base,
             "encoder": asdict(self.encoder),
             "served": {"encoder": self.served, **self.figures},
             "verdict": self.rankers.verdict,
@@ -90,7 +92,7 @@ class Trained:
             "model_version": folder.name,
             "kind": "recommend",
             "folder": f"models/{folder.name}",
-            "base_sha256": model_folder.BASE_SHA256,
+            "base_sha256": self.base,
             "weights_sha256": model_folder.sha256(model_folder.weights_file(folder)),
             "trained_from": date_of(int(self.shop.interactions.day.min())),
             "cut_date": run.run_date,

@@ -23,7 +23,7 @@ JUDGED = -28  # the night; its model is trained on what came before
 def judged(tmp_path_factory: pytest.TempPathFactory, spark: SparkSession) -> Path:
     """The lake of a tiny shop of which one night was run and then judged."""
     root = tmp_path_factory.mktemp("judged")
-    conf = tiny_shop.make(root, days=1)
+    conf = tiny_shop.make(root, days=1, pinned_base=True)  # one whole night has the six layers that shops have
     flags = ["--run-date", str(tiny_shop.day(JUDGED)), "--conf", str(conf)]
     assert night.main([*flags, "--train", "missing"]) == 0
     assert night.main([*flags, "--only", "evaluation"]) == 0

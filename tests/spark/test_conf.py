@@ -60,6 +60,8 @@ def test_the_deployments_that_ship_are_sound(path, spark):
         ),
         ('files = "sales/*"', 'files = "sales/*"\nday_offset = -999', "sources.events.day_offset: Input should be gr"),
         ('name = "tiny_shop"', "name = ", "not TOML"),
+        ('base = "base"', "base = 3", "encoder.base: Input should be a valid string, not 3"),
+        ('base = "base"', 'bass = "base"', "encoder.bass: unknown key"),
     ],
 )
 def test_what_does_not_fit_is_refused_with_file_and_key(conf, old, new, message):

@@ -60,6 +60,9 @@ category = "kind"
 [sources.items.reject]
 "no product" = "log.kind = 'service'"
 
+[encoder]
+base = "{base}"
+
 [jobs.train_model]
 encoder_steps = 2
 refit_steps = 1

@@ -5,6 +5,7 @@ Two weeks and two days from day 0 on; before them some months of which every fou
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import os
 import random
@@ -12,6 +13,7 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
+from tests.support.small_base import small_base
 from tests.support.tiny_conf import CONF, PLANS_CONF, PROPERTIES
 
 REPO = Path(__file__).resolve().parents[2]
@@ -86,31 +88,43 @@ def write_day(landing: Path, date: dt.date, extra: list[str] | None = None) -> P
     return file
 
 
-def make(root: Path, days: int = DAYS, dirt: Mapping[int, list[str]] | None = None) -> Path:
-    """Raw files of the earlier days and of `days` days, and a deployment below `root`; the path of its TOML file."""
+def make(
+    root: Path, days: int = DAYS, dirt: Mapping[int, list[str]] | None = None, *, pinned_base: bool = False
+) -> Path:
+    """Raw files of the earlier days and of `days` days, and a deployment below `root`; the path of its TOML file.
+
+    Its base model is small_base(), linked into `root`; `pinned_base`: what a deployment has that says nothing.
+    """
     landing = root / "landing"
     write_catalogue(landing)
     for number in (*EARLIER, *range(days)):
         write_day(landing, day(number), (dirt or {}).get(number))
     (root / "spark.conf").write_text(PROPERTIES)
+    base = "default" if pinned_base else "base"
+    if not pinned_base:
+        shutil.copytree(small_base(), root / base, copy_function=_linked, dirs_exist_ok=True)
     conf = root / "tiny_shop.toml"
-    conf.write_text(CONF.format(lake=root / "lake", landing=landing, spark=root / "spark.conf"))
+    conf.write_text(CONF.format(lake=root / "lake", landing=landing, spark=root / "spark.conf", base=base))
     return conf
 
 
 def copied(shop: Path, root: Path) -> Path:
     """A copy of a shop's folder at `root`; the path of its TOML file, whose paths are the copy's.
 
-    Parquet files are never written twice: the copy has links to them.
+    Parquet files and weights are never written twice: the copy has links to them.
     """
-
-    def link(source: str, target: str) -> object:
-        return os.link(source, target) if source.endswith(".parquet") else shutil.copy2(source, target)
-
-    shutil.copytree(shop, root, copy_function=link)
+    shutil.copytree(shop, root, copy_function=_linked)
     conf = root / "tiny_shop.toml"
     conf.write_text(conf.read_text().replace(str(shop), str(root)))
     return conf
+
+
+def _linked(source: str, target: str) -> object:
+    """Copy a file; one that nothing changes in place is linked, where both are on one disk."""
+    if source.endswith((".parquet", ".safetensors", ".onnx")):
+        with contextlib.suppress(OSError):
+            return os.link(source, target)
+    return shutil.copy2(source, target)
 
 
 def _write(landing: Path, name: str, header: str, lines: list[str]) -> Path:

@@ -10,7 +10,8 @@ import torch
 
 from bench import encode, half_weights, harness, int8_choices, smaller, texts, through_spark, topk
 from tests.unit.test_encoder import write_tiny
-from udfs.encoder.model_folder import base_folder
+from udfs.encoder import model_reader
+from udfs.encoder.base_model import base_folder
 
 WORDS = ("milk", "beer", "bread", "soap", "cat food", "wine", "eggs")
 ITEMS = [" ".join(words) for count in (1, 2) for words in itertools.product(WORDS, repeat=count)]
@@ -131,7 +132,7 @@ def test_wrong_vectors_stop_the_bench(tmp_path: Path, monkeypatch: pytest.Monkey
 
 def test_padding_is_counted_and_changes_no_vector(tmp_path: Path) -> None:
     write_tiny(tmp_path)
-    model, tokenizer, _ = encode.encoder.read_model(tmp_path)
+    model, tokenizer, _ = model_reader.read_model(tmp_path)
     wide = encode.Padded(model, tokenizer, rows=4, in_order_of_length=False, pad_to=16)
     narrow = encode.Padded(model, tokenizer, rows=4)
     np.testing.assert_allclose(wide(ITEMS), narrow(ITEMS), atol=2e-6)
@@ -178,7 +179,7 @@ def test_texts_of_the_package_are_worded_as_the_conf_does() -> None:
 def test_weights_of_half_the_size_say_the_same(tmp_path: Path) -> None:
     half_weights.write(tmp_path / "half")
     assert sum(path.stat().st_size for path in (tmp_path / "half").iterdir()) < 64 * 2**20
-    one, other = (encode.Encoder(*encode.encoder.read_model(folder)) for folder in (tmp_path / "half", base_folder()))
+    one, other = (encode.Encoder(*model_reader.read_model(folder)) for folder in (tmp_path / "half", base_folder()))
     assert (one.encode(ITEMS, 32) * other.encode(ITEMS, 32)).sum(axis=1).min() > 0.9998
 
 

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from transformers.models.bert.configuration_bert import BertConfig
 from transformers.models.bert.modeling_bert import BertModel
 
-from udfs.encoder import distil, model_folder
+from udfs.encoder import base_model, distil, model_folder, model_reader
 from udfs.encoder import encoder as enc
 
 WORDS = ("milk", "beer", "soap", "rice", "tea", "fish")
@@ -36,7 +36,7 @@ def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
         save_file({"weight": torch.randn(32, 32), "bias": torch.randn(32)}, folder / model_folder.FROZEN_ADAPTER)
     (folder / model_folder.CONFIG).write_text(config.to_json_string())
     (folder / model_folder.SETTINGS).write_text(json.dumps({"name": "teacher", "dims": 8, "max_item_tokens": 16}))
-    shutil.copyfile(model_folder.base_folder() / model_folder.TOKENIZER, folder / model_folder.TOKENIZER)
+    shutil.copyfile(base_model.base_folder() / model_folder.TOKENIZER, folder / model_folder.TOKENIZER)
     return folder
 
 
@@ -72,7 +72,7 @@ def test_a_student_of_a_base_model_has_no_adapter_either(teacher: Path, tmp_path
     for name in (model_folder.CONFIG, model_folder.TOKENIZER, model_folder.WEIGHTS):
         shutil.copyfile(teacher / name, base / name)
     distil.distil(TEXTS, base, tmp_path / "small", settings=replace(SETTINGS, steps=2), log=str)
-    assert enc.read_adapter(tmp_path / "small") is None
+    assert model_reader.read_adapter(tmp_path / "small") is None
     assert enc.load_encoder(tmp_path / "small").encode(["milk"], 16).shape == (1, 32)
 
 

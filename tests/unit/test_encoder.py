@@ -18,8 +18,8 @@ from safetensors.torch import save_file
 from transformers.models.bert.configuration_bert import BertConfig
 from transformers.models.bert.modeling_bert import BertModel
 
+from udfs.encoder import base_model, model_folder, model_reader, stored_vectors
 from udfs.encoder import encoder as enc
-from udfs.encoder import model_folder, stored_vectors
 
 TEXTS = [
     "",
@@ -52,7 +52,7 @@ def write_tiny(folder: Path, layers: int = 2) -> None:
         torch.manual_seed(3)
         save_file(BertModel(config, add_pooling_layer=False).state_dict(), folder / "model.safetensors")
     (folder / "config.json").write_text(config.to_json_string())
-    shutil.copyfile(model_folder.base_folder() / "tokenizer.json", folder / "tokenizer.json")
+    shutil.copyfile(base_model.base_folder() / "tokenizer.json", folder / "tokenizer.json")
 
 
 def write_manifest(folder: Path) -> None:
@@ -62,7 +62,7 @@ def write_manifest(folder: Path) -> None:
 
 def padded_reference(folder: Path, texts: list[str], max_tokens: int) -> np.ndarray:
     """Oracle: every text padded to max_tokens, float32, masked mean; only read_model is shared."""
-    model, tokenizer, _ = enc.read_model(folder)
+    model, tokenizer, _ = model_reader.read_model(folder)
     tokenizer.enable_truncation(max_tokens)
     tokenizer.enable_padding(length=max_tokens)
     rows = tokenizer.encode_batch(texts)
@@ -81,7 +81,7 @@ def test_unpadded_batches_equal_the_padded_reference(tiny: Path) -> None:
 
 
 def test_the_real_model_in_bfloat16_is_the_padded_float32_reference_to_a_cosine_of_0_999() -> None:
-    folder = model_folder.base_folder()
+    folder = base_model.base_folder()
     vectors = enc.load_encoder(folder, dtype="bfloat16").encode(TEXTS, 64)
     assert (vectors * padded_reference(folder, TEXTS, 64)).sum(axis=1).min() >= 0.999
 
@@ -104,14 +104,14 @@ def test_a_few_texts_have_the_bits_that_they_have_among_many() -> None:
         f"{one} {other}" for one in ("milk", "tea", "soap", "rice") for other in ("red", "blue", "old", "new") * 20
     ]
     texts = [f"{text} {number % 10}" for number, text in enumerate(texts)]
-    encoder = enc.Encoder(*enc.read_model(model_folder.base_folder()), dtype="bfloat16")
+    encoder = enc.Encoder(*model_reader.read_model(base_model.base_folder()), dtype="bfloat16")
     together = encoder.encode(texts, 32)
     for count in (1, 7, 20, 60):
         np.testing.assert_array_equal(encoder.encode(texts[:count], 32), together[:count])
 
 
 def test_the_work_done_is_counted_with_what_a_small_batch_is_filled_up_with(tiny: Path) -> None:
-    encoder = enc.Encoder(*enc.read_model(tiny))
+    encoder = enc.Encoder(*model_reader.read_model(tiny))
     encoder.encode(["milk", "tea", "milk"], 32)  # three tokens each, one batch
     assert encoder.work == enc.Work(texts=2, real_tokens=6, read_tokens=513, passes=1)
     encoder.encode(["milk"] + [f"milk {number}" for number in range(10)] * 2, 32)
@@ -197,12 +197,12 @@ def test_settings_of_another_pooling_are_refused(tmp_path: Path) -> None:
 
 
 def test_missing_or_different_base_weights_say_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(model_folder, "BASE_SHA256", "0" * 64)
+    monkeypatch.setattr(base_model, "BASE_SHA256", "0" * 64)
     with pytest.raises(model_folder.ModelError, match=f"published file's is {'0' * 64}; run `make setup` again"):
-        model_folder.base_folder()
-    monkeypatch.setattr(model_folder, "BASE_PACKAGE", "no_such_package")
+        base_model.base_folder()
+    monkeypatch.setattr(base_model, "BASE_PACKAGE", "no_such_package")
     with pytest.raises(model_folder.ModelError, match=r"no_such_package .* is missing: run `make setup`"):
-        model_folder.base_folder()
+        base_model.base_folder()
 
 
 def test_importing_the_module_imports_neither_torch_nor_transformers_nor_pyspark() -> None:

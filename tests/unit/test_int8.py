@@ -17,8 +17,8 @@ from safetensors.torch import save_file
 from bench.int8_choices import write_dynamic, write_float
 from tests.support.tiny_shop import REPO
 from tests.unit.test_encoder import TEXTS, write_tiny
+from udfs.encoder import base_model, int8, model_folder, model_reader
 from udfs.encoder import encoder as enc
-from udfs.encoder import int8, model_folder
 from udfs.encoder.model_folder import write_manifest
 from udfs.top_k.int8_graph import LARGEST_WEIGHT, rounded, write_graph
 
@@ -76,13 +76,13 @@ def test_eight_bits_are_near_float32_in_a_folder_that_has_all_else(tiny: Path, s
 
 
 def test_the_real_model_in_eight_bits_is_float32_to_a_cosine_of_0_99(tmp_path: Path) -> None:
-    int8.write_int8(model_folder.base_folder(), tmp_path / "int8")
+    int8.write_int8(base_model.base_folder(), tmp_path / "int8")
     texts = ["kids cereal 14.5 oz", "fluid milk white only, fluid milk products, 1 ga, private", "white hanging heart"]
     found, expected = (
         model.encode(texts, 32)
         for model in (
             enc.load_encoder(tmp_path / "int8"),
-            enc.load_encoder(model_folder.base_folder(), dtype="float32"),
+            enc.load_encoder(base_model.base_folder(), dtype="float32"),
         )
     )
     assert (found * expected).sum(axis=1).min() > 0.99
@@ -150,7 +150,7 @@ def test_an_int8_folder_is_for_reading_on_a_cpu_only_and_has_one_kind_of_weights
     with pytest.raises(model_folder.ModelError, match="is for a CPU; train a model with served_encoder = full"):
         enc.load_encoder(small, device="cuda")
     with pytest.raises(model_folder.ModelError, match="8-bit weights only: nothing can be trained"):
-        enc.read_model(small)
+        model_reader.read_model(small)
     folder = shutil.copytree(small, tmp_path / "both")
     (folder / model_folder.WEIGHTS).write_bytes(b"")
     with pytest.raises(model_folder.ModelError, match=r"holds both model.safetensors and model.onnx"):

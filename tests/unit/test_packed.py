@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.test_encoder import write_tiny
+from udfs.encoder import base_model, model_reader, packed
 from udfs.encoder import encoder as enc
-from udfs.encoder import model_folder, packed
 
 WORDS = ("milk", "beer", "bread", "soap", "cat food", "wine", "eggs")
 CPU = torch.device("cpu")
@@ -26,7 +26,7 @@ def some_texts(count: int) -> list[str]:
 @pytest.fixture(params=["tiny", "real"])
 def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     if request.param == "real":
-        return model_folder.base_folder()
+        return base_model.base_folder()
     write_tiny(tmp_path)
     return tmp_path
 
@@ -40,7 +40,7 @@ def made_packed(encoder: enc.Encoder) -> None:
 def test_a_packed_pass_equals_one_text_at_a_time(folder: Path, tokens: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(enc, "TEXTS_AHEAD", 9)
     texts = some_texts(25) * 2
-    one, other = (enc.Encoder(*enc.read_model(folder), dtype="float32") for _ in range(2))
+    one, other = (enc.Encoder(*model_reader.read_model(folder), dtype="float32") for _ in range(2))
     expected = np.concatenate([one.encode([text], 10) for text in texts])
     made_packed(other)
     other.tokens_per_batch = tokens
@@ -53,7 +53,7 @@ def test_a_packed_pass_equals_one_text_at_a_time(folder: Path, tokens: int, monk
 
 def test_packed_bfloat16_is_float32_to_a_cosine_of_0_999() -> None:
     one, other = (
-        enc.Encoder(*enc.read_model(model_folder.base_folder()), dtype=kind) for kind in ("float32", "bfloat16")
+        enc.Encoder(*model_reader.read_model(base_model.base_folder()), dtype=kind) for kind in ("float32", "bfloat16")
     )
     made_packed(other)
     texts = some_texts(40)
@@ -102,7 +102,7 @@ def test_running_out_of_memory_is_said() -> None:
 
 def test_another_kind_of_bert_is_refused(tmp_path: Path) -> None:
     write_tiny(tmp_path)
-    model = enc.read_model(tmp_path)[0]
+    model = model_reader.read_model(tmp_path)[0]
     model.config.hidden_act = "relu"
     with pytest.raises(ValueError, match="gelu and absolute positions expected, not relu"):
         packed.PackedBert(model, packed.plain_attention)

@@ -16,7 +16,7 @@ from transformers.models.bert.configuration_bert import BertConfig
 from transformers.models.bert.modeling_bert import BertModel
 
 from tests.support.tiny_shop import REPO
-from udfs.encoder import copurchase, model_folder, text_vectors, tower, tower_bert
+from udfs.encoder import base_model, copurchase, model_folder, model_reader, text_vectors, tower, tower_bert
 from udfs.encoder import encoder as enc
 from udfs.encoder.copurchase import Examples, Pooling, next_purchase_loss, recent_buyers, user_vectors
 from udfs.encoder.tower_bert import Tower
@@ -54,7 +54,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
         torch.manual_seed(3)
         save_file(BertModel(config, add_pooling_layer=False).state_dict(), folder / "model.safetensors")
     (folder / "config.json").write_text(config.to_json_string())
-    shutil.copyfile(model_folder.base_folder() / "tokenizer.json", folder / "tokenizer.json")
+    shutil.copyfile(base_model.base_folder() / "tokenizer.json", folder / "tokenizer.json")
     return folder
 
 
@@ -183,7 +183,7 @@ def test_training_finds_the_rule_and_writes_a_folder_that_loads(tiny: Path, tmp_
 
 def frozen_vectors(folder: Path, base: Path) -> np.ndarray:
     """The shop's texts as the base reads them, through the frozen adapter of a model folder."""
-    adapter = enc.read_adapter(folder, model_folder.FROZEN_ADAPTER)
+    adapter = model_reader.read_adapter(folder, model_folder.FROZEN_ADAPTER)
     assert adapter is not None
     return adapter(enc.load_encoder(base).encode([TEXTS[item] for item in shop().items], 32))
 

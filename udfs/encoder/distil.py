@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from udfs.encoder import encoder, model_folder
+from udfs.encoder import encoder, model_folder, model_reader
 from udfs.encoder.copurchase import example_rows
 from udfs.encoder.model_folder import write_model
 
@@ -81,8 +81,8 @@ def distil(
     distinct = sorted(set(texts))
     if len(distinct) < FEWEST_TEXTS:
         raise ValueError(f"{len(distinct)} different texts; at least {FEWEST_TEXTS} are needed to learn from")
-    model, tokenizer, names = encoder.read_model(teacher)
-    student = _Student(model, settings.layers, encoder.read_adapter(teacher))
+    model, tokenizer, names = model_reader.read_model(teacher)
+    student = _Student(model, settings.layers, model_reader.read_adapter(teacher))
     ids = encoder.token_ids(tokenizer, distinct, names.max_item_tokens)
     target = encoder.load_encoder(teacher).encode(distinct, names.max_item_tokens)
     order = np.random.default_rng(seed).permutation(len(distinct))
@@ -105,7 +105,7 @@ def distil(
         output,
         model_folder.Settings(output.name, names.dims, max_item_tokens=names.max_item_tokens),
         student.adapter_tensors(),
-        _tensors(encoder.read_adapter(teacher, model_folder.FROZEN_ADAPTER)),
+        _tensors(model_reader.read_adapter(teacher, model_folder.FROZEN_ADAPTER)),
         layers=settings.layers,
     )
     seconds = time.perf_counter() - started
@@ -150,7 +150,7 @@ def _learn(
 class _Student:
     """A BertModel of a teacher's evenly spaced layers, and the adapter, if the teacher has one."""
 
-    def __init__(self, teacher: Any, layers: int, adapter: encoder.Adapter | None) -> None:
+    def __init__(self, teacher: Any, layers: int, adapter: model_reader.Adapter | None) -> None:
         import torch
 
         kept = kept_layers(layers, teacher.config.num_hidden_layers)
@@ -195,7 +195,7 @@ class _Student:
         return vectors if self.adapter is None else torch.nn.functional.normalize(self.adapter(vectors), dim=-1)
 
 
-def _tensors(adapter: encoder.Adapter | None) -> dict[str, Any] | None:
+def _tensors(adapter: model_reader.Adapter | None) -> dict[str, Any] | None:
     import torch
 
     if adapter is None:

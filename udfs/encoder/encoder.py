@@ -9,8 +9,6 @@ Importing this module costs NumPy alone. torch and the one BERT module of transf
 first loaded (all of transformers would cost 15-25 s in every worker). Nothing here reads the network.
 """
 
-import json
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -21,25 +19,13 @@ import numpy as np
 import numpy.typing as npt
 
 from udfs.encoder import packed
-from udfs.encoder.model_folder import (
-    ADAPTER,
-    CONFIG,
-    INT8,
-    SETTINGS,
-    TOKENIZER,
-    WEIGHTS,
-    ModelError,
-    Settings,
-    check_files,
-    weights_file,
-)
+from udfs.encoder.model_folder import INT8, ModelError, Settings, weights_file
+from udfs.encoder.model_reader import Adapter, read_adapter, read_model
 from udfs.encoder.packed import PackedBert, flash_attention
 
 if TYPE_CHECKING:
     import torch
     from tokenizers import Tokenizer
-
-os.environ["HF_HUB_OFFLINE"] = "1"  # before the first import of transformers, which reads it once
 
 DType: TypeAlias = Literal["auto", "float32", "bfloat16"]
 Floats: TypeAlias = npt.NDArray[np.float32]
@@ -54,21 +40,6 @@ TOKENS_PER_BATCH = {"cpu": 2_048, "cuda": 131_072}
 FEWEST_TOKENS = 512
 
 TEXTS_AHEAD = 20_000  # tokenised in a thread while a GPU reads the ones before
-
-
-@dataclass(frozen=True)
-class Adapter:
-    """A linear map from pooled vectors to those of a shop: weight [dims, hidden size], bias [dims]."""
-
-    weight: Floats
-    bias: Floats
-
-    def __call__(self, vectors: Floats) -> Floats:
-        """One unit vector per row, float32 [n, dims]."""
-        # In float64, rounded at the end: a row's bits do not follow the number of rows beside it.
-        mapped = vectors.astype(np.float64) @ self.weight.T.astype(np.float64) + self.bias
-        lengths = np.linalg.norm(mapped, axis=1, keepdims=True)
-        return np.asarray(mapped / np.maximum(lengths, 1e-12), dtype=np.float32)
 
 
 @dataclass
@@ -202,73 +173,6 @@ def load_encoder(folder: str | Path, device: str = "cpu", dtype: DType = "auto")
     An int8 folder has no other precision: dtype says nothing to it.
     """
     return _load(Path(folder).resolve(), device, dtype)
-
-
-def read_model(folder: Path) -> tuple[Any, "Tokenizer", Settings]:
-    """One BertModel as its folder states it, float32 on the CPU, after every file's hash has been checked.
-
-    Without encoder.json (a base model) the settings are the defaults. Raises ModelError.
-    """
-    check_files(folder)
-    if weights_file(folder).name == INT8:
-        raise ModelError(f"{folder} holds 8-bit weights only: nothing can be trained or compared from {INT8}")
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-    from transformers.models.bert.configuration_bert import BertConfig
-    from transformers.models.bert.modeling_bert import BertModel
-
-    config = BertConfig.from_json_file(str(folder / CONFIG))
-    model: Any = BertModel(config, add_pooling_layer=False)
-    try:
-        # Spare tensors (a pooler, a training head) do no harm; absent ones would stay random.
-        absent = model.load_state_dict(load_file(folder / WEIGHTS), strict=False).missing_keys
-    except (SafetensorError, RuntimeError) as error:
-        raise ModelError(f"{folder / WEIGHTS} is no safetensors file that fits {CONFIG}: {error}") from error
-    if absent:
-        raise ModelError(f"{folder / WEIGHTS} lacks {len(absent)} tensors of {CONFIG}, the first {absent[0]}")
-    return model.eval(), read_tokenizer(folder), read_settings(folder, config.hidden_size)
-
-
-def read_tokenizer(folder: Path) -> "Tokenizer":
-    """A folder's tokenizer; it pads nothing."""
-    from tokenizers import Tokenizer
-
-    tokenizer = Tokenizer.from_file(str(folder / TOKENIZER))
-    tokenizer.no_padding()
-    return tokenizer
-
-
-def read_adapter(folder: Path, name: str = ADAPTER) -> Adapter | None:
-    """The linear map after the pooling; None for a folder without one. Raises ModelError."""
-    path = folder / name
-    if not path.is_file():
-        return None
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
-
-    try:
-        tensors = load_file(path)
-        return Adapter(tensors["weight"].astype(np.float32), tensors["bias"].astype(np.float32))
-    except (SafetensorError, KeyError) as error:
-        raise ModelError(f"{path}: a safetensors file with weight and bias expected: {error}") from error
-
-
-def read_settings(folder: Path, hidden_size: int) -> Settings:
-    """What encoder.json says; the defaults for a base model, which has none. Raises ModelError."""
-    path = folder / SETTINGS
-    adapter = read_adapter(folder)
-    dims = hidden_size if adapter is None else len(adapter.bias)
-    if adapter is not None and adapter.weight.shape != (dims, hidden_size):
-        raise ModelError(f"{folder / ADAPTER}: weight {adapter.weight.shape}; ({dims}, {hidden_size}) expected")
-    if not path.is_file():
-        return Settings(name=folder.name, dims=dims)
-    try:
-        settings = Settings(**json.loads(path.read_text("utf-8")))
-    except (TypeError, json.JSONDecodeError) as error:
-        raise ModelError(f"{path} cannot be read: {error}") from error
-    if (settings.pooling, settings.normalised, settings.dims) != ("mean", True, dims):
-        raise ModelError(f"{path}: pooling mean, normalised true, dims {dims} expected; {settings} found")
-    return settings
 
 
 def serving_dtype(device: "torch.device", wanted: DType) -> "torch.dtype":

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from udfs.encoder import encoder, model_folder
+from udfs.encoder import encoder, model_folder, model_reader
 from udfs.encoder.encoder import Encoder, Floats
 
 
@@ -30,8 +30,8 @@ class Int8Encoder(Encoder):
         import onnxruntime
 
         config = json.loads((folder / model_folder.CONFIG).read_text("utf-8"))
-        settings = encoder.read_settings(folder, config["hidden_size"])
-        tokenizer, adapter = encoder.read_tokenizer(folder), encoder.read_adapter(folder)
+        settings = model_reader.read_settings(folder, config["hidden_size"])
+        tokenizer, adapter = model_reader.read_tokenizer(folder), model_reader.read_adapter(folder)
         self._prepare(tokenizer, settings, adapter, config["max_position_embeddings"])
         self.tokens_per_batch = encoder.TOKENS_PER_BATCH["cpu"]
         options = onnxruntime.SessionOptions()
@@ -67,7 +67,7 @@ def write_int8(folder: Path, output: Path) -> None:
     from udfs.encoder.model_folder import new_folder
     from udfs.top_k.int8_graph import write_graph
 
-    model, _, _ = encoder.read_model(folder)
+    model, _, _ = model_reader.read_model(folder)
     weights = {name: tensor.numpy() for name, tensor in model.state_dict().items()}
     config = json.loads((folder / model_folder.CONFIG).read_text("utf-8"))
     with new_folder(output) as scratch:

