@@ -23,8 +23,8 @@ MAX_TEXTS = 8_192  # the texts bought most, on which the encoder is trained; it 
 class EncoderPlan:
     """How the encoders of a training learn, from which weights, and in which form they are served.
 
-    `base`: the folder of the weights before any tuning. `learn_steps` bounds the steps in which the vectors that BERT imitates are learned; in `newest_steps` the encoder
-    goes on up to run_date (0: it is served as it is).
+    `base`: the folder of the weights before any tuning. `learn_steps` bounds the steps in which the vectors that BERT
+    imitates are learned; in `newest_steps` the encoder goes on up to run_date (0: it is served as it is).
     """
 
     base: Path
