@@ -29,8 +29,8 @@ from udfs.recommend.feature_meanings import FEATURES
 class Trained:
     """What a training has made: its folder and its row of ops.models are written from it.
 
-    known: the vectors that the rankers learned with; base: the SHA-256 of the weights before any tuning; figures: of the
-    encoder that is served; past: nights by day.
+    known: the vectors that the rankers learned with; base: the SHA-256 of the weights before any tuning; figures: of
+    the encoder that is served; past: nights by day.
     """
 
     run: RunContext
