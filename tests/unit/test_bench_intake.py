@@ -37,7 +37,7 @@ DAYS = {
         line(quantity=1_001, basket=8),
         line(at="soon", basket=9),
         line(at="", basket=10),
-        line(at=f"{D2} 00:00:00", basket=11),
+        line(at=f"{D2} 05:00:00", basket=11),  # midnight in New York
         line(basket=12).replace("1,", " ,", 1),
         "1,2",
     ],

@@ -1,6 +1,7 @@
 """The example shops' raw files: nothing lost, nothing in the wrong day, nothing half-written."""
 
 import csv
+import datetime as dt
 import gzip
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,6 +16,7 @@ from rich.progress import Progress
 
 from examples import complete_journey as shop
 from examples import dated_files, journey_tables
+from schemas.clock import ShopClock
 
 TRANSACTION_COLUMNS = (
     "household_id,store_id,basket_id,product_id,quantity,sales_value,retail_disc,coupon_disc,coupon_match_disc,week,"
@@ -42,7 +44,7 @@ def package(tmp_path: Path) -> Path:
     data.mkdir()
     tables: dict[str, dict[str, object]] = {
         "transactions": {
-            # The second line is of week 1 by New York's clock and of the next Monday by UTC's.
+            # The second line is of Sunday by New York's clock, on which the stores' weeks turn, and of Monday by UTC's.
             "store_id": [5, 5, 5],
             "product_id": [11, 12, 11],
             "quantity": [1, 1, 2],
@@ -81,12 +83,12 @@ def write(package: Path, out: Path) -> dict[str, dated_files.Written]:
 def test_every_row_lands_in_the_file_of_its_day(package: Path, tmp_path: Path) -> None:
     write(package, tmp_path / "out")
     files = sorted((tmp_path / "out" / "transactions").iterdir())
-    assert [file.name for file in files] == [f"transactions_2017-01-0{day}.csv" for day in (1, 2, 3)]
+    assert [file.name for file in files] == [f"transactions_2017-01-0{day}.csv" for day in (1, 3)]
     assert lines(files[0]) == [
         "store_id,product_id,quantity,sales_value,week,transaction_timestamp",
         "5,11,1,0.5,1,2017-01-01 11:53:26",
+        "5,12,1,1.776357e-15,1,2017-01-02 04:59:58",
     ]
-    assert lines(files[1])[1:] == ["5,12,1,1.776357e-15,1,2017-01-02 04:59:58"]
 
 
 def test_missing_values_are_empty(package: Path, tmp_path: Path) -> None:
@@ -135,7 +137,7 @@ def test_a_week_whose_monday_is_closed_still_starts_on_monday() -> None:
     [
         ([1, 3], ["2017-01-01", "2017-01-09"]),  # week 2 is missing
         ([1, 2], ["2017-01-01", "2017-01-09"]),  # week 2 starts two Mondays later
-        ([1, 2, 2], ["2017-01-01", "2017-01-02", "2017-01-10"]),  # a day past the next Monday
+        ([1, 2, 2], ["2017-01-01", "2017-01-02", "2017-01-09"]),  # the next Monday
     ],
 )
 def test_a_week_column_that_is_no_calendar_is_refused(weeks: list[int], dates: list[str]) -> None:
@@ -227,7 +229,7 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> tuple[dated_files.RawKind,
         pytest.skip(f"{journey_tables.PACKAGE} is not installed: make setup")
     root = tmp_path_factory.mktemp("real")
     kind = next(journey_tables.raw_kinds(journey_tables.package_data()))
-    assert dated_files.write_kind(kind, root, lambda _: None) == dated_files.Written(files=365, rows=1_469_307)
+    assert dated_files.write_kind(kind, root, lambda _: None) == dated_files.Written(files=364, rows=1_469_307)
     return kind, sorted((root / "transactions").iterdir())
 
 
@@ -236,9 +238,12 @@ def test_the_real_lines_all_arrive_each_in_its_day(real: tuple[dated_files.RawKi
     day_lines = {file.stem.removeprefix("transactions_"): lines(file) for file in files}
     assert {day[0] for day in day_lines.values()} == {TRANSACTION_COLUMNS}
     assert sum(len(day) - 1 for day in day_lines.values()) == 1_469_307
-    assert all(line.rsplit(",", 1)[1][:10] == date for date, day in day_lines.items() for line in day[1:])
-    # 365 of the 366 days: the shop is closed at Christmas.
-    assert (min(day_lines), max(day_lines), "2017-12-25" in day_lines) == ("2017-01-01", "2018-01-01", False)
+    told = {(date, line[-19:]) for date, day in day_lines.items() for line in day[1:]}
+    moments = [(date, dt.datetime.fromisoformat(f"{at}+00:00")) for date, at in told if at.endswith("00")]
+    clock = ShopClock(journey_tables.TIMEZONE)
+    assert [(date, at) for date, at in moments if str(clock.day_of(at)) != date] == []
+    # 364 of the 365 days: the shop is closed at Christmas.
+    assert (min(day_lines), max(day_lines), "2017-12-25" in day_lines) == ("2017-01-01", "2017-12-31", False)
 
     types = pa_csv.ConvertOptions(column_types=kind.table.schema)
     read_back = pa.concat_tables([pa_csv.read_csv(file, convert_options=types) for file in files])
@@ -250,8 +255,10 @@ def test_a_real_day_read_by_plain_python_equals_the_package(real: tuple[dated_fi
     package = pd.read_parquet(journey_tables.package_data() / "transactions.parquet")
     # The first day with an amount such as 1.776357e-15, which digits lost on the way would change.
     is_tiny = package["sales_value"].between(0, 1e-9, inclusive="neither")
-    date = package.loc[is_tiny, "transaction_timestamp"].min().date()
-    expected = package[package["transaction_timestamp"].dt.date == date].to_dict("records")
+    moments = package["transaction_timestamp"].dt.tz_localize("UTC")
+    local = moments.dt.tz_convert(journey_tables.TIMEZONE).dt.date
+    date = local[is_tiny].min()
+    expected = package[local == date].to_dict("records")
     (file,) = [file for file in files if str(date) in file.name]
     for line, row in zip(csv.DictReader(lines(file)), expected, strict=True):
         assert line.pop("transaction_timestamp") == str(row.pop("transaction_timestamp"))
