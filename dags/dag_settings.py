@@ -15,14 +15,12 @@ from typing import Any
 from airflow.sdk import CronDataIntervalTimetable, DeadlineAlert, DeadlineReference, Param, SyncCallback
 
 from dags import notify
-from dags.run_date import TIMEZONE, date_of_run
+from dags.run_date import CONF, REPO, clock_of, conf_path, date_of_run, steady_time
+from schemas.clock import ShopClock
 
-REPO = Path(__file__).resolve().parents[1]
-
-
-def conf_path(params: Mapping[str, Any]) -> str:
-    """The deployment's file, for --conf."""
-    return str(REPO / params["conf"])
+CLOCK = clock_of(str(REPO / CONF))  # by which the schedules go
+if os.environ.get("NIGHTSHELF_TIMEZONE", CLOCK.timezone) != CLOCK.timezone:
+    raise ValueError(f"NIGHTSHELF_TIMEZONE is no longer read: write timezone into {CONF}, then unset it")
 
 
 def spark_properties(params: Mapping[str, Any]) -> str:
@@ -36,19 +34,23 @@ def spark_properties(params: Mapping[str, Any]) -> str:
 
 def run_date(params: Mapping[str, Any], dag_run: Any) -> str:
     """The day, for --run-date."""
-    return date_of_run(params["run_date"], dag_run).isoformat()
+    return date_of_run(params, dag_run).isoformat()
 
 
-def every(cron: str) -> CronDataIntervalTimetable:
-    """A schedule with data intervals, which a plain cron string does not have."""
-    return CronDataIntervalTimetable(cron, timezone=TIMEZONE)
+def after_the_day(hours: int, weekday: str = "*", clock: ShopClock = CLOCK) -> CronDataIntervalTimetable:
+    """Every day, or every so many-th of the week, so long after the shop's business day has ended (steady_time).
+
+    A schedule with data intervals, which a plain cron string does not have.
+    """
+    hour, minute = steady_time(clock, hours)
+    return CronDataIntervalTimetable(f"{minute} {hour} * * {weekday}", timezone=clock.timezone)
 
 
 # Every conf/<deployment>.toml, and first the one that the environment names, wherever it is.
 DEPLOYMENTS = list(
     dict.fromkeys(
         [
-            os.environ.get("NIGHTSHELF_CONF", "conf/complete_journey.toml"),
+            CONF,
             *sorted(f"conf/{file.name}" for file in (REPO / "conf").glob("*.toml")),
         ]
     )

@@ -14,9 +14,9 @@ from airflow.sdk import DAG
 # The repository that this file lies in, so that DAGs and jobs are always of one version.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from dags.dag_settings import DAG_SETTINGS, every
+from dags.dag_settings import DAG_SETTINGS, after_the_day
 from dags.submit import submit_all
 from jobs.flow import MAINTENANCE
 
-with DAG("nightshelf_maintenance", schedule=every("0 12 * * 0"), doc_md=__doc__, **DAG_SETTINGS):
+with DAG("nightshelf_maintenance", schedule=after_the_day(12, weekday="0"), doc_md=__doc__, **DAG_SETTINGS):
     submit_all(MAINTENANCE)

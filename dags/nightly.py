@@ -1,7 +1,7 @@
 """The night: every job of jobs/flow.py, from raw files to recommendations, for one run_date.
 
-It starts at 02:00, when the day it is about has been over for two hours. For another day, trigger it with
-run_date.
+It starts two hours after the end of the day it is about, by the deployment's clock: at 02:00, or at 03:00 where clocks
+skip or repeat 02:00. For another day, trigger it with run_date.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from airflow.sdk import DAG
 # The repository that this file lies in, so that DAGs and jobs are always of one version.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from dags.dag_settings import DAG_SETTINGS, DEADLINE, every
+from dags.dag_settings import DAG_SETTINGS, DEADLINE, after_the_day
 from dags.submit import submit_all
 from jobs.flow import NIGHT
 
-with DAG("nightshelf_nightly", schedule=every("0 2 * * *"), deadline=DEADLINE, doc_md=__doc__, **DAG_SETTINGS):
+with DAG("nightshelf_nightly", schedule=after_the_day(2), deadline=DEADLINE, doc_md=__doc__, **DAG_SETTINGS):
     submit_all(NIGHT)

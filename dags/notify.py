@@ -44,11 +44,11 @@ def failed(context: Context) -> None:
 
 def _run_date(run: Any) -> str:
     """The run's date; as it was asked for where that is no date, which may be the very failure to tell of."""
-    asked = (run.conf or {}).get("run_date")
+    params = run.conf or {}
     try:
-        return date_of_run(asked, run).isoformat()
-    except ValueError:
-        return str(asked)
+        return date_of_run(params, run).isoformat()
+    except (OSError, ValueError):
+        return str(params.get("run_date"))
 
 
 def late(context: Mapping[str, Any] | None = None, **_: Any) -> None:

@@ -4,17 +4,79 @@ from __future__ import annotations
 
 import datetime as dt
 import os
+import tomllib
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-TIMEZONE = os.environ.get("NIGHTSHELF_TIMEZONE", "UTC")
+from schemas.clock import ShopClock, day_end, known_timezone
+
+REPO = Path(__file__).resolve().parents[1]
+# The deployment of the schedules, and of runs that name none.
+CONF = os.environ.get("NIGHTSHELF_CONF", "conf/complete_journey.toml")
+
+DAY_MINUTES = 24 * 60
+EPOCH, YEARS = dt.datetime(2015, 1, 1, tzinfo=dt.UTC), 25  # the clock changes that a schedule keeps clear of
 
 
-def date_of_run(asked: str | None, run: Any) -> dt.date:
-    """The run_date of an Airflow DagRun by the calendar of TIMEZONE; `asked` is its parameter run_date."""
+def conf_path(params: Mapping[str, Any]) -> str:
+    """The deployment's file of a run with these parameters, for --conf."""
+    return str(REPO / (params.get("conf") or CONF))
+
+
+def clock_of(conf: str) -> ShopClock:
+    """The clock that a deployment's file describes. ValueError, naming file and key, for one that there is not."""
+    said, default = tomllib.loads(Path(conf).read_text(encoding="utf-8")), ShopClock()
+    found = {}
+    for key, check in (("timezone", known_timezone), ("day_ends_at", day_end)):
+        try:
+            found[key] = check(said.get(key, getattr(default, key)))
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{conf}: {key}: {error}") from None
+    return ShopClock(**found)
+
+
+def steady_time(clock: ShopClock, hours: int) -> tuple[int, int]:
+    """Hour and minute that every day has once: so long after the end of the business day, or the next after that.
+
+    A time that clocks skip or repeat is no time for a schedule: Airflow 3.3 takes the moment after a skipped 02:00 for
+    the start and the end of an interval, and where a run was not created at once, that night was never due.
+    """
+    minutes = clock.end_minutes + hours * 60
+    while any(first <= minutes % DAY_MINUTES < last for first, last in _unsteady(clock.timezone)):
+        minutes += 30
+    return minutes // 60 % 24, minutes % 60
+
+
+@lru_cache(maxsize=8)
+def _unsteady(timezone: str) -> tuple[tuple[int, int], ...]:
+    """Minutes of the day, from and to, that clocks of a time zone have skipped or repeated, or will."""
+    return tuple(sorted({span for change in _changes(ZoneInfo(timezone)) for span in change}))
+
+
+def _changes(zone: ZoneInfo) -> Iterator[list[tuple[int, int]]]:
+    def ahead(minute: int) -> int:
+        offset = (EPOCH + dt.timedelta(minutes=minute)).astimezone(zone).utcoffset()
+        return int((offset or dt.timedelta()).total_seconds()) // 60
+
+    for before in range(0, YEARS * 366 * DAY_MINUTES, DAY_MINUTES):
+        low, high = before, before + DAY_MINUTES
+        if ahead(low) == ahead(high):
+            continue
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (middle, high) if ahead(middle) == ahead(before) else (low, middle)
+        first, last = sorted(minute % DAY_MINUTES for minute in (high + ahead(low), high + ahead(high)))
+        yield [(first, last)] if last - first < DAY_MINUTES // 2 else [(0, first), (last, DAY_MINUTES)]
+
+
+def date_of_run(params: Mapping[str, Any], run: Any) -> dt.date:
+    """The run_date of an Airflow DagRun, by its parameters run_date and conf."""
     return resolve_run_date(
-        asked,
-        timezone=TIMEZONE,
+        params.get("run_date"),
+        clock=clock_of(conf_path(params)),
         run_after=run.run_after,
         logical_date=run.logical_date,
         data_interval_end=run.data_interval_end,
@@ -24,18 +86,17 @@ def date_of_run(asked: str | None, run: Any) -> dt.date:
 def resolve_run_date(
     asked: str | None,
     *,
-    timezone: str,
+    clock: ShopClock,
     run_after: dt.datetime,
     logical_date: dt.datetime | None = None,
     data_interval_end: dt.datetime | None = None,
 ) -> dt.date:
-    """The day before the moment that the run stands for, by the calendar of `timezone`.
+    """The day before the moment that the run stands for, by the shop's clock.
 
-    The night is scheduled at 02:00: the run that starts on Monday at 02:00 covers the data interval from
-    Sunday 02:00 up to Monday 02:00, and its run_date is Sunday, which has been over for two hours. The rule
-    looks at the interval's end, because it then holds for every hour, for the week's interval of the training
-    DAG, and on the days when clocks change. Airflow hands all moments over in UTC, where they may lie on
-    another day.
+    The nightly run starts two hours after the end of the business day: the one that starts on Monday at 02:00 covers
+    the data interval from Sunday 02:00 up to Monday 02:00, and its run_date is Sunday. The rule looks at the
+    interval's end, because it then holds for every hour, for the week's interval of the training DAG, and on the days
+    when clocks change. Airflow hands all moments over in UTC, where they may lie on another day.
 
     The moment, by kind of run:
     - manual with the parameter run_date (`asked`, YYYY-MM-DD): that day is the answer, nothing else counts;
@@ -53,7 +114,4 @@ def resolve_run_date(
             return dt.datetime.strptime(asked, "%Y-%m-%d").date()
         except ValueError:
             raise ValueError(f"run_date is {asked!r}; write it YYYY-MM-DD") from None
-    moment = data_interval_end or logical_date or run_after
-    if moment.tzinfo is None:
-        raise ValueError(f"{moment} has no offset from UTC, so its day is unknown")
-    return moment.astimezone(ZoneInfo(timezone)).date() - dt.timedelta(days=1)
+    return clock.day_of(data_interval_end or logical_date or run_after) - dt.timedelta(days=1)

@@ -1,13 +1,13 @@
 """One Airflow task for one job of jobs/flow.py: its spark-submit line, and what its exit code means.
 
 What a deployment may choose, all of it read here; relative paths are relative to the repository:
-- NIGHTSHELF_CONF         the deployment, conf/complete_journey.toml if not set; a run's parameter conf wins
+- NIGHTSHELF_CONF         the deployment, conf/complete_journey.toml if not set; a run's parameter conf wins. Schedules
+                          go by its timezone and day_ends_at
 - NIGHTSHELF_SPARK_CONF   the Spark properties file, if not the one that the deployment names
-- NIGHTSHELF_TIMEZONE     the calendar of the shop's days and of the schedules, UTC if not set (dags/run_date.py)
 - NIGHTSHELF_PARALLEL     how many jobs of one run of a DAG run at once, 1 if not set (Airflow's pool limits all runs)
 - NIGHTSHELF_HOURS        after how many hours a job is given up, 6 if not set
 - NIGHTSHELF_RETRY_MINUTES  how long to wait before the first retry, 5 if not set; then twice as long
-- NIGHTSHELF_LATE_HOURS   a night is late that is not done so many hours after it was due (02:00), 4 if not set; 0: none
+- NIGHTSHELF_LATE_HOURS   a night is late that is not done so many hours after it was due, 4 if not set; 0: none
 - NIGHTSHELF_OUTCOMES     a folder or URI that tasks and drivers both see, for a job's outcome; a temporary folder if
                           not set, which is enough where drivers run beside Airflow (local and client mode)
 - NIGHTSHELF_PY_FILES     for a cluster: the zip of the code (`make package`) that executors import
@@ -36,13 +36,12 @@ from airflow.sdk.exceptions import (
     AirflowSkipException,
 )
 
-from dags.dag_settings import conf_path
 from dags.outcome import outcome_file, read_outcome
+from dags.run_date import REPO, conf_path
 from jobs.flow import JOBS, lacking
 from schemas.dependencies import edges
 from schemas.job import Job
 
-REPO = Path(__file__).resolve().parents[1]
 JOBS_BIN = REPO / ".venv" / "bin"  # not Airflow's: the provider's pyspark-client clashes with pyspark
 CONNECTION = "spark_default"
 FIRST_OF_ALL_DAYS = "0001-01-01"

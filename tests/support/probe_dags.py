@@ -15,6 +15,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import patch
 
 from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
@@ -24,6 +25,15 @@ from pendulum import instance
 
 REPO = Path(__file__).resolve().parents[2]
 RUN_DATE = "2017-12-03"
+# Zone, end of the business day, a day shortly before clocks change (Tokyo's do not).
+CHANGES = [
+    ("America/New_York", "00:00", "2026-03-05T00:30+00:00"),
+    ("America/New_York", "00:00", "2026-10-29T00:30+00:00"),
+    ("America/New_York", "04:00", "2026-03-05T00:30+00:00"),
+    ("Europe/Berlin", "00:00", "2026-03-26T00:30+00:00"),
+    ("Europe/Berlin", "00:00", "2026-10-22T00:30+00:00"),
+    ("Asia/Tokyo", "00:00", "2026-03-26T00:30+00:00"),
+]
 SPARK_SUBMIT = """#!/bin/sh
 printf '%s\\n' "$@" > "$0.arguments"
 printf '%s\\n' "$PYSPARK_PYTHON" "$PYTHONPATH" > "$0.environment"
@@ -102,6 +112,27 @@ def intervals(cron: str, timezone: str, moment: str) -> dict[str, str]:
     return {"scheduled": run.data_interval.end.isoformat(), "manual": manual.end.isoformat()}
 
 
+def nights(schedule: CronDataIntervalTimetable, first: str) -> list[str]:
+    """The ends of a week's intervals of a schedule without catchup, where each run is created three hours late.
+
+    Airflow asks for the next run anew whenever it parses the DAG.
+    """
+    now, last, ends = instance(datetime.fromisoformat(first)), None, []
+    until = now.add(days=8)
+    while now < until:
+        with patch("airflow.timetables.interval.utcnow", return_value=now):
+            info = schedule.next_dagrun_info(
+                last_automated_data_interval=last, restriction=TimeRestriction(None, None, catchup=False)
+            )
+        assert info is not None
+        assert info.data_interval is not None
+        if info.run_after.add(hours=3) <= now:
+            last = info.data_interval
+            ends.append(last.end.isoformat())
+        now = now.add(hours=1)
+    return ends
+
+
 def assets_of(dag: Any) -> list[str]:
     """What a DAG waits for."""
     return [asset.name for asset in dag.timetable.asset_condition.objects]
@@ -119,6 +150,13 @@ def main(output: Path, asked: list[list[str]]) -> None:
     consumer = DagBag(REPO / "examples" / "airflow_consumer.py")
     report["consumer"] = [consumer.import_errors, assets_of(consumer.dags["shop_window"])]
     from dags import submit  # only now: the DAG files must find it by themselves
+    from dags.dag_settings import after_the_day
+    from schemas.clock import ShopClock
+
+    report["nights"] = [
+        [zone, end, nights(after_the_day(2, clock=ShopClock(zone, end)), first)] for zone, end, first in CHANGES
+    ]
+    report["a_lost_night"] = nights(CronDataIntervalTimetable("0 2 * * *", CHANGES[0][0]), CHANGES[0][2])
 
     with TemporaryDirectory() as name:
         folder = submit.JOBS_BIN = Path(name)

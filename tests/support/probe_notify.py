@@ -14,7 +14,7 @@ from airflow.api_fastapi.core_api.datamodels.dag_run import DAGRunResponse
 from dags import notify
 
 task = SimpleNamespace(dag_id="nightshelf_nightly", task_id="clean_events", run_id="manual__1", try_number=1)
-due = datetime(2017, 12, 4, 2, tzinfo=UTC)
+due = datetime(2017, 12, 4, 8, tzinfo=UTC)  # 03:00 by the clock of the default deployment
 run = SimpleNamespace(conf={}, data_interval_end=due, logical_date=None, run_after=due)
 said = "clean_events: refused: silver.events: 3 rows do not, e.g. run_date=2017-12-03, line=7\nand more"
 error = ValueError(said)

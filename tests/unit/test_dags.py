@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import os
 import re
@@ -14,7 +15,9 @@ import pytest
 
 from dags.run_date import resolve_run_date
 from jobs.flow import BACKTEST, EVALUATION, JOBS, MAINTENANCE, NIGHT, TRAINING, lacking
+from schemas.clock import ShopClock
 from schemas.dependencies import edges
+from schemas.deployment import load
 from schemas.job import Job
 from tests.unit.test_run_date import LATER, moment
 
@@ -26,8 +29,9 @@ FLOWS = {
     "nightshelf_training": TRAINING + EVALUATION + BACKTEST,
     "nightshelf_maintenance": MAINTENANCE,
 }
+DEFAULT = load(REPO / "conf" / "complete_journey.toml")
 SCHEDULES = {
-    "nightshelf_nightly": "0 2 * * *",
+    "nightshelf_nightly": "0 3 * * *",  # New York's clocks skip 02:00 once a year
     "nightshelf_training": "0 6 * * 0",
     "nightshelf_maintenance": "0 12 * * 0",
 }
@@ -126,7 +130,7 @@ def test_tasks_and_edges_are_those_of_the_flow(report: dict[str, Any], dag_id: s
 @pytest.mark.parametrize("dag_id", FLOWS)
 def test_a_dag_runs_once_at_a_time_on_complete_intervals(report: dict[str, Any], dag_id: str) -> None:
     found = report["dags"][dag_id]
-    assert found["schedule"] == ["CronDataIntervalTimetable", SCHEDULES[dag_id], "UTC"]
+    assert found["schedule"] == ["CronDataIntervalTimetable", SCHEDULES[dag_id], DEFAULT.timezone]
     assert found["max_active_runs"] == 1
     assert not found["catchup"]
     assert set(found["retries"]) == {2}
@@ -137,10 +141,26 @@ def test_the_intervals_that_airflow_gives_lead_to_the_day(report: dict[str, Any]
     _, timezone, _, scheduled, manual = INTERVALS[number]
     ends = report["intervals"][number]
     found = {
-        kind: resolve_run_date(None, timezone=timezone, run_after=LATER, data_interval_end=moment(end)).isoformat()
+        kind: resolve_run_date(
+            None, clock=ShopClock(timezone), run_after=LATER, data_interval_end=moment(end)
+        ).isoformat()
         for kind, end in ends.items()
     }
     assert found == {"scheduled": scheduled, "manual": manual}
+
+
+def dates_of(ends: list[str], clock: ShopClock) -> list[dt.date]:
+    return [resolve_run_date(None, clock=clock, run_after=LATER, data_interval_end=moment(end)) for end in ends]
+
+
+def test_over_a_clock_change_the_due_night_stays_next_and_none_is_lost_or_doubled(report: dict[str, Any]) -> None:
+    for zone, end, ends in report["nights"]:
+        dates = dates_of(ends, ShopClock(zone, end))
+        assert len(dates) >= 7
+        assert dates == [dates[0] + dt.timedelta(days=number) for number in range(len(dates))], (zone, end)
+    dates = dates_of(report["a_lost_night"], ShopClock("America/New_York"))
+    assert dt.date(2026, 3, 7) not in dates, "so it is at 02:00, which New York skipped on the 8th"
+    assert {dt.date(2026, 3, 6), dt.date(2026, 3, 8)} <= set(dates)
 
 
 @pytest.mark.parametrize(("dag_id", "job"), [(dag_id, job) for dag_id, flow in FLOWS.items() for job in flow])
