@@ -76,7 +76,9 @@ EVENTS = """
 CREATE OR REPLACE TEMP VIEW judged AS
 WITH log AS ({texts}), mapped AS (
     SELECT run_date, problem, raw, source_file, source_row, TRY_CAST(transaction_timestamp AS TIMESTAMP) AS occurred_at,
-           transaction_timestamp, md5(raw) AS event_id, household_id AS user_id, product_id AS item_id,
+           transaction_timestamp,
+           md5(raw) || row_number() OVER (PARTITION BY run_date, source_file, raw ORDER BY source_row) AS event_id,
+           household_id AS user_id, product_id AS item_id,
            CASE WHEN TRY_CAST(quantity AS DOUBLE) < 0 THEN 'return' ELSE 'purchase' END AS event_type,
            abs(TRY_CAST(quantity AS INTEGER)) AS quantity,
            round(TRY_CAST(sales_value AS DOUBLE) / nullif(abs(TRY_CAST(quantity AS DOUBLE)), 0), 4) AS unit_price,

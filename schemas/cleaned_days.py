@@ -31,6 +31,14 @@ def cleaned_days(name: str, kind: str) -> Table:
                 "before",
                 True,
             ),
+            Column(
+                "identical_lines",
+                "BIGINT",
+                "Of these, those without an event_id that equal an earlier line of their file (identical_lines of the "
+                "source says what becomes of them); null in rows of before they were counted",
+                True,
+                (between(0, None),),
+            ),
         ),
         key=(PARTITION,),
         extra_checks=(

@@ -85,6 +85,8 @@ class Deployment(Strict):
             if source.full and kind != "items":
                 raise ValueError(f"[sources.{name}] full: only a source of items may be complete in each file")
             table = RECORDS_OF[kind]
+            if "identical_lines" in source.model_fields_set and "event_id" not in table.column_names:
+                raise ValueError(f"[sources.{name}] identical_lines: holds for events and ad_events, not for {kind}")
             allowed = [name for name in table.column_names if name not in DERIVED]
             for since, version in source.versions():
                 where = section(name, "map", since)

@@ -18,7 +18,8 @@ EVENTS = Table(
         Column(
             "event_id",
             "STRING",
-            "Identifies the event; without one in the log, a hash of the record",
+            "Identifies the event; without one in the log, a hash of the record and, from the second of equal lines "
+            "of a file on, of its number among them",
             rules=(not_blank(200),),
             personal=True,
         ),

@@ -132,6 +132,7 @@ class Source(Strict):
     guest_ids: list[Annotated[str, Field(min_length=1)]] = []  # of events: user_ids that stand for many, not for one
     max_lines_share: float = Field(default=0.1, gt=0, le=1)  # of events: of a run's rows, those of one user_id
     max_rejected_share: float = Field(default=0.05, ge=0, le=1)  # of a day's records (of a log), of the newest (others)
+    identical_lines: Literal["keep", "reject"] = "keep"  # of one file of events or ad_events without an event_id
     min_rejected: int = Field(default=10, ge=0)  # so many rejected records stop no run, whatever their share
     max_silent_days: int | None = Field(default=None, ge=0)  # None: by kind, see Deployment.max_silent_days
     full: bool = False  # of items: the files of a day are the complete catalogue, so what they lack is gone

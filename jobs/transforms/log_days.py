@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import reduce
 
 from pyspark.sql import Column, DataFrame, Window
@@ -31,14 +32,15 @@ def split(
 
     A record is rejected when it cannot be read, breaks the contract or a rule of the deployment, names an item that
     is not in the `catalogue` (if there is one), or repeats another record of that day (sound records first, then by
-    file and line), or a sound record of an earlier day's files (`past` is silver.<kind>). Without an event_id in the
-    log, a hash of the record is one: exact duplicates share it.
+    file and line), or a sound record of an earlier day's files (`past` is silver.<kind>). A record without an event_id
+    is identified by its text and by its number among the equal lines of its file.
     """
     table = silver.RECORDS_OF[log.kind]
     canonical = mapped(records, deployment, log.kind)
     if "event_id" in table.column_names:
         own_id = F.col("event_id") if "event_id" in canonical.columns else F.lit(None).cast("string")
-        canonical = canonical.withColumn("event_id", F.coalesce(own_id, F.md5("raw")))
+        by_text = {"_by_text": own_id.isNull(), "event_id": F.coalesce(own_id, F.md5("raw"))}
+        canonical = canonical.withColumns(by_text)
     if "event_date" in table.column_names:
         canonical = canonical.withColumn("event_date", day_of("occurred_at", deployment.clock))
     known = with_item_verdict(completed(canonical, table, table.column_names), catalogue)
@@ -46,9 +48,9 @@ def split(
     if "event_date" in table.column_names:
         known = known.withColumn("event_date", F.coalesce("event_date", "run_date"))
     unsound = F.concat(all_reasons(table, table.column_names), "_item_reasons")
-    judged = known.withColumn("reasons", unsound)
-    of_the_day = judged.withColumn("reasons", F.concat("reasons", _repeated_within_the_day(log))).persist()
-    final = _without_repeats(log, of_the_day, past)
+    rejecting = [name for name, source in deployment.of_kind(log.kind).items() if source.identical_lines == "reject"]
+    numbered = _numbered(known.withColumn("reasons", unsound), rejecting)
+    final = _without_repeats(log, _first_of_the_day(log, numbered).persist(), past)
     refused = TABLES[f"silver.rejected_{log.kind}"]
     return {
         table.name: sound(final).select(*table.column_names),
@@ -57,14 +59,34 @@ def split(
     }
 
 
-def _repeated_within_the_day(log: Log) -> Column:
-    """One reason for each but the first of the day's records that cannot be told apart, sound ones first."""
+def _numbered(judged: DataFrame, rejecting: Sequence[str]) -> DataFrame:
+    """`_number`: of a record without an event_id its number among the equal lines of its file, from 1; else 1.
+
+    `_copy`: the same where equal lines are told apart, else 1: in sources of `rejecting` they are one record.
+    """
+    if "_by_text" not in judged.columns:
+        return judged.withColumns({"_number": F.lit(1), "_copy": F.lit(1)})
+    equal = Window.partitionBy("run_date", "event_id", "source_file").orderBy("source_row")
+    number = F.when(F.col("_by_text"), F.row_number().over(equal)).otherwise(1)
+    numbered = judged.repartition("run_date", "event_id").withColumn("_number", number)  # the next window's shuffle too
+    return numbered.withColumn("_copy", F.when(F.col("source").isin(*rejecting), 1).otherwise(F.col("_number")))
+
+
+def _first_of_the_day(log: Log, numbered: DataFrame) -> DataFrame:
+    """The same; each but the first of the day's records that cannot be told apart has a reason, sound ones first.
+
+    The first of equal lines keeps the hash of its text as its event_id, which it had before lines were numbered.
+    """
     alike = [name for name in log.identity if name != "event_date"]
-    order = Window.partitionBy("run_date", *alike).orderBy(
+    order = Window.partitionBy("run_date", *alike, "_copy").orderBy(
         (F.size("reasons") > 0).cast("int"), "source_file", "source_row"
     )
-    again: Column = F.when(F.row_number().over(order) > 1, only(because(DUPLICATE))).otherwise(only())
-    return again
+    again = F.when(F.row_number().over(order) > 1, only(because(DUPLICATE))).otherwise(only())
+    first = numbered.withColumn("reasons", F.concat("reasons", again))
+    if "event_id" not in alike:
+        return first
+    of_a_copy = F.md5(F.concat_ws("\0", "raw", "_copy"))  # no record that can be read has a NUL
+    return first.withColumn("event_id", F.when(F.col("_copy") > 1, of_a_copy).otherwise(F.col("event_id")))
 
 
 def _without_repeats(log: Log, judged: DataFrame, past: DataFrame) -> DataFrame:
@@ -112,6 +134,7 @@ def _cleaned_days(kind: str, files: DataFrame, judged: DataFrame, deployment: De
         .agg(
             F.sum("kept").alias("rows_kept"),
             F.sum("rejected").alias("rows_rejected"),
+            F.sum("identical_lines").alias("identical_lines"),
             F.map_from_entries(F.flatten(F.collect_list("entries"))).alias("figures"),
         )
     )
@@ -129,6 +152,7 @@ def _cleaned_days(kind: str, files: DataFrame, judged: DataFrame, deployment: De
             "max_rejected"
         ),
         "figures",
+        F.coalesce("identical_lines", F.lit(0)).cast("bigint").alias("identical_lines"),
     )
 
 

@@ -11,9 +11,9 @@ TYPES = {"events": silver.EVENT_TYPES, "ad_events": silver.AD_EVENT_TYPES}  # of
 
 
 def by_source(judged: DataFrame, kind: str) -> DataFrame:
-    """run_date, kept, rejected and `entries` (structs of a figure's name and value), a row a day and source.
+    """run_date, kept, rejected, identical_lines and `entries` (structs of a figure's name and value), by day and source.
 
-    One aggregate over judged records with their `source`. An event type without a record has no figure.
+    One aggregate over judged records with their `source` and `_number` (log_days.py). An event type without a record has no figure.
     """
     sound = F.size("reasons") == 0
     wanted = {"rows": F.count("*"), "kept_share": F.avg(sound.cast("double"))}
@@ -29,6 +29,7 @@ def by_source(judged: DataFrame, kind: str) -> DataFrame:
     return judged.groupBy("run_date", "source").agg(
         F.count_if(sound).alias("kept"),
         F.count_if(~sound).alias("rejected"),
+        F.count_if(F.col("_number") > 1).alias("identical_lines"),
         F.array_compact(F.array(*figures)).alias("entries"),
     )
 

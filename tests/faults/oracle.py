@@ -325,7 +325,17 @@ def judge_event(record: Record, items: Mapping[str, Any], refused: Mapping[str, 
 
 
 def mark_duplicates(judged: list[Record]) -> None:
-    """Of a day's records with one event_id only the first counts: sound ones first, then by file and line."""
+    """Of a day's records with one event_id only the first counts: sound ones first, then by file and line.
+
+    Without one, a record is told by its text and its number among the equal lines of its file.
+    """
+    numbers: Counter[tuple[str, str]] = Counter()
+    for record in judged:
+        text = record.raw.encode()
+        if record.values["event_id"] == hashlib.md5(text).hexdigest():
+            numbers[record.file, record.raw] += 1
+            if (number := numbers[record.file, record.raw]) > 1:
+                record.values["event_id"] = hashlib.md5(text + f"\0{number}".encode()).hexdigest()
     first: set[tuple[dt.date, str]] = set()
     for record in sorted(judged, key=lambda r: (bool(r.reasons), r.file, r.row)):
         key = (record.day, record.values["event_id"])

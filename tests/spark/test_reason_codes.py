@@ -50,7 +50,8 @@ def decisions(rows, deployment: Deployment) -> tuple[dict[str, Any], set[str]]:
     files = rows(bronze.FILES, {"run_date": DAY, "source": "events", "record_count": 12})
     past = rows(silver.EVENTS, {"event_id": "late", "event_date": BEFORE, "run_date": BEFORE})
     source = deployment.sources["events"]
-    named = {**source.map, "event_id": f"CASE WHEN at LIKE '{BEFORE}%' THEN 'late' END"}
+    own_id = f"CASE WHEN at LIKE '{BEFORE}%' THEN 'late' WHEN sku = 'S02' THEN 'again' END"
+    named = {**source.map, "event_id": own_id}
     sources = {**deployment.sources, "events": source.model_copy(update={"map": named})}
     deployment = deployment.model_copy(update={"sources": sources})
     items = rows(silver.ITEMS, {"item_id": "S01"}, {"item_id": "S02"})

@@ -27,7 +27,7 @@ def line(
 DAYS = {
     D1: [
         line(),
-        line(),  # exactly as the line before
+        line(),  # exactly as the line before: sold again
         line(quantity=-1, basket=2),
         line(paid="0.001", basket=3),
         line(quantity=0, basket=4),
@@ -59,7 +59,7 @@ REASONS = {
     "user_id is missing": 1,
     "unreadable: another number of fields": 1,
 }
-JUDGED = Judged(accepted=4, rejected=13, reasons=REASONS)
+JUDGED = Judged(accepted=5, rejected=13, reasons=REASONS)
 
 
 @pytest.fixture
@@ -71,6 +71,7 @@ def deployment(tmp_path) -> Deployment:
     header = ",".join(shop.sources["events"].columns)
     for day, lines in DAYS.items():
         (landing / f"transactions/transactions_{day}.csv").write_text("\n".join([header, *lines, ""]))
+    (landing / f"transactions/transactions_of_{D1}.csv").write_text(f"{header}\n{line()}\n")  # in another file, too
     (landing / "transactions/transactions_2017-01-03.csv").write_text(f"{header}\n{line()}\n")  # not known by D2
     things = ["10,5,GROCERY,National,ICE,CUBES,2 LB", "20,5,FUEL,National,GAS,GAS,", "30,5,GROCERY,National,,,"]
     items = ",".join(shop.sources["items"].columns)
@@ -85,12 +86,12 @@ def test_the_script_judges_each_line_and_writes_it_once(deployment, tmp_path):
     }
     places = {name: set(found.select("source_file, source_row").fetchall()) for name, found in written.items()}
     assert places["silver"] | places["rejected"] == places["bronze"]
-    assert len(places["bronze"]) == 17
+    assert len(places["bronze"]) == 18
     first, second = (f"transactions/transactions_{day}.csv" for day in (D1, D2))
-    assert places["silver"] == {(first, 2), (first, 4), (second, 3), (second, 4)}
+    assert places["silver"] == {(first, 2), (first, 3), (first, 4), (second, 3), (second, 4)}
     columns = "quantity, unit_price, event_type, item_id, user_id"
     kept = written["silver"].order("source_file, source_row").select(columns).fetchall()
-    assert kept[:2] == [(2, 1.5, "purchase", "10", "1"), (1, 3.0, "return", "10", "1")]
+    assert kept[1:3] == [(2, 1.5, "purchase", "10", "1"), (1, 3.0, "return", "10", "1")]
 
 
 def test_a_line_with_a_quote_is_an_error_not_a_wrong_count(deployment, tmp_path):
@@ -116,21 +117,21 @@ def lake(root: Path, accepted: int, status: str = "done") -> Path:
 
 
 def test_the_jobs_of_a_lake_are_compared_with_the_script(tmp_path):
-    judged, seconds = intake_duckdb.of_lake(lake(tmp_path, 4), D2)
-    assert (judged.accepted, judged.rejected, judged.reasons) == (4, len(REASONS), REASONS)
+    judged, seconds = intake_duckdb.of_lake(lake(tmp_path, 5), D2)
+    assert (judged.accepted, judged.rejected, judged.reasons) == (5, len(REASONS), REASONS)
     assert seconds == 60
     with pytest.raises(LookupError, match=r"ops\.runs must have a run of ingest_logs, clean_items, clean_events"):
-        intake_duckdb.of_lake(lake(tmp_path / "failed", 4, "failed"), D2)
+        intake_duckdb.of_lake(lake(tmp_path / "failed", 5, "failed"), D2)
 
 
 def test_readers_agree_and_a_lake_that_does_not_is_refused(deployment, tmp_path, monkeypatch):
     rows = intake_duckdb.measured(deployment, D2, 1, None)
     assert [row.measure for row in rows] == [
-        "reading 17 till lines; peer: line by line",
-        "reading 17 till lines; peer: DuckDB's reading",
+        "reading 18 till lines; peer: line by line",
+        "reading 18 till lines; peer: DuckDB's reading",
     ]
-    with pytest.raises(ValueError, match=r"judged: .*accepted=5"):
-        intake_duckdb.measured(deployment, D2, 1, lake(tmp_path / "lake", 5))
+    with pytest.raises(ValueError, match=r"judged: .*accepted=6"):
+        intake_duckdb.measured(deployment, D2, 1, lake(tmp_path / "lake", 6))
     monkeypatch.setattr(intake_duckdb, "of_lake", lambda *_: (JUDGED, 30.0))
     row = intake_duckdb.measured(deployment, D2, 1, tmp_path)[-1]
     assert row.value == 30
