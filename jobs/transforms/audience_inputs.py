@@ -14,6 +14,7 @@ from pyspark.sql import functions as F
 
 from jobs.transforms import arrow_rows
 from jobs.transforms.catalogue import described
+from jobs.transforms.purchases import purchases
 from jobs.transforms.sample import drawn
 from schemas.contract import PARTITION
 from udfs.audiences import features as audience
@@ -84,7 +85,7 @@ def of_users(events: DataFrame, items: DataFrame, ad_events: DataFrame) -> DataF
 
     usual_price is the median price of the item in the last earlier month in which it sold: the same whenever one asks.
     """
-    bought = events.where("event_type = 'purchase'").join(items.select("item_id"), "item_id", "left_semi")
+    bought = purchases(events).join(items.select("item_id"), "item_id", "left_semi")
     month = F.trunc("event_date", "month").alias("month")
     monthly = bought.groupBy("item_id", month).agg(F.median("unit_price").alias("price"))
     before = F.lag("price").over(Window.partitionBy("item_id").orderBy("month"))

@@ -14,14 +14,23 @@ LINES = ("user_id", "item_id", "event_date", "basket_id", "quantity")
 
 
 def purchases(events: DataFrame) -> DataFrame:
-    """Purchase events: run_date, user_id (null for a guest), item_id, event_date, basket_id, location_id, quantity.
-
-    Without a basket in the log, what one user bought on one day is one; a guest's every line is.
+    """Purchase events: run_date, user_id (null for a guest), item_id, event_date, basket_id (as `basket` tells it),
+    location_id, quantity, unit_price.
     """
-    users_day = F.concat("user_id", F.lit("|"), F.col("event_date").cast("string"))  # null for a guest
-    basket = F.coalesce("basket_id", users_day, "event_id")
     return events.where("event_type = 'purchase'").select(
-        "run_date", "user_id", "item_id", "event_date", basket.alias("basket_id"), "location_id", "quantity"
+        *("run_date", "user_id", "item_id", "event_date"), basket(), "location_id", "quantity", "unit_price"
+    )
+
+
+def basket() -> Column:
+    """What was bought together: a location's, day's and user's lines with one basket_id; receipts are numbered anew.
+
+    Without a basket_id in the log, what one user bought there on one day is one; a guest's every line is.
+    """
+    line = F.when(F.col("user_id").isNull(), F.col("event_id"))
+    place = [F.coalesce(name, F.lit("")) for name in ("location_id", "user_id")]
+    return F.concat_ws("\0", *place, F.col("event_date").cast("string"), F.coalesce("basket_id", line)).alias(
+        "basket_id"
     )
 
 

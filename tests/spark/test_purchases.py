@@ -29,27 +29,42 @@ def buyers(bought: DataFrame, days: int) -> DataFrame:
     return within(bought, RUN_DATE, days).groupBy("item_id").agg(F.count_distinct(buyer()))
 
 
-def test_only_purchases_and_without_a_basket_a_users_day_is_one(rows: Rows) -> None:
+def test_only_purchases_count(rows: Rows) -> None:
     events = rows(
         silver.EVENTS,
-        sale("u1", "a", basket_id="b7", location_id="s1"),  # the log names the basket
-        sale("u1", "b"),  # no basket: the user's day
-        sale("u1", "c"),  # the same basket
-        sale("u1", "b", days_ago=1),  # another day, another basket
-        sale(None, "d", basket_id="b8"),  # a guest
+        sale("u1", "a", location_id="s1"),
+        sale(None, "d", days_ago=1),  # a guest
         sale("u1", "e") | {"event_type": "click"},
         sale("u1", "f") | {"event_type": "return"},
     )
     bought = purchases(events)
-    assert bought.columns == ["run_date", "user_id", "item_id", "event_date", "basket_id", "location_id", "quantity"]
+    parts = ("user_id", "item_id", "event_date", "location_id")
+    assert bought.columns == ["run_date", *parts[:3], "basket_id", "location_id", "quantity", "unit_price"]
     yesterday = RUN_DATE - dt.timedelta(days=1)
-    assert {(row.item_id, row.event_date): tuple(row)[1:-1] for row in bought.collect()} == {
-        ("a", RUN_DATE): ("u1", "a", RUN_DATE, "b7", "s1"),
-        ("b", RUN_DATE): ("u1", "b", RUN_DATE, "u1|2024-01-31", None),
-        ("c", RUN_DATE): ("u1", "c", RUN_DATE, "u1|2024-01-31", None),
-        ("b", yesterday): ("u1", "b", yesterday, "u1|2024-01-30", None),
-        ("d", RUN_DATE): (None, "d", RUN_DATE, "b8", None),
+    assert {tuple(row) for row in bought.select(*parts).collect()} == {
+        ("u1", "a", RUN_DATE, "s1"),
+        (None, "d", yesterday, None),
     }
+
+
+def test_a_basket_is_of_one_location_day_and_user(rows: Rows) -> None:
+    """Tills number receipts anew, by store and by day: lines that share the number alone were not bought together."""
+    together = [
+        [sale("u1", "a", basket_id="7", location_id="s1"), sale("u1", "b", basket_id="7", location_id="s1")],
+        [sale("u1", "c", basket_id="7", location_id="s2")],  # another store
+        [sale("u1", "d", basket_id="7", location_id="s1", days_ago=1)],  # another day
+        [sale("u2", "e", basket_id="7", location_id="s1")],  # another user
+        [sale(None, "f", basket_id="7", location_id="s1"), sale(None, "g", basket_id="7", location_id="s1")],  # a guest
+        [sale("u1", "h", basket_id="7")],  # nobody says where
+        [sale("u3", "i"), sale("u3", "j")],  # no receipt: the user's day
+        [sale("u3", "k", days_ago=1)],
+        [sale("s1", "l", basket_id="7")],  # a user named like a store
+    ]
+    bought = purchases(rows(silver.EVENTS, *(line for lines in together for line in lines))).collect()
+    found: dict[str, set[str]] = {}
+    for row in bought:
+        found.setdefault(row.basket_id, set()).add(row.item_id)
+    assert sorted(map(sorted, found.values())) == [[line["item_id"] for line in lines] for lines in together]
 
 
 def test_a_window_holds_run_date_and_not_the_day_it_starts_after(rows: Rows) -> None:

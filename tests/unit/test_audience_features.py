@@ -92,17 +92,6 @@ def test_a_row_does_not_depend_on_its_block() -> None:
     pd.testing.assert_frame_equal(scoring_rows(block, read, FIRST + 100), scoring_rows(block, book, FIRST + 100))
 
 
-def test_two_users_with_one_receipt_number_have_a_basket_each() -> None:
-    lines, ads, told, items = shop()
-    lines["basket_id"] = lines["event_date"].astype(str)  # numbered anew every day: all users of a day have the same
-    lines.loc[lines["user_id"] == "u03", "basket_id"] = None
-    block, book = opened(lines, ads, told, items)
-    whole = past_of(block, book, FIRST + 100).user
-    for place, user in enumerate(block.users.tolist()):
-        alone = block_of(lines[lines["user_id"] == user], ads[ads["user_id"] == user], book)
-        np.testing.assert_array_equal(past_of(alone, book, FIRST + 100).user[0], whole[place])
-
-
 def test_clicks_have_times_of_their_own() -> None:
     lines, ads, told, items = shop()
     start = ads["campaign_id"].map(dict(zip(told["campaign_id"], told["starts_on"], strict=True)))

@@ -51,9 +51,9 @@ class Block(NamedTuple):
 def block_of(lines: pd.DataFrame, ad_events: pd.DataFrame, book: Book) -> Block:
     """The block of all users of some lines or ad events, in any order.
 
-    lines: user_id, item_id, event_date, quantity, unit_price, basket_id and, where it is there, usual_price; ad events:
-    event_date, user_id, campaign_id, event_type. Rows without a user, and ad events of unknown campaigns or types, are
-    left out.
+    lines: user_id, item_id, event_date, quantity, unit_price, basket_id (each one user's) and, where it is there,
+    usual_price; ad events: event_date, user_id, campaign_id, event_type. Rows without a user, and ad events of unknown
+    campaigns or types, are left out.
     """
     lines = lines[lines["user_id"].notna()]
     campaign = pd.Index(book.ids).get_indexer(pd.Index(ad_events["campaign_id"]))
@@ -68,9 +68,7 @@ def block_of(lines: pd.DataFrame, ad_events: pd.DataFrame, book: Book) -> Block:
     with np.errstate(divide="ignore", invalid="ignore"):
         price = np.log(paid / usual)
     day = days(lines["event_date"])
-    owner, receipt = code[: len(lines)].astype(np.int64), pd.factorize(lines["basket_id"])[0].astype(np.int64)
-    basket = owner * (receipt.max(initial=-1) + 1) + receipt  # shops number receipts anew: two users', two baskets
-    no_receipt = -1 - (owner << 20) - day  # a user's day is a basket
+    basket = pd.factorize(lines["basket_id"])[0].astype(np.int64)
     order = np.lexsort((paid, item, day, code[: len(lines)]))  # sums do not follow the order of the input
     ad_day, ad_user = days(ads["event_date"]), code[len(lines) :]
     ad_order = np.lexsort((kind[told], ad_day, campaign[told], ad_user))
@@ -79,7 +77,7 @@ def block_of(lines: pd.DataFrame, ad_events: pd.DataFrame, book: Book) -> Block:
         user=code[: len(lines)][order].astype(np.int32),
         item=item[order].astype(np.int32),
         day=day[order],
-        basket=np.where(receipt >= 0, basket, no_receipt)[order],
+        basket=basket[order],
         spend=(paid * lines["quantity"].to_numpy(np.float64))[order],
         price=np.where(np.isfinite(price), price, np.nan)[order],
         ad_user=ad_user[ad_order].astype(np.int32),
