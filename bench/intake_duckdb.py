@@ -80,7 +80,7 @@ WITH log AS ({texts}), mapped AS (
            md5(raw) || row_number() OVER (PARTITION BY run_date, source_file, raw ORDER BY source_row) AS event_id,
            household_id AS user_id, product_id AS item_id,
            CASE WHEN TRY_CAST(quantity AS DOUBLE) < 0 THEN 'return' ELSE 'purchase' END AS event_type,
-           abs(TRY_CAST(quantity AS INTEGER)) AS quantity,
+           abs(TRY_CAST(quantity AS DECIMAL(18, 3))) AS quantity,
            round(TRY_CAST(sales_value AS DOUBLE) / nullif(abs(TRY_CAST(quantity AS DOUBLE)), 0), 4) AS unit_price,
            round(TRY_CAST(sales_value AS DOUBLE), 2) AS paid, store_id AS location_id, basket_id,
            NULL::VARCHAR AS campaign_id, NULL::VARCHAR AS query, NULL::INTEGER AS position

@@ -13,7 +13,7 @@ from jobs.transforms.top_n import top_n
 from schemas import silver
 from schemas.run import RunContext
 
-DESCRIBED_BY = ("text", "title", "category", "brand")
+DESCRIBED_BY = ("text", "title", "category", "brand", "unit")
 OFFERED_BY = ("active", "in_stock")  # the deployment's words on whether it is for sale
 
 

@@ -92,7 +92,8 @@ def left_tonight(
 ) -> DataFrame:
     """The snapshot's pairs with on_hand and on_order as they are on run_date's evening: less what was sold since.
 
-    What was sold beyond what was on hand came out of what was on order. Neither goes below 0.
+    What was sold beyond what was on hand came out of what was on order. Neither goes below 0. Sums are exact; what the
+    plan reads of them, and pack_size, are doubles.
     """
     lately = within(purchases(events), run_date, max_age_days).select(
         location(by_location), "item_id", "event_date", "quantity"
@@ -103,10 +104,10 @@ def left_tonight(
     left = F.col("on_hand") - F.coalesce("sold", none)
     return stock.join(sold, list(KEY), "left").select(
         *KEY,
-        F.greatest(left, none).cast("int").alias("on_hand"),
-        F.greatest(F.col("on_order") + F.least(left, none), none).cast("int").alias("on_order"),
+        F.greatest(left, none).cast("double").alias("on_hand"),
+        F.greatest(F.col("on_order") + F.least(left, none), none).cast("double").alias("on_order"),
         "lead_time_days",
-        "pack_size",
+        F.col("pack_size").cast("double").alias("pack_size"),
     )
 
 
@@ -142,7 +143,7 @@ def _planner(
             {
                 PARTITION: pa.array([run_date] * len(actions), pa.date32()),
                 **{name: pa.array(actions[name], pa.string(), from_pandas=True) for name in texts},
-                "quantity": pa.array(actions["quantity"], pa.int32()),
+                "quantity": pa.array(actions["quantity"], pa.float64()).cast(pa.decimal128(18, 3)),
                 "stockout_probability": pa.array(actions["stockout_probability"], pa.float64(), from_pandas=True),
             }
         ).select(gold.INVENTORY_ACTIONS.column_names)

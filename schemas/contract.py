@@ -10,6 +10,7 @@ from typing import Any, Literal
 Severity = Literal["critical", "warning"]
 LAYERS = ("bronze", "silver", "features", "ops", "gold")
 PARTITION = "run_date"
+QUANTITY = "DECIMAL(18,3)"  # units of an item, some of which are weighed or measured: 0.45 kg
 
 
 @dataclass(frozen=True)

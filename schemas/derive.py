@@ -5,9 +5,10 @@ from __future__ import annotations
 import datetime as dt
 import re
 from collections.abc import Iterable, Mapping
+from decimal import Decimal
 from typing import Any
 
-from schemas.contract import Table
+from schemas.contract import QUANTITY, Table
 from schemas.reason_codes import reference_section
 
 
@@ -73,6 +74,7 @@ EXAMPLES: dict[str, Any] = {
     "STRING": "text",
     "INT": 1,
     "BIGINT": 2,
+    QUANTITY: Decimal(1),
     "DOUBLE": 0.5,
     "BOOLEAN": False,
     "BINARY": b"\x00\x3c",
@@ -104,8 +106,14 @@ def example_rows(table: Table, *stated: Mapping[str, Any]) -> list[dict[str, Any
         free = [name for name in table.key if not any(rule.name == "known" for rule in table.column(name).rules)]
         row |= {name: f"{name}-{number}" for name in free if table.column(name).type == "STRING"}
         row |= {name: number + 1 for name in free if table.column(name).type == "BIGINT"}
-        rows.append(row | dict(values))
+        row |= {name: _exact(table.column(name).type, value) for name, value in values.items()}
+        rows.append(row)
     return rows
+
+
+def _exact(sql_type: str, value: Any) -> Any:
+    """A value as a column of this type has it: a number that is to be a decimal, as one."""
+    return Decimal(str(value)) if sql_type == QUANTITY and value is not None else value
 
 
 def plain_type(sql_type: str) -> str:

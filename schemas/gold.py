@@ -3,6 +3,7 @@
 from schemas.bronze import RUN_DATE
 from schemas.contract import (
     PARTITION,
+    QUANTITY,
     Column,
     Table,
     between,
@@ -200,7 +201,12 @@ INVENTORY_ACTIONS = Table(
         Column("location_id", "STRING", "Where; of a transfer, where to", rules=(not_blank(200),)),
         ITEM_ID,
         Column("action", "STRING", "What to do", rules=(one_of(*ACTIONS),)),
-        Column("quantity", "INT", "Units to order or to move; of an alert, units missing; else 0", rules=(UNITS,)),
+        Column(
+            "quantity",
+            QUANTITY,
+            "Units to order (complete packs) or to move (whole units); of an alert, units missing; else 0",
+            rules=(UNITS,),
+        ),
         Column("from_location_id", "STRING", "Of a transfer, the location that gives", True, (not_blank(200),)),
         Column(
             "stockout_probability",
@@ -223,7 +229,7 @@ INVENTORY_ACTIONS = Table(
         row_check(
             "something_moves",
             "CASE action WHEN 'ok' THEN quantity = 0 WHEN 'alert' THEN true ELSE quantity > 0 END",
-            "an order or a transfer is of at least one unit, ok of none",
+            "an order or a transfer is of some units, ok of none",
         ),
     ),
     may_be_empty=True,

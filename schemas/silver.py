@@ -2,8 +2,9 @@
 
 from schemas.bronze import RAW, RUN_DATE, SOURCE_FILE, SOURCE_ROW
 from schemas.cleaned_days import cleaned_days
-from schemas.contract import Column, Table, between, not_blank, one_of, row_check
+from schemas.contract import QUANTITY, Column, Table, between, not_blank, one_of, row_check
 
+SOLD = between(0.001, 100_000)
 EVENT_TYPES = ("impression", "click", "add_to_cart", "purchase", "return", "search")
 
 EVENT_DATE = Column("event_date", "DATE", "The shop's day of occurred_at; earlier than run_date when the log was late")
@@ -26,10 +27,17 @@ EVENTS = Table(
         Column("user_id", "STRING", "Who did it; null for a guest", True, (not_blank(200),), personal=True),
         Column("item_id", "STRING", "With which item; null for a search", True, (not_blank(200),)),
         Column("event_type", "STRING", "What was done", rules=(one_of(*EVENT_TYPES),)),
-        Column("quantity", "INT", "Units, positive also for a return", True, (between(1, 100_000),)),
+        Column("quantity", QUANTITY, "Units, positive also for a return; 0.45 of what is weighed", True, (SOLD,)),
         Column("unit_price", "DOUBLE", "Price of one unit, in the shop's currency", True, (between(0, 1_000_000),)),
         Column("location_id", "STRING", "Store, site or country where it happened", True, (not_blank(200),)),
-        Column("basket_id", "STRING", "What was bought together", True, (not_blank(200),), personal=True),
+        Column(
+            "basket_id",
+            "STRING",
+            "Receipt or order; lines of one location, day and user with the same were bought together",
+            True,
+            (not_blank(200),),
+            personal=True,
+        ),
         Column("campaign_id", "STRING", "Campaign that led to it", True, (not_blank(200),)),
         Column("query", "STRING", "The words searched for", True, (not_blank(2000),), personal=True),
         Column("position", "INT", "Place in the list that was shown, from 1", True, (between(1, None),)),
@@ -76,6 +84,7 @@ ITEMS = Table(
         Column("title", "STRING", "What a person reads", rules=(not_blank(MOST_TITLE),)),
         Column("category", "STRING", "Where it stands in the catalogue", True, (not_blank(200),)),
         Column("brand", "STRING", "Brand or maker", True, (not_blank(200),)),
+        Column("unit", "STRING", "What one unit of it is, such as kg or m; null for a piece", True, (not_blank(50),)),
         Column("described_on", "DATE", "Day of the newest record that describes it"),
         Column("record_count", "BIGINT", "Raw records that describe it up to run_date", rules=(between(1, None),)),
         Column(
@@ -153,10 +162,16 @@ STOCK = Table(
         RUN_DATE,
         LOCATION_ID,
         ITEM_ID,
-        Column("on_hand", "INT", "Units there", rules=(between(0, 10_000_000),)),
-        Column("on_order", "INT", "Units ordered that have not arrived", rules=(between(0, 10_000_000),)),
+        Column("on_hand", QUANTITY, "Units there", rules=(between(0, 10_000_000),)),
+        Column("on_order", QUANTITY, "Units ordered that have not arrived", rules=(between(0, 10_000_000),)),
         Column("lead_time_days", "INT", "Days from an order to its arrival", rules=(between(0, 365),)),
-        Column("pack_size", "INT", "Units that can only be ordered together", True, (between(1, 1_000_000),)),
+        Column(
+            "pack_size",
+            QUANTITY,
+            "Units that can only be ordered together; 0.1 where 100 g of what is weighed in kg can be. Null: 1",
+            True,
+            (between(0.001, 1_000_000),),
+        ),
         Column("snapshot_date", "DATE", "The evening of which this is the stock"),
         SOURCE_FILE,
         SOURCE_ROW,

@@ -104,7 +104,8 @@ def from_frame(lines: pd.DataFrame, items: npt.NDArray[np.str_] | None = None) -
     user, users = pd.factorize(lines["user_id"], sort=True)
     basket = pd.factorize(lines["basket_id"], sort=True)[0]
     day = pd.to_datetime(lines["event_date"]).to_numpy("datetime64[D]").astype(np.int64)
-    order = np.lexsort((basket, item, user, day))
+    quantity = lines["quantity"].to_numpy(np.float32)
+    order = np.lexsort((quantity, basket, item, user, day))  # sums of fractions follow no order of the input
     return Interactions(
         users=np.asarray(users, dtype=np.str_),
         items=items,
@@ -112,5 +113,5 @@ def from_frame(lines: pd.DataFrame, items: npt.NDArray[np.str_] | None = None) -
         item=item[order].astype(np.int32),
         day=day[order].astype(np.int32),
         basket=basket[order].astype(np.int64),
-        quantity=lines["quantity"].to_numpy(np.float32)[order],
+        quantity=quantity[order],
     )

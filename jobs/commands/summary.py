@@ -151,7 +151,7 @@ def _show_plans(
             night("gold.inventory_actions").groupBy("action").agg(F.count("*").alias("n"), F.sum("quantity").alias("q"))
         )
         told = {row["action"]: row for row in found.collect()}
-        said = [f"{told[a]['n']:,} {a} ({told[a]['q']:,} units)" for a in gold.ACTIONS[1:] if a in told]
+        said = [f"{told[a]['n']:,} {a} ({told[a]['q']:,.0f} units)" for a in gold.ACTIONS[1:] if a in told]
         said += [f"{told['ok']['n']:,} ok"] if "ok" in told else []
         note = " (SIMULATED stock levels)" if lake.deployment.is_simulated("stock") else ""
         console.print(f"stock{note}: {', '.join(said) or 'no actions: the newest snapshot is too old'}")

@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import argparse
 import datetime as dt
+import itertools
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pandas as pd
+from deltalake import DeltaTable
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from jobs.runner import catalog, delta_log
+from jobs.runner import catalog, data_files, delta_log
 from jobs.runner.cli import exit_code
 from jobs.runner.lake import ASIDE, Lake
 from jobs.runner.session import session
@@ -26,12 +28,13 @@ from udfs.demand.counts import quantile
 
 WORKPLACE = "upgrading"  # the folder of the lake in which a table is written anew
 PUBLICATIONS = "ops.publications"
+UPGRADED_FROM = "upgraded_from_version"  # in the metadata of the commit that has an upgraded table's rows
 # Table -> its rows as today's contract has them, where that is more than columns that may be null.
 CONVERTED: dict[str, Callable[[DataFrame], DataFrame]] = {}
 
 
 def upgrade(spark: SparkSession, lake: Lake) -> list[str]:
-    """Rewrite every table that is partitioned by run_date; the names. One that is interrupted goes on where it was.
+    """Rewrite every table of an older layout; the names. One that is interrupted goes on where it was.
 
     A table is written anew beside the old one, and the two change places when all its rows are there. Old versions
     stay with the old table, below `set_aside`: publications are of the newest rows from then on, and what could be
@@ -40,20 +43,62 @@ def upgrade(spark: SparkSession, lake: Lake) -> list[str]:
     lake.storage.delete(WORKPLACE)
     anew = Lake(spark, lake.deployment.model_copy(update={"lake": f"{lake.deployment.lake}/{WORKPLACE}"}))
     done = []
-    for table in sorted(TABLES, key=lambda name: name == PUBLICATIONS):  # the last one: it names the others' versions
+    for table in (name for name in TABLES if name != PUBLICATIONS):
         lake.check_log(table)
         opened = delta_log.open_table(lake.path(table))
-        if opened is None or not opened.metadata().partition_columns:
+        if opened is None or not delta_log.old_layout(TABLES[table], opened):
             continue
-        dates = sorted(dt.date.fromisoformat(str(part[PARTITION])) for part in opened.partitions())
-        rows = _as_today(table, catalog.stored_rows(lake, table))
+        rows, dates = _as_today(table, catalog.stored_rows(lake, table)), _dates(lake, table, opened)
         anew.create(table)
         if dates:
-            anew.replace(table, rows, dates, {"upgraded_from_version": opened.version()})
+            anew.replace(table, rows, dates, {UPGRADED_FROM: opened.version()})
         _change_places(lake, table)
         done.append(table)
+    done += [PUBLICATIONS] * _publications_anew(lake, anew)  # the last one: it names the others' versions
     lake.storage.delete(WORKPLACE)
     return done
+
+
+def _dates(lake: Lake, table: str, opened: DeltaTable) -> list[dt.date]:
+    """The run_dates of a table's rows."""
+    if opened.metadata().partition_columns:
+        return sorted(dt.date.fromisoformat(str(part[PARTITION])) for part in opened.partitions())
+    files = delta_log.data_files(opened)
+    return sorted(set().union(*(data_files.days_in(lake.path(table), file) for file in files)))
+
+
+def _publications_anew(lake: Lake, anew: Lake) -> bool:
+    """Whether publications had to be written anew: those of upgraded tables from before, of which the current ones are
+    at the one version that an upgraded table has rows in.
+    """
+    lake.check_log(PUBLICATIONS)
+    opened = delta_log.open_table(lake.path(PUBLICATIONS))
+    if opened is None:
+        return False
+    rows = delta_log.rows_of(TABLES[PUBLICATIONS], opened)
+    upgraded = {table: _upgraded_at(lake, table) for table in {row["table_name"] for row in rows}}
+    kept = []
+    for row in rows:
+        moment = upgraded[row["table_name"]]
+        if moment is None or row["published_at"] >= moment:
+            kept.append(row)
+        elif row["current"]:
+            kept.append({**row, "version": 1})
+    if kept == rows and not delta_log.old_layout(TABLES[PUBLICATIONS], opened):
+        return False
+    made = anew.create(PUBLICATIONS)
+    if kept:
+        metadata = {UPGRADED_FROM: opened.version()}
+        delta_log.append_rows(TABLES[PUBLICATIONS], made, anew.path(PUBLICATIONS), kept, metadata)
+    _change_places(lake, PUBLICATIONS)
+    return True
+
+
+def _upgraded_at(lake: Lake, table: str) -> dt.datetime | None:
+    """When a table was upgraded; None where it was not, or so long ago that its log has forgotten."""
+    opened = delta_log.open_table(lake.path(table))
+    commits = delta_log.history(opened) if opened else []
+    return next((moment for _, moment, record in commits if UPGRADED_FROM in record), None)
 
 
 def _as_today(table: str, rows: DataFrame) -> DataFrame:
@@ -64,11 +109,6 @@ def _as_today(table: str, rows: DataFrame) -> DataFrame:
     return converted.withColumns({column.name: F.lit(None).cast(column.type) for column in new}).select(
         *(F.col(column.name).cast(column.type) for column in contract.columns)
     )
-
-
-def _published_anew(rows: DataFrame) -> DataFrame:
-    """The current publication of each date, at the one version that an upgraded table has rows in."""
-    return rows.where("current").withColumn("version", F.lit(1).cast("bigint"))
 
 
 def _weekly(rows: DataFrame) -> DataFrame:
@@ -96,7 +136,7 @@ def _comparable(rows: DataFrame) -> DataFrame:
     return rows.where(f"NOT (table_name = '{gold.DEMAND_FORECAST.name}' AND figure = 'rows')")
 
 
-CONVERTED |= {PUBLICATIONS: _published_anew, gold.DEMAND_FORECAST.name: _weekly, "ops.figures": _comparable}
+CONVERTED |= {gold.DEMAND_FORECAST.name: _weekly, "ops.figures": _comparable}
 
 
 def _change_places(lake: Lake, table: str) -> None:
@@ -104,7 +144,9 @@ def _change_places(lake: Lake, table: str) -> None:
     name = table.replace(".", "/")
     old, system = lake.storage.at(name)
     new, _ = lake.storage.at(f"{WORKPLACE}/{name}")
-    aside, _ = lake.storage.at(f"{ASIDE}/before_upgrade/{name}")
+    folders = (f"{ASIDE}/before_upgrade{number}" for number in ("", *map("_{}".format, itertools.count(2))))
+    asides = (lake.storage.at(f"{folder}/{name}")[0] for folder in folders)
+    aside = next(path for path in asides if not system.exists(path))  # an earlier upgrade may have set it aside, too
     system.mkdirs(aside.getParent())
     for source, target in ((old, aside), (new, old)):
         if not system.rename(source, target):
@@ -123,7 +165,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         done = upgrade(spark, Lake(spark, deployment))
         for table in done:
             print(f"{table}: upgraded")
-        aside = f"{deployment.lake}/{ASIDE}/before_upgrade"
+        aside = f"{deployment.lake}/{ASIDE}"
         print(f"{len(done)} tables upgraded; the old ones are in {aside}" if done else "nothing to upgrade")
 
     return exit_code(act)

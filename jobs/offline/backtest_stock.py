@@ -109,7 +109,7 @@ def backtest_stock(
     item = pd.factorize(chosen["item_id"])[0].astype(np.int64)
     units = _daily(sales, pairs, start)
     demand = units[MEAN_DAYS:]
-    say(f"stock: {len(pairs):,} pairs, {demand.sum():,} units wanted in {len(demand)} days")
+    say(f"stock: {len(pairs):,} pairs, {demand.sum():,.0f} units wanted in {len(demand)} days")
     expected, dispersion = _forecasts(sales, shop, start, pairs, int(lead.max()), holidays)
 
     def even(day: int) -> tuple[Doubles, Doubles]:
@@ -135,12 +135,12 @@ def backtest_stock(
     )
 
 
-def _daily(sales: pd.DataFrame, pairs: pd.MultiIndex, start: int) -> Longs:
+def _daily(sales: pd.DataFrame, pairs: pd.MultiIndex, start: int) -> Doubles:
     """[MEAN_DAYS + 56, pairs] units a day, from MEAN_DAYS before the first on."""
     near = sales[sales["day"].between(start - MEAN_DAYS, start + 7 * WEEKS - 1)]
     pair = pairs.get_indexer(pd.MultiIndex.from_frame(near[["item_id", "location_id"]]))
-    units = np.zeros((MEAN_DAYS + 7 * WEEKS, len(pairs)), np.int64)
-    day, count = (near["day"] - start + MEAN_DAYS).to_numpy(), near["units"].to_numpy().astype(np.int64)
+    units = np.zeros((MEAN_DAYS + 7 * WEEKS, len(pairs)))
+    day, count = (near["day"] - start + MEAN_DAYS).to_numpy(), near["units"].to_numpy(np.float64)
     np.add.at(units, (day[pair >= 0], pair[pair >= 0]), count[pair >= 0])
     return units
 

@@ -18,7 +18,7 @@ from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundErr
 from deltalake.transaction import AddAction, CommitProperties, PostCommitHookProperties, RemoveAction
 
 from jobs.runner.data_files import DataFile, described, file_system
-from schemas.contract import PARTITION, Column, Table
+from schemas.contract import PARTITION, QUANTITY, Column, Table
 from schemas.derive import constraints, delta_type
 from schemas.errors import DataError
 
@@ -89,6 +89,16 @@ def schema_of(columns: Sequence[Column]) -> Schema:
 def stored_types(table: DeltaTable) -> dict[str, Any]:
     """Column name -> type of a table as its log has it (Delta's JSON)."""
     return {field["name"]: field["type"] for field in json.loads(table.schema().to_json())["fields"]}
+
+
+def old_layout(contract: Table, table: DeltaTable) -> str:
+    """How a table differs from its contract in a way that upgrade-lake mends; empty where it does not."""
+    if partitions := table.metadata().partition_columns:
+        return f"partitioned by {', '.join(partitions)}"
+    stored = stored_types(table)
+    wanted = delta_type(QUANTITY)
+    whole = [c.name for c in contract.columns if c.type == QUANTITY and stored.get(c.name, wanted) == "integer"]
+    return f"{whole[0]} as integer, not {wanted}" if whole else ""
 
 
 def data_files(table: DeltaTable) -> list[DataFile]:

@@ -65,11 +65,11 @@ class LakeReader:
         return opened
 
     def _check_stored(self, contract: Table, opened: DeltaTable) -> None:
-        """Refuse a table of the old layout, or whose columns are not the contract's (new ones may lack if nullable)."""
-        if partitions := opened.metadata().partition_columns:
+        """Refuse a table of an old layout, or whose columns are not the contract's (new ones may lack if nullable)."""
+        if old := delta_log.old_layout(contract, opened):
             raise ConfError(
-                f"{contract.name} in {self.deployment.lake} is of the layout before version 0.2 (partitioned by "
-                f"{', '.join(partitions)}): run make upgrade-lake CONF={self.deployment.file} once"
+                f"{contract.name} in {self.deployment.lake} is of an older layout ({old}): run make upgrade-lake "
+                f"CONF={self.deployment.file} once"
             )
         stored = delta_log.stored_types(opened)
         expected = {

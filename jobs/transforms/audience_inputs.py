@@ -85,7 +85,8 @@ def of_users(events: DataFrame, items: DataFrame, ad_events: DataFrame) -> DataF
 
     usual_price is the median price of the item in the last earlier month in which it sold: the same whenever one asks.
     """
-    bought = purchases(events).join(items.select("item_id"), "item_id", "left_semi")
+    sold = purchases(events).withColumn("quantity", F.col("quantity").cast("double"))  # as the models read it
+    bought = sold.join(items.select("item_id"), "item_id", "left_semi")
     month = F.trunc("event_date", "month").alias("month")
     monthly = bought.groupBy("item_id", month).agg(F.median("unit_price").alias("price"))
     before = F.lag("price").over(Window.partitionBy("item_id").orderBy("month"))

@@ -10,6 +10,7 @@ from pyspark.sql import functions as F
 
 from jobs.transforms.purchases import location, purchases, within
 from jobs.transforms.top_n import top_n
+from schemas.contract import QUANTITY
 from schemas.deployment import Deployment
 from udfs.days import day_number
 from udfs.demand.block import HISTORY_DAYS, WEEK, Block
@@ -52,10 +53,13 @@ def promoted_weeks(promotions: DataFrame, run_date: dt.date) -> DataFrame:
 
 
 def shop_totals(sales: DataFrame) -> tuple[DataFrame, DataFrame]:
-    """What a block cannot see of the whole shop, for Shop.of: a row a category and day, a row a location and day."""
+    """What a block cannot see of the whole shop, for Shop.of: a row a category and day, a row a location and day.
+
+    Sums are of decimals: those of doubles depend on the order of the rows, and some units are fractions.
+    """
+    units = F.sum(F.col("units").cast(QUANTITY)).cast("double").alias("units")
     by_category, by_location = (
-        sales.groupBy(F.coalesce(name, F.lit("")).alias(name), "day").agg(F.sum("units").alias("units"))
-        for name in ("category", "location_id")
+        sales.groupBy(F.coalesce(name, F.lit("")).alias(name), "day").agg(units) for name in ("category", "location_id")
     )
     return by_category, by_location
 

@@ -64,8 +64,12 @@ def active_items(bought: DataFrame, run_date: dt.date, days: int) -> DataFrame:
 
 
 def known_purchases(events: DataFrame, items: DataFrame) -> DataFrame:
-    """LINES of every purchase of an item in tonight's catalogue: one sold lately may since have been refused."""
-    return purchases(events).join(items.select("item_id"), "item_id", "left_semi").select(*LINES)
+    """LINES of every purchase of an item in tonight's catalogue: one sold lately may since have been refused.
+
+    Quantities are doubles: models read them as such, and a decimal would be a Python object there.
+    """
+    bought = purchases(events).withColumn("quantity", F.col("quantity").cast("double"))
+    return bought.join(items.select("item_id"), "item_id", "left_semi").select(*LINES)
 
 
 def sampled(lines: DataFrame, users: int, max_users: int) -> DataFrame:

@@ -13,6 +13,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any
 
 from tests.faults import spark_text
@@ -279,10 +280,10 @@ def judge_event(record: Record, items: Mapping[str, Any], refused: Mapping[str, 
     moment = None if unclear else spark_text.timestamp(log["at"])  # microseconds since 1970
     date = moment // 86_400_000_000 if moment is not None else (record.day - EPOCH.date()).days
     units, paid = spark_text.double(log["units"]), spark_text.double(log["amount"])
-    whole = spark_text.integer(log["units"])
-    quantity = None if whole is None else whole if whole == -(2**31) else abs(whole)  # an INT has no 2147483648
+    exact = spark_text.decimal(log["units"])
+    quantity = None if exact is None else abs(exact)
     price = paid / abs(units) if paid is not None and units else None
-    returned = (spark_text.integer(log["units"], cut=True) or 0) < 0
+    returned = units is not None and units < 0
     item = log["sku"]
     record.values |= {
         "occurred_at": moment,
@@ -302,8 +303,8 @@ def judge_event(record: Record, items: Mapping[str, Any], refused: Mapping[str, 
         reasons.append("amount is negative")
     for name in ("event_id", "user_id", "item_id", "location_id"):
         reasons += too_long(name, record.values[name], 200)
-    if quantity is not None and not 1 <= quantity <= 100_000:
-        reasons.append("quantity must be at least 1 and at most 100000")
+    if quantity is not None and not Decimal("0.001") <= quantity <= 100_000:
+        reasons.append("quantity must be at least 0.001 and at most 100000")
     if price is not None and not 0 <= price <= 1_000_000:  # NaN is neither
         reasons.append("unit_price must be at least 0 and at most 1000000")
     if date > (record.day - EPOCH.date()).days:
@@ -314,7 +315,7 @@ def judge_event(record: Record, items: Mapping[str, Any], refused: Mapping[str, 
         reasons.append("item_id is missing (only a search may lack it)")
     if quantity is None or price is None:
         reasons.append("a purchase or return needs quantity and unit_price")
-        reasons += ["quantity is no INT"] * (log["units"] is not None and whole is None)
+        reasons += ["quantity is no DECIMAL(18,3)"] * (log["units"] is not None and exact is None)
         both = log["units"] is not None and log["amount"] is not None
         unfit = spark_text.double(log["units"]) is None or paid is None
         reasons += ["unit_price is no DOUBLE"] * (price is None and both and unfit)

@@ -1,6 +1,7 @@
 """What Spark makes of a text that becomes a number or a moment, as its documentation has it. Plain Python.
 
-INT: an optional sign and ASCII digits that fit 32 bits. DOUBLE: what Java's Double.valueOf reads, and infinity and nan
+INT: an optional sign and ASCII digits that fit 32 bits. DECIMAL(18,3): what Java's BigDecimal reads, rounded half up.
+DOUBLE: what Java's Double.valueOf reads, and infinity and nan
 in any case. TIMESTAMP: [+-]yyyy[yy][-m[m][-d[d][ |T]h[h][:m[m][:s[s][.fraction][zone]]]]], zone none being UTC; a text
 without a date is none here. White space and control characters around it do not count.
 """
@@ -10,9 +11,11 @@ from __future__ import annotations
 import re
 import zoneinfo
 from datetime import datetime
+from decimal import ROUND_HALF_UP, Decimal, localcontext
 
 CONTROL = "".join(map(chr, (*range(0x21), 0x7F)))
 DECIMAL = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?[fFdD]?")
+EXACT = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE]([+-]?[0-9]{1,10}))?")
 HEXADECIMAL = re.compile(r"[+-]?0[xX](?:[0-9a-fA-F]+\.?|[0-9a-fA-F]*\.[0-9a-fA-F]+)[pP][+-]?[0-9]+[fFdD]?")
 WORDS = {"inf": "inf", "+inf": "inf", "infinity": "inf", "+infinity": "inf", "-inf": "-inf", "-infinity": "-inf"}
 MOMENT = re.compile(
@@ -34,6 +37,19 @@ def integer(text: str | None, *, cut: bool = False) -> int | None:
         return None
     value = int((match[2] or "0").lstrip("0")[:20] or "0") * (-1 if match[1] == "-" else 1)
     return value if -(2**31) <= value < 2**31 else None
+
+
+def decimal(text: str | None) -> Decimal | None:
+    """DECIMAL(18,3)."""
+    match = EXACT.fullmatch(text.strip("".join(map(chr, range(0x21))))) if text is not None else None
+    if match is None or abs(int(match[1] or 0)) >= 2**31:
+        return None
+    value = Decimal(match[0])
+    if value and value.adjusted() > 15:
+        return None
+    with localcontext(prec=200):
+        rounded = value.quantize(Decimal("0.001"), ROUND_HALF_UP) if value.adjusted() > -100 else Decimal(0)
+    return rounded if abs(rounded) < 10**15 else None
 
 
 def double(text: str | None) -> float | None:

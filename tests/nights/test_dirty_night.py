@@ -16,7 +16,7 @@ from tests.support import tiny_shop
 DIRT = {
     "too,few": "unreadable: 2 fields, the header has 7",
     "1,U01,S01,1,1,T0,2024-03-15 10:00:00,more,fields": "unreadable: 9 fields, the header has 7",
-    "2,U01,S01,many,1,T0,2024-03-15 10:00:00": "quantity is no INT",
+    "2,U01,S01,many,1,T0,2024-03-15 10:00:00": "quantity is no DECIMAL(18,3)",
     "3,U01,S01,1,1,T0,2024-13-15 10:00:00": "occurred_at is no TIMESTAMP",
     "4,U01,S01,1,1,T0,": "occurred_at is missing",
     "5,U01,S01,1,1,T0,2024-03-16 10:00:00": "an event must not be dated after its file",
@@ -24,7 +24,7 @@ DIRT = {
     "7,U01,S99,1,1,T0,2024-03-15 10:00:00": "item_id is not in the catalogue",
     "8,U01,V01,1,1,T0,2024-03-15 10:00:00": "item: no product",
     "9,U01,,1,1,T0,2024-03-15 10:00:00": "item_id is missing (only a search may lack it)",
-    "10,U01,S01,0,1,T0,2024-03-15 10:00:00": "quantity must be at least 1 and at most 100000",
+    "10,U01,S01,0,1,T0,2024-03-15 10:00:00": "quantity must be at least 0.001 and at most 100000",
     "14,U01,S01,1,NaN,T0,2024-03-15 10:00:00": "unit_price must be at least 0 and at most 1000000",
     "15,U01,S01,1,1,T0,0024-03-15 10:00:00": "an event must not be dated before 1970",
     "16,U01,S01,1,1,T0,10:00:00": "occurred_at is no TIMESTAMP",

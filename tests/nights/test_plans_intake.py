@@ -98,8 +98,8 @@ def test_each_rejected_record_says_why(taken_in, spark):
     assert reasons(lake, "stock") == {
         "another record of the snapshot is about this location and item": 1,
         "on_hand must be at least 0 and at most 10000000": 1,
-        "on_hand is no INT": 1,
-        "on_order is no INT": 1,
+        "on_hand is no DECIMAL(18,3)": 1,
+        "on_order is no DECIMAL(18,3)": 1,
         "item_id is not in the catalogue": 1,
         "item: no product": 1,
     }

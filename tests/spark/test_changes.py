@@ -190,8 +190,8 @@ def test_only_the_versions_of_days_that_are_there_are_read(conf, rows):
 @pytest.mark.parametrize(
     ("fields", "told"),
     [
-        ({"units": "many"}, ["quantity is no INT", "unit_price is no DOUBLE"]),
-        ({"units": "2.0"}, ["quantity is no INT"]),  # a number, but no longer a whole one
+        ({"units": "many"}, ["quantity is no DECIMAL(18,3)", "unit_price is no DOUBLE"]),
+        ({"units": "0,45"}, ["quantity is no DECIMAL(18,3)", "unit_price is no DOUBLE"]),
         ({"amount": "3,00"}, ["unit_price is no DOUBLE"]),
         ({"units": ""}, []),  # not given: that is no question of type
         ({"units": "0"}, []),  # divides by zero, though every number is one

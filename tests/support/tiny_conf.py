@@ -40,9 +40,9 @@ occurred_at = "at"
 user_id = "customer"
 item_id = "sku"
 location_id = "till"
-quantity = "abs(try_cast(units AS INT))"
+quantity = "abs(try_cast(units AS DECIMAL(18,3)))"
 unit_price = "amount / abs(units)"
-event_type = "CASE WHEN units < 0 THEN 'return' ELSE 'purchase' END"
+event_type = "CASE WHEN units < 0.0 THEN 'return' ELSE 'purchase' END"
 
 [sources.events.reject]
 "amount is negative" = "log.amount < 0"

@@ -48,7 +48,7 @@ REASONS = {
     "duplicate of a record of an earlier day": 1,
     "nothing was paid": 1,
     "a purchase or return needs quantity and unit_price": 1,
-    "quantity must be at least 1 and at most 100000": 1,
+    "quantity must be at least 0.001 and at most 100000": 1,
     "item: no product (department)": 1,
     "item: no description": 1,
     "item_id is not in the catalogue": 1,

@@ -69,7 +69,8 @@ def block_of(lines: pd.DataFrame, ad_events: pd.DataFrame, book: Book) -> Block:
         price = np.log(paid / usual)
     day = days(lines["event_date"])
     basket = pd.factorize(lines["basket_id"])[0].astype(np.int64)
-    order = np.lexsort((paid, item, day, code[: len(lines)]))  # sums do not follow the order of the input
+    quantity = lines["quantity"].to_numpy(np.float64)
+    order = np.lexsort((quantity, paid, item, day, code[: len(lines)]))  # sums do not follow the order of the input
     ad_day, ad_user = days(ads["event_date"]), code[len(lines) :]
     ad_order = np.lexsort((kind[told], ad_day, campaign[told], ad_user))
     return Block(
@@ -78,7 +79,7 @@ def block_of(lines: pd.DataFrame, ad_events: pd.DataFrame, book: Book) -> Block:
         item=item[order].astype(np.int32),
         day=day[order],
         basket=basket[order],
-        spend=(paid * lines["quantity"].to_numpy(np.float64))[order],
+        spend=(paid * quantity)[order],
         price=np.where(np.isfinite(price), price, np.nan)[order],
         ad_user=ad_user[ad_order].astype(np.int32),
         ad_campaign=campaign[told][ad_order].astype(np.int32),

@@ -17,11 +17,12 @@ POISSON_BELOW: Final = 1 + 1e-6
 SUMMED_UP_TO: Final = 50.0  # expected units: beyond, P(0) nears underflow, and SciPy's search beats the sum
 
 
-def chance_of_more(mean: Doubles, dispersion: Doubles, units: npt.NDArray[np.integer]) -> Doubles:
+def chance_of_more(mean: Doubles, dispersion: Doubles, units: npt.NDArray[np.number]) -> Doubles:
     """P(demand > units) of each row; variance = dispersion x mean, Poisson where the dispersion is at most 1.
 
     In SciPy's terms nbinom(n = mean / (dispersion - 1), p = 1 / dispersion). Its sums over days keep the dispersion,
-    so the demand of any run of days is one call with the sum of the days' means. 0 where the mean is 0.
+    so the demand of any run of days is one call with the sum of the days' means. 0 where the mean is 0. Between two
+    whole numbers of units the chance falls from the one's to the other's.
     """
     mean, dispersion, units = np.broadcast_arrays(mean, dispersion, np.maximum(units, -1))
     some = (mean > 0) & (units >= 0)

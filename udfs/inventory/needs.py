@@ -20,15 +20,16 @@ Mask = npt.NDArray[np.bool_]
 class Pairs(NamedTuple):
     """Arrays with one entry a pair, by (item_id, location_id).
 
-    item, place: codes from 0 in the order of the ids; on_hand, on_order, needed_lead, needed: whole units, the last two
-    the service level's quantile of the demand over the lead time, and over the lead time and the review; known: it has
-    a forecast; expected_lead, expected: mean units over the same days; dispersion: variance / mean.
+    item, place: codes from 0 in the order of the ids; on_hand, on_order: units, of what is weighed with fractions;
+    needed_lead, needed: whole units, the service level's quantile of the demand over the lead time, and over the lead
+    time and the review; known: it has a forecast; expected_lead, expected: mean units over the same days; dispersion:
+    variance / mean.
     """
 
     item: Longs
     place: Longs
-    on_hand: Longs
-    on_order: Longs
+    on_hand: Doubles
+    on_order: Doubles
     lead_days: Longs
     known: Mask
     expected_lead: Doubles
@@ -38,7 +39,7 @@ class Pairs(NamedTuple):
     needed: Longs
 
     @property
-    def position(self) -> Longs:
+    def position(self) -> Doubles:
         """On hand and on order: what is there before an order made tonight could come."""
         return self.on_hand + self.on_order
 
@@ -120,8 +121,8 @@ def needs(
     return Pairs(
         item.astype(np.int64),
         place.astype(np.int64),
-        whole(stock["on_hand"], np.floor),
-        whole(stock["on_order"], np.floor),
+        _units(stock["on_hand"]),
+        _units(stock["on_order"]),
         lead_days,
         known,
         in_lead,
@@ -163,6 +164,12 @@ def _sum(row: Longs, values: Doubles, count: int) -> Doubles:
     """[count]: the sum of the values of each row."""
     total: Doubles = np.bincount(row, weights=values, minlength=count).astype(np.float64)
     return total
+
+
+def _units(column: pd.Series) -> Doubles:
+    """Units with three decimals, at least 0; 0 where there is none."""
+    found: Doubles = np.maximum(np.nan_to_num(column.to_numpy(np.float64, na_value=np.nan)), 0).round(3)
+    return found
 
 
 def whole(column: pd.Series, rounded: np.ufunc) -> Longs:

@@ -7,9 +7,10 @@ lead time ago and comes within it.
 
 - transfer (one row a giver): before anything is bought, to a pair that has fewer than the quantile of the lead time
   alone, which no order can help before it comes; from locations with more on hand than their own `needed`, which
-  keep it. As many units as can be moved, at the least cost, exactly: see udfs/inventory/transfers.py. No transfer
-  where it takes (transfer_days) as long as an order.
-- replenish: order up to `needed`, the transfers received counted; in whole packs.
+  keep it. As many whole units as can be moved, at the least cost, exactly: see udfs/inventory/transfers.py. No
+  transfer where it takes (transfer_days) as long as an order.
+- replenish: order up to `needed`, the transfers received counted; in whole packs. A pack is one unit where the stock
+  has no pack_size, and may be a fraction of one: 0.1 where cheese is counted in kg and ordered by 100 g.
 - alert: the chance to run out within the lead time is above alert_above, the transfers received counted; quantity
   is what is missing for that time. It stands beside the order, which comes too late to help.
 - ok, quantity 0: a pair without any of these. So every pair has at least one row.
@@ -31,9 +32,10 @@ import pandas as pd
 from udfs.demand.counts import chance_of_more
 from udfs.inventory import reasons as stock_reasons
 from udfs.inventory import transfers
-from udfs.inventory.needs import Pairs, needs, whole
+from udfs.inventory.needs import Pairs, needs
 from udfs.inventory.transfers import Moves
 
+Doubles = npt.NDArray[np.float64]
 Longs = npt.NDArray[np.int64]
 
 OK, ALERT, REPLENISH, TRANSFER = "ok", "alert", "replenish", "transfer"
@@ -84,9 +86,9 @@ def plan(
     rest = np.setdiff1d(np.arange(len(stock)), np.concatenate([alerts, orders, moves.receiver]))
     locations = stock["location_id"].to_numpy()
     says = stock_reasons.Reasons(pairs, locations, service_level, review_days, given, received)
-    missing = np.maximum(pairs.needed_lead - pairs.position - received, 0)
+    missing = np.maximum(pairs.needed_lead - pairs.position - received, 0).round(3)
     blocks = (
-        (OK, rest, np.zeros(len(rest), np.int64), says.ok(rest)),
+        (OK, rest, np.zeros(len(rest)), says.ok(rest)),
         (ALERT, alerts, missing[alerts], says.alert(alerts, left, alert_above, missing)),
         (REPLENISH, orders, order[orders], says.replenish(orders, order)),
         (TRANSFER, moves.receiver, moves.units, says.transfer(moves)),
@@ -122,8 +124,9 @@ def _one_row_a_pair(stock: pd.DataFrame) -> pd.DataFrame:
 def _moves(pairs: Pairs, stock: pd.DataFrame, transfer_days: int, way_costs: pd.DataFrame | None) -> Moves:
     """Rows of the snapshot: who gives how many to whom."""
     # On order is no giver's to give, and is not counted on to come before its own need.
-    spare = np.where(pairs.known, np.maximum(pairs.on_hand - pairs.needed, 0), 0)
-    short = np.where(pairs.lead_days > transfer_days, np.maximum(pairs.needed_lead - pairs.position, 0), 0)
+    spare = np.floor(np.where(pairs.known, np.maximum(pairs.on_hand - pairs.needed, 0), 0)).astype(np.int64)
+    late = pairs.lead_days > transfer_days
+    short = np.ceil(np.where(late, np.maximum(pairs.needed_lead - pairs.position, 0), 0)).astype(np.int64)
     if way_costs is None:
         urgency = chance_of_more(pairs.expected_lead, pairs.dispersion, pairs.position)
         return transfers.fewest(pairs.item, spare, short, urgency)
@@ -135,9 +138,12 @@ def _moves(pairs: Pairs, stock: pd.DataFrame, transfer_days: int, way_costs: pd.
     return transfers.cheapest(pairs.item, spare, short, pairs.place, cost)
 
 
-def _ordered(missing: Longs, stock: pd.DataFrame) -> Longs:
-    """Units to order for what is missing: in whole packs, where a pair has them."""
+def _ordered(missing: Doubles, stock: pd.DataFrame) -> Doubles:
+    """Units to order for what is missing: in whole packs, of one unit where a pair has none. Exact to a thousandth."""
+    pack = np.full(len(stock), 1_000, np.int64)
     if "pack_size" in stock:
-        pack = np.maximum(whole(stock["pack_size"], np.ceil), 1)
-        missing = -(-missing // pack) * pack
-    return missing
+        size = stock["pack_size"].to_numpy(np.float64, na_value=np.nan)
+        pack = np.where(size > 0, np.maximum(np.rint(np.nan_to_num(size) * 1_000), 1), 1_000).astype(np.int64)
+    wanted = np.rint(missing * 1_000).astype(np.int64)
+    ordered: Doubles = -(-wanted // pack) * pack / 1_000
+    return ordered

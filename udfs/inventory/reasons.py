@@ -36,23 +36,24 @@ class Reasons:
             if not known:
                 sentences.append(f"{has}; no forecast: left alone")
             elif self.given[row]:
-                kept = pairs.on_hand[row] - self.given[row]
+                (kept,) = shown(pairs.on_hand[[row]] - self.given[row])
                 sentences.append(f"{has}; {needs}: gives {self.given[row]} and keeps {kept}")
             else:
                 sentences.append(f"{has}; {needs}: nothing to do")
         return sentences
 
-    def replenish(self, rows: Longs, order: Longs) -> list[str]:
+    def replenish(self, rows: Longs, order: Doubles) -> list[str]:
         """What is missing of the need, and what is ordered for it."""
-        missing = np.maximum(self.pairs.needed - self.pairs.position - self.received, 0)
+        missing = np.maximum(self.pairs.needed - self.pairs.position - self.received, 0).round(3)[rows]
+        more = order[rows] > missing
         return [
-            f"{has}; {needs}: order {units}" + (f" ({short} missing; whole packs)" if units > short else "")
-            for has, needs, units, short in zip(
-                self._has(rows), self._needs(rows), order[rows].tolist(), missing[rows].tolist(), strict=True
+            f"{has}; {needs}: order {units}" + (f" ({short} missing; whole packs)" if above else "")
+            for has, needs, units, short, above in zip(
+                self._has(rows), self._needs(rows), shown(order[rows]), shown(missing), more.tolist(), strict=True
             )
         ]
 
-    def alert(self, rows: Longs, chance: Doubles, limit: float, missing: Longs) -> list[str]:
+    def alert(self, rows: Longs, chance: Doubles, limit: float, missing: Doubles) -> list[str]:
         """The chance to run out before an order could come, and what is missing until then."""
         return [
             f"{has}; {lead}: {percent(likely)} chance to run out, above {percent(limit)}; {units} short of "
@@ -61,7 +62,7 @@ class Reasons:
                 self._has(rows),
                 self._lead(rows),
                 chance[rows].tolist(),
-                missing[rows].tolist(),
+                shown(missing[rows]),
                 strict=True,
             )
         ]
@@ -81,7 +82,7 @@ class Reasons:
                 moves.units.tolist(),
                 self.received[receiver].tolist(),
                 self.location[giver].tolist(),
-                kept.tolist(),
+                shown(kept),
                 pairs.needed[giver].tolist(),
                 (pairs.lead_days[giver] + self.review_days).tolist(),
                 pairs.expected[giver].tolist(),
@@ -95,7 +96,7 @@ class Reasons:
         return [
             f"{hand} on hand, {order} on order" + (f", {units} by transfer" if units else "")
             for hand, order, units in zip(
-                self.pairs.on_hand[rows].tolist(), self.pairs.on_order[rows].tolist(), coming.tolist(), strict=True
+                shown(self.pairs.on_hand[rows]), shown(self.pairs.on_order[rows]), coming.tolist(), strict=True
             )
         ]
 
@@ -125,6 +126,11 @@ class Reasons:
                 strict=True,
             )
         ]
+
+
+def shown(units: Doubles) -> list[str]:
+    """Units as a sentence has them: `3`, and `0.45` of what is weighed."""
+    return [f"{value:.3f}".rstrip("0").rstrip(".") for value in units.tolist()]
 
 
 def percent(share: float) -> str:

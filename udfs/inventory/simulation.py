@@ -21,7 +21,7 @@ from udfs.demand.counts import quantile
 
 Doubles = npt.NDArray[np.float64]
 Longs = npt.NDArray[np.int64]
-Units = npt.NDArray[np.integer]
+Units = npt.NDArray[np.number]
 
 MEAN_DAYS: Final = 28  # that the (s, S) policy looks back
 REVIEW_DAYS: Final = 1
@@ -116,10 +116,10 @@ def simulate(demand: Units, lead_days: Longs, policy: Policy) -> Outcome:
     Cost: each day a few passes over [settings, pairs]; orders and sales touch only the pairs that have any.
     """
     levels = policy(-1)
-    on_hand = levels.up_to.copy()
+    on_hand = levels.up_to.astype(np.float64)  # of what is weighed, fractions are sold
     position = on_hand.copy()  # on hand and on order
     sold, stock = np.zeros(on_hand.shape), np.zeros(on_hand.shape)
-    arrivals: dict[int, list[tuple[Longs, Longs, Longs]]] = {}
+    arrivals: dict[int, list[tuple[Longs, Longs, Doubles]]] = {}
     for day, wanted in enumerate(demand):
         for setting, pair, units in arrivals.pop(day, []):
             on_hand[setting, pair] += units
