@@ -145,6 +145,7 @@ def connected(threads: int) -> duckdb.DuckDBPyConnection:
     """DuckDB in at most MEMORY, with what it lacks of the contract's SQL."""
     connection = duckdb.connect(config={"threads": threads, "memory_limit": MEMORY})
     connection.execute("CREATE MACRO to_date(moment) AS CAST(moment AS DATE)")
+    connection.execute("CREATE MACRO regexp_like(text, pattern) AS regexp_matches(text, pattern)")
     return connection
 
 

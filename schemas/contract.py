@@ -97,6 +97,18 @@ def not_blank(max_length: int = 10_000) -> Rule:
     )
 
 
+def not_shortened() -> Rule:
+    """An id that no spreadsheet has shortened: 8.50E+12 is what becomes of several long numbers."""
+    pattern = "^[0-9]([.,][0-9]+)?[eE][+][0-9]+$"
+    return Rule(
+        "not_shortened",
+        f"{{column}} NOT LIKE '%+%' OR NOT regexp_like({{column}}, '{pattern}')",
+        "must not be a number that a spreadsheet has shortened, such as 8.50E+12: it may stand for several",
+        "ExpectColumnValuesToNotMatchRegex",
+        {"regex": pattern},
+    )
+
+
 @dataclass(frozen=True)
 class Column:
     """One column: `type` is a Spark SQL type; a column is required unless `nullable`."""

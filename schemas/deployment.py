@@ -14,6 +14,7 @@ from schemas.clock import ShopClock, day_end, known_timezone
 from schemas.drift import Drift, SourceLimits
 from schemas.encoder import EncoderConf
 from schemas.errors import ConfError
+from schemas.normal_form import composed
 from schemas.silver import RECORDS_OF
 from schemas.source import Source, section
 from schemas.strict import Strict
@@ -165,7 +166,7 @@ def load(path: str | Path, *, landing: str | None = None) -> Deployment:
     for key in MOVED.keys() & raw.keys():
         raise ConfError(f"{file}: {key}: this key has been replaced by {MOVED[key]}")
     try:
-        deployment = Deployment.model_validate(raw)
+        deployment = Deployment.model_validate(composed(raw))
     except ValidationError as error:
         raise ConfError("\n".join(_readable(file, problem) for problem in error.errors())) from None
     here = file.resolve().parent

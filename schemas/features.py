@@ -2,10 +2,9 @@
 
 from schemas.bronze import RUN_DATE
 from schemas.contract import Column, Table, between, not_blank
-from schemas.silver import ITEMS
+from schemas.silver import ITEM_ID
 
 USER_ID = Column("user_id", "STRING", "Identifies the user", rules=(not_blank(200),), personal=True)
-ITEM_ID = ITEMS.column("item_id")
 TEXT_KEY = Column("text_key", "STRING", "Hash of the text and of everything else the vector depends on")
 MODEL_VERSION = Column("model_version", "STRING", "The model that made it, as in ops.models")
 VECTOR = Column("vector", "BINARY", "Unit vector, little-endian float16")

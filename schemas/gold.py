@@ -14,8 +14,8 @@ from schemas.contract import (
     table_check,
     unique_check,
 )
-from schemas.features import ITEM_ID, MODEL_VERSION, USER_ID
-from schemas.silver import CAMPAIGN_ID, LOCATION_ID
+from schemas.features import MODEL_VERSION, USER_ID
+from schemas.silver import CAMPAIGN_ID, ITEM_ID, LOCATION_ID
 
 RANK = Column("rank", "INT", "Place in the list, from 1, without gaps", rules=(between(1, 1000),))
 PROBABILITY = between(0, 1)

@@ -1,10 +1,19 @@
 """Silver: clean rows of each kind of log, and for each the records that were rejected, with the reasons."""
 
+from dataclasses import replace
+
 from schemas.bronze import RAW, RUN_DATE, SOURCE_FILE, SOURCE_ROW
 from schemas.cleaned_days import cleaned_days
-from schemas.contract import QUANTITY, Column, Table, between, not_blank, one_of, row_check
+from schemas.contract import QUANTITY, Column, Table, between, not_blank, not_shortened, one_of, row_check
 
 SOLD = between(0.001, 100_000)
+GIVEN = (not_blank(200), not_shortened())  # what an id passes that a record gives
+ITEM_ID = Column("item_id", "STRING", "Identifies the item", rules=(not_blank(200),))
+LOCATION_ID = Column("location_id", "STRING", "Store, site or warehouse", rules=(not_blank(200),))
+CAMPAIGN_ID = Column("campaign_id", "STRING", "Identifies the campaign", rules=(not_blank(200),))
+ITS_ITEM_ID, ITS_LOCATION_ID, ITS_CAMPAIGN_ID = (
+    replace(column, rules=GIVEN) for column in (ITEM_ID, LOCATION_ID, CAMPAIGN_ID)
+)
 EVENT_TYPES = ("impression", "click", "add_to_cart", "purchase", "return", "search")
 
 EVENT_DATE = Column("event_date", "DATE", "The shop's day of occurred_at; earlier than run_date when the log was late")
@@ -21,15 +30,15 @@ EVENTS = Table(
             "STRING",
             "Identifies the event; without one in the log, a hash of the record and, from the second of equal lines "
             "of a file on, of its number among them",
-            rules=(not_blank(200),),
+            rules=GIVEN,
             personal=True,
         ),
-        Column("user_id", "STRING", "Who did it; null for a guest", True, (not_blank(200),), personal=True),
-        Column("item_id", "STRING", "With which item; null for a search", True, (not_blank(200),)),
+        Column("user_id", "STRING", "Who did it; null for a guest", True, GIVEN, personal=True),
+        Column("item_id", "STRING", "With which item; null for a search", True, GIVEN),
         Column("event_type", "STRING", "What was done", rules=(one_of(*EVENT_TYPES),)),
         Column("quantity", QUANTITY, "Units, positive also for a return; 0.45 of what is weighed", True, (SOLD,)),
         Column("unit_price", "DOUBLE", "Price of one unit, in the shop's currency", True, (between(0, 1_000_000),)),
-        Column("location_id", "STRING", "Store, site or country where it happened", True, (not_blank(200),)),
+        Column("location_id", "STRING", "Store, site or country where it happened", True, GIVEN),
         Column(
             "basket_id",
             "STRING",
@@ -38,7 +47,7 @@ EVENTS = Table(
             (not_blank(200),),
             personal=True,
         ),
-        Column("campaign_id", "STRING", "Campaign that led to it", True, (not_blank(200),)),
+        Column("campaign_id", "STRING", "Campaign that led to it", True, GIVEN),
         Column("query", "STRING", "The words searched for", True, (not_blank(2000),), personal=True),
         Column("position", "INT", "Place in the list that was shown, from 1", True, (between(1, None),)),
         SOURCE_FILE,
@@ -77,7 +86,7 @@ ITEMS = Table(
     "one item as it was known on run_date",
     (
         RUN_DATE,
-        Column("item_id", "STRING", "Identifies the item", rules=(not_blank(200),)),
+        ITS_ITEM_ID,
         Column(
             "text", "STRING", "What the encoder reads, from the deployment's template", rules=(not_blank(MOST_TEXT),)
         ),
@@ -147,9 +156,6 @@ REJECTED_ITEMS = _rejected(
 )
 
 # What a retailer may also have. A kind that a deployment has no source of has no tables.
-LOCATION_ID = Column("location_id", "STRING", "Store, site or warehouse", rules=(not_blank(200),))
-ITEM_ID = ITEMS.column("item_id")
-CAMPAIGN_ID = Column("campaign_id", "STRING", "Identifies the campaign", rules=(not_blank(200),))
 DESCRIBED = (
     Column("described_on", "DATE", "Day of the newest record that describes it"),
     Column("record_count", "BIGINT", "Raw records that describe it up to run_date", rules=(between(1, None),)),
@@ -160,8 +166,8 @@ STOCK = Table(
     "what one location has of one item, by the location's newest snapshot up to run_date",
     (
         RUN_DATE,
-        LOCATION_ID,
-        ITEM_ID,
+        ITS_LOCATION_ID,
+        ITS_ITEM_ID,
         Column("on_hand", QUANTITY, "Units there", rules=(between(0, 10_000_000),)),
         Column("on_order", QUANTITY, "Units ordered that have not arrived", rules=(between(0, 10_000_000),)),
         Column("lead_time_days", "INT", "Days from an order to its arrival", rules=(between(0, 365),)),
@@ -195,8 +201,8 @@ WAYS = Table(
     "what it costs to move units from one location to another, by the newest list up to run_date",
     (
         RUN_DATE,
-        Column("from_location_id", "STRING", "Location that gives", rules=(not_blank(200),)),
-        Column("to_location_id", "STRING", "Location that receives", rules=(not_blank(200),)),
+        Column("from_location_id", "STRING", "Location that gives", rules=GIVEN),
+        Column("to_location_id", "STRING", "Location that receives", rules=GIVEN),
         Column("cost", "DOUBLE", "Cost, or distance, of moving one unit", rules=(between(0, 1_000_000),)),
         SOURCE_FILE,
         SOURCE_ROW,
@@ -210,7 +216,7 @@ CAMPAIGNS = Table(
     "one campaign as it was known on run_date",
     (
         RUN_DATE,
-        CAMPAIGN_ID,
+        ITS_CAMPAIGN_ID,
         Column("kind", "STRING", "What sort of campaign it is", True, (not_blank(200),)),
         Column("starts_on", "DATE", "Its first day"),
         Column("ends_on", "DATE", "Its last day"),
@@ -236,7 +242,9 @@ REJECTED_CAMPAIGNS = _rejected(
     "campaigns", "one record of a campaign or of an item of one, of all up to run_date, that was rejected"
 )
 # Not a table: what a record of the source campaign_items says. Its items stand in silver.campaigns.
-CAMPAIGN_ITEMS = Table("silver.campaign_items", "one item of one campaign", (RUN_DATE, CAMPAIGN_ID, ITEM_ID), key=())
+CAMPAIGN_ITEMS = Table(
+    "silver.campaign_items", "one item of one campaign", (RUN_DATE, ITS_CAMPAIGN_ID, ITS_ITEM_ID), key=()
+)
 
 AD_EVENT_TYPES = ("impression", "click", "conversion")
 AD_EVENTS = Table(
@@ -247,10 +255,10 @@ AD_EVENTS = Table(
         EVENT_DATE,
         Column("occurred_at", "TIMESTAMP", "The moment it happened, UTC"),
         EVENTS.column("event_id"),
-        Column("user_id", "STRING", "Who", rules=(not_blank(200),), personal=True),
-        CAMPAIGN_ID,
+        Column("user_id", "STRING", "Who", rules=GIVEN, personal=True),
+        ITS_CAMPAIGN_ID,
         Column("event_type", "STRING", "What happened", rules=(one_of(*AD_EVENT_TYPES),)),
-        Column("item_id", "STRING", "With which item", True, (not_blank(200),)),
+        Column("item_id", "STRING", "With which item", True, GIVEN),
         SOURCE_FILE,
         SOURCE_ROW,
     ),
@@ -265,8 +273,8 @@ PROMOTIONS = Table(
     "one item promoted for some days, at one location or, without one, at all",
     (
         RUN_DATE,
-        Column("location_id", "STRING", "Where; null for everywhere", True, (not_blank(200),)),
-        ITEM_ID,
+        Column("location_id", "STRING", "Where; null for everywhere", True, GIVEN),
+        ITS_ITEM_ID,
         Column("starts_on", "DATE", "Its first day"),
         Column("ends_on", "DATE", "Its last day"),
         Column("display", "STRING", "Where in the store it is displayed; null for nowhere in particular", True),
@@ -287,7 +295,7 @@ USERS = Table(
     "what is known of one user beside the events, as it was known on run_date",
     (
         RUN_DATE,
-        Column("user_id", "STRING", "Identifies the user", rules=(not_blank(200),), personal=True),
+        Column("user_id", "STRING", "Identifies the user", rules=GIVEN, personal=True),
         Column("attributes", "MAP<STRING, STRING>", "Attributes by name, such as age or household size", personal=True),
         *DESCRIBED,
     ),

@@ -1,15 +1,16 @@
 """Records of a raw file as Arrow batches: sound blocks split columnwise, all others by the careful reader.
 
-A block is a run of complete lines. It is sound when it is text in its encoding, has no quote, NUL, byte order mark or
-lone carriage return, no line that is empty or the header again, and each of its lines has as many separators as the
-header. Its rows are those of records.read_records, which reads every other block, and the lines of a record that goes
-on in the next block together with that: no type and no null is inferred.
+A block is a run of complete lines. It is sound when it is text in its encoding and in normal form C, has no quote, NUL,
+byte order mark or lone carriage return, no line that is empty or the header again, and each of its lines has as many
+separators as the header. Its rows are those of records.read_records, which reads every other block, and the lines of a
+record that goes on in the next block together with that: no type and no null is inferred.
 """
 
 from __future__ import annotations
 
 import codecs
 import io
+import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -39,6 +40,7 @@ CHARACTERS_PER_BATCH = 16_000_000  # an Arrow column holds 2 GB of text, and a d
 BLOCK_BYTES = 1_000_000  # from half to twice as many are as fast, more are slower
 ONE_BYTE_ENCODINGS = ("iso8859-", "cp125", "koi8-")  # each byte is a character by itself, the first 128 are ASCII
 LINE_FEED, CARRIAGE_RETURN = 10, 13
+MAY_DECOMPOSE = 0xCC  # what U+0300 begins with in UTF-8: every text of characters before it is in normal form C
 NOT_SOUND = (b'"', b"\0", "\ufeff".encode())
 
 Integers = npt.NDArray[np.int64]
@@ -176,6 +178,8 @@ def _split_columnwise(block: bytes, encoding: str, layout: Layout, first_row: in
     if returns != text.count(b"\r\n") or any(_has_line(text, header) for header in layout.header_bytes):
         return None
     characters = np.frombuffer(text, np.uint8)
+    if characters.max(initial=0) >= MAY_DECOMPOSE and not unicodedata.is_normalized("NFC", text.decode()):
+        return None
     is_line_end = characters == LINE_FEED
     field_ends = np.flatnonzero(is_line_end | (characters == ord(delimiter)))
     if len(field_ends) % layout.width or not _lines_are_as_wide(is_line_end[field_ends].reshape(-1, layout.width)):

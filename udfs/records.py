@@ -9,6 +9,7 @@ from __future__ import annotations
 import codecs
 import io
 import re
+import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -96,9 +97,9 @@ class FileReport:
 def read_records(content: bytes, name: str, form: FileFormat, report: FileReport) -> Iterator[Record]:
     """The records of one delimited file with a header, plain or gzip; fills `report`.
 
-    Fields come in the order of the format's columns, whatever the file's order; an empty file has no records. Where the
-    header lacks a column, or the file is cut short, in another encoding or no text at all, `report.problem` says so,
-    and the records up to there are still given.
+    Fields come in the order of the format's columns, whatever the file's order, and in normal form C; an empty file has
+    no records. Where the header lacks a column, or the file is cut short, in another encoding or no text at all,
+    `report.problem` says so, and the records up to there are still given.
     """
     try:
         raw = opened(content, name, form.encoding)
@@ -142,7 +143,7 @@ def read_header(lines: Lines, form: FileFormat, report: FileReport) -> Layout | 
         return None
     dialect = Dialect(delimiter, form.escape)
     text, values = _joined(lines, dialect)
-    names = [_storable(name).strip() for name in values] if isinstance(values, list) else []
+    names = [composed(_storable(name).strip()) for name in values] if isinstance(values, list) else []
     if problem := header_problem(names, form.columns) if names else f"wrong header: {values}":
         report.problem = problem + _hint(lines, form, dialect)
         return None
@@ -160,7 +161,7 @@ def _hint(lines: Lines, form: FileFormat, dialect: Dialect) -> str:
         if (line := lines.start()) is None:
             break
         names = dialect.split(without_line_end(line).lstrip(MARK))
-        if isinstance(names, list) and set(form.columns) <= {name.strip() for name in names}:
+        if isinstance(names, list) and set(form.columns) <= {composed(name.strip()) for name in names}:
             return f"; line {lines.number} has them: skip_lines = {lines.number - 1} reads it as the header"
     return ""
 
@@ -200,7 +201,13 @@ def _record(lines: Lines, line: str, layout: Layout) -> Record | None:
         return None
     if len(values) != layout.width:
         return Record(number, raw, None, f"{len(values)} fields, the header has {layout.width}")
-    return Record(number, raw, [values[place] for place in layout.places], None)
+    fields = [values[place] for place in layout.places]
+    return Record(number, raw, fields if raw.isascii() else [composed(field) for field in fields], None)
+
+
+def composed(text: str) -> str:
+    """The text in normal form C, in which texts are compared: an accent is part of its letter, however it was typed."""
+    return unicodedata.normalize("NFC", text)
 
 
 def _joined(lines: Lines, dialect: Dialect) -> tuple[str, list[str] | str]:

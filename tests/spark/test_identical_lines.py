@@ -16,8 +16,8 @@ from jobs.transforms import ledger, log_days
 from schemas import bronze, silver
 from schemas.deployment import Deployment, load
 from schemas.errors import ConfError
-from tests.support import tiny_shop
 from tests.conftest import Rows
+from tests.support import tiny_shop
 
 FIRST = tiny_shop.day(3)
 Files = list[tuple[int, list[str]]]  # of each file the days after FIRST and its lines, all about FIRST

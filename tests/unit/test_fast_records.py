@@ -58,13 +58,28 @@ def small(monkeypatch):
     return limits
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_fields_are_in_one_normal_form_and_the_line_as_it_stood(encoding):
+    """Cafe and an accent is Café; a field of what looks like a semicolon does not end there."""
+    lines = ["id;at", "Cafe\u0301;\u212b", "Caf\u00e9;a\u037eb", "\u0301;=\u0338"]
+    rows = same("\n".join(lines).encode(encoding), form=FileFormat(COLUMNS, ";", encoding))
+    assert [row[1] for row in rows] == lines[1:]
+    assert [row[2] for row in rows] == [["Caf\u00e9", "\u00c5"], ["Caf\u00e9", "a;b"], ["\u0301", "\u2260"]]
+
+
+def test_a_header_and_a_deployment_name_a_column_alike_in_either_form():
+    form = FileFormat(["Gr\u00f6\u00dfe", "at"])
+    assert same("Gro\u0308\u00dfe,at\na,1\n".encode(), form=form)[0][2] == ["a", "1"]
+
+
 def words(delimiter: str) -> st.SearchStrategy[str]:
     """Fields: mostly sound ones; \udc80 and up are bytes that are no text."""
     plain = st.text(st.sampled_from("ab7 .é€"), max_size=4)
+    decomposed = st.text(st.sampled_from("ae\u0301\u0323\u212b\u037e "), max_size=4)
     nasty = st.text(st.sampled_from(f'a{delimiter},"\r\n\0\ufeff\\é\x85\u2028\udc80\udcc3\udced\udcff'), max_size=4)
     quoted = st.text(st.sampled_from(f'a{delimiter}"\r\n\\é'), max_size=6).map(lambda text: text.replace('"', '""'))
     quoted = quoted.map('"{}"'.format)
-    return st.sampled_from([plain] * 15 + [nasty, quoted]).flatmap(lambda chosen: chosen)
+    return st.sampled_from([plain] * 15 + [nasty, quoted, decomposed]).flatmap(lambda chosen: chosen)
 
 
 def lines(delimiter: str, header: list[str]) -> st.SearchStrategy[str]:
