@@ -144,8 +144,8 @@ def _change_places(lake: Lake, table: str) -> None:
     name = table.replace(".", "/")
     old, system = lake.storage.at(name)
     new, _ = lake.storage.at(f"{WORKPLACE}/{name}")
-    folders = (f"{ASIDE}/before_upgrade{number}" for number in ("", *map("_{}".format, itertools.count(2))))
-    asides = (lake.storage.at(f"{folder}/{name}")[0] for folder in folders)
+    numbers = itertools.chain([""], (f"_{number}" for number in itertools.count(2)))
+    asides = (lake.storage.at(f"{ASIDE}/before_upgrade{number}/{name}")[0] for number in numbers)
     aside = next(path for path in asides if not system.exists(path))  # an earlier upgrade may have set it aside, too
     system.mkdirs(aside.getParent())
     for source, target in ((old, aside), (new, old)):

@@ -172,7 +172,7 @@ def _forecasts(
     return expected, dispersion
 
 
-def _curve(name: str, outcome: Outcome, demand: Longs) -> PolicyCurve:
+def _curve(name: str, outcome: Outcome, demand: Doubles) -> PolicyCurve:
     fill, stock = curve(outcome, demand)
     return PolicyCurve(name, fill, stock)
 

@@ -22,6 +22,9 @@ LOOK_ALIKE = [
     "S\u200b01",  # a zero-width space within
     "S0\u0661",  # an Arabic-Indic one
     "S01\u0301",  # a combining accent
+    "Cafe\u0301",  # two forms of one id
+    "Caf\u00e9",
+    "8.50E+12",  # of a spreadsheet
     "s01",
     "\u202eS01",  # right to left
     "S\u00ad01",  # soft hyphen

@@ -10,6 +10,7 @@ import codecs
 import datetime as dt
 import hashlib
 import re
+import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -199,7 +200,8 @@ def records(
         elif len(values) != len(columns):
             record.reasons = [f"unreadable: {len(values)} fields, the header has {len(columns)}"]
         else:
-            record.fields = {column: trimmed(value) for column, value in zip(columns, values, strict=True)}
+            texts = (unicodedata.normalize("NFC", value) for value in values)
+            record.fields = {column: trimmed(value) for column, value in zip(columns, texts, strict=True)}
         yield record
 
 
@@ -230,6 +232,12 @@ def told_once(judged: list[Record]) -> list[Record]:
     return [record for record in newest.values() if record.reasons]
 
 
+def bad_id(name: str, value: str | None) -> list[str]:
+    shortened = value is not None and re.fullmatch(r"[0-9]([.,][0-9]+)?[eE][+][0-9]+", value) is not None
+    what = "a number that a spreadsheet has shortened, such as 8.50E+12: it may stand for several"
+    return too_long(name, value, 200) + [f"{name} must not be {what}"] * shortened
+
+
 def judge_item(record: Record) -> None:
     """item_id = sku, text = lower(name, kind), title = name or else the text, category = kind; services are refused."""
     if not record.readable:
@@ -240,7 +248,7 @@ def judge_item(record: Record) -> None:
     text, title = cut(text, 2000), cut(title, 500)
     record.values = {"item_id": sku, "text": text, "title": title, "category": kind}
     record.reasons += ["no product"] * (kind == "service")
-    record.reasons += ["item_id is missing"] * (sku is None) + too_long("item_id", sku, 200)
+    record.reasons += ["item_id is missing"] * (sku is None) + bad_id("item_id", sku)
     record.reasons += too_long("text", text, 2000) + too_long("title", title, 500) + too_long("category", kind, 200)
 
 
@@ -302,7 +310,7 @@ def judge_event(record: Record, items: Mapping[str, Any], refused: Mapping[str, 
     if (spark_text.integer(log["amount"], cut=True) or 0) < 0:
         reasons.append("amount is negative")
     for name in ("event_id", "user_id", "item_id", "location_id"):
-        reasons += too_long(name, record.values[name], 200)
+        reasons += bad_id(name, record.values[name])
     if quantity is not None and not Decimal("0.001") <= quantity <= 100_000:
         reasons.append("quantity must be at least 0.001 and at most 100000")
     if price is not None and not 0 <= price <= 1_000_000:  # NaN is neither

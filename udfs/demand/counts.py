@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +17,7 @@ POISSON_BELOW: Final = 1 + 1e-6
 SUMMED_UP_TO: Final = 50.0  # expected units: beyond, P(0) nears underflow, and SciPy's search beats the sum
 
 
-def chance_of_more(mean: Doubles, dispersion: Doubles, units: npt.NDArray[np.number]) -> Doubles:
+def chance_of_more(mean: Doubles, dispersion: Doubles, units: npt.NDArray[np.number[Any]]) -> Doubles:
     """P(demand > units) of each row; variance = dispersion x mean, Poisson where the dispersion is at most 1.
 
     In SciPy's terms nbinom(n = mean / (dispersion - 1), p = 1 / dispersion). Its sums over days keep the dispersion,

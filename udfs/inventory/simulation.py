@@ -12,7 +12,7 @@ parameter, which gives a curve from fill rate to average stock, and the curves a
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Final, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +21,7 @@ from udfs.demand.counts import quantile
 
 Doubles = npt.NDArray[np.float64]
 Longs = npt.NDArray[np.int64]
-Units = npt.NDArray[np.number]
+Units = npt.NDArray[np.number[Any]]
 
 MEAN_DAYS: Final = 28  # that the (s, S) policy looks back
 REVIEW_DAYS: Final = 1
