@@ -11,9 +11,10 @@ TYPES = {"events": silver.EVENT_TYPES, "ad_events": silver.AD_EVENT_TYPES}  # of
 
 
 def by_source(judged: DataFrame, kind: str) -> DataFrame:
-    """run_date, kept, rejected, identical_lines and `entries` (structs of a figure's name and value), by day and source.
+    """run_date, kept, rejected, identical_lines and `entries` (a figure's name and value each), a row a day and source.
 
-    One aggregate over judged records with their `source` and `_number` (log_days.py). An event type without a record has no figure.
+    One aggregate over judged records with their `source` and `_number` (log_days.py). An event type without a record
+    has no figure.
     """
     sound = F.size("reasons") == 0
     wanted = {"rows": F.count("*"), "kept_share": F.avg(sound.cast("double"))}
