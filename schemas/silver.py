@@ -2,9 +2,10 @@
 
 from dataclasses import replace
 
-from schemas.bronze import RAW, RUN_DATE, SOURCE_FILE, SOURCE_ROW
+from schemas.bronze import RUN_DATE, SOURCE_FILE, SOURCE_ROW
 from schemas.cleaned_days import cleaned_days
 from schemas.contract import QUANTITY, Column, Table, between, not_blank, not_shortened, one_of, row_check
+from schemas.rejected_records import SAME_RECORDS, rejected
 
 SOLD = between(0.001, 100_000)
 GIVEN = (not_blank(200), not_shortened())  # what an id passes that a record gives
@@ -118,37 +119,10 @@ ITEMS = Table(
     ),
 )
 
-REJECTED = (
-    Column("reasons", "ARRAY<STRING>", "Every rule that the record broke"),
-    Column("codes", "ARRAY<STRING>", "The code of each of `reasons`; null in rows of before there were codes", True),
-    RAW,
-    SOURCE_FILE,
-    SOURCE_ROW,
-)
-HAS_REASON = (
-    row_check("has_reason", "size(reasons) > 0", "a rejected record must say why"),
-    row_check("has_codes", "codes IS NULL OR size(codes) = size(reasons)", "each reason must have a code"),
-)
-
-SAME_RECORDS = Column(
-    "record_count",
-    "BIGINT",
-    "Raw records up to run_date that say the same, of which it is the newest; null in rows of before they were counted",
-    True,
-)
-
-
-def _rejected(kind: str, row: str, item: str = "", *more: Column) -> Table:
-    """What a kind of log has that is not sound; `item`: what the item is to the record, where it names one."""
-    named = (Column("item_id", "STRING", item, True),) * bool(item)
-    columns = (RUN_DATE, *named, *REJECTED, *more)
-    return Table(f"silver.rejected_{kind}", row, columns, key=("source_file", "source_row"), extra_checks=HAS_REASON)
-
-
 ITS_ITEM = "The item it names, if any: once that is in the catalogue, the record's day is cleaned again"
-REJECTED_EVENTS = _rejected("events", "one event record that was rejected, on the day of its file", ITS_ITEM)
+REJECTED_EVENTS = rejected("events", "one event record that was rejected, on the day of its file", ITS_ITEM)
 CLEANED_DAYS = cleaned_days("cleaned_days", "events")
-REJECTED_ITEMS = _rejected(
+REJECTED_ITEMS = rejected(
     "items",
     "one item record, of all up to run_date, that describes no item; one that comes again each day is one",
     "The item it would have described, if it names one",
@@ -194,7 +168,7 @@ STOCK = Table(
         row_check("not_after_file", "snapshot_date <= run_date", "a snapshot must not be dated after its file"),
     ),
 )
-REJECTED_STOCK = _rejected("stock", "one record of the newest snapshots, seven days of files, that was rejected")
+REJECTED_STOCK = rejected("stock", "one record of the newest snapshots, seven days of files, that was rejected")
 
 WAYS = Table(
     "silver.ways",
@@ -209,7 +183,7 @@ WAYS = Table(
     ),
     key=("from_location_id", "to_location_id"),
 )
-REJECTED_WAYS = _rejected("ways", "one record of the newest list of transfer costs that was rejected")
+REJECTED_WAYS = rejected("ways", "one record of the newest list of transfer costs that was rejected")
 
 CAMPAIGNS = Table(
     "silver.campaigns",
@@ -238,7 +212,7 @@ CAMPAIGNS = Table(
         ),
     ),
 )
-REJECTED_CAMPAIGNS = _rejected(
+REJECTED_CAMPAIGNS = rejected(
     "campaigns", "one record of a campaign or of an item of one, of all up to run_date, that was rejected"
 )
 # Not a table: what a record of the source campaign_items says. Its items stand in silver.campaigns.
@@ -265,7 +239,7 @@ AD_EVENTS = Table(
     key=("event_id",),
     extra_checks=EVENTS.extra_checks[:3],
 )
-REJECTED_AD_EVENTS = _rejected("ad_events", "one ad event record that was rejected, on the day of its file")
+REJECTED_AD_EVENTS = rejected("ad_events", "one ad event record that was rejected, on the day of its file")
 CLEANED_AD_DAYS = cleaned_days("cleaned_ad_days", "ad_events")
 
 PROMOTIONS = Table(
@@ -285,9 +259,7 @@ PROMOTIONS = Table(
     key=("location_id", "item_id", "starts_on"),
     extra_checks=(row_check("ends_after_start", "ends_on >= starts_on", "a promotion must not end before it starts"),),
 )
-REJECTED_PROMOTIONS = _rejected(
-    "promotions", "one promotion record that was rejected, on the day of its file", ITS_ITEM
-)
+REJECTED_PROMOTIONS = rejected("promotions", "one promotion record that was rejected, on the day of its file", ITS_ITEM)
 CLEANED_PROMOTION_DAYS = cleaned_days("cleaned_promotion_days", "promotions")
 
 USERS = Table(
@@ -301,7 +273,7 @@ USERS = Table(
     ),
     key=("user_id",),
 )
-REJECTED_USERS = _rejected("users", "one user record, of all up to run_date, that was rejected")
+REJECTED_USERS = rejected("users", "one user record, of all up to run_date, that was rejected")
 
 TABLES = (
     *(EVENTS, REJECTED_EVENTS, CLEANED_DAYS, ITEMS, REJECTED_ITEMS),

@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pandas as pd
-from deltalake import DeltaTable
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
@@ -48,7 +47,7 @@ def upgrade(spark: SparkSession, lake: Lake) -> list[str]:
         opened = delta_log.open_table(lake.path(table))
         if opened is None or not delta_log.old_layout(TABLES[table], opened):
             continue
-        rows, dates = _as_today(table, catalog.stored_rows(lake, table)), _dates(lake, table, opened)
+        rows, dates = _as_today(table, catalog.stored_rows(lake, table)), _dates(lake, table)
         anew.create(table)
         if dates:
             anew.replace(table, rows, dates, {UPGRADED_FROM: opened.version()})
@@ -59,8 +58,11 @@ def upgrade(spark: SparkSession, lake: Lake) -> list[str]:
     return done
 
 
-def _dates(lake: Lake, table: str, opened: DeltaTable) -> list[dt.date]:
+def _dates(lake: Lake, table: str) -> list[dt.date]:
     """The run_dates of a table's rows."""
+    opened = delta_log.open_table(lake.path(table))
+    if opened is None:
+        return []
     if opened.metadata().partition_columns:
         return sorted(dt.date.fromisoformat(str(part[PARTITION])) for part in opened.partitions())
     files = delta_log.data_files(opened)
