@@ -51,7 +51,7 @@ FILES = Table(
         Column(
             "skipped_count",
             "BIGINT",
-            "Lines below the header that are no records: empty ones, and the header again",
+            "Lines below the header that are no records, for nothing is in them",
             True,
             (between(0, None),),
         ),

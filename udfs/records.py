@@ -22,6 +22,7 @@ SHOWN = 300  # characters of a header that does not fit: the first line of a bin
 # A record of several lines has at most so many and so many characters: an unclosed quote swallows no file.
 RECORD_LINES = 1_000
 RECORD_CHARACTERS = 1_000_000
+HEADER_AGAIN = "the header again"  # files were joined
 HEADER_SOUGHT_LINES = 20  # below a line that is no header, to name the line that is one
 MARK = "\ufeff"
 SEPARATOR = re.compile(r'"?sep=([^"\r\n\0])"?', re.IGNORECASE)  # a spreadsheet's first line
@@ -63,7 +64,7 @@ class Record:
 class Layout:
     """Where the deployment's columns are in a file: their places among its `width` columns, below these `headers`.
 
-    `headers` are the header's own text and its names with delimiters between: a line that equals one is no record.
+    `headers` are the header's own text and its names with delimiters between: a line that equals one is it again.
     """
 
     places: list[int]
@@ -82,8 +83,8 @@ class Layout:
 class FileReport:
     """Counts of one file, columns that the deployment does not name, why it cannot be read (None if it can).
 
-    `skipped_count` are lines that are no records: empty ones, and the header again. `content_sha256` is the hash of
-    what a compressed file holds, where it has been read to its end.
+    `skipped_count` are lines that are no records, for nothing is in them. `content_sha256` is the hash of what a
+    compressed file holds, where it has been read to its end.
     """
 
     record_count: int = 0
@@ -179,22 +180,20 @@ def read_lines(lines: Lines, layout: Layout, report: FileReport) -> Iterator[Rec
 
 
 def _record(lines: Lines, line: str, layout: Layout) -> Record | None:
-    """The record that begins with this line; None where it is none, but empty or the header again."""
+    """The record that begins with this line; None where it is empty."""
     raw = without_line_end(line)
     text = raw.lstrip(MARK)
     values = layout.dialect.split(text)
     if values == UNCLOSED:
         raw, values = _joined(lines, layout.dialect)
         text = raw.lstrip(MARK)
-    if text in layout.headers:
-        return None
     number, kept = lines.number, raw if raw.isascii() else _storable(raw)
     if kept is not raw:
         return Record(number, kept, None, "bytes that are not text in the deployment's encoding")
     if "\0" in raw:  # what a crashed writer leaves; not every reader of a table gets past one
         return Record(number, raw, None, "NUL characters")
-    if isinstance(values, str):
-        return Record(number, raw, None, values)
+    if text in layout.headers or isinstance(values, str):
+        return Record(number, raw, None, values if isinstance(values, str) else HEADER_AGAIN)
     if len(values) < layout.width and layout.fill_short_lines and text.strip():
         values += [""] * (layout.width - len(values))
     if not any(values) or (len(values) != layout.width and not text.strip()):

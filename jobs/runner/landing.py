@@ -6,6 +6,7 @@ import datetime as dt
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -128,8 +129,6 @@ class Landing:
             status.getPath().toString(),
             dt.datetime.fromtimestamp(status.getModificationTime() / 1000, dt.UTC),
         )
-        if uri.startswith("file:") and ":" in path.rpartition("/")[2]:
-            raise ConfError(f"{path}: Hadoop opens no local file that has a colon in its name: rename it")
         return RawFile(source, day, path, uri, int(status.getLen()), written)
 
     def read(self, name: str, days: Sequence[dt.date]) -> DataFrame:
@@ -153,13 +152,15 @@ class Landing:
             [(file.uri, file.day, file.source, file.name, file.size, file.modified_at) for file in files],
             "uri STRING, run_date DATE, source STRING, source_file STRING, bytes BIGINT, modified_at TIMESTAMP",
         )
-        empty = "path STRING, length BIGINT, content BINARY"
-        found = (
-            # A path is one file here: Spark's own globbing cannot read a name with a colon beside one with a bracket.
-            self.spark.read.format("binaryFile").option("__globPaths__", "false").load([file.uri for file in files])
-            if files
-            else self.spark.createDataFrame([], empty)
-        )
+        # Hadoop looks for the checksum of a local file, and cannot where a name has a colon: the driver reads these.
+        here = [file for file in files if file.uri.startswith("file:") and ":" in file.name.rpartition("/")[2]]
+        there, parts = [file.uri for file in files if file not in here], []
+        if there:  # each path is one file, whatever signs of a pattern it has
+            read = self.spark.read.format("binaryFile").option("__globPaths__", "false").load(there)
+            parts.append(read.select("path", "content"))
+        if here or not there:
+            parts.append(self.spark.createDataFrame(_read_here(here), "path STRING, content BINARY"))
+        found = parts[0].unionByName(parts[-1]) if len(parts) > 1 else parts[0]
         # binaryFile may spell a local URI file:/ or file:///: only the path tells files apart. It skips empty files.
         bare = r"^file:/+"
         joined = names.withColumn("bare", F.regexp_replace("uri", bare, "/")).join(
@@ -181,6 +182,12 @@ class Landing:
         known = self.contents(files).select("source", "source_file", "sha256", "content") if files else None
         rows = known.mapInArrow(_hashed, HASHED).collect() if known else ()
         return {(row.source, row.source_file): (row.sha256, row.content_sha256) for row in rows}
+
+
+def _read_here(files: Sequence[RawFile]) -> list[tuple[str, bytearray]]:
+    """The URI and bytes of each local file that is still there."""
+    paths = {file.uri: Path("/" + file.uri.removeprefix("file:").lstrip("/")) for file in files}
+    return [(uri, bytearray(path.read_bytes())) for uri, path in paths.items() if path.is_file()]
 
 
 HASHED = "source STRING, source_file STRING, sha256 STRING, content_sha256 STRING"

@@ -172,7 +172,7 @@ def trimmed(value: str) -> str | None:
 def records(
     name: str, day: dt.date, content: bytes, columns: tuple[str, ...], delimiter: str, encoding: str
 ) -> Iterator[Record]:
-    """Every record of a file, unreadable ones with their reason; empty lines and the header again are none."""
+    """Every record of a file, unreadable ones with their reason; empty lines are none."""
     plain, content = plain_encoding(content, encoding)
     found = lines(content, plain)
     header = shown(without_end(found[0], plain), plain)[0].lstrip("\ufeff")
@@ -185,12 +185,12 @@ def records(
         text = raw.lstrip("\ufeff")
         values = fields(text, delimiter)
         place += count
-        if text == header:
-            continue
         if not sound:
             record.reasons = [NOT_TEXT]
         elif "\0" in raw:
             record.reasons = ["unreadable: NUL characters"]
+        elif text == header:
+            record.reasons = ["unreadable: the header again"]
         elif values is None:
             record.reasons = ["unreadable: a quote is not closed"]
         elif values is AFTER_QUOTE:

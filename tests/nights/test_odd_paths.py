@@ -20,7 +20,7 @@ def test_apostrophe_space_umlaut_and_bracket_in_the_locale_c(tmp_path: Path, spa
     root.mkdir()
     conf, day = tiny_shop.make(root, days=1), tiny_shop.day(0)
     sales = root / "landing" / "sales"
-    (sales / f"sales_{day}.csv").rename(sales / f"größe {day} [2].csv")
+    (sales / f"sales_{day}.csv").rename(sales / f"größe {day}T10:15:00 [2].csv")
     (sales / f"._sales_{day}.csv").write_bytes(b"\0\5\x16\7")
     (sales / f"sales_{day}.csv").mkdir()
     command = [sys.executable, "-m", "jobs.ingest_logs", "--run-date", str(day), "--conf", str(conf)]
@@ -32,7 +32,7 @@ def test_apostrophe_space_umlaut_and_bracket_in_the_locale_c(tmp_path: Path, spa
 
     lake = Lake(spark, load(conf))
     files = {row["source_file"] for row in lake.rows("bronze.files", of=day)}
-    assert f"sales/größe {day} [2].csv" in files
+    assert f"sales/größe {day}T10:15:00 [2].csv" in files
     try:
         assert "bronze.events" in catalog.name_tables(lake)
         (row,) = spark.sql(f"SELECT count(*) FROM bronze.events WHERE run_date = DATE'{day}'").collect()

@@ -15,7 +15,7 @@ from udfs import records
 from udfs.dialect import NOT_DOUBLED, UNCLOSED, Dialect
 from udfs.fast_records import read_batches
 from udfs.raw_files import content_sha256
-from udfs.records import FileFormat, FileReport, read_records
+from udfs.records import HEADER_AGAIN, FileFormat, FileReport, read_records
 
 COLUMNS = ["sku", "name", "kind", "body"]
 HEADER = "sku,name,kind,body\n"
@@ -87,18 +87,19 @@ def test_an_escaped_quote_is_read_where_the_deployment_says_so_and_never_wrongly
     assert Dialect(",", "\\").split('"a\\\\","b""\\"c"') == ["a\\", 'b""c']
 
 
-def test_the_header_again_empty_lines_and_marks_within_are_no_records():
+def test_the_header_again_is_rejected_and_empty_lines_and_marks_within_are_no_records():
     joined = f'{BOM}{HEADER}S24,Salt,salt,\n{BOM}{HEADER}{BOM}"S25","Pepper, black",pepper,fine\n\n,,,\n ,\nS26,P,,\n'
     found, report = read(joined)
     assert found == {
         2: ["S24", "Salt", "salt", ""],
+        3: HEADER_AGAIN,
         4: ["S25", "Pepper, black", "pepper", "fine"],
         7: "2 fields, the header has 4",
         8: ["S26", "P", "", ""],
     }
-    assert (report.record_count, report.skipped_count) == (4, 3)
+    assert (report.record_count, report.skipped_count) == (5, 2)
     assert read(f"{BOM}{BOM}{HEADER}S1,b,c,d\n")[0] == {2: ["S1", "b", "c", "d"]}
-    assert read('"sku","name","kind","body"\nsku,name,kind,body\nS1,b,c,d\n')[1].skipped_count == 1
+    assert read('"sku","name","kind","body"\nsku,name,kind,body\nS1,b,c,d\n')[0][2] == HEADER_AGAIN
 
 
 def test_lines_short_of_their_last_cells_are_filled_where_the_deployment_says_so():
