@@ -88,6 +88,81 @@ RECIPES: dict[str, Recipe] = {
         ],
         rejected=[["not_after_file"]],
     ),
+    "A Shopify-like order export": Recipe(
+        {
+            "orders/orders_2026-03-02.csv": "Name,Email,Financial Status,Created at,Lineitem quantity,Lineitem price,"
+            "Lineitem sku\n"
+            "#1001,U1@shop.test,paid,2026-03-02 09:50:26 +0200,1,12.50,MUG\n"
+            "#1001,,,,2,8.00,PLATE\n"
+            "#1002,u2@shop.test,refunded,2026-03-02 11:10:00 +0200,1,12.50,MUG\n"
+            "#1002,,,,3,8.00,PLATE\n"
+            "#1003,,paid,2026-03-02 12:00:00 +0200,1,12.50,MUG\n"
+        },
+        events=[
+            {"basket_id": "#1001", "user_id": "u1@shop.test", "item_id": "MUG", "occurred_at": "2026-03-02 07:50:26"},
+            {"basket_id": "#1001", "user_id": "u1@shop.test", "item_id": "PLATE", "occurred_at": "2026-03-02 07:50:26"},
+            {"basket_id": "#1003", "user_id": None, "item_id": "MUG", "occurred_at": "2026-03-02 10:00:00"},
+        ],
+        rejected=[["own.refunded"], ["own.refunded"]],
+    ),
+    "Variants that have their product's title": Recipe(
+        {
+            "products/products_2026-03-02.csv": "Handle,Title,Type,Variant SKU\n"
+            "mug,Zebra mug,mug,MUG-R\nmug,,,MUG-B\nplate,Plate,plate,PLATE\n",
+            "products/products_2026-03-03.csv": "Handle,Title,Type,Variant SKU\n"
+            "mug,Apple mug,mug,MUG-R\nmug,,,MUG-B\nplate,Plate,plate,PLATE\n",
+        },
+        items=[
+            {"item_id": "MUG-B", "title": "Apple mug", "text": "apple mug, mug"},
+            {"item_id": "MUG-R", "title": "Apple mug", "text": "apple mug, mug"},
+            {"item_id": "PLATE", "title": "Plate", "text": "plate, plate"},
+        ],
+    ),
+    "A Magento-like catalogue with HTML over several lines": Recipe(
+        {
+            "catalogue/catalogue_2026-03-02.csv": "sku,name,categories,description\n"
+            'S15,"Rye bread 750 g",bread,"<p>Baked in the morning.</p>\n<p>Contains rye, wheat</p>"\n'
+            'S17,"Gift basket \\"Spring\\"",gift,"<ul>\n<li class=\\"a\\">Green tea, black tea, mint tea</li>\n</ul>"\n'
+            "sku,name,categories,description\n"
+            "S16,Oat rolls,bread,Six pieces\n"
+            "Total,3 products,,\n"
+        },
+        items=[
+            {"item_id": "S15", "text": "rye bread 750 g baked in the morning. contains rye, wheat"},
+            {"item_id": "S16", "text": "oat rolls six pieces"},
+            {"item_id": "S17", "text": 'gift basket "spring" green tea, black tea, mint tea'},
+        ],
+        rejected=[["unreadable"], ["own.a_total"]],
+    ),
+    "A spreadsheet's export with `sep=` and lines above the header": Recipe(
+        {
+            "sheet/sheet_2026-03-02.csv": (
+                "sep=;\r\nSales of 2 March;;;;;\r\n\r\n"
+                "receipt;article;pieces;each;at;voucher\r\n"
+                "1;Käse;2;1,50;02.03.2026 10:15\r\n"
+                '2;"Tee; grün";1;0,90;02.03.2026 10:20;V7\r\n'
+                ";;;;;\r\n"
+                "Total;;3;3,90;02.03.2026 23:00\r\n"
+            ).encode("cp1252")
+        },
+        events=[
+            {"item_id": "Käse", "unit_price": "1.5", "occurred_at": "2026-03-02 10:15:00"},
+            {"item_id": "Tee; grün", "unit_price": "0.9", "occurred_at": "2026-03-02 10:20:00"},
+        ],
+        rejected=[["own.a_total", "item_named"]],
+    ),
+    "A feed of `.CSV` files with a Mac's `._` files beside them": Recipe(
+        {
+            "feed/sales_2026-03-02.CSV": "receipt,sku,units,price,at\n1,S1,1,2.00,2026-03-02 09:05:00\n",
+            "feed/._sales_2026-03-02.CSV": b"\x00\x05\x16\x07",
+            "feed/_SUCCESS": "",
+            "feed/sales_2026-03-03.csv": "receipt,sku,units,price,at\n1,S2,1,2.00,2026-03-03 09:05:00\n",
+        },
+        events=[
+            {"source_file": "feed/sales_2026-03-02.CSV", "item_id": "S1"},
+            {"source_file": "feed/sales_2026-03-03.csv", "item_id": "S2"},
+        ],
+    ),
 }
 
 
