@@ -114,9 +114,8 @@ def evaluate_recommendations(
         parameters=[_parameter(choice) for choice in choices],
     )
     run.write_page(f"evaluation/{cut_date}.html", evaluation_page(page))
-    spark = events.sparkSession
-    lists = _lists(spark, run.run_date, contest)
-    return {"ops.metrics": _measures(spark, run.run_date, rows), "ops.evaluation_lists": lists}
+    spark, day = events.sparkSession, run.run_date
+    return {"ops.metrics": _measures(spark, day, rows), "ops.evaluation_lists": _lists(spark, day, contest)}
 
 
 def _of_night(table: DataFrame, name: str, night: dt.date) -> DataFrame:
