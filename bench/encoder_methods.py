@@ -44,7 +44,7 @@ def shop_of_lake(conf: str, cut: dt.date, max_users: int) -> Shop:
     lake = Lake(session(deployment, log_file=Path("logs") / "spark-bench.log"), deployment)
     run_date = cut + dt.timedelta(days=HORIZON_DAYS - 1)
     events, items = (lake.read(read, run_date, []) for read in (history("silver.events"), latest("silver.items")))
-    return collect(events, items, max_users)
+    return collect(events, items, max_users, deployment)
 
 
 def shop_of_file(path: str, cut: dt.date) -> Shop:

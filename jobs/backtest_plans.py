@@ -60,7 +60,7 @@ def backtest_plans(
     driver's memory, some 2 GB at these sizes. The page for people is `backtest/<run_date>.html` in the lake.
     """
     run_date, today, holidays = run.run_date, day_number(run.run_date), holidays_of(run.deployment)
-    sales = daily_sales(events, items, run_date, by_location).persist()
+    sales = daily_sales(events, items, run_date, run.deployment, by_location).persist()
     shop, pairs = (
         Shop.of(*(total.toPandas() for total in shop_totals(sales))),
         sales.select("location_id", "item_id").distinct().count(),
@@ -83,7 +83,7 @@ def backtest_plans(
         leads = some(stock.select("location_id", "item_id", "lead_time_days"), stock_pairs)
         kept = lines[lines["item_id"].isin(set(leads["item_id"]))]
         simulated = backtest_stock(kept, shop, leads, today, holidays, progress.say)
-    answered, read_on = _audiences(events, items, item_vectors, campaigns, ad_events, today + 1, training_contacts)
+    answered, read_on = _audiences(events, items, item_vectors, campaigns, ad_events, training_contacts, run)
     made_up = run.deployment.is_simulated("stock")
     page = Plans(run.deployment.name, run_date, demand, simulated, answered, read_on, made_up)
     run.write_page(f"backtest/{run_date}.html", plans_page(page))
@@ -123,15 +123,16 @@ def _audiences(
     item_vectors: DataFrame,
     campaigns: DataFrame,
     ad_events: DataFrame,
-    day: int,
     training_contacts: int,
+    run: RunContext,
 ) -> tuple[AudienceBacktest | None, dt.date | None]:
     """The contest over the newest campaigns and the run whose vectors it reads; None where there is none of either."""
     first_days = campaigns_to_judge(events, campaigns, ad_events)
     if not first_days:
         return None, None
+    day = day_number(run.run_date) + 1
     vectors, read_on = vectors_before(item_vectors, min(first_days.values()))
-    known = read_known(events, items, vectors, campaigns, ad_events)
+    known = read_known(events, items, vectors, campaigns, ad_events, run.deployment)
     progress.say(f"audiences: {len(first_days)} campaigns, vectors {f'of {read_on}' if read_on else 'of no night'}")
     rows = training_rows(known, ad_events, day, training_contacts, everything=True).toPandas()
     book = read_book(known.book.toArrow())

@@ -70,8 +70,8 @@ def build_audiences(
     if contact_cost < 0 or max_per_week < 1:
         raise ConfError("[jobs.build_audiences] contact_cost must be at least 0, max_per_week at least 1")
     run_date, tomorrow = run.run_date, day_number(run.run_date) + 1
-    limits = room(campaigns, ad_events, run, contact_cost)
-    known = read_known(events, items, item_vectors, campaigns, ad_events, tomorrow if audience_model else None)
+    limits, active = room(campaigns, ad_events, run, contact_cost), tomorrow if audience_model else None
+    known = read_known(events, items, item_vectors, campaigns, ad_events, run.deployment, active)
     if audience_model:
         models = applied(audience_model, from_json)
     else:

@@ -36,7 +36,8 @@ def build_default_recommendations(
     if min_buyers < 0:
         raise ConfError(f"[jobs.build_default_recommendations] min_buyers must be at least 0; it is {min_buyers}")
     items = catalogue.shown(run.deployment, catalogue.listed(run.deployment, items, events))
-    ever = purchases(events).join(items.select("item_id"), "item_id", "left_semi")
+    bought = purchases(events, run.deployment)
+    ever = bought.join(items.select("item_id"), "item_id", "left_semi")
     recent = within(ever, run.run_date, days)
     lately, when = (recent, f"on the last {days} days") if recent.take(1) else (ever, "so far")
     groups = [

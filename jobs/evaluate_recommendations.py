@@ -83,7 +83,7 @@ def evaluate_recommendations(
     cut, cut_date = day_number(night) + 1, night + dt.timedelta(days=1)
     found = _of_night(candidates, "features.candidates", night)
     published = _of_night(recommendations, "gold.recommendations", night)
-    shop = collect(events, items, max_users)
+    shop = collect(events, items, max_users, run.deployment)
     seen = shop.with_vectors_of(_of_night(item_vectors, "features.item_vectors", night).toPandas())
     folder = Path(SparkFiles.get(model.file_name))
     story = json.loads((folder / scoring.TRAINING).read_text("utf-8"))
@@ -98,7 +98,8 @@ def evaluate_recommendations(
     parts = ablations(judged) if ablate else []
     if listed:
         contest.variants += listed_ahead(judged)
-    of_users = _rows(contest, seen, cut_date, _segments(events, night, segment))
+    known = purchases(events.where(F.col("run_date") <= F.lit(night)), run.deployment)
+    of_users = _rows(contest, seen, cut_date, _segments(known, segment))
     rows = [*of_users, *scored.rows(cut_date), *_generators(contest)]
     page = Evaluation(
         shop=run.deployment.name,
@@ -142,11 +143,11 @@ def _give_last_places(
         published_lists(contest, task, f"{NIGHT}, long tail {share}", listed.where(~own))
 
 
-def _segments(events: DataFrame, night: dt.date, segment: str) -> dict[str, str]:
-    """Each known user's most frequent value of `segment` up to the night; none without a segment."""
+def _segments(bought: DataFrame, segment: str) -> dict[str, str]:
+    """Each known user's most frequent value of `segment` in what was bought; none without a segment."""
     if not segment:
         return {}
-    met = purchases(events.where(F.col("run_date") <= F.lit(night))).where(F.col(segment).isNotNull())
+    met = bought.where(F.col(segment).isNotNull())
     counts = met.where("user_id IS NOT NULL").groupBy("user_id", F.col(segment).alias("value")).count()
     first = top_n(counts, ["user_id"], [F.desc("count"), "value"], 1)
     return {row["user_id"]: str(row["value"]) for row in first.select("user_id", "value").collect()}

@@ -29,7 +29,9 @@ def find_similar_items(
     is wanted: the item itself is taken out afterwards.
     """
     active = item_vectors.join(
-        active_items(purchases(events), run.run_date, active_days), "item_id", "left_semi"
+        active_items(purchases(events, run.deployment), run.run_date, active_days),
+        "item_id",
+        "left_semi",
     ).persist()
     queries = active.select(F.col("text_key").alias("query_key"), "vector").dropDuplicates(["query_key"])
     may_be_shown = active.join(shown(run.deployment, items).select("item_id"), "item_id", "left_semi")

@@ -45,7 +45,7 @@ def forecast_demand(
 
     Items that are not active have no rows.
 
-    Demand is what was bought, returns not taken off. The model of train_demand is applied to blocks of whole items.
+    Demand is what was bought and not returned. The model of train_demand is applied to blocks of whole items.
     Where none has been promoted that has seen nothing after run_date, one is fitted within this run, with
     `training_pairs` and `trees` as train_demand has them, and ops.runs records no model for it. `by_location` = false:
     the shop's locations are where customers live, not where stock is; all count as one, 'all'.
@@ -54,7 +54,7 @@ def forecast_demand(
         raise ConfError("[jobs.forecast_demand] training_pairs and trees must be at least 1")
     today, holidays = day_number(run.run_date), holidays_of(run.deployment)
     items = catalogue.active(catalogue.listed(run.deployment, items, events))
-    read = read_demand(events, items, promotions, run.run_date, by_location)
+    read = read_demand(events, items, promotions, run, by_location)
     if demand_model:
         model = applied(demand_model, demand.from_json)
     else:

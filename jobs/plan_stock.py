@@ -61,7 +61,7 @@ def plan_stock(
         if days < 1:
             raise ConfError(f"[jobs.plan_stock] {name} must be at least 1; it is {days}")
     fresh = stock.where(F.col("snapshot_date") >= F.lit(run.run_date - dt.timedelta(days=max_age_days)))
-    now = left_tonight(fresh, events, run.run_date, max_age_days, by_location).persist()
+    now = left_tonight(fresh, purchases(events, run.deployment), run.run_date, max_age_days, by_location).persist()
     known = demand_forecast.select(*KEY, "category", "target_week", "expected_units", "dispersion").join(
         now.select(*KEY), list(KEY), "left_semi"
     )
@@ -88,16 +88,14 @@ def plan_stock(
 
 
 def left_tonight(
-    stock: DataFrame, events: DataFrame, run_date: dt.date, max_age_days: int, by_location: bool = True
+    stock: DataFrame, bought: DataFrame, run_date: dt.date, max_age_days: int, by_location: bool = True
 ) -> DataFrame:
     """The snapshot's pairs with on_hand and on_order as they are on run_date's evening: less what was sold since.
 
     What was sold beyond what was on hand came out of what was on order. Neither goes below 0. Sums are exact; what the
-    plan reads of them, and pack_size, are doubles.
+    plan reads of them, and pack_size, are doubles. bought: `purchases`.
     """
-    lately = within(purchases(events), run_date, max_age_days).select(
-        location(by_location), "item_id", "event_date", "quantity"
-    )
+    lately = within(bought, run_date, max_age_days).select(location(by_location), "item_id", "event_date", "quantity")
     since = stock.select(*KEY, "snapshot_date").join(lately, list(KEY), "inner")
     sold = since.where("event_date > snapshot_date").groupBy(*KEY).agg(F.sum("quantity").alias("sold"))
     none = F.lit(0)

@@ -43,7 +43,7 @@ def score_candidates(
     What concerns items (neighbours, factors, counts) is fitted in one task, on at most `max_users` users, so its cost
     is bounded; users are then scored block by block, each block on its own.
     """
-    lines = known_purchases(events, items).persist()
+    lines = known_purchases(events, items, run.deployment).persist()
     users = lines.select("user_id").where("user_id IS NOT NULL").distinct().count()
     slots = lines.sparkSession.sparkContext.defaultParallelism
     blocks = max(math.ceil(users / users_per_block), slots)

@@ -49,7 +49,7 @@ def train_audiences(
         progress.say("audiences: no run has encoded items yet: nothing to train")
         return unchanged(models, run.run_date)
     tomorrow, current = day_number(run.run_date) + 1, judged(audience_model, from_json)
-    known = read_known(events, items, item_vectors, campaigns, ad_events)
+    known = read_known(events, items, item_vectors, campaigns, ad_events, run.deployment)
     days = campaigns.select(
         "campaign_id", F.unix_date("starts_on").alias("starts"), F.unix_date("ends_on").alias("ends")
     )

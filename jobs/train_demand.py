@@ -46,7 +46,7 @@ def train_demand(
         raise ConfError("[jobs.train_demand] training_pairs, judged_pairs and trees must be at least 1")
     today = day_number(run.run_date)
     items = catalogue.listed(run.deployment, items, events)
-    read = read_demand(events, items, promotions, run.run_date, by_location)
+    read = read_demand(events, items, promotions, run, by_location)
     first_day = int(read.shop.first_day)
     settings, current = demand.Settings(max_pairs=training_pairs, trees=trees), judged(demand_model, demand.from_json)
 

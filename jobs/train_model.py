@@ -76,7 +76,7 @@ def train_model(
     if lora_rank < 1:
         raise ConfError(f"[jobs.train_model] lora_rank: must be at least 1, not {lora_rank}")
     used, base = _generators(leave_out), base_of(run.deployment)
-    shop = collect(events, items, max_users)
+    shop = collect(events, items, max_users, run.deployment)
     days = Days.of(run.run_date, ranker_nights, days_between_nights)
     days.check(shop)
     settings = TowerSettings(

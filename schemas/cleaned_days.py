@@ -3,11 +3,27 @@
 from __future__ import annotations
 
 from schemas.bronze import RUN_DATE
-from schemas.contract import PARTITION, Column, Table, between, not_blank, row_check
+from schemas.contract import PARTITION, Check, Column, Table, between, not_blank, row_check
 from schemas.rejects import most_rejected_sql
 
+RETURNS_UNMATCHED = Column(
+    "returns_unmatched",
+    "BIGINT",
+    "Returns that undid less than their units on the night they came: what they name is not among the purchases. Null "
+    "in rows of before they were counted",
+    True,
+    (between(0, None),),
+)
+RETURNS_MATCHED = row_check(
+    "returns_matched",
+    "returns_unmatched = 0",
+    "a return should undo a purchase (one that does not changes nothing)",
+    "warning",
+    shown=("returns_unmatched",),
+)
 
-def cleaned_days(name: str, kind: str) -> Table:
+
+def cleaned_days(name: str, kind: str, counted: tuple[Column, ...] = (), checks: tuple[Check, ...] = ()) -> Table:
     """The ledger of a log that is cleaned day by day."""
     return Table(
         f"silver.{name}",
@@ -39,6 +55,7 @@ def cleaned_days(name: str, kind: str) -> Table:
                 True,
                 (between(0, None),),
             ),
+            *counted,
         ),
         key=(PARTITION,),
         extra_checks=(
@@ -60,5 +77,6 @@ def cleaned_days(name: str, kind: str) -> Table:
                 "of a day's records no more than max_rejected_share should be rejected",
                 "warning",
             ),
+            *checks,
         ),
     )

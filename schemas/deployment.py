@@ -20,7 +20,7 @@ from schemas.source import Source, section
 from schemas.strict import Strict
 
 # What the clean jobs fill in themselves; a mapping gives the rest.
-DERIVED = {"run_date", "event_date", "source_file", "source_row", "record_count", "unknown_items"}
+DERIVED = {"run_date", "event_date", "source_file", "source_row", "record_count", "unknown_items", "order_id"}
 DERIVED |= {"described_on", "listed_on", "last_listed_on"}
 # Columns a mapping may leave out although the table requires them: they have a default.
 DEFAULTED = {
@@ -62,6 +62,7 @@ class Deployment(Strict):
     users: str = "users"  # what the shop calls them in its reports
     timezone: Annotated[str, AfterValidator(known_timezone)] = "UTC"  # of its days, and of times without an offset
     day_ends_at: Annotated[str, AfterValidator(day_end)] = "00:00"  # until then it is still the business day before
+    returns_within_days: int = Field(default=90, ge=0)  # a return undoes what was bought at most so long before
     sources: dict[str, Source]
     holidays: list[Holiday] = []
     drift: Drift = Drift()
@@ -89,8 +90,12 @@ class Deployment(Strict):
             if "identical_lines" in source.model_fields_set and "event_id" not in table.column_names:
                 raise ValueError(f"[sources.{name}] identical_lines: holds for events and ad_events, not for {kind}")
             allowed = [name for name in table.column_names if name not in DERIVED]
+            if source.replaces and kind != "events":
+                raise ValueError(f"[sources.{name}] replaces: is of events alone, not of {kind}")
             for since, version in source.versions():
                 where = section(name, "map", since)
+                if source.replaces and source.replaces not in version.map:
+                    raise ValueError(f"{where} {source.replaces}: missing, and replaces needs it")
                 for column in version.map:
                     if column not in allowed:
                         raise ValueError(f"{where} {column}: no such column; {table.name} has {', '.join(allowed)}")

@@ -29,6 +29,7 @@ ITEM_UNLISTED = Reason("item_unlisted", "item_id is not in the catalogue")
 ITEM_REFUSED = Reason("item_refused", "item: ")  # and why no record of the catalogue describes it
 DUPLICATE = Reason("duplicate", "duplicate of an earlier record")
 REPEATED = Reason("duplicate_of_earlier_day", "duplicate of a record of an earlier day")
+REPLACED = Reason("replaced_by_later_file", "a later file of the same day tells its order again")
 STOCK_OVERLAPS = Reason("overlaps_in_snapshot", "another record of the snapshot is about this location and item")
 WAY_OVERLAPS = Reason("overlaps_in_list", "another record of the list is about this way")
 CAMPAIGN_UNKNOWN = Reason("campaign_unknown", "campaign_id is not among the campaigns")
@@ -36,7 +37,7 @@ CAMPAIGN_UNKNOWN = Reason("campaign_unknown", "campaign_id is not among the camp
 ITEM_CODES = frozenset({ITEM_UNLISTED.code, ITEM_REFUSED.code})
 OF_ITEM, OF_LOG = (ITEM_UNLISTED, ITEM_REFUSED), (DUPLICATE, REPEATED)
 BESIDE_THE_CONTRACT: dict[str, tuple[Reason, ...]] = {
-    "events": (*OF_ITEM, *OF_LOG),
+    "events": (*OF_ITEM, *OF_LOG, REPLACED),
     "stock": (*OF_ITEM, STOCK_OVERLAPS),
     "ways": (WAY_OVERLAPS,),
     "campaign_items": (*OF_ITEM, CAMPAIGN_UNKNOWN),

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from schemas.bronze import RUN_DATE, SOURCE_FILE, SOURCE_ROW
-from schemas.cleaned_days import cleaned_days
+from schemas.cleaned_days import RETURNS_MATCHED, RETURNS_UNMATCHED, cleaned_days
 from schemas.contract import QUANTITY, Column, Table, between, not_blank, not_shortened, one_of, row_check
 from schemas.rejected_records import SAME_RECORDS, rejected
 
@@ -15,13 +15,14 @@ CAMPAIGN_ID = Column("campaign_id", "STRING", "Identifies the campaign", rules=(
 ITS_ITEM_ID, ITS_LOCATION_ID, ITS_CAMPAIGN_ID = (
     replace(column, rules=GIVEN) for column in (ITEM_ID, LOCATION_ID, CAMPAIGN_ID)
 )
-EVENT_TYPES = ("impression", "click", "add_to_cart", "purchase", "return", "search")
+CANCELLED = "cancelled"  # an order line that is told again as no sale; no mapping needs to give it
+EVENT_TYPES = ("impression", "click", "add_to_cart", "purchase", "return", "search", CANCELLED)
 
 EVENT_DATE = Column("event_date", "DATE", "The shop's day of occurred_at; earlier than run_date when the log was late")
 
 EVENTS = Table(
     "silver.events",
-    "one thing that somebody did: saw, clicked, bought, returned or searched",
+    "one thing that somebody did: saw, clicked, bought, returned, searched or cancelled",
     (
         RUN_DATE,
         EVENT_DATE,
@@ -51,6 +52,7 @@ EVENTS = Table(
         Column("campaign_id", "STRING", "Campaign that led to it", True, GIVEN),
         Column("query", "STRING", "The words searched for", True, (not_blank(2000),), personal=True),
         Column("position", "INT", "Place in the list that was shown, from 1", True, (between(1, None),)),
+        Column("order_id", "STRING", "Of which source and order a later file replaces it", True, personal=True),
         SOURCE_FILE,
         SOURCE_ROW,
     ),
@@ -121,7 +123,7 @@ ITEMS = Table(
 
 ITS_ITEM = "The item it names, if any: once that is in the catalogue, the record's day is cleaned again"
 REJECTED_EVENTS = rejected("events", "one event record that was rejected, on the day of its file", ITS_ITEM)
-CLEANED_DAYS = cleaned_days("cleaned_days", "events")
+CLEANED_DAYS = cleaned_days("cleaned_days", "events", (RETURNS_UNMATCHED,), (RETURNS_MATCHED,))
 REJECTED_ITEMS = rejected(
     "items",
     "one item record, of all up to run_date, that describes no item; one that comes again each day is one",

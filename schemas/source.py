@@ -137,6 +137,7 @@ class Source(Strict):
     max_silent_days: int | None = Field(default=None, ge=0)  # None: by kind, see Deployment.max_silent_days
     full: bool = False  # of items: the files of a day are the complete catalogue, so what they lack is gone
     drift: SourceLimits | None = None  # None: of events and full catalogues the defaults
+    replaces: Literal["", "basket_id"] = ""  # names an order; a later file's lines of it replace the earlier ones
     map: dict[str, str]
     reject: dict[str, str] = {}
     changes: list[Change] = []

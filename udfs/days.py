@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 
 EPOCH = dt.date(1970, 1, 1)
+NEVER = 2**31 - 1  # a day after all others
 
 
 def day_number(date: dt.date) -> int:

@@ -1,4 +1,8 @@
-"""One entry is one purchase line: who, what, when; codes instead of ids, so that models are plain array arithmetic."""
+"""One entry is one purchase line: who, what, when; codes instead of ids, so that models are plain array arithmetic.
+
+A past night must see what it knew: lines that had come by then, and none that a return had undone by then. What is
+learned towards (labels) is what is known today.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +14,13 @@ import numpy.typing as npt
 import pandas as pd
 import scipy.sparse as sp
 
+from udfs.days import NEVER
+
 Codes: TypeAlias = npt.NDArray[np.int32]
 Floats: TypeAlias = npt.NDArray[np.float32]
 
 GUEST = -1
+ARRAYS = ("user", "item", "day", "basket", "quantity", "known_on", "undone_on")
 
 
 @dataclass(frozen=True)
@@ -21,7 +28,9 @@ class Interactions:
     """Purchase lines as arrays of one length, by (day, user, item); `users` and `items` are ascending and unique.
 
     user: code into `users`, GUEST for a guest; item: code into `items`; day: days since 1970-01-01; basket: a code per
-    basket; quantity: units. The codes stay the same in every part taken of it (`before`, `within`).
+    basket; quantity: units; known_on: the day of the first night that saw the line; undone_on: of the first that saw
+    it returned, NEVER where it was kept. A line that was returned in part is two. The codes stay the same in every part
+    taken of it (`before`, `within`).
     """
 
     users: npt.NDArray[np.str_]
@@ -31,6 +40,8 @@ class Interactions:
     day: Codes
     basket: npt.NDArray[np.int64]
     quantity: Floats
+    known_on: Codes
+    undone_on: Codes
 
     def __len__(self) -> int:
         """Lines."""
@@ -38,24 +49,29 @@ class Interactions:
 
     def part(self, chosen: npt.NDArray[np.bool_]) -> Interactions:
         """The lines where `chosen` is true."""
-        arrays = {name: getattr(self, name)[chosen] for name in ("user", "item", "day", "basket", "quantity")}
-        return replace(self, **arrays)
+        return replace(self, **{name: getattr(self, name)[chosen] for name in ARRAYS})
 
     def recoded(self, items: npt.NDArray[np.str_], code: Codes) -> Interactions:
         """The same lines with other items: `code` gives for each item code the new one into `items`, -1 drops it."""
         item = code[self.item]
         kept = np.flatnonzero(item >= 0)
         kept = kept[np.lexsort((self.basket[kept], item[kept], self.user[kept], self.day[kept]))]
-        arrays = {name: getattr(self, name)[kept] for name in ("user", "day", "basket", "quantity")}
+        arrays = {name: getattr(self, name)[kept] for name in ARRAYS if name != "item"}
         return replace(self, items=items, item=item[kept].astype(np.int32), **arrays)
 
+    def as_known(self, day: int) -> Interactions:
+        """All that was known before `day`, also of what had been returned by then."""
+        seen = self.part(self.known_on < day)
+        return replace(seen, undone_on=np.where(seen.undone_on < day, seen.undone_on, NEVER).astype(np.int32))
+
     def before(self, day: int) -> Interactions:
-        """What was bought on days before `day`: what a model may see whose cut is `day`."""
-        return self.part(self.day < day)
+        """What was known before `day` to have been bought and kept: what a model may see whose cut is `day`."""
+        seen = self.part((self.known_on < day) & (self.undone_on >= day))
+        return replace(seen, undone_on=np.full(len(seen), NEVER, np.int32))
 
     def within(self, first: int, end: int) -> Interactions:
-        """What was bought on days from `first` up to, not including, `end`."""
-        return self.part((self.day >= first) & (self.day < end))
+        """What was bought on days from `first` up to, not including, `end`, and was kept."""
+        return self.part((self.day >= first) & (self.day < end) & (self.undone_on == NEVER))
 
     def known(self) -> Interactions:
         """Without guests."""
@@ -93,6 +109,7 @@ class Interactions:
 def from_frame(lines: pd.DataFrame, items: npt.NDArray[np.str_] | None = None) -> Interactions:
     """From user_id (missing for a guest), item_id, event_date (a date), basket_id, quantity, in any order.
 
+    Where they are there, also known_on (default: event_date) and undone_on (a date, missing where it was kept).
     items: the ids that codes stand for, ascending and unique; lines of other items are left out. Default: those sold.
     """
     if items is None:
@@ -103,15 +120,26 @@ def from_frame(lines: pd.DataFrame, items: npt.NDArray[np.str_] | None = None) -
         lines, item = lines[item >= 0], item[item >= 0]
     user, users = pd.factorize(lines["user_id"], sort=True)
     basket = pd.factorize(lines["basket_id"], sort=True)[0]
-    day = pd.to_datetime(lines["event_date"]).to_numpy("datetime64[D]").astype(np.int64)
+    day = _days(lines["event_date"])
+    known = _days(lines["known_on"]) if "known_on" in lines else day
+    undone = _days(lines["undone_on"]) if "undone_on" in lines else np.full(len(lines), NEVER, np.int32)
     quantity = lines["quantity"].to_numpy(np.float32)
-    order = np.lexsort((quantity, basket, item, user, day))  # sums of fractions follow no order of the input
+    order = np.lexsort((quantity, undone, known, basket, item, user, day))
     return Interactions(
         users=np.asarray(users, dtype=np.str_),
         items=items,
         user=user[order].astype(np.int32),
         item=item[order].astype(np.int32),
-        day=day[order].astype(np.int32),
+        day=day[order],
         basket=basket[order].astype(np.int64),
         quantity=quantity[order],
+        known_on=known[order],
+        undone_on=undone[order],
     )
+
+
+def _days(dates: pd.Series) -> Codes:
+    """Days since 1970-01-01; NEVER where there is no date."""
+    moments = pd.to_datetime(dates)
+    days = moments.to_numpy("datetime64[D]").astype(np.int64)
+    return np.where(moments.isna(), NEVER, days).astype(np.int32)

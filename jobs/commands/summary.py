@@ -17,6 +17,7 @@ from jobs.flow import stands
 from jobs.runner.lake import Lake
 from jobs.runner.run_job import Outcome
 from jobs.transforms import ledger
+from jobs.transforms.purchases import purchases
 from jobs.transforms.top_n import top_n
 from schemas import gold
 from schemas.job import history
@@ -206,11 +207,15 @@ def _show_users(console: Console, lake: Lake, run_date: dt.date, night: object, 
     chosen = lists.select("user_id").distinct().orderBy(F.xxhash64("user_id"), "user_id").limit(SHOWN_USERS)
     users = [row["user_id"] for row in chosen.collect()]
     titles = night("silver.items").select("item_id", "title")
-    events = lake.up_to("silver.events", run_date).where(
-        F.col("user_id").isin(users) & (F.col("event_type") == "purchase")
+    bought = purchases(lake.up_to("silver.events", run_date), lake.deployment)
+    last = top_n(
+        bought.where(F.col("user_id").isin(users)),
+        ["user_id"],
+        [F.desc("occurred_at"), "item_id", "event_id"],
+        SHOWN_PURCHASES,
+        rank="place",
     )
-    last = top_n(events, ["user_id"], [F.desc("occurred_at"), "item_id", "event_id"], SHOWN_PURCHASES, rank="place")
-    bought = last.join(titles, "item_id", "left").orderBy("user_id", "place").collect()
+    recent = last.join(titles, "item_id", "left").orderBy("user_id", "place").collect()
     listed = (
         lists.where(F.col("user_id").isin(users) & (F.col("rank") <= SHOWN_ITEMS))
         .join(titles, "item_id", "left")
@@ -218,10 +223,8 @@ def _show_users(console: Console, lake: Lake, run_date: dt.date, night: object, 
         .collect()
     )
     for user in users:
-        purchases = "; ".join(f"{row['event_date']} {row['title']}" for row in bought if row["user_id"] == user)
-        table = Table(
-            "rank", "item", "", "score", "reason", title=f"{user} last bought: {purchases}", title_justify="left"
-        )
+        named = "; ".join(f"{row['event_date']} {row['title']}" for row in recent if row["user_id"] == user)
+        table = Table("rank", "item", "", "score", "reason", title=f"{user} last bought: {named}", title_justify="left")
         for row in listed:
             if row["user_id"] == user:
                 table.add_row(str(row["rank"]), row["item_id"], row["title"], f"{row['score']:.3f}", row["reason"])

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from jobs.transforms.demand_inputs import SALES
+from udfs.days import NEVER
 from udfs.demand.block import LISTED_DAYS, Block, Shop
 from udfs.demand.day_shares import Holiday, profile
 from udfs.demand.forecast import fit, forecast, sample_share, training_rows
@@ -95,11 +96,12 @@ def backtest_stock(
 ) -> StockBacktest | None:
     """The comparison over the 56 days up to `today`, of the pairs sold in the 26 weeks before them; None without any.
 
-    sales: location_id, item_id, category, day, units of some whole items; leads: location_id, item_id, lead_time_days;
+    sales: `daily_sales` of some whole items; leads: location_id, item_id, lead_time_days;
     a pair without one has their median.
     """
     start = today - 7 * WEEKS + 1
-    listed = sales[sales["day"].between(start - LISTED_DAYS, start - 1)]
+    seen = sales[(sales["known"] < start) & (sales["undone"] >= start)]
+    listed = seen[seen["day"].between(start - LISTED_DAYS, start - 1)]
     chosen = listed[["item_id", "location_id"]].drop_duplicates().sort_values(["item_id", "location_id"])
     if chosen.empty or leads.empty:
         return None
@@ -107,7 +109,7 @@ def backtest_stock(
     known = leads.groupby(["item_id", "location_id"])["lead_time_days"].first()
     lead = known.reindex(pairs).fillna(leads["lead_time_days"].median()).to_numpy().astype(np.int64)
     item = pd.factorize(chosen["item_id"])[0].astype(np.int64)
-    units = _daily(sales, pairs, start)
+    units = _daily(sales[sales["undone"] == NEVER], pairs, start)
     demand = units[MEAN_DAYS:]
     say(f"stock: {len(pairs):,} pairs, {demand.sum():,.0f} units wanted in {len(demand)} days")
     expected, dispersion = _forecasts(sales, shop, start, pairs, int(lead.max()), holidays)
@@ -155,8 +157,7 @@ def _forecasts(
     """
     items = sales[["item_id", "category"]].drop_duplicates("item_id")
     block = Block.of(sales[list(SALES)], items)
-    known = Block.of(sales.loc[sales["day"] < start, list(SALES)], items)
-    model = fit(training_rows(known, shop, start - 1, sample_share(len(pairs))), start - 1)
+    model = fit(training_rows(block, shop, start - 1, sample_share(len(pairs))), start - 1)
     expected, dispersion = [], []
     for week in range(WEEKS):
         found = forecast(block, shop, model, start - 1 + 7 * week, holidays)

@@ -13,6 +13,7 @@ from typing import Any
 
 import udfs
 from jobs.offline.training_data import Shop
+from udfs.interactions import ARRAYS
 
 
 @contextlib.contextmanager
@@ -49,6 +50,6 @@ def data(shop: Shop) -> str:
     """The hash of all purchases and texts of a shop."""
     lines = shop.interactions
     found = hashlib.sha256(json.dumps([shop.texts, lines.users.tolist(), lines.items.tolist()]).encode())
-    for values in (lines.user, lines.item, lines.day, lines.basket, lines.quantity):
-        found.update(values.tobytes())
+    for name in ARRAYS:
+        found.update(getattr(lines, name).tobytes())
     return found.hexdigest()

@@ -12,7 +12,8 @@ import pandas as pd
 from pyspark.sql import DataFrame
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from jobs.transforms.purchases import known_purchases, sampled
+from jobs.transforms.purchases import known_history, sampled
+from schemas.deployment import Deployment
 from udfs.catalogue import ATTRIBUTES, LISTING, Catalogue, catalogue_of
 from udfs.encoder import stored_vectors, text_vectors
 from udfs.horizon import HORIZON_DAYS
@@ -77,7 +78,7 @@ class Shop:
         *,
         buyers_only: bool = False,
     ) -> PastNight:
-        """The night before `day` as it would have been with these vectors, and what followed.
+        """The night before `day` as it was, with these vectors, and what followed as it is known today.
 
         buyers_only: of users who bought anything in the 28 days from `day`; nobody else teaches an order.
         """
@@ -132,9 +133,9 @@ class PastNight:
         return np.asarray(self.night.features[:, list(FEATURES).index("is_own")] > 0)
 
 
-def collect(events: DataFrame, items: DataFrame, max_users: int) -> Shop:
+def collect(events: DataFrame, items: DataFrame, max_users: int, deployment: Deployment) -> Shop:
     """Purchases of at most about `max_users` users, and all items."""
-    lines = known_purchases(events, items).persist()
+    lines = known_history(events, items, deployment).persist()
     users = lines.select("user_id").where("user_id IS NOT NULL").distinct().count()
     told = items.select("item_id", *ATTRIBUTES, *LISTING, "text").toPandas()
     told = told.sort_values("item_id", ignore_index=True)

@@ -14,9 +14,10 @@ from pyspark.sql import functions as F
 
 from jobs.transforms import arrow_rows
 from jobs.transforms.catalogue import described
-from jobs.transforms.purchases import purchases
+from jobs.transforms.purchases import purchase_history
 from jobs.transforms.sample import drawn
 from schemas.contract import PARTITION
+from schemas.deployment import Deployment
 from udfs.audiences import features as audience
 from udfs.audiences import rows as audience_rows
 from udfs.audiences.campaigns import Book, book_of, from_bytes
@@ -27,7 +28,8 @@ from udfs.days import day_number
 USERS_PER_BLOCK = 5_000
 # Purchases and ad events of a user in one frame, since Spark groups two frames at most and the book is the other.
 LINES = ("user_id", "item_id", "event_date", "quantity", "unit_price", "basket_id", "usual_price")
-AD_LINES = ("user_id", "event_date", "campaign_id", "event_type")
+LINES += ("known_on", "undone_on")
+AD_LINES = ("user_id", "event_date", "campaign_id", "event_type", "known_on")
 
 
 @dataclass(frozen=True)
@@ -49,10 +51,11 @@ def read_known(
     item_vectors: DataFrame,
     campaigns: DataFrame,
     ad_events: DataFrame,
+    deployment: Deployment,
     active: int | None = None,
 ) -> Known:
     """Users and the book with what is usual for each campaign; with `active` for those alone that run on that day."""
-    known = of_users(events, items, ad_events).persist()
+    known = of_users(events, items, ad_events, deployment).persist()
     blocks = max(1, math.ceil(known.select("user_id").distinct().count() / USERS_PER_BLOCK))
     book = _book(events, items, item_vectors, campaigns, ad_events).persist()
     ddl = "campaign_id STRING, feature STRING, total DOUBLE, count BIGINT"
@@ -80,26 +83,31 @@ def logs_since(events: DataFrame, ad_events: DataFrame) -> Column:
     return F.greatest(*(frame.agg(F.min(PARTITION)).scalar() for frame in (events, ad_events)))
 
 
-def of_users(events: DataFrame, items: DataFrame, ad_events: DataFrame) -> DataFrame:
+def of_users(events: DataFrame, items: DataFrame, ad_events: DataFrame, deployment: Deployment) -> DataFrame:
     """Every purchase and ad event of a known user: LINES and AD_LINES in one frame, the other's columns null.
 
-    usual_price is the median price of the item in the last earlier month in which it sold: the same whenever one asks.
+    known_on is the day of the night that had it first. usual_price is the median price of the item in the last earlier
+    month in which it sold, of what was known within that month: the same whenever one asks.
     """
-    sold = purchases(events).withColumn("quantity", F.col("quantity").cast("double"))  # as the models read it
-    bought = sold.join(items.select("item_id"), "item_id", "left_semi")
-    month = F.trunc("event_date", "month").alias("month")
-    monthly = bought.groupBy("item_id", month).agg(F.median("unit_price").alias("price"))
+    month, listed = F.trunc("event_date", "month").alias("month"), items.select("item_id")
+    in_time = F.trunc(PARTITION, "month") == F.trunc("event_date", "month")
+    sold = events.where("event_type = 'purchase'").where(in_time).join(listed, "item_id", "left_semi")
+    monthly = sold.groupBy("item_id", month).agg(F.median("unit_price").alias("price"))
     before = F.lag("price").over(Window.partitionBy("item_id").orderBy("month"))
     usual = monthly.select("item_id", "month", before.alias("usual_price"))
+    history = purchase_history(events, deployment).withColumn("quantity", F.col("quantity").cast("double"))
+    bought = history.join(listed, "item_id", "left_semi")  # quantities are doubles, as the models read them
     lines = bought.where("user_id IS NOT NULL").withColumn("month", month).join(usual, ["item_id", "month"], "left")
-    return lines.select(*LINES).unionByName(ad_events.select(*AD_LINES), allowMissingColumns=True)
+    known, answers = (frame.withColumn("known_on", F.col(PARTITION)) for frame in (lines, ad_events))
+    return known.select(*LINES).unionByName(answers.select(*AD_LINES), allowMissingColumns=True)
 
 
 def _book(
     events: DataFrame, items: DataFrame, item_vectors: DataFrame, told: DataFrame, ad_events: DataFrame
 ) -> DataFrame:
     """One row, `book`: what every task must know of campaigns, items and past answers (udfs/audiences/campaigns.py)."""
-    first = ad_events.groupBy("campaign_id", "user_id", "event_type").agg(F.min("event_date").alias("event_date"))
+    # By the day of the first night that had them: what a night says of its past does not change.
+    first = ad_events.groupBy("campaign_id", "user_id", "event_type").agg(F.min(PARTITION).alias("event_date"))
     daily = first.groupBy("campaign_id", "event_date").agg(
         F.count_if(F.col("event_type") == "impression").alias("contacted"),
         F.count_if(F.col("event_type") == "conversion").alias("converted"),

@@ -8,15 +8,15 @@ import pandas as pd
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from jobs.transforms.purchases import location, purchases, within
+from jobs.transforms.purchases import location, purchase_history, within
 from jobs.transforms.top_n import top_n
 from schemas.contract import QUANTITY
 from schemas.deployment import Deployment
-from udfs.days import day_number
+from udfs.days import NEVER, day_number
 from udfs.demand.block import HISTORY_DAYS, WEEK, Block
 from udfs.demand.day_shares import Holiday
 
-SALES = ("location_id", "item_id", "day", "units")
+SALES = ("location_id", "item_id", "day", "units", "known", "undone")
 
 
 def holidays_of(deployment: Deployment) -> list[Holiday]:
@@ -24,14 +24,19 @@ def holidays_of(deployment: Deployment) -> list[Holiday]:
     return [Holiday(day_number(holiday.date), holiday.name, holiday.closed) for holiday in deployment.holidays]
 
 
-def daily_sales(events: DataFrame, items: DataFrame, run_date: dt.date, by_location: bool = True) -> DataFrame:
-    """location_id, item_id, category, day (since 1970), units: what was bought of items still in the catalogue."""
-    bought = within(purchases(events), run_date, 2 * HISTORY_DAYS + 1)
-    day = F.unix_date("event_date").alias("day")
-    daily = bought.groupBy(location(by_location), "item_id", day).agg(F.sum("quantity").alias("units"))
-    return daily.join(items.select("item_id", "category"), "item_id", "inner").select(
-        "location_id", "item_id", "category", "day", F.col("units").cast("double").alias("units")
-    )
+def daily_sales(
+    events: DataFrame, items: DataFrame, run_date: dt.date, deployment: Deployment, by_location: bool = True
+) -> DataFrame:
+    """SALES and category: what was bought of items still in the catalogue, and what of it nights before knew.
+
+    A row a location, item, day, the day on which it came to be known, and the one on which a return was (NEVER: kept).
+    """
+    bought = within(purchase_history(events, deployment), run_date, 2 * HISTORY_DAYS + 1)
+    undone = F.coalesce(F.unix_date("undone_on"), F.lit(NEVER)).alias("undone")
+    when = (F.unix_date("event_date").alias("day"), F.unix_date("run_date").alias("known"), undone)
+    daily = bought.groupBy(location(by_location), "item_id", *when).agg(F.sum("quantity").alias("units"))
+    typed = daily.withColumn("units", F.col("units").cast("double"))
+    return typed.join(items.select("item_id", "category"), "item_id", "inner").select(*SALES, "category")
 
 
 def promoted_weeks(promotions: DataFrame, run_date: dt.date) -> DataFrame:
@@ -53,13 +58,13 @@ def promoted_weeks(promotions: DataFrame, run_date: dt.date) -> DataFrame:
 
 
 def shop_totals(sales: DataFrame) -> tuple[DataFrame, DataFrame]:
-    """What a block cannot see of the whole shop, for Shop.of: a row a category and day, a row a location and day.
+    """What a block cannot see of the whole shop, for Shop.of: a row a category or location, day, known and undone.
 
     Sums are of decimals: those of doubles depend on the order of the rows, and some units are fractions.
     """
-    units = F.sum(F.col("units").cast(QUANTITY)).cast("double").alias("units")
+    when, units = ("day", "known", "undone"), F.sum(F.col("units").cast(QUANTITY)).cast("double").alias("units")
     by_category, by_location = (
-        sales.groupBy(F.coalesce(name, F.lit("")).alias(name), "day").agg(units) for name in ("category", "location_id")
+        sales.groupBy(F.coalesce(name, F.lit("")).alias(name), *when).agg(units) for name in ("category", "location_id")
     )
     return by_category, by_location
 

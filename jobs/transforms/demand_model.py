@@ -13,7 +13,8 @@ from pyspark.sql import functions as F
 
 from jobs.transforms import arrow_rows
 from jobs.transforms.demand_inputs import block_of, daily_sales, promoted_weeks, shop_totals
-from udfs.days import day_number
+from schemas.run import RunContext
+from udfs.days import NEVER, day_number
 from udfs.demand import forecast as demand
 from udfs.demand.block import LISTED_DAYS, Block, Shop
 from udfs.demand.features import FEATURES
@@ -52,11 +53,11 @@ class Demand:
 
 
 def read_demand(
-    events: DataFrame, items: DataFrame, promotions: DataFrame, run_date: dt.date, by_location: bool
+    events: DataFrame, items: DataFrame, promotions: DataFrame, run: RunContext, by_location: bool
 ) -> Demand:
     """What the demand model reads of a shop: purchases of items of the catalogue in two years, promotions begun."""
-    sales = daily_sales(events, items, run_date, by_location).persist()
+    sales = daily_sales(events, items, run.run_date, run.deployment, by_location).persist()
     shop = Shop.of(*(total.toPandas() for total in shop_totals(sales)))
-    listed = sales.where(F.col("day") > day_number(run_date) - LISTED_DAYS)
+    listed = sales.where((F.col("day") > day_number(run.run_date) - LISTED_DAYS) & (F.col("undone") == NEVER))
     pairs = listed.select("location_id", "item_id").distinct().count()
-    return Demand(run_date, sales, promoted_weeks(promotions, run_date), shop, pairs)
+    return Demand(run.run_date, sales, promoted_weeks(promotions, run.run_date), shop, pairs)

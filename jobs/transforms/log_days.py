@@ -8,7 +8,7 @@ from functools import reduce
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
-from jobs.transforms import ledger, source_figures
+from jobs.transforms import ledger, orders, returns, source_figures
 from jobs.transforms.catalogue import Catalogue, with_item_verdict
 from jobs.transforms.ledger import Log
 from jobs.transforms.mapping import all_reasons, completed, mapped
@@ -49,13 +49,16 @@ def split(
         known = known.withColumn("event_date", F.coalesce("event_date", "run_date"))
     unsound = F.concat(all_reasons(table, table.column_names), "_item_reasons")
     rejecting = [name for name, source in deployment.of_kind(log.kind).items() if source.identical_lines == "reject"]
-    numbered = _numbered(known.withColumn("reasons", unsound), rejecting)
+    judged = known.withColumn("reasons", unsound)
+    if log is ledger.EVENTS and orders.retells(deployment):
+        judged = orders.judged_as_orders(judged, past)
+    numbered = _numbered(judged, rejecting)
     final = _without_repeats(log, _first_of_the_day(log, numbered).persist(), past)
     refused = TABLES[f"silver.rejected_{log.kind}"]
     return {
         table.name: sound(final).select(*table.column_names),
         refused.name: rejected(final, refused.column_names),
-        log.ledger: _cleaned_days(log.kind, files, final, deployment),
+        log.ledger: _cleaned_days(log, files, final, past, deployment),
     }
 
 
@@ -94,10 +97,12 @@ def _without_repeats(log: Log, judged: DataFrame, past: DataFrame) -> DataFrame:
 
     An event that is not late cannot repeat one of an earlier day, whose files hold nothing from later. So what is read
     of `past` begins with the day of the oldest late record, and is nothing where there is none. Promotions can be told
-    before they start, several times: that is not looked for here, and who reads them takes what was told last.
+    before they start, several times, and orders of a source that `replaces` them: that is not looked for here, and who
+    reads them takes what was told last.
     """
     identity = list(log.identity)
-    kept = sound(judged).select(*identity, "run_date")
+    told_once = F.col("order_id").isNull() if "order_id" in judged.columns else F.lit(True)
+    kept = sound(judged).where(told_once).select(*identity, "run_date")
     late = kept.where(F.col(log.dated) < F.col("run_date"))
     oldest = late.agg(F.min(log.dated).alias("day")).collect()[0]["day"]
     if oldest is None:
@@ -110,7 +115,7 @@ def _without_repeats(log: Log, judged: DataFrame, past: DataFrame) -> DataFrame:
     same = reduce(Column.__and__, (F.col(name).eqNullSafe(F.col(f"_{name}")) for name in identity))
     found = everywhere.join(wanted, same, "inner").groupBy(*wanted.columns)
     first = found.agg(F.min("run_date").alias("_first"))
-    again = (F.size("reasons") == 0) & (F.col("_first") < F.col("run_date"))
+    again = (F.size("reasons") == 0) & told_once & (F.col("_first") < F.col("run_date"))
     return (
         judged.join(first, same, "left")
         .withColumn("reasons", F.when(again, only(because(REPEATED))).otherwise(F.col("reasons")))
@@ -119,17 +124,17 @@ def _without_repeats(log: Log, judged: DataFrame, past: DataFrame) -> DataFrame:
     )
 
 
-def _cleaned_days(kind: str, files: DataFrame, judged: DataFrame, deployment: Deployment) -> DataFrame:
+def _cleaned_days(log: Log, files: DataFrame, judged: DataFrame, past: DataFrame, deployment: Deployment) -> DataFrame:
     """Rows of the ledger: one for each day that has files.
 
     What came in is what bronze.files says, not what was read here: two runs that read a day's files at once, the one
     before and the other after one more had landed, may leave the list of the one beside the records of the other.
     """
-    sources = list(deployment.of_kind(kind))
+    sources = list(deployment.of_kind(log.kind))
     counted = files.where(F.col("source").isin(sources) & F.col("duplicate_of").isNull())
     rows_in = counted.groupBy("run_date").agg(F.sum("record_count").alias("rows_in"))
     split_by_day = (
-        source_figures.by_source(judged, kind)
+        source_figures.by_source(judged, log.kind)
         .groupBy("run_date")
         .agg(
             F.sum("kept").alias("rows_kept"),
@@ -138,22 +143,36 @@ def _cleaned_days(kind: str, files: DataFrame, judged: DataFrame, deployment: De
             F.map_from_entries(F.flatten(F.collect_list("entries"))).alias("figures"),
         )
     )
-    counts, share = ("rows_in", "rows_kept", "rows_rejected"), deployment.max_rejected_share(kind)
+    counts, share = ("rows_in", "rows_kept", "rows_rejected"), deployment.max_rejected_share(log.kind)
     days = ledger.fingerprints(files, sources)
     for found in (rows_in, split_by_day, _counted(judged)):
         days = days.join(found, "run_date", "left")
+    more = []
+    if log is ledger.EVENTS:
+        days = days.join(_returns_unmatched(judged, past, deployment), "run_date", "left")
+        more = [F.coalesce("returns_unmatched", F.lit(0)).cast("bigint").alias("returns_unmatched")]
     return days.select(
         "run_date",
         "fingerprint",
         *(F.coalesce(name, F.lit(0)).cast("bigint").alias(name) for name in counts),
         *(F.coalesce(name, F.create_map().cast("map<string,bigint>")).alias(name) for name in ("reasons", "codes")),
         F.lit(share).alias("max_rejected_share"),
-        F.expr(most_rejected_sql(f"{share}D", "coalesce(rows_in, 0)", deployment.min_rejected(kind))).alias(
+        F.expr(most_rejected_sql(f"{share}D", "coalesce(rows_in, 0)", deployment.min_rejected(log.kind))).alias(
             "max_rejected"
         ),
         "figures",
         F.coalesce("identical_lines", F.lit(0)).cast("bigint").alias("identical_lines"),
+        *more,
     )
+
+
+def _returns_unmatched(judged: DataFrame, past: DataFrame, deployment: Deployment) -> DataFrame:
+    """run_date, returns_unmatched of the days that are cleaned, by all events that are known now."""
+    columns = [name for name in past.columns if name in judged.columns]
+    elsewhere = past.join(judged.select("run_date").distinct(), "run_date", "left_anti")
+    known = sound(judged).select(*columns).unionByName(elsewhere.select(*columns))
+    current = orders.with_replaced(known, deployment).where("replaced_on IS NULL")
+    return returns.unmatched(current, deployment.returns_within_days)
 
 
 def _counted(judged: DataFrame) -> DataFrame:

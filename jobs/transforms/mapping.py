@@ -36,12 +36,18 @@ def mapped(bronze: DataFrame, deployment: Deployment, kind: str) -> DataFrame:
     table, sources, clock = RECORDS_OF[kind], deployment.of_kind(kind), deployment.clock
     name = F.coalesce("source", F.lit(kind))
     parts = [
-        canonical(bronze if len(sources) == 1 else bronze.where(name == of), source, table, clock).withColumn(
-            "source", F.lit(of)
+        _of_order(
+            canonical(bronze if len(sources) == 1 else bronze.where(name == of), source, table, clock), of, source
         )
         for of, source in sources.items()
     ]
     return reduce(lambda one, other: one.unionByName(other, allowMissingColumns=True), parts)
+
+
+def _of_order(records: DataFrame, name: str, source: Source) -> DataFrame:
+    """The same with `source` and, where that tells orders again, order_id: two sources may number theirs alike."""
+    named = records.withColumn("source", F.lit(name))
+    return named.withColumn("order_id", F.concat(F.lit(f"{name}:"), source.replaces)) if source.replaces else named
 
 
 def canonical(bronze: DataFrame, source: Source, table: Table, clock: ShopClock = UTC) -> DataFrame:

@@ -7,19 +7,54 @@ import datetime as dt
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from jobs.transforms.orders import with_replaced
+from jobs.transforms.returns import LINE, undone_units
 from jobs.transforms.sample import drawn
+from schemas.deployment import Deployment
 
 EVERYWHERE = "all"
 LINES = ("user_id", "item_id", "event_date", "basket_id", "quantity")
+COLUMNS = ("run_date", "event_id", "occurred_at", "user_id", "item_id", "event_date", "basket_id", "location_id")
+COLUMNS += ("quantity", "unit_price")
 
 
-def purchases(events: DataFrame) -> DataFrame:
-    """Purchase events: run_date, user_id (null for a guest), item_id, event_date, basket_id (as `basket` tells it),
-    location_id, quantity, unit_price.
+def purchases(events: DataFrame, deployment: Deployment) -> DataFrame:
+    """COLUMNS of what was bought and not returned: `quantity` is what is left of a line, user_id null for a guest.
+
+    basket_id is as `basket` tells it. Returns undo what was bought at most `returns_within_days` days before
+    (jobs/transforms/returns.py). Of an order that was told several times the last telling counts
+    (jobs/transforms/orders.py).
     """
-    return events.where("event_type = 'purchase'").select(
-        *("run_date", "user_id", "item_id", "event_date"), basket(), "location_id", "quantity", "unit_price"
-    )
+    current = with_replaced(events, deployment).where("replaced_on IS NULL")
+    pieces = undone_units(current, deployment.returns_within_days)
+    undone = pieces.groupBy(*LINE).agg(F.sum("units").alias("undone"))
+    lines = _bought(current).join(F.broadcast(undone), list(LINE), "left").where("undone IS NULL OR quantity > undone")
+    left = (F.col("quantity") - F.coalesce("undone", F.lit(0))).cast(events.schema["quantity"].dataType)
+    return lines.withColumn("quantity", left).select(*COLUMNS)
+
+
+def purchase_history(events: DataFrame, deployment: Deployment) -> DataFrame:
+    """COLUMNS and undone_on: what was bought, also what was returned; undone_on is null where it was kept.
+
+    A line of which a part was returned is several. A night saw those with a run_date up to its own and no undone_on
+    up to it: their units are what `purchases` gives of the events known that night.
+    """
+    told, units = with_replaced(events, deployment), events.schema["quantity"].dataType
+    pieces = undone_units(told.where("replaced_on IS NULL"), deployment.returns_within_days)
+    undone = pieces.groupBy(*LINE).agg(F.collect_list(F.struct("units", "undone_on")).alias("undone"))
+    none = F.array().cast(f"array<struct<units: {units.simpleString()}, undone_on: date>>")
+    returned = F.coalesce("undone", none)
+    total = F.aggregate(returned, F.lit(0).cast(units), lambda sum_, piece: (sum_ + piece["units"]).cast(units))
+    left = (F.col("quantity") - total).cast(units)
+    kept = F.array(F.struct(left.alias("units"), F.col("replaced_on").alias("undone_on")))
+    parts = F.filter(F.concat(kept, returned), lambda part: F.coalesce(part["units"] > 0, F.lit(True)))
+    lines = _bought(told).join(F.broadcast(undone), list(LINE), "left").withColumn("part", F.explode(parts))
+    return lines.withColumn("quantity", F.col("part.units")).select(*COLUMNS, "part.undone_on")
+
+
+def _bought(events: DataFrame) -> DataFrame:
+    """COLUMNS and replaced_on of purchase events."""
+    return events.where("event_type = 'purchase'").withColumn("basket_id", basket()).select(*COLUMNS, "replaced_on")
 
 
 def basket() -> Column:
@@ -63,13 +98,20 @@ def active_items(bought: DataFrame, run_date: dt.date, days: int) -> DataFrame:
     return within(bought, run_date, days).select("item_id").distinct()
 
 
-def known_purchases(events: DataFrame, items: DataFrame) -> DataFrame:
+def known_purchases(events: DataFrame, items: DataFrame, deployment: Deployment) -> DataFrame:
     """LINES of every purchase of an item in tonight's catalogue: one sold lately may since have been refused.
 
     Quantities are doubles: models read them as such, and a decimal would be a Python object there.
     """
-    bought = purchases(events).withColumn("quantity", F.col("quantity").cast("double"))
+    bought = purchases(events, deployment).withColumn("quantity", F.col("quantity").cast("double"))
     return bought.join(items.select("item_id"), "item_id", "left_semi").select(*LINES)
+
+
+def known_history(events: DataFrame, items: DataFrame, deployment: Deployment) -> DataFrame:
+    """The same of `purchase_history`, with known_on and undone_on: what past nights are made of."""
+    bought = purchase_history(events, deployment).withColumn("quantity", F.col("quantity").cast("double"))
+    known = bought.join(items.select("item_id"), "item_id", "left_semi")
+    return known.select(*LINES, F.col("run_date").alias("known_on"), "undone_on")
 
 
 def sampled(lines: DataFrame, users: int, max_users: int) -> DataFrame:

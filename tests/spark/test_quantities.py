@@ -50,11 +50,11 @@ def test_what_is_weighed_is_sold_and_brought_back_by_fractions(rows: Rows, deplo
 def test_sums_of_fractions_are_exact_and_doubles_where_models_read_them(rows: Rows) -> None:
     items = rows(silver.ITEMS, {"item_id": "i", "category": "c"}, {"item_id": "j", "category": "c"})
     events = rows(silver.EVENTS, *(bought("i", units) for units in (0.1, 0.2, 0.7)), bought("j", 0.1), bought("j", 0.2))
-    sales = daily_sales(events, items, DAY)
+    sales = daily_sales(events, items, DAY, run_of(DAY).deployment)
     assert dict(sales.dtypes)["units"] == "double"
     assert {row.item_id: row.units for row in sales.collect()} == {"i": 1.0, "j": 0.3}
     assert [row.units for row in shop_totals(sales)[0].collect()] == [1.3]
-    assert dict(known_purchases(events, items).dtypes)["quantity"] == "double"
+    assert dict(known_purchases(events, items, run_of(DAY).deployment).dtypes)["quantity"] == "double"
 
 
 def test_a_kilo_sold_since_the_snapshot_is_no_longer_there(rows: Rows) -> None:

@@ -13,7 +13,7 @@ from pyspark.sql import functions as F
 
 from jobs.runner.model_store import ship
 from jobs.score_candidates import score_candidates
-from jobs.transforms.purchases import known_purchases
+from jobs.transforms.purchases import known_purchases, purchases
 from schemas import features, silver
 from schemas.run import Model
 from tests.conftest import Rows, broken, run_of
@@ -87,7 +87,7 @@ def test_blocks_on_executors_equal_the_plain_functions_on_everybody(
     ).persist()
     assert broken(features.CANDIDATES, found) == []
 
-    lines = known_purchases(events, items).toPandas()
+    lines = known_purchases(events, items, run_of(RUN_DATE).deployment).toPandas()
     known = catalogue_of(items.join(vectors.select("item_id", "vector"), "item_id", "left").toPandas())
     interactions = from_frame(lines, known.items)
     state = scoring.fit_state(interactions, known, DAY)
@@ -147,7 +147,8 @@ def test_what_is_said_of_a_pair_is_what_the_log_says(rows: Rows, model: Model) -
     ship(events.sparkSession, model)
     found = score_candidates(events, items, vectors, model, run=run_of(RUN_DATE)).collect()
     days: dict[tuple[str, str], set[dt.date]] = {}
-    for row in events.where("event_type = 'purchase' AND user_id IS NOT NULL").collect():
+    kept = purchases(events, run_of(RUN_DATE).deployment)
+    for row in kept.where("user_id IS NOT NULL").collect():
         days.setdefault((row.user_id, row.item_id), set()).add(row.event_date)
     for row in found:
         bought = days.get((row.user_id, row.item_id), set())
@@ -164,7 +165,7 @@ def test_a_sample_is_of_whole_users_and_always_the_same(rows: Rows) -> None:
     from jobs.transforms.purchases import sampled
 
     events, items, _ = shop(rows)
-    lines = known_purchases(events, items)
+    lines = known_purchases(events, items, run_of(RUN_DATE).deployment)
     some = sampled(lines, 12, 6)
     first = sorted(map(repr, some.collect()))
     assert first == sorted(map(repr, sampled(lines, 12, 6).collect()))

@@ -31,8 +31,9 @@ def test_an_item_first_sold_within_the_horizon_is_proposed_by_its_text(first_sal
     item = int(history.item[0])
     day = np.where(history.item == item, np.maximum(history.day, first_sale), history.day)
     order = np.lexsort((history.item, history.user, day))
-    columns = (column[order] for column in (history.user, history.item, day, history.basket, history.quantity))
-    changed = Interactions(history.users, history.items, *columns)
+    columns = (getattr(history, name)[order] for name in ("user", "item", "basket", "quantity", "undone_on"))
+    user, bought, basket, quantity, undone = columns
+    changed = Interactions(history.users, history.items, user, bought, day[order], basket, quantity, day[order], undone)
     known = catalogue(changed)
     fresh = GENERATORS.index("fresh")
     found = {}

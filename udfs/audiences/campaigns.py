@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from udfs.catalogue import ATTRIBUTES, Catalogue
+from udfs.days import NEVER
 from udfs.interactions import Codes, Floats
 
 Doubles = npt.NDArray[np.float64]
@@ -123,6 +124,12 @@ def book_of(campaigns: pd.DataFrame, tally: pd.DataFrame, catalogue: Catalogue, 
         usual=np.zeros((len(ids), 0), np.float32),
         catalogue=catalogue,
     )
+
+
+def days_or_never(dates: pd.Series) -> Codes:
+    """Days since 1970-01-01 of a column of dates; NEVER where there is none."""
+    there = pd.to_datetime(dates)
+    return np.where(there.isna(), NEVER, there.to_numpy("datetime64[D]").astype(np.int64)).astype(np.int32)
 
 
 def days(dates: pd.Series) -> Codes:

@@ -99,10 +99,10 @@ def _share(book: Book, campaign: int, day: npt.NDArray[np.integer]) -> npt.NDArr
 def _spent_on(
     block: Block, book: Book, campaign: int, users: npt.NDArray[np.int64], day: npt.NDArray[np.int64]
 ) -> npt.NDArray[np.float64]:
-    """What each user spent on the campaign's items on the given day."""
+    """What each user spent on the campaign's items on the given day and did not return."""
     wanted = np.full(len(block.users), -1)
     wanted[users] = day
-    lines = (block.day == wanted[block.user]) & np.isin(block.item, book.items_of(campaign))
+    lines = block.kept() & (block.day == wanted[block.user]) & np.isin(block.item, book.items_of(campaign))
     return np.bincount(block.user[lines], block.spend[lines], len(block.users)).astype(np.float64)[users]
 
 

@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from udfs.audiences.campaigns import CATEGORY, KINDS_OF_EVENT, Book, days
+from udfs.audiences.campaigns import CATEGORY, KINDS_OF_EVENT, Book, days, days_or_never
+from udfs.days import NEVER
 from udfs.interactions import Codes, Floats
 
 Doubles = npt.NDArray[np.float64]
@@ -31,8 +32,10 @@ USER: Final = ("recency", "baskets", "spend", "basket_value", "trend", "breadth"
 class Block(NamedTuple):
     """Lines and ad events of some users, whole, as arrays; `users` are ascending.
 
-    Lines: user and item (-1 where the catalogue lacks it) as codes, day, basket (a code), spend, and price, the log of
-    what was paid over the item's usual price, NaN where that is not known. Ad events: user, campaign, day, type.
+    Lines: user and item (-1 where the catalogue lacks it) as codes, day, basket (a code), spend, paid (a unit), and
+    price, the log of paid over the item's usual price, NaN where that is not known; known and undone, the days of the
+    first night that had the line and of the first that had seen it returned (NEVER: kept). Ad events: user, campaign,
+    day, type, known.
     """
 
     users: npt.NDArray[np.str_]
@@ -41,19 +44,28 @@ class Block(NamedTuple):
     day: Codes
     basket: Longs
     spend: Doubles
+    paid: Doubles
     price: Doubles
+    known: Codes
+    undone: Codes
     ad_user: Codes
     ad_campaign: Codes
     ad_day: Codes
     ad_type: Codes
+    ad_known: Codes
+
+    def kept(self) -> npt.NDArray[np.bool_]:
+        """The lines that were not returned, as far as is known."""
+        return np.asarray(self.undone == NEVER)
 
 
 def block_of(lines: pd.DataFrame, ad_events: pd.DataFrame, book: Book) -> Block:
     """The block of all users of some lines or ad events, in any order.
 
     lines: user_id, item_id, event_date, quantity, unit_price, basket_id (each one user's) and, where it is there,
-    usual_price; ad events: event_date, user_id, campaign_id, event_type. Rows without a user, and ad events of unknown
-    campaigns or types, are left out.
+    usual_price; ad events: event_date, user_id, campaign_id, event_type; both with known_on (default: event_date),
+    lines with undone_on (missing: kept), where they are there. Rows without a user, and ad events of unknown campaigns
+    or types, are left out.
     """
     lines = lines[lines["user_id"].notna()]
     campaign = pd.Index(book.ids).get_indexer(pd.Index(ad_events["campaign_id"]))
@@ -68,23 +80,31 @@ def block_of(lines: pd.DataFrame, ad_events: pd.DataFrame, book: Book) -> Block:
     with np.errstate(divide="ignore", invalid="ignore"):
         price = np.log(paid / usual)
     day = days(lines["event_date"])
-    basket = pd.factorize(lines["basket_id"])[0].astype(np.int64)
-    quantity = lines["quantity"].to_numpy(np.float64)
-    order = np.lexsort((quantity, paid, item, day, code[: len(lines)]))  # sums do not follow the order of the input
+    basket = pd.factorize(lines["basket_id"], sort=True)[0].astype(np.int64)
+    known = days(lines["known_on"]) if "known_on" in lines else day
+    undone = days_or_never(lines["undone_on"]) if "undone_on" in lines else np.full(len(lines), NEVER, np.int32)
+    spend = paid * lines["quantity"].to_numpy(np.float64)
+    # Sums do not follow the order of the input.
+    order = np.lexsort((spend, undone, known, paid, basket, item, day, code[: len(lines)]))
     ad_day, ad_user = days(ads["event_date"]), code[len(lines) :]
-    ad_order = np.lexsort((kind[told], ad_day, campaign[told], ad_user))
+    ad_known = days(ads["known_on"]) if "known_on" in ads else ad_day
+    ad_order = np.lexsort((ad_known, kind[told], ad_day, campaign[told], ad_user))
     return Block(
         users=np.asarray(users, dtype=np.str_),
         user=code[: len(lines)][order].astype(np.int32),
         item=item[order].astype(np.int32),
         day=day[order],
         basket=basket[order],
-        spend=(paid * quantity)[order],
+        spend=spend[order],
+        paid=paid[order],
         price=np.where(np.isfinite(price), price, np.nan)[order],
+        known=known[order],
+        undone=undone[order],
         ad_user=ad_user[ad_order].astype(np.int32),
         ad_campaign=campaign[told][ad_order].astype(np.int32),
         ad_day=ad_day[ad_order],
         ad_type=kind[told][ad_order].astype(np.int32),
+        ad_known=ad_known[ad_order],
     )
 
 
@@ -102,17 +122,28 @@ class Past(NamedTuple):
 
 
 def past_of(block: Block, book: Book, day: int) -> Past:
-    """What of a block was known before `day`."""
-    seen = {name: getattr(block, name)[block.day < day] for name in ("user", "item", "day", "basket", "spend", "price")}
-    answered = {
-        name: getattr(block, name)[block.ad_day < day] for name in ("ad_user", "ad_campaign", "ad_day", "ad_type")
-    }
-    past = block._replace(**seen, **answered)
+    """What of a block was known before `day`, less what had been returned by then."""
+    lines, ads = (block.known < day) & (block.undone >= day), block.ad_known < day
+    parts = {name: ads if name.startswith("ad_") else lines for name in Block._fields if name != "users"}
+    past = _merged(block._replace(**{name: getattr(block, name)[chosen] for name, chosen in parts.items()}))
     weight = 0.5 ** ((day - past.day) / HALF_LIFE_DAYS)
     covered = 0.5 ** (np.arange(1, max(day - book.first_day, 1) + 1) / HALF_LIFE_DAYS)
     weeks = float(covered.sum()) / 7
     columns = _user_columns(past, book, day, weight, weeks)
     return Past(day, past, weight, weeks, np.stack(columns, axis=1).astype(np.float32))
+
+
+def _merged(past: Block) -> Block:
+    """Lines of one item in one basket at one price are one line: what of it is returned later must not tell.
+
+    They lie side by side.
+    """
+    new, columns = np.ones(len(past.user), bool), (past.user, past.day, past.item, past.basket, past.paid)
+    new[1:] = np.any([column[1:] != column[:-1] for column in columns], axis=0)
+    names = (name for name in Block._fields if name != "users" and not name.startswith("ad_"))
+    merged = past._replace(**{name: getattr(past, name)[new] for name in names})
+    spend = np.add.reduceat(past.spend, np.flatnonzero(new)) if len(new) else past.spend
+    return merged._replace(spend=spend)
 
 
 def categorised(past: Block, book: Book) -> tuple[Longs, Longs]:

@@ -15,6 +15,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
+from udfs.days import NEVER
 from udfs.demand.block import LEVELS, WEEK, WEEKS_AHEAD, Block, Codes, Doubles, Mask, Shop, added, in_sample
 from udfs.demand.counts import quantiles
 from udfs.demand.day_shares import Holiday
@@ -95,7 +96,7 @@ def backtest(
     the last cut. Peers named in SLOW are run on about `slow_series` series of a level, drawn by a hash. A cut with less
     than LEAST_WEEKS of sales before it, or with no pair to forecast, is left out; without any there are no rows.
     """
-    cuts = [cut for cut in cuts if cut - shop.first_day >= LEAST_WEEKS * WEEK - 1 and len(block.listed(cut))]
+    cuts = [cut for cut in cuts if cut - shop.as_of(cut).first_day >= LEAST_WEEKS * WEEK - 1 and len(block.listed(cut))]
     told: dict[tuple[str, str, int], Told] = {}
     new: dict[int, Mask] = {}
     outside: list[float] = []
@@ -127,7 +128,10 @@ def backtest(
 
 
 def weekly(block: Block, cut: int, weeks: int, series: Codes, count: int) -> Doubles:
-    """[count, weeks] units of each series (a pair's, -1 for none) in the weeks up to cut, oldest first."""
+    """[count, weeks] units of each series (a pair's, -1 for none) in the weeks up to cut, oldest first.
+
+    block: `as_of` the cut for what was known then, or of today for what really happened.
+    """
     kept = block.window(cut - weeks * WEEK, cut)
     kept &= series[block.pair] >= 0
     week = weeks - 1 - (cut - block.day[kept]) // WEEK
@@ -138,7 +142,8 @@ def _series(
     block: Block, shop: Shop, cut: int, settings: Settings | None, holidays: Sequence[Holiday]
 ) -> tuple[list[_Series], float]:
     """The series of each level, and the share of units that the listed pairs do not have."""
-    listed = block.listed(cut)
+    listed, seen, kept = block.listed(cut), block.as_of(cut), block.as_of(NEVER - 1)
+    first_day = shop.as_of(cut).first_day
     rows = training_rows(block, shop, cut, sample_share(len(listed), settings), settings)
     model = fit(rows, cut, settings)
     said = forecast(block, shop, model, cut, holidays)
@@ -150,9 +155,9 @@ def _series(
 
     def series(level: str, key: Codes, of: Codes, names: list[str], expected: Doubles, spread: Doubles) -> _Series:
         """key: of each pair of the block, its series, or -1; of: each series' item."""
-        weeks = min(HISTORY_WEEKS, (cut - shop.first_day + 1) // WEEK)
-        before = weekly(block, cut, weeks, key, len(of))
-        after = weekly(block, cut + HORIZON_DAYS, WEEKS_AHEAD, key, len(of))
+        weeks = min(HISTORY_WEEKS, (cut - first_day + 1) // WEEK)
+        before = weekly(seen, cut, weeks, key, len(of))
+        after = weekly(kept, cut + HORIZON_DAYS, WEEKS_AHEAD, key, len(of))
         return _Series(level, of, names, before, after, expected, spread)
 
     of_pair, of_listed, of_any = (np.full(len(block.pair_item), -1) for _ in range(3))

@@ -59,6 +59,7 @@ class Profile:
 
 def profile(shop: Shop, run_day: int, holidays: Sequence[Holiday] = ()) -> Profile:
     """The shares of the 28 days after run_day of every category that the shop has sold."""
+    shop = shop.as_of(run_day)
     known = shop.categories.keys
     weights = day_weights(shop, np.append(known, np.array([None], object)), run_day, holidays)
     by_week = weights.reshape(len(weights), WEEKS_AHEAD, WEEK)
@@ -75,6 +76,7 @@ def day_weights(shop: Shop, categories: Ids, run_day: int, holidays: Sequence[Ho
     A category's profile of weekdays is shrunk to the shop's. A holiday multiplies its day by what days of its name
     were in the past, and by 0 where it is closed; weeks with one then have more or less than an ordinary week.
     """
+    shop = shop.as_of(run_day)
     table = shop.categories
     days = np.arange(run_day - PROFILE_DAYS + 1, run_day + 1)
     special = {holiday.day for holiday in holidays}

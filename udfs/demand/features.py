@@ -1,8 +1,8 @@
 """One row is what a pair's, or an item's, past up to an origin says of the 28 days after it.
 
 Sums are units a week, over the window or as much of it as there is history, so that an origin early in the history
-is like a late one. Nothing later than the origin is read. Item features are of all locations, so a block must hold all
-sales of its items; what is of more than the item comes from `Shop`.
+is like a late one. Nothing is read that the origin's night did not know. Item features are of all locations, so a block
+must hold all sales of its items; what is of more than the item comes from `Shop`.
 """
 
 from __future__ import annotations
@@ -73,6 +73,7 @@ ITEM_INPUTS: Final = tuple(
 
 def pair_features(block: Block, shop: Shop, origin: int) -> tuple[Codes, Floats]:
     """The listed pairs, and [pairs, FEATURES] of them."""
+    block, shop = block.as_of(origin), shop.as_of(origin)
     pairs = block.listed(origin)
     told = _sums(block, shop, origin, block.pair, len(block.pair_item), "pair")
     told |= _pair_promotions(block, origin)
@@ -90,6 +91,7 @@ def pair_features(block: Block, shop: Shop, origin: int) -> tuple[Codes, Floats]
 
 def item_features(block: Block, shop: Shop, origin: int) -> Floats:
     """[items, ITEM_FEATURES] of every item of the block."""
+    block, shop = block.as_of(origin), shop.as_of(origin)
     count = len(block.items)
     told = _sums(block, shop, origin, block.pair_item[block.pair], count, "item")
     for days in (28, LISTED_DAYS):

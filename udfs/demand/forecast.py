@@ -124,11 +124,11 @@ def training_rows(
     on run_day. Origins before half a LISTED_DAYS of history are left out, if there is a later one.
     """
     settings = settings or Settings()
-    block = block.sample(share)
+    block, first_day = block.as_known(run_day).sample(share), shop.as_of(run_day).first_day
     frames = []
     for number in range(1, settings.origins + 1):
         origin = run_day - HORIZON_DAYS * number
-        if origin < shop.first_day + (WEEK if number == 1 else LISTED_DAYS // 2):
+        if origin < first_day + (WEEK if number == 1 else LISTED_DAYS // 2):
             break
         pairs, of_pairs = pair_features(block, shop, origin)
         ahead = block.weeks_ahead(origin)

@@ -87,7 +87,7 @@ class _Training:
         share.read()
         cut = day - HORIZON_DAYS
         self.examples = Examples(interactions, cut, settings.pooling)
-        checks = Checks(interactions.before(day), cut)
+        checks = Checks(interactions.as_known(day), cut)
         self.maps = learn_maps(centred(self.tower.base_vectors), self.examples, settings, seed, share.learned)
         self.tower.set_adapter(self.maps.texts.adapter(self.maps.linear))
         self.state = TowerSearch(self.tower, checks, self.maps.learned.scale, log, checkpoint)

@@ -68,7 +68,7 @@ def fit_state(
 ) -> State:
     """The state of the night before `day`, from purchases before it; `interactions` has the catalogue's item codes."""
     never = np.ones(len(known.items), bool)
-    never[interactions.item[interactions.day < day]] = False
+    never[interactions.before(day).item] = False
     never[known.inactive] = False
     fresh = np.flatnonzero(never & (known.described < day) & (known.described >= day - FRESH_DAYS))
     models = fit_item_models.fit(interactions, day, settings=settings, catalogue=fresh, attributes=known.attributes)
