@@ -20,11 +20,10 @@ def publish_night(
     runs: Records,
     checks: Records,
     figures: Records,
-    publications: Records,
     *,
     run: RunContext,
 ) -> DataFrame:
-    """ops.publications of run_date: this publication, a row a gold table, and the earlier ones, no longer current.
+    """ops.publications of run_date: this publication, a row a gold table; the earlier ones are no longer current.
 
     It runs when every gold table of jobs/flow.py that the deployment has was checked and replaced. Whoever reads each
     table at the version recorded here has all tables of one run, also while a later run replaces them one by one.
@@ -40,7 +39,7 @@ def publish_night(
     cleaned = [row for row in cleaned_days if row[PARTITION] == run.run_date]
     found = ([row for row in records if row["run_id"] in kept] for records in (checks, figures))
     run.write_page(f"data_docs/{run.run_date}/index.html", night_page.render(run.run_date, cleaned, *found))
-    return publications_frame(publications, run.run_date, publication_rows(run, tables))
+    return publications_frame(publication_rows(run, tables))
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from jobs.offline.model_registry import FITTED, fitted_row, registered, unchanged
+from jobs.offline.model_registry import FITTED, fitted_row, registered, rows_of
 from jobs.reports import progress
 from jobs.transforms.arrow_rows import in_one_task
 from jobs.transforms.audience_inputs import read_known, training_rows
@@ -33,7 +33,7 @@ def train_audiences(
     run: RunContext,
     training_contacts: int = 500_000,
 ) -> DataFrame:
-    """The rows of ops.models of run_date, the new audience model's first: who converts, and who clicks.
+    """The row of ops.models of a new audience model (who converts, who clicks); none without anything to learn from.
 
     It learns from the campaigns that have ended (udfs/audiences/model.py), from at most about `training_contacts`
     contacts, with the newest item vectors up to run_date. A model without the newest third of the campaigns is judged
@@ -47,7 +47,7 @@ def train_audiences(
         raise ConfError("[jobs.train_audiences] training_contacts must be at least 1")
     if item_vectors.isEmpty():
         progress.say("audiences: no run has encoded items yet: nothing to train")
-        return unchanged(models, run.run_date)
+        return rows_of(models, [])
     tomorrow, current = day_number(run.run_date) + 1, judged(audience_model, from_json)
     known = read_known(events, items, item_vectors, campaigns, ad_events, run.deployment)
     days = campaigns.select(

@@ -32,7 +32,7 @@ def train_demand(
     judged_pairs: int = 150_000,
     trees: int = 200,
 ) -> DataFrame:
-    """The rows of ops.models of run_date, the new demand model's first.
+    """The row of ops.models of a new demand model; none where there is nothing to learn from.
 
     One global model for all pairs of a location and an item (udfs/demand/forecast.py) learns from the pairs' own past,
     at three earlier dates and from at most `training_pairs` rows, in one executor's memory (some 150 bytes a row).

@@ -23,7 +23,7 @@ from pyspark.sql import DataFrame
 from jobs.offline import resume
 from jobs.offline.base_of import base_of
 from jobs.offline.encoder_training import EncoderPlan, Encoders
-from jobs.offline.model_registry import others_of_date, rows_of
+from jobs.offline.model_registry import rows_of
 from jobs.offline.promotion import Verdict, compare, incumbent, said_of
 from jobs.offline.ranker_training import Days, fit_rankers
 from jobs.offline.recommend_model import Trained
@@ -64,7 +64,7 @@ def train_model(
     leave_out: str = "",
     seed: int = 7,
 ) -> DataFrame:
-    """The rows of ops.models of run_date, the new model's first; `run.publish_model` publishes the model's folder.
+    """The row of ops.models of a new model; `run.publish_model` publishes the model's folder.
 
     At most `max_users` users are looked at, on the driver. A ranker learns from at most `ranker_rows` candidates: whole
     users are drawn, and each row takes some 1.5 kB. `leave_out` names generators (udfs/recommend/candidates.py), with
@@ -89,7 +89,7 @@ def train_model(
     plan = EncoderPlan(base, settings, learn_steps, newest_steps, served_encoder, seed)
     row, verdict = _train(run, models, shop, days, plan, used, trees=trees, max_rows=ranker_rows)
     progress.say(said_of(row["model_version"], verdict))
-    return rows_of(models, [row, *others_of_date(models, row)])
+    return rows_of(models, [row])
 
 
 def _train(
@@ -104,8 +104,9 @@ def _train(
     max_rows: int,
 ) -> tuple[dict[str, Any], Verdict]:
     """The row of the new model, whose folder is published, and how its ranker did against the one in use."""
+    name = f"{run.deployment.name}-train_model-{run.run_date}"
     with (
-        resume.workplace(run.checkpoints, f"train_model-{run.run_date}", _facts(run, shop, days, plan)) as place,
+        resume.workplace(run.checkpoints, name, _facts(run, shop, days, plan), run.at_end) as place,
         progress.metered({name: PHASES[name] for name in PHASES if plan.newest_steps or name != NEWEST}) as meter,
     ):
         encoders = Encoders(shop, place, plan, progress.say)

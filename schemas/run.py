@@ -38,6 +38,11 @@ def _nothing(*_: Any) -> None:
     """What a context without a lake does in place of writing."""
 
 
+def _at_once(end: Callable[[bool], None]) -> None:
+    """What a context without a lake does in place of waiting for the commit."""
+    end(True)
+
+
 @dataclass(frozen=True)
 class RunContext:
     """What a job may use beside its tables. A dry run's, and one made by a test, writes nothing.
@@ -45,6 +50,7 @@ class RunContext:
     `publish_model` takes the folder of a model and says where it is now; `write_page` a name below the lake and HTML.
     `maintain` (table, days of rows, days of versions) and `clear` (folder, days) are upkeep's. `gold_tables` are those
     of the run that have been written. `checkpoints`: where a training leaves how far it got; None for nowhere.
+    `at_end` takes what is to be called when the run has ended, with whether it has committed what it made.
     """
 
     run_date: dt.date
@@ -53,6 +59,7 @@ class RunContext:
     started_at: dt.datetime = dt.datetime(2000, 1, 1, tzinfo=dt.UTC)
     code_version: str = ""
     checkpoints: Path | None = None
+    at_end: Callable[[Callable[[bool], None]], None] = _at_once
     publish_model: Callable[[Path], str] = str
     write_page: Callable[[str, str], object] = _nothing
     maintain: Callable[[str, int, int], dict[str, Any] | None] = _nothing

@@ -22,7 +22,6 @@ from jobs.runner.lake import Lake
 from jobs.runner.publish import measured
 from jobs.runner.records import figure_row, recorded
 from jobs.runner.session import session
-from jobs.transforms.publications import publications_frame
 from schemas import TABLES
 from schemas.contract import PARTITION
 from schemas.deployment import load
@@ -90,14 +89,14 @@ def roll_back(
         rows, figures = [], []
         for row in chosen:
             name = row["table_name"]
-            lake.replace(name, frames[name], [run_date], metadata | {"model_version": row["model_version"]})
+            own = metadata | {"model_version": row["model_version"]}
+            version = lake.replace(name, frames[name], [run_date], own)
             same = {key: row[key] for key in ("table_name", "row_count", "model_version", "rows_of")}
             now = {"publication_id": record["run_id"], "published_at": record["started_at"], "current": True}
-            rows.append({PARTITION: run_date, "version": lake.written(name, run_date), **now, **same})
+            rows.append({PARTITION: run_date, "version": version, **now, **same})
             found = measured(lake, run_date, TABLES[name], frames[name])
             figures += [figure_row(record, name, figure) for figure in found]
-        frame = publications_frame(lake.rows("ops.publications", run_date), run_date, rows)
-        lake.replace("ops.publications", frame, [run_date], metadata)
+        lake.join("ops.publications", rows, [run_date], metadata)
         lake.append("ops.figures", figures, metadata)  # what later nights are held against
         record["rows_written"] = {row["table_name"]: row["row_count"] for row in chosen}
         record["model_version"] = max((row["model_version"] for row in chosen if row["model_version"]), default=None)

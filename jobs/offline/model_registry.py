@@ -11,11 +11,9 @@ from typing import Any
 
 import pyarrow as pa
 from pyspark.sql import DataFrame
-from pyspark.sql import functions as F
 
 from jobs.transforms.arrow_rows import schema
 from schemas import ops
-from schemas.contract import PARTITION
 from schemas.derive import plain_ddl
 from schemas.run import RunContext
 from udfs import json_model
@@ -37,14 +35,14 @@ def fitted_row(
 def registered(
     kind: str, run: RunContext, models: DataFrame, fitted: DataFrame, say: Callable[[str], None], otherwise: str
 ) -> DataFrame:
-    """The rows of ops.models of run_date with the model of a frame of FITTED; as they are, said so, where it is empty.
+    """The row of ops.models of the model of a frame of FITTED; none, said so, where it is empty.
 
     say: is told whether runs will use the new model, or `otherwise`, why there is none.
     """
     found = fitted.collect()
     if not found:
         say(otherwise)
-        return unchanged(models, run.run_date)
+        return rows_of(models, [])
     (row,) = found
     figures = json.loads(row["figures"])
     say(said_of(kind, row["promoted"], figures))
@@ -71,7 +69,7 @@ def register(
     metrics: Mapping[str, float],
     promoted: bool,
 ) -> DataFrame:
-    """Publish the folder of a new model (its files and a manifest); the rows of ops.models of run_date, its row first.
+    """Publish the folder of a new model (its files and a manifest); its row of ops.models.
 
     One of the files is json_model.FILE: what a run applies.
     """
@@ -99,33 +97,13 @@ def register(
         "promoted": promoted,
         "code_version": run.code_version,
     }
-    return rows_of(models, [row, *others_of_date(models, row)])
-
-
-def unchanged(models: DataFrame, run_date: dt.date) -> DataFrame:
-    """The rows of ops.models of a date as they are: a training that had nothing to learn from."""
-    return models.where(F.col(PARTITION) == F.lit(run_date)).select(*ops.MODELS.column_names)
+    return rows_of(models, [row])
 
 
 def rows_of(models: DataFrame, rows: list[dict[str, Any]]) -> DataFrame:
-    """These rows as a frame of ops.models."""
+    """New rows of ops.models as a frame; jobs/transforms/succession.py has what becomes of the date's others."""
     values = [tuple(row[name] for name in ops.MODELS.column_names) for row in rows]
     return models.sparkSession.createDataFrame(values, plain_ddl(ops.MODELS))
-
-
-def others_of_date(models: DataFrame, row: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The other rows of the date of a new model: a training writes the date's partition anew.
-
-    Those of its kind stay as they are where the new one is not promoted, so that a run still has one; else it takes
-    their place. Those of other kinds stay.
-    """
-    same_date = models.where((F.col("run_date") == row["run_date"]) & (F.col("model_version") != row["model_version"]))
-    found = [each.asDict() for each in same_date.orderBy("model_version").collect()]
-    return [each | {"promoted": each["promoted"] and not (row["promoted"] and _alike(each, row))} for each in found]
-
-
-def _alike(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    return (one["kind"] or "recommend") == (other["kind"] or "recommend")
 
 
 def said_of(kind: str, promoted: bool, figures: Mapping[str, float]) -> str:

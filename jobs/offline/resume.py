@@ -1,27 +1,43 @@
-"""One result is a training's workplace: a folder in which one that was killed left how far it got."""
+"""Checkpoint folder of a training, in which one that was killed left how far it got."""
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import json
+import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import udfs
 from jobs.offline.training_data import Shop
+from schemas.errors import BusyError
 from udfs.interactions import ARRAYS
+
+LOCK = "lock"
+
+
+def _at_once(end: Callable[[bool], None]) -> None:
+    end(True)
 
 
 @contextlib.contextmanager
-def workplace(root: Path | None, name: str, facts: Mapping[str, Any]) -> Iterator[Path]:
-    """A folder below `root` for the training of this name and these facts; gone once it ends well.
+def workplace(
+    root: Path | None,
+    name: str,
+    facts: Mapping[str, Any],
+    at_end: Callable[[Callable[[bool], None]], None] = _at_once,
+) -> Iterator[Path]:
+    """A folder below `root` for the training of this name and these facts; removed once what it made is committed.
 
     It holds what an equal training left there that was killed; what one of other facts left under the name is removed.
-    Without a root: a temporary folder, gone in any case. One training of a name at a time.
+    `at_end` is given what to call at the end of the run, with whether it has committed (RunContext.at_end). Without a
+    root: a temporary folder, gone in any case. BusyError where another training of the name is at work.
     """
     if root is None:
         with tempfile.TemporaryDirectory(prefix="nightshelf-") as scratch:
@@ -31,13 +47,42 @@ def workplace(root: Path | None, name: str, facts: Mapping[str, Any]) -> Iterato
     place = root / f"{name}-{hashlib.sha256(told.encode()).hexdigest()[:16]}"
     for other in root.glob(f"{name}-*"):
         if other != place:
-            shutil.rmtree(other)
-    place.mkdir(parents=True, exist_ok=True)
+            _leave(other, _locked(other), True)
+    lock = _locked(place)
     (place / "facts.json").write_text(told, "utf-8")  # for a person who wonders why it was not resumed
-    yield place
-    shutil.rmtree(place)
-    with contextlib.suppress(OSError):  # another training's is there
-        root.rmdir()
+    try:
+        yield place
+    except BaseException:
+        lock.close()
+        raise
+    at_end(partial(_leave, place, lock))
+
+
+def _locked(place: Path) -> IO[str]:
+    """The lock of a checkpoint folder, made if need be; it goes with the process, however that ends."""
+    place.mkdir(parents=True, exist_ok=True)
+    file = (place / LOCK).open("w")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        ours = os.path.samestat(os.fstat(file.fileno()), (place / LOCK).stat())
+    except (BlockingIOError, FileNotFoundError):
+        ours = False
+    if not ours:
+        file.close()
+        raise BusyError(f"{place}: another training of this name is at work there; run this again when it has ended")
+    return file
+
+
+def _leave(place: Path, lock: IO[str], committed: bool) -> None:
+    """Give a checkpoint folder up; it stays for the next try where what was made of it has not been committed."""
+    if committed:
+        gone = place.with_name(f"{place.name}.gone")
+        shutil.rmtree(gone, ignore_errors=True)
+        place.rename(gone)  # at once: whoever comes next makes a folder of its own
+        shutil.rmtree(gone)
+        with contextlib.suppress(OSError):  # another training's is there
+            place.parent.rmdir()
+    lock.close()
 
 
 def code(code_version: str) -> str:

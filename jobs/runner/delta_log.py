@@ -152,11 +152,11 @@ def commit(
         )
     except CommitFailedError as error:
         raise ConflictError(_first_line(error)) from error
-    return table.version()
+    return table.version() + 1  # without a retry it is the next one; `table` itself stays at what was read
 
 
-def append_rows(contract: Table, table: DeltaTable, uri: str, rows: Sequence[Mapping[str, Any]], metadata: Any) -> None:
-    """Append a few rows that the driver holds, as one file."""
+def write_rows(contract: Table, uri: str, rows: Sequence[Mapping[str, Any]]) -> DataFile:
+    """Write a few rows that the driver holds into a file of a table, which no commit names yet."""
     system, root = file_system(uri)
     name = f"part-{uuid.uuid4().hex}.parquet"
     schema = arrow_schema(contract)
@@ -164,8 +164,12 @@ def append_rows(contract: Table, table: DeltaTable, uri: str, rows: Sequence[Map
     with system.open_output_stream(f"{root.rstrip('/')}/{name}") as stream:
         pq.write_table(values, stream)
     with system.open_input_file(f"{root.rstrip('/')}/{name}") as file:
-        file_size = file.size()
-        added = described(name, file_size, pq.read_metadata(file))
+        return described(name, file.size(), pq.read_metadata(file))
+
+
+def append_rows(contract: Table, table: DeltaTable, uri: str, rows: Sequence[Mapping[str, Any]], metadata: Any) -> None:
+    """Append a few rows that the driver holds, as one file."""
+    added = write_rows(contract, uri, rows)
     table.create_write_transaction(
         [AddAction(added.path, added.size, {}, int(time.time() * 1000), True, added.stats)],
         "append",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 
 from udfs import json_model
@@ -28,6 +29,25 @@ def check_commit(content: bytes) -> None:
             action = None
         if not isinstance(action, dict):
             raise NotWholeError(f"is torn: line {number} of {len(lines)} is no complete JSON object")
+
+
+def how_to_mend(aside: str, commit: str, problem: str) -> str:
+    """What to do about a torn commit of a table, whose files a person puts `aside`.
+
+    Its checksums must go with it: Delta would fail by one of them as soon as the next commit has that number, Polars
+    and deltalake by the other one at once. A checkpoint of that version and the hint to it go too.
+    """
+    log, name = commit.removeprefix("file:").rsplit("/", 1)
+    version = name.removesuffix(".json")
+    then = f"is intact at version {int(version) - 1} then" if int(version) else "is not there then, and made anew"
+    which = f"\\( -name '*{version}.*' -o -name '*_last_checkpoint*' \\)"
+    folder, place = shlex.quote(log), shlex.quote(aside)
+    how = f"mkdir -p {place} && find {folder} -maxdepth 1 {which} -exec mv -t {place} {{}} +"
+    return (
+        f"its newest commit {log}/{name} {problem}. It was not changed. Move all files of {log} with {version}. or "
+        f"_last_checkpoint in their names to another folder, hidden ones too"
+        f"{f': {how}' if log.startswith('/') else '.'}\nThe table {then}; run the night again"
+    )
 
 
 def check_model(folder: Path, weights_sha256: str) -> None:

@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import pyarrow.compute as pc
 from deltalake import DeltaTable
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
@@ -22,6 +23,7 @@ from jobs.runner.data_files import DataFile
 from jobs.runner.delta_log import ConflictError
 from jobs.runner.lake_reader import ASIDE, LakeReader
 from jobs.runner.schema_check import check_schema
+from jobs.transforms.succession import SUCCESSION
 from schemas import TABLES
 from schemas.contract import PARTITION, Column, Table
 from schemas.errors import BusyError, DataError
@@ -69,8 +71,8 @@ class Lake(LakeReader):
 
     def publish(
         self, table: str, files: Sequence[DataFile], days: Sequence[dt.date], metadata: Mapping[str, Any]
-    ) -> None:
-        """Put staged files in place of these days' rows, in one commit; none where nothing changes.
+    ) -> int:
+        """Put staged files in place of these days' rows, in one commit; none where nothing changes. Its version.
 
         The commit's metadata has the days too, first and last of each unbroken range. DataError where a file has rows
         of another day. Of two writers of the same days the later one stays.
@@ -80,20 +82,46 @@ class Lake(LakeReader):
                 raise DataError(f"{table}: rows of {file.first} to {file.last} do not belong to {_ranges(days)}")
         record = {**metadata, "days": _ranges(days)}
 
-        def put(opened: DeltaTable) -> None:
+        def put(opened: DeltaTable) -> int:
             there = [file for file in delta_log.data_files(opened) if file.may_hold(days)]
             gone, rest = self._without(table, there, days, str(metadata.get("run_id", "")))
-            if files or gone:
-                delta_log.commit(opened, [*files, *rest], gone, record)
+            return delta_log.commit(opened, [*files, *rest], gone, record) if files or gone else opened.version()
+
+        version = self._committed(table, put)
+        self._compact(table, days)
+        return version
+
+    def replace(self, table: str, frame: DataFrame, days: Sequence[dt.date], metadata: Mapping[str, Any]) -> int:
+        """Replace these days' rows of a table by a frame's, in one commit; its version."""
+        check_schema(TABLES[table], frame, "as the job made it")
+        self.create(table)
+        staged = self.stage(table, frame, str(metadata.get("run_id", "rows")), days)
+        return self.publish(table, staged, days, metadata)
+
+    def join(
+        self, table: str, rows: Sequence[Mapping[str, Any]], days: Sequence[dt.date], metadata: Mapping[str, Any]
+    ) -> None:
+        """Put new rows of these days beside those there are, which change as succession.SUCCESSION says: one commit.
+
+        Those there are are read anew at each attempt, so of two writers neither loses what the other has recorded.
+        """
+        if not rows:
+            return
+        record, contract = {**metadata, "days": _ranges(days)}, TABLES[table]
+
+        def put(opened: DeltaTable) -> int:
+            there = delta_log.rows_of(contract, opened, pc.field(PARTITION).isin(list(days)))
+            joined = delta_log.write_rows(contract, self.path(table), SUCCESSION[table](there, rows))
+            files = [file for file in delta_log.data_files(opened) if file.may_hold(days)]
+            gone, rest = self._without(table, files, days, str(metadata.get("run_id", "")))
+            try:
+                return delta_log.commit(opened, [joined, *rest], gone, record)
+            except ConflictError:
+                self.unstage(table, [joined, *rest])
+                raise
 
         self._committed(table, put)
         self._compact(table, days)
-
-    def replace(self, table: str, frame: DataFrame, days: Sequence[dt.date], metadata: Mapping[str, Any]) -> None:
-        """Replace these days' rows of a table by a frame's, in one commit."""
-        check_schema(TABLES[table], frame, "as the job made it")
-        self.create(table)
-        self.publish(table, self.stage(table, frame, str(metadata.get("run_id", "rows")), days), days, metadata)
 
     def forget(self, table: str, days: Sequence[dt.date]) -> None:
         """Delete these days' rows of a table: in a ledger the days count as not done from here on."""
@@ -123,7 +151,7 @@ class Lake(LakeReader):
         span = [mixed[0].first, max(file.last for file in mixed)]
         return [*inside, *mixed], self.stage(table, others, run_id or "rest", span)
 
-    def _committed(self, table: str, put: Callable[[DeltaTable], None]) -> None:
+    def _committed(self, table: str, put: Callable[[DeltaTable], int]) -> int:
         """Create the table if need be and commit; again where another writer was faster, over what that one has put.
 
         BusyError where others stay faster.
@@ -131,8 +159,7 @@ class Lake(LakeReader):
         said = ""
         for attempt in range(COMMIT_ATTEMPTS):
             try:
-                put(self.create(table))
-                return
+                return put(self.create(table))
             except ConflictError as error:
                 said = str(error)
                 time.sleep(min(2**attempt, 20) * random.uniform(0.05, 0.1))

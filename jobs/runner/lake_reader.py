@@ -7,8 +7,7 @@ resolving inputs costs no Spark query.
 from __future__ import annotations
 
 import datetime as dt
-import shlex
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import pyarrow.compute as pc
@@ -92,33 +91,20 @@ class LakeReader:
             try:
                 integrity.check_commit(self.storage.content(commit))
             except integrity.NotWholeError as error:
-                raise DataError(f"{table}: {self._how_to_mend(table, commit.toString(), str(error))}") from None
+                aside = f"{self.deployment.lake.removeprefix('file://')}/{ASIDE}/{table}"
+                raise DataError(f"{table}: {integrity.how_to_mend(aside, commit.toString(), str(error))}") from None
         self.checked.add(table)
-
-    def _how_to_mend(self, table: str, commit: str, problem: str) -> str:
-        """What to do about a torn commit.
-
-        Its checksums must go with it: Delta would fail by one of them as soon as the next commit has that number,
-        Polars and deltalake by the other one at once. A checkpoint of that version and the hint to it go too.
-        """
-        log, name = commit.removeprefix("file:").rsplit("/", 1)
-        version, aside = name.removesuffix(".json"), f"{self.deployment.lake.removeprefix('file://')}/{ASIDE}/{table}"
-        then = f"is intact at version {int(version) - 1} then" if int(version) else "is not there then, and made anew"
-        which = f"\\( -name '*{version}.*' -o -name '*_last_checkpoint*' \\)"
-        folder, place = shlex.quote(log), shlex.quote(aside)
-        how = f"mkdir -p {place} && find {folder} -maxdepth 1 {which} -exec mv -t {place} {{}} +"
-        return (
-            f"its newest commit {log}/{name} {problem}. It was not changed. Move all files of {log} with {version}. or "
-            f"_last_checkpoint in their names to another folder, hidden ones too"
-            f"{f': {how}' if log.startswith('/') else '.'}\nThe table {then}; run the night again"
-        )
 
     # -- reading --------------------------------------------------------------------------------------------------
 
-    def files(self, table: str, up_to: dt.date = dt.date.max) -> list[DataFile]:
+    def files(self, table: str, up_to: dt.date = dt.date.max, version: int | None = None) -> list[DataFile]:
         """A table's files that may hold rows of a run_date up to a date; none where there is no table."""
-        opened = self.delta(table)
+        opened = self._opened(table, version)
         return [file for file in delta_log.data_files(opened) if file.first <= up_to] if opened else []
+
+    def _opened(self, table: str, version: int | None = None) -> DeltaTable | None:
+        """A table's log at a version, the newest where none is named."""
+        return self.delta(table) if version is None else delta_log.open_table(self.path(table), version)
 
     def frame(self, table: str, files: Sequence[DataFile]) -> DataFrame:
         """The rows of some of a table's files."""
@@ -135,9 +121,9 @@ class LakeReader:
         """Every row of a table up to run_date; none where there is no table."""
         return self.frame(table, self.files(table, run_date)).where(F.col(PARTITION) <= F.lit(run_date))
 
-    def of_days(self, table: str, days: Sequence[dt.date]) -> DataFrame:
+    def of_days(self, table: str, days: Sequence[dt.date], version: int | None = None) -> DataFrame:
         """A table's rows of these days."""
-        files = [file for file in self.files(table) if file.may_hold(days)]
+        files = [file for file in self.files(table, version=version) if file.may_hold(days)]
         return self.frame(table, files).where(F.col(PARTITION).isin(list(days)))
 
     def rows(self, table: str, up_to: dt.date = dt.date.max, of: dt.date | None = None) -> list[dict[str, Any]]:
@@ -209,23 +195,23 @@ class LakeReader:
         newest = max((row[PARTITION] for row in files), default=run_date)
         return [row for row in files if not days or (newest - row[PARTITION]).days < days]
 
-    def model_of(self, table: str, run_date: dt.date) -> str | None:
+    def model_of(self, table: str, run_date: dt.date, version: int | None = None) -> str | None:
         """The model_version of a table's rows of a date: one run has written them all. None without a row."""
-        opened = self.delta(table)
+        opened = self._opened(table, version)
         files = [file for file in delta_log.data_files(opened) if file.may_hold([run_date])] if opened else []
         if opened and files and all(file.is_within([run_date]) for file in files):
             known = delta_log.only_value(opened, [file.path for file in files], "model_version")
             if known is not None:
                 return known
-        row = self.of_days(table, [run_date]).select("model_version").first()
+        row = self.of_days(table, [run_date], version).select("model_version").first()
         return row[0] if row else None
 
-    def count(self, table: str, days: Sequence[dt.date]) -> int:
+    def count(self, table: str, days: Sequence[dt.date], version: int | None = None) -> int:
         """How many rows of these days a table has; the log says so unless a file holds other days beside them."""
-        files = [file for file in self.files(table) if file.may_hold(days)]
+        files = [file for file in self.files(table, version=version) if file.may_hold(days)]
         if all(file.is_within(days) for file in files):
             return sum(file.rows for file in files)
-        return self.of_days(table, days).count()
+        return self.of_days(table, days, version).count()
 
     def count_read(self, read: Read, run_date: dt.date, days: Sequence[dt.date]) -> int:
         """How many rows a declared input has: by bronze.files for one kind of records, else by the table's log."""
@@ -247,7 +233,10 @@ class LakeReader:
             files = delta_log.data_files(opened) if opened else []
             data_files.check_files(self.path(table), files)
         except (DataError, FileNotFoundError) as error:
-            raise DataError(f"{table}: version {version}: {error}; choose a newer night") from None
+            raise DataError(
+                f"{table}: version {version}, published for {run_date}, can no longer be read, because upkeep has "
+                f"removed it (keep_versions_days of maintain_tables; {error}): choose a newer publication"
+            ) from None
         return self.frame(table, files).where(F.col(PARTITION) == F.lit(run_date))
 
     def last_run(self, table: str, days: Sequence[dt.date], since: dt.datetime) -> str | None:
@@ -261,15 +250,19 @@ class LakeReader:
                 return str(record["run_id"])
         return None
 
-    def written(self, table: str, run_date: dt.date) -> int:
-        """The version of the newest commit of a date's rows.
+    def written(self, table: str, run_date: dt.date, runs: Collection[str]) -> int:
+        """The version of the newest commit of a date's rows by one of these runs.
 
         Where there is none, for the log is not that old or nothing had to be written, the table as it is has them.
         """
         opened = self.delta(table)
         if opened is None:
             return 0
-        mine = (version for version, _, record in delta_log.history(opened) if record.get("run_date") == str(run_date))
+        mine = (
+            version
+            for version, _, record in delta_log.history(opened)
+            if record.get("run_date") == str(run_date) and record.get("run_id") in runs
+        )
         return next(mine, opened.version())
 
 

@@ -28,6 +28,7 @@ from jobs.runner.pending_days import PendingDays, left_alone
 from jobs.runner.records import check_rows, figure_row
 from jobs.runner.schema_check import check_schema
 from jobs.transforms import ledger
+from jobs.transforms.succession import SUCCESSION
 from schemas import TABLES, silver
 from schemas.contract import PARTITION, Check, Table
 from schemas.deployment import Deployment
@@ -66,6 +67,7 @@ class Publisher:
     dry_run: bool
     accept_drift: bool = False
     staged: dict[str, list[DataFile]] = field(default_factory=dict)
+    joining: dict[str, list[dict[str, Any]]] = field(default_factory=dict)  # rows of tables in SUCCESSION
     named: set[str] = field(default_factory=set)  # tables whose staged files a commit may name: they stay
 
     def publish(self, made: Mapping[str, DataFrame]) -> None:
@@ -91,9 +93,14 @@ class Publisher:
             self.staged[table] = self.lake.stage(table, made[table], self.record["run_id"], self.pending.days)
 
         with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
-            for done in [pool.submit(stage, table) for table in made]:
+            for done in [pool.submit(stage, table) for table in made if table not in SUCCESSION]:
                 done.result()
-        return {table: self.lake.frame(table, self.staged[table]) for table in made}
+        for table in (name for name in made if name in SUCCESSION):
+            self.joining[table] = made[table].toArrow().to_pylist()
+        return {
+            table: self.lake.frame(table, self.staged[table]) if table in self.staged else frame
+            for table, frame in made.items()
+        }
 
     def _check_and_commit(self, ready: Mapping[str, DataFrame]) -> None:
         record, lake, run_date = self.record, self.lake, self.record["run_date"]
@@ -177,6 +184,8 @@ class Publisher:
         for table in sorted(self.staged, key=lambda name: name == job.ledger):
             self.named.add(table)
             lake.publish(table, self.staged[table], pending.days, metadata)
+        for table, rows in self.joining.items():
+            lake.join(table, rows, pending.days, metadata)
         several = self.staged if len(self.staged) > 1 else ()
         found = (lake.last_run(table, pending.days, self.record["started_at"]) for table in several)
         runs = {run for run in found if run}  # of a table that was empty and is, nobody's

@@ -7,7 +7,7 @@ import datetime as dt
 import inspect
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib import import_module
@@ -122,13 +122,20 @@ def _publish(
     inputs = _inputs(job, lake, pending, record)
     if any(read.model == "encoding" for read in job.reads):
         _of_one_model(job, lake, record["run_date"], inputs["model"])
-    run = _context(lake, record, dry_run)
-    made = function(**inputs, **knobs, run=run)
-    frames = made if isinstance(made, dict) else {job.writes[0]: made}
-    if set(frames) != set(JOBS[job.name].writes):
-        raise TypeError(f"{job.name} made {sorted(frames)}, but jobs/flow.py says {sorted(JOBS[job.name].writes)}")
-    outputs = {table: frames[table] for table in job.writes}
-    Publisher(job, lake, pending, record, run.write_page, dry_run, accept_drift).publish(outputs)
+    endings: list[Callable[[bool], None]] = []
+    run = replace(_context(lake, record, dry_run), at_end=endings.append)
+    committed = False
+    try:
+        made = function(**inputs, **knobs, run=run)
+        frames = made if isinstance(made, dict) else {job.writes[0]: made}
+        if set(frames) != set(JOBS[job.name].writes):
+            raise TypeError(f"{job.name} made {sorted(frames)}, but jobs/flow.py says {sorted(JOBS[job.name].writes)}")
+        outputs = {table: frames[table] for table in job.writes}
+        Publisher(job, lake, pending, record, run.write_page, dry_run, accept_drift).publish(outputs)
+        committed = True
+    finally:
+        for end in endings:
+            end(committed)
 
 
 def _inputs(job: Job, lake: Lake, pending: PendingDays, record: dict[str, Any]) -> dict[str, Any]:
@@ -174,17 +181,20 @@ def _context(lake: Lake, record: dict[str, Any], dry_run: bool) -> RunContext:
 
 
 def _gold_tables(lake: Lake, run_date: dt.date) -> list[GoldTable]:
-    """Each gold table of the night that the deployment has, at the version that holds run_date's rows.
+    """Each gold table of the night that the deployment has, at the version that a run of run_date has committed.
 
-    ConfError where no run has written one.
+    Runs that are not done count for nothing: one may be replacing a table at this moment. What is told of a table is
+    read at that version. ConfError where no run has written one.
     """
+    done = {row["run_id"] for row in lake.rows("ops.runs", of=run_date) if row["status"] == "done"}
     found = []
     for name in (table for job in NIGHT for table in job.writes if table.startswith("gold.")):
         if stands(name, lake.deployment.kinds):
             lake.check_written(name, run_date)
             has_model = "model_version" in TABLES[name].column_names
-            model = lake.model_of(name, run_date) if has_model else None
-            found.append(GoldTable(name, lake.written(name, run_date), lake.count(name, [run_date]), model))
+            version = lake.written(name, run_date, done)
+            model = lake.model_of(name, run_date, version) if has_model else None
+            found.append(GoldTable(name, version, lake.count(name, [run_date], version), model))
     return sorted(found, key=lambda table: table.name)
 
 

@@ -63,7 +63,12 @@ def clear(lake: Lake, folder: str, days: int) -> int:
     if folder == "models":
         kept = {row["folder"].rpartition("/")[2] for row in lake.rows("ops.models") if row["promoted"]}
     place = f"file://{local}" if local else folder
-    gone = [entry for entry in lake.storage.unwritten(place, days) if entry[0].getName() not in kept]
+    own = f"{lake.deployment.name}-" if folder == "checkpoints" and lake.deployment.checkpoints else ""  # others' too
+    gone = [
+        entry
+        for entry in lake.storage.unwritten(place, days)
+        if entry[0].getName() not in kept and entry[0].getName().startswith(own)
+    ]
     for path, _ in gone:
         lake.storage.delete(path.toString())
     return sum(files for _, files in gone)

@@ -1,9 +1,8 @@
-"""Rows of ops.publications: a new publication beside the earlier ones of its date."""
+"""Rows of ops.publications: a new publication."""
 
 from __future__ import annotations
 
-import datetime as dt
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pyspark.sql import DataFrame, SparkSession
@@ -32,10 +31,7 @@ def publication_rows(run: RunContext, tables: Sequence[GoldTable]) -> list[dict[
     ]
 
 
-def publications_frame(
-    earlier: Iterable[Mapping[str, Any]], run_date: dt.date, rows: Sequence[Mapping[str, Any]]
-) -> DataFrame:
-    """Rows of a new publication and the earlier ones of the same date, which are not current any more."""
-    others = [{**row, "current": False} for row in earlier if row[PARTITION] == run_date]
-    values = [tuple(row[name] for name in ops.PUBLICATIONS.column_names) for row in (*rows, *others)]
+def publications_frame(rows: Sequence[Mapping[str, Any]]) -> DataFrame:
+    """These rows as a frame; what becomes of the earlier ones of their date, succession.publications says."""
+    values = [tuple(row[name] for name in ops.PUBLICATIONS.column_names) for row in rows]
     return SparkSession.active().createDataFrame(values, plain_ddl(ops.PUBLICATIONS))

@@ -11,7 +11,6 @@ import pandas as pd
 import pytest
 from pyspark.sql import SparkSession
 
-from jobs.offline.model_registry import others_of_date
 from jobs.offline.promotion import compare, incumbent
 from jobs.offline.training_data import PastNight, Shop
 from jobs.train_model import train_model
@@ -105,19 +104,6 @@ def test_the_ranker_in_use_is_the_newest_promoted_one_that_reads_todays_features
     assert registered(("m1", True, of(1.0).to_json()), ("m2", True, of(2.0).to_json())) == of(2.0)
     assert registered(("m1", True, '{"kind": "logistic_regression"}')) is None
     assert registered(("m1", True, replace(of(1.0), generators=("own",)).to_json())) is None
-
-
-@pytest.mark.parametrize("promoted", [True, False])
-def test_a_training_again_loses_no_model_of_its_date(spark: SparkSession, rows: Rows, promoted: bool) -> None:
-    date = date_of(DAY)
-    told = [("m0", date_of(DAY - 7)), ("m1", date), ("m2", date)]
-    models = rows(
-        ops.MODELS,
-        *({"model_version": name, "run_date": day, "promoted": True, "metrics": {}} for name, day in told),
-    )
-    found = others_of_date(models, {"run_date": date, "model_version": "m2", "promoted": promoted, "kind": None})
-    assert {row["model_version"]: row["promoted"] for row in found} == {"m1": not promoted}
-    assert set(found[0]) == set(ops.MODELS.column_names)
 
 
 def test_an_unknown_generator_cannot_be_left_out(spark: SparkSession, rows: Rows) -> None:

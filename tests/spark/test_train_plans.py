@@ -13,7 +13,7 @@ from pyspark.sql import DataFrame
 
 from jobs import forecast_demand as forecast_job
 from jobs.forecast_demand import forecast_demand
-from jobs.offline.model_registry import others_of_date, register, rows_of
+from jobs.offline.model_registry import register
 from jobs.runner.lake import Lake
 from jobs.runner.model_store import promoted_model, ship
 from jobs.train_audiences import train_audiences
@@ -66,7 +66,7 @@ def test_each_kind_is_promoted_and_taken_back_by_itself(lake: Lake, spark) -> No
         ("demand", RUN_DATE, "[3]"),
         ("demand", RUN_DATE, "[4]"),  # trained once more for the same date
     ):
-        lake.replace("ops.models", registered(lake, kind, date, text), [date], {})
+        lake.join("ops.models", registered(lake, kind, date, text).toArrow().to_pylist(), [date], {})
 
     def text_of(kind: str, date: dt.date = RUN_DATE) -> str:
         return (Path(promoted_model(lake, date, kind=kind).folder) / json_model.FILE).read_text()
@@ -82,29 +82,11 @@ def test_each_kind_is_promoted_and_taken_back_by_itself(lake: Lake, spark) -> No
 
 
 def test_a_changed_model_of_json_is_refused_by_name(lake: Lake) -> None:
-    (row,) = registered(lake, "demand", RUN_DATE, "[5]").collect()
-    lake.replace("ops.models", rows_of(lake.up_to("ops.models", RUN_DATE), [row.asDict()]), [RUN_DATE], {})
+    (row,) = registered(lake, "demand", RUN_DATE, "[5]").toArrow().to_pylist()
+    lake.join("ops.models", [row], [RUN_DATE], {})
     (Path(lake.deployment.lake) / row["folder"] / json_model.FILE).write_text("[6]")
     with pytest.raises(DataError, match=r"model\.json: manifest\.json expects sha256"):
         promoted_model(lake, RUN_DATE, kind="demand")
-
-
-def test_a_model_that_is_not_promoted_leaves_those_of_its_date(rows) -> None:
-    models = rows(
-        ops.MODELS,
-        *(
-            {"model_version": name, "run_date": RUN_DATE, "promoted": True, "kind": kind, "metrics": {}}
-            for name, kind in (("a", "demand"), ("b", None), ("c", "recommend"))
-        ),
-    )
-
-    def left(kind: str | None, promoted: bool) -> set[str]:
-        row = {"run_date": RUN_DATE, "model_version": "d", "kind": kind, "promoted": promoted}
-        return {each["model_version"] for each in others_of_date(models, row) if each["promoted"]}
-
-    assert left("demand", False) == {"a", "b", "c"}
-    assert left("demand", True) == {"b", "c"}
-    assert left("recommend", True) == {"a"}, "null is recommend"
 
 
 # ---- the demand model
