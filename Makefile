@@ -13,6 +13,8 @@ PORT ?= 8080
 PARALLEL ?= 1
 A ?=
 Q ?=
+# As it was given: make would expand a dollar in it, and run what $(shell ...) names.
+override Q := $(value Q)
 export Q
 PYTHON ?= python3
 DEFAULT_CONF := conf/complete_journey.toml

@@ -63,6 +63,7 @@ class Deployment(Strict):
     timezone: Annotated[str, AfterValidator(known_timezone)] = "UTC"  # of its days, and of times without an offset
     day_ends_at: Annotated[str, AfterValidator(day_end)] = "00:00"  # until then it is still the business day before
     returns_within_days: int = Field(default=90, ge=0)  # a return undoes what was bought at most so long before
+    reconsider_days: int = Field(default=90, ge=0)  # days that are cleaned again once the catalogue has their items
     sources: dict[str, Source]
     holidays: list[Holiday] = []
     drift: Drift = Drift()

@@ -32,6 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print("\n".join(tables) or f"no tables yet in {deployment.lake}")
             return
         try:
+            spark.conf.set("spark.sql.variable.substitute", "false")  # ${...} is part of the query
             spark.sql(given.query).show(100, truncate=False)
         except (AnalysisException, ParseException) as error:
             raise ConfError(str(error).split("\n")[0]) from None

@@ -44,9 +44,10 @@ def work_of(
     For raw files: days with a file that bronze.files does not list; with `reingest` also those with a file that has
     changed since it was read (run_date is not read again without it once such a day has been cleaned). For days to
     be cleaned: those whose files are others than were cleaned, or of which a record was rejected for an item that
-    the catalogue has now; and later ones whose records may repeat theirs; of these, what is after run_date is for
-    a later night. Any other job: run_date alone. ConfError where there are no data of that date or the conf reads
-    them otherwise than they were read; DataError where a day could only be read again without one of its files.
+    the catalogue has now (days within `reconsider_days` of the deployment); and later ones whose records may repeat
+    theirs; of these, what is after run_date is for a later night. Any other job: run_date alone. ConfError where there
+    are no data of that date or the conf reads them otherwise than they were read; DataError where a day could only be
+    read again without one of its files.
     """
     if any(read.window == "files" for read in job.reads):
         return _days_to_read(lake, run_date, since, reingest)
@@ -64,8 +65,10 @@ def _days_to_clean(
     files = [row for row in lake.rows("bronze.files", run_date) if row["source"] in sources]
     cleaned = lake.rows(ledger_table)
     wanted = ledger.uncleaned(files, cleaned)
-    if by_items and any(ledger.has_item_reason(row) for row in cleaned if row[PARTITION] <= run_date):
-        rejected = lake.up_to(split.rejected, run_date)
+    oldest = run_date - dt.timedelta(days=lake.deployment.reconsider_days)
+    again = [row[PARTITION] for row in cleaned if oldest <= row[PARTITION] <= run_date and ledger.has_item_reason(row)]
+    if by_items and again:
+        rejected = lake.of_days(split.rejected, again)
         found = catalogue.days_of_items_listed_since(rejected, lake.today("silver.items", run_date))
         wanted |= {row[0] for row in found.collect()}
     if since:

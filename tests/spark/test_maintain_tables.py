@@ -49,13 +49,18 @@ def told(lake: Lake, run_date: dt.date = TONIGHT) -> dict[str, dict[str, int]]:
 
 def test_old_vectors_go_and_what_others_read_stays(lake: Lake, rows: Rows) -> None:
     write(lake, rows, VECTORS, ago(200), ago(71), ago(70), ago(0))
-    write(lake, rows, gold.RECOMMENDATIONS.name, ago(900), ago(0))
+    write(lake, rows, gold.RECOMMENDATIONS.name, ago(900), ago(400), ago(0))
+    for night in (ago(71), ago(70), ago(0)):
+        lake.replace("silver.items", rows(TABLES["silver.items"], {"run_date": night}), [night], {})
+        lake.replace("silver.events", rows(TABLES["silver.events"], {"run_date": night}), [night], {})
     run_job.run("maintain_tables", lake, TONIGHT)
     assert nights(lake, VECTORS) == [ago(70), ago(0)]
-    assert nights(lake, gold.RECOMMENDATIONS.name) == [ago(900), ago(0)]
+    assert nights(lake, gold.RECOMMENDATIONS.name) == [ago(400), ago(0)]
+    assert nights(lake, "silver.items") == [ago(70), ago(0)], "each night has all items"
+    assert nights(lake, "silver.events") == [ago(71), ago(70), ago(0)], "a night has its own events alone"
     report = told(lake)
     assert report[VECTORS]["nights_deleted"] == 2
-    assert report[gold.RECOMMENDATIONS.name]["nights_deleted"] == 0
+    assert report[gold.RECOMMENDATIONS.name]["nights_deleted"] == 1
     assert lake.up_to("ops.runs", TONIGHT).count() == 2, "this run's start and end; nothing else was there"
 
 
@@ -97,6 +102,8 @@ def test_what_a_killed_writer_left_is_removed_and_young_files_are_not(lake: Lake
     [
         ({"keep_vectors_days": 28}, "keep_vectors_days must be over 28"),
         ({"keep_candidates_days": 5}, "keep_candidates_days must be over 28"),
+        ({"keep_snapshots_days": 28}, "keep_snapshots_days must be over 28"),
+        ({"keep_gold_days": 1}, "keep_gold_days must be over 28"),
         ({"keep_versions_days": 6}, "keep_versions_days must be at least 7"),
     ],
 )
