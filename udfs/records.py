@@ -18,6 +18,7 @@ from udfs.dialect import UNCLOSED, Dialect
 from udfs.lines import Lines, without_line_end
 from udfs.raw_files import GZIP_ERRORS, NotTextError, opened
 
+LIKE_A_VALUE = re.compile(r"@|\d{4}")  # an address, a date, a number of a customer
 SHOWN = 300  # characters of a header that does not fit: the first line of a binary file may be all of it
 # A record of several lines has at most so many and so many characters: an unclosed quote swallows no file.
 RECORD_LINES = 1_000
@@ -248,8 +249,13 @@ def _storable(text: str) -> str:
 
 
 def header_problem(header: Sequence[str], columns: Sequence[str]) -> str | None:
-    """Why a header does not fit the columns that the deployment names; None if it does."""
+    """Why a header does not fit the columns that the deployment names; None if it does.
+
+    What may be a record, of a file without a header, is not shown: this is stored and sent.
+    """
     lacking = [column for column in columns if column not in header]
+    if len(lacking) == len(columns) and any(LIKE_A_VALUE.search(name) for name in header):
+        return f"wrong header: lacks {', '.join(lacking)}; its first line names none of them and may be a record"
     if lacking:
         return f"wrong header: lacks {', '.join(lacking)}; it has {_printable(', '.join(header))}"
     repeated = sorted({column for column in header if column and list(header).count(column) > 1})

@@ -14,7 +14,7 @@ from schemas.errors import DataError
 
 # How many failing rows the error of a refused table shows; reports and ops.checks hold counts alone.
 EXAMPLES = 3
-FEWEST_OF_ONE_USER = 50  # rows of one user_id that may be too many: in a small shop, one basket is a tenth of a day
+FEWEST_OF_ONE_USER = 20  # rows of one user_id that may be too many: fewer are a basket of a small day
 ROW_COUNT, SUM = "ExpectTableRowCountToEqual", "ExpectColumnSumToBeBetween"
 
 

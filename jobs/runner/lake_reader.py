@@ -251,7 +251,7 @@ class LakeReader:
         return None
 
     def written(self, table: str, run_date: dt.date, runs: Collection[str]) -> int:
-        """The version of the newest commit of a date's rows by one of these runs.
+        """The version of the newest commit of a date's rows by one of these runs, or by none that has an id.
 
         Where there is none, for the log is not that old or nothing had to be written, the table as it is has them.
         """
@@ -261,7 +261,7 @@ class LakeReader:
         mine = (
             version
             for version, _, record in delta_log.history(opened)
-            if record.get("run_date") == str(run_date) and record.get("run_id") in runs
+            if record.get("run_date") == str(run_date) and record.get("run_id") in {*runs, None}
         )
         return next(mine, opened.version())
 
