@@ -26,7 +26,7 @@ def audited(rows: Rows, deployment: Deployment, users: list[str | None]) -> Find
     events = [{"user_id": user, "event_id": f"e{number}", "item_id": "i1"} for number, user in enumerate(users)]
     job = JOBS["clean_events"]
     made = {table: rows(TABLES[table]) for table in job.writes} | {"silver.events": rows(silver.EVENTS, *events)}
-    audits = audit_all(job, deployment, made, {"events": len(users)})
+    audits = audit_all(job, deployment, made, {"events": len(users)}, {})
     (found,) = (found for found in audits["silver.events"].findings if found.check.name == "few_of_one_user")
     assert not audits["silver.events"].refused
     assert GUEST not in audits["silver.events"].page
