@@ -12,6 +12,7 @@ import argparse
 from collections import Counter, defaultdict
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 WINDOWS = (0, 1, 7, 14, 30, 60, 90, 120, 180, 400)
@@ -34,7 +35,7 @@ def read(landing: Path) -> pd.DataFrame:
 
 def netted(lines: pd.DataFrame, within_days: int) -> tuple[pd.Series, Counter[int]]:
     """Units left of each purchase, by row; and units undone by the days that had gone by."""
-    left = lines["units"].where(~lines["back"], 0).astype(int).copy()
+    left = lines["units"].where(~lines["back"], 0).to_numpy(np.int64, copy=True)
     returned = set(map(tuple, lines.loc[lines["back"], ["who", "item"]].to_numpy()))
     rows: dict[tuple[str, str], list[int]] = defaultdict(list)
     for row, key in enumerate(zip(lines["who"], lines["item"], strict=True)):
@@ -53,11 +54,11 @@ def netted(lines: pd.DataFrame, within_days: int) -> tuple[pd.Series, Counter[in
                 age = int((day[row] - day[bought]) / pd.Timedelta(days=1).to_timedelta64())
                 if age > within_days or not wanted:
                     break
-                taken = min(wanted, int(left.iat[bought]))
-                left.iat[bought] -= taken
+                taken = min(wanted, int(left[bought]))
+                left[bought] -= taken
                 wanted -= taken
                 ages[age] += taken
-    return left, ages
+    return pd.Series(left, index=lines.index), ages
 
 
 def main(arguments: list[str] | None = None) -> int:

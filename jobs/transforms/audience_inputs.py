@@ -27,8 +27,10 @@ from udfs.days import day_number
 
 USERS_PER_BLOCK = 5_000
 # Purchases and ad events of a user in one frame, since Spark groups two frames at most and the book is the other.
-LINES = ("user_id", "item_id", "event_date", "quantity", "unit_price", "basket_id", "usual_price")
-LINES += ("known_on", "undone_on")
+LINES = (
+    *("user_id", "item_id", "event_date", "quantity", "unit_price", "basket_id", "usual_price"),
+    *("known_on", "undone_on"),
+)
 AD_LINES = ("user_id", "event_date", "campaign_id", "event_type", "known_on")
 
 

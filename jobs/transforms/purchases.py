@@ -14,8 +14,10 @@ from schemas.deployment import Deployment
 
 EVERYWHERE = "all"
 LINES = ("user_id", "item_id", "event_date", "basket_id", "quantity")
-COLUMNS = ("run_date", "event_id", "occurred_at", "user_id", "item_id", "event_date", "basket_id", "location_id")
-COLUMNS += ("quantity", "unit_price")
+COLUMNS = (
+    *("run_date", "event_id", "occurred_at", "user_id", "item_id", "event_date"),
+    *("basket_id", "location_id", "quantity", "unit_price"),
+)
 
 
 def purchases(events: DataFrame, deployment: Deployment) -> DataFrame:
