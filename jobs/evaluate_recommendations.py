@@ -96,8 +96,7 @@ def evaluate_recommendations(
     judged = JudgedNight(contest, seen, shop, folder, base, story, ablation_rows)
     choices = [*peers(contest, progress.say), *bert(judged, progress.say)]
     parts = ablations(judged) if ablate else []
-    if listed:
-        contest.variants += listed_ahead(judged)
+    contest.variants += listed_ahead(judged) if listed else []
     known = purchases(events.where(F.col("run_date") <= F.lit(night)), run.deployment)
     of_users = _rows(contest, seen, cut_date, _segments(known, segment))
     rows = [*of_users, *scored.rows(cut_date), *_generators(contest)]
