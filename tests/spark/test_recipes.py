@@ -51,6 +51,26 @@ class Recipe:
 
 
 RECIPES: dict[str, Recipe] = {
+    "A till that writes a line a scan": Recipe(
+        {
+            "scans/scans_2026-07-06.csv": "receipt,card,sku,price,at\n"
+            "1,U1,milk,1.10,2026-07-06 09:05:00\n"
+            "1,U1,milk,1.10,2026-07-06 09:05:00\n"
+            "1,U1,bread,2.00,2026-07-06 09:05:00\n"
+            "1,U1,milk,1.10,2026-07-06 09:05:00\n",
+            "scans/again_2026-07-06.csv": "receipt,card,sku,price,at\n"
+            "1,U1,milk,1.10,2026-07-06 09:05:00\n"
+            "2,U2,milk,1.10,2026-07-06 09:09:00\n",
+        },
+        events=[
+            {"source_file": "scans/again_2026-07-06.csv", "item_id": "milk", "basket_id": "1"},
+            {"source_file": "scans/again_2026-07-06.csv", "item_id": "milk", "basket_id": "2"},
+            {"source_file": "scans/scans_2026-07-06.csv", "item_id": "milk", "basket_id": "1"},
+            {"source_file": "scans/scans_2026-07-06.csv", "item_id": "bread", "basket_id": "1"},
+            {"source_file": "scans/scans_2026-07-06.csv", "item_id": "milk", "basket_id": "1"},
+        ],
+        rejected=[["duplicate"]],
+    ),
     "A shop in New York": Recipe(
         {
             "sales/sales_2026-07-06.csv": "receipt,customer,sku,units,price,at\n"
