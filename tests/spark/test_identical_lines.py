@@ -80,7 +80,7 @@ def scenarios(draw: st.DrawFn) -> Files:
     return files
 
 
-@settings(max_examples=3, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=1, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(drawn=st.lists(scenarios(), min_size=25, max_size=25))
 def test_a_line_is_as_many_sales_as_the_file_with_most_of_it_says(
     rows: Rows, deployment: Deployment, drawn: list[Files]

@@ -104,7 +104,7 @@ def undone_of(events: Any) -> Counter[tuple[str, dt.date]]:
     return found
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=3, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(LINES, st.integers(0, 12))
 def test_returns_undo_what_the_stack_says_on_the_night_it_says(rows: Rows, drawn, day) -> None:
     lines = [line(number, **stated) for number, stated in enumerate(drawn)]
