@@ -56,7 +56,8 @@ def may_undo(lines: list[dict[str, Any]], back: dict[str, Any]) -> list[dict[str
     """The purchases that a return may undo, the newest first."""
 
     def order(bought: dict[str, Any]) -> tuple[Any, ...]:
-        return bought["basket_id"] != back["basket_id"], -bought["occurred_at"].timestamp(), bought["event_id"]
+        newest = -bought["occurred_at"].timestamp()
+        return bought["basket_id"] != back["basket_id"], newest, bought["run_date"], bought["event_id"]
 
     before = [
         bought

@@ -25,7 +25,7 @@ from tests.conftest import Rows
 
 POISON = "anna.schmidt@example.org"
 DAY = dt.date(2024, 3, 1)
-NAMES = {"user_id", "event_id", "basket_id", "query", "attributes", "raw", "fields"}
+NAMES = {"user_id", "event_id", "basket_id", "order_id", "query", "attributes", "raw", "fields"}
 
 
 @pytest.fixture
