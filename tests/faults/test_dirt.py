@@ -46,7 +46,9 @@ class Shop:
 
     def deployment(self, root: Path) -> Path:
         """The TOML file of a tiny shop below `root` whose files are written this way."""
-        text = tiny_conf.CONF.format(lake=root / "lake", landing=root / "landing", spark=root / "spark.conf")
+        text = tiny_conf.CONF.format(
+            lake=root / "lake", landing=root / "landing", spark=root / "spark.conf", base="default"
+        )
         for files in ('files = "sales/*"', 'files = "catalogue/*.csv"'):
             told = f'encoding = "{self.encoding}"\ndelimiter = "{self.delimiter}"\nmax_rejected_share = 1.0'
             told = told.replace("\t", "\\t")

@@ -60,7 +60,7 @@ def test_dirty_rows_are_rejected_with_their_line_and_reason(shop, spark):
     ]
     # Where it stood: the header is line 1.
     lines = {row["raw"]: row["source_row"] for row in rejected.rows(named=True)}
-    assert lines["too,few"] == len(sound) + 2
+    assert lines["too,few"] == len(sound) + 2 + list(DIRT).index("too,few")
 
     (late_event,) = kept.filter(pl.col("event_date") == dt.date(2024, 3, 1)).rows(named=True)
     assert late_event["run_date"] == tiny_shop.day(14)

@@ -105,13 +105,13 @@ def test_a_small_encoder_is_served_and_the_ranker_learned_with_one_of_its_kind(
     right = Shop.encoded
     monkeypatch.setattr(Shop, "encoded", lambda shop, folder: read.append(folder.name) or right(shop, folder))
     run_job.run("train_model", lake, tiny_shop.day(0), {"served_encoder": "small"})
-    assert read == ["earlier-3-layers-int8"]
+    assert read == ["earlier-1-layers-int8"]  # of a base of two layers
     (model,) = pl.read_delta(lake.path("ops.models")).to_dicts()
     folder = Path(lake.deployment.lake) / model["folder"]
     assert model["weights_sha256"] == model_folder.sha256(folder / model_folder.INT8)
     assert not (folder / model_folder.WEIGHTS).exists()
     told = json.loads((folder / scoring.TRAINING).read_text())["served"]
-    assert (told["encoder"], told["distilled_layers"], told["distilled_steps"]) == ("small", 3, 5)
+    assert (told["encoder"], told["distilled_layers"], told["distilled_steps"]) == ("small", 1, 5)
     figures = dict(model["metrics"])
     assert {name: figures[name] for name in told if name in figures} == {
         name: value for name, value in told.items() if name != "encoder"
