@@ -14,7 +14,9 @@ from tests.support import tiny_shop
 def checks(conf, name: str, number: int) -> list[tuple[str, bool]]:
     """Severity and verdict of each check of this name on a date, in the order of its runs."""
     of_day = (pl.col("check_name") == name) & (pl.col("run_date") == tiny_shop.day(number))
-    return read(conf, "ops.checks").filter(of_day).select("severity", "passed").rows()
+    began = read(conf, "ops.runs").group_by("run_id").agg(pl.col("started_at").min())
+    found = read(conf, "ops.checks").filter(of_day).join(began, "run_id").sort("started_at")
+    return found.select("severity", "passed").rows()
 
 
 def test_a_feed_that_thins_out_and_dies_is_noticed_each_night(conf, intake, capsys):
