@@ -6,6 +6,7 @@ import datetime as dt
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from jobs.runner import file_patterns
+from jobs.runner.storage import Storage, escape_glob
 from schemas import bronze
 from schemas.contract import PARTITION
 from schemas.deployment import Deployment
@@ -155,12 +157,16 @@ class Landing:
         # Hadoop looks for the checksum of a local file, and cannot where a name has a colon: the driver reads these.
         here = [file for file in files if file.uri.startswith("file:") and ":" in file.name.rpartition("/")[2]]
         there, parts = [file.uri for file in files if file not in here], []
-        if there:  # each path is one file, whatever signs of a pattern it has
-            read = self.spark.read.format("binaryFile").option("__globPaths__", "false").load(there)
-            parts.append(read.select("path", "content"))
-        if here or not there:
+        # Without globbing a file may have gone since; with it, signs of a pattern can be escaped, and only with it.
+        plain = {uri for uri in there if escape_glob(uri) == uri}
+        patterns = [escape_glob(uri) for uri in there if uri not in plain and self._exists(uri)]
+        for uris, globbing in ((sorted(plain), "false"), (patterns, "true")):
+            if uris:
+                read = self.spark.read.format("binaryFile").option("__globPaths__", globbing).load(uris)
+                parts.append(read.select("path", "content"))
+        if here or not parts:
             parts.append(self.spark.createDataFrame(_read_here(here), "path STRING, content BINARY"))
-        found = parts[0].unionByName(parts[-1]) if len(parts) > 1 else parts[0]
+        found = reduce(DataFrame.unionByName, parts)
         # binaryFile may spell a local URI file:/ or file:///: only the path tells files apart. It skips empty files.
         bare = r"^file:/+"
         joined = names.withColumn("bare", F.regexp_replace("uri", bare, "/")).join(
@@ -176,6 +182,10 @@ class Landing:
             F.coalesce(F.sha2(content, 256), F.lit("")).alias("sha256"),
             content.alias("content"),
         )
+
+    def _exists(self, uri: str) -> bool:
+        path, system = Storage(self.spark, self.folder).at(uri)
+        return bool(system.exists(path))
 
     def hashes(self, files: Sequence[RawFile]) -> dict[tuple[str, str], tuple[str, str]]:
         """The hashes of each file's bytes and of what it holds without compression, by source and path."""

@@ -110,9 +110,20 @@ def test_a_landing_folder_that_is_not_there_has_no_files(landing: Landing) -> No
 
 def test_a_file_that_has_gone_since_it_was_listed_has_no_content(landing: Landing) -> None:
     put(landing, "sales/sales_2026-03-02.csv")
-    gone = put(landing, "sales/sales_2026-03-03.csv")
+    gone = [put(landing, name) for name in ("sales/sales_2026-03-03.csv", "sales/sales_2026-03-04 [1].csv")]
     files = landing.files("events")
-    gone.unlink()
+    for path in gone:
+        path.unlink()
     rows = {row.source_file: (row.content, row.sha256) for row in landing.contents(files).collect()}
-    assert rows["sales/sales_2026-03-03.csv"] == (None, "")
+    assert rows["sales/sales_2026-03-03.csv"] == rows["sales/sales_2026-03-04 [1].csv"] == (None, "")
     assert rows["sales/sales_2026-03-02.csv"][0] is not None
+
+
+def test_a_folder_whose_name_looks_like_a_pattern_has_each_file_once(tmp_path: Path, spark: SparkSession) -> None:
+    root = tmp_path / "Shop [1] {a,b}"
+    root.mkdir()
+    found = Landing(spark, load(tiny_shop.make(root, days=1)))
+    files = found.files("events")
+    rows = [row.source_file for row in found.contents(files).select("source_file").collect()]
+    assert len(files) > 1
+    assert sorted(rows) == sorted(file.name for file in files)
