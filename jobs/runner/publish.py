@@ -95,6 +95,7 @@ class Publisher:
         with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
             for done in [pool.submit(stage, table) for table in made if table not in SUCCESSION]:
                 done.result()
+        self.staged = {table: self.staged[table] for table in made if table in self.staged}  # commits go in this order
         for table in (name for name in made if name in SUCCESSION):
             self.joining[table] = made[table].toArrow().to_pylist()
         return {
@@ -119,12 +120,8 @@ class Publisher:
             of_sources = source_drift.of_run(lake, self.job, self.pending.days, run_date, self._cleaned(ready))
             figures += [figure_row(record, compared, figure) for figure in of_sources if figure.day is None]
             audits[compared] = audits[compared].with_findings(self._findings(of_sources))
-        if self.pending.changed:
-            audits["bronze.files"] = audits["bronze.files"].with_findings([_changed_files(self.pending)])
-        if self.pending.beside:
-            audits["bronze.files"] = audits["bronze.files"].with_findings([_files_beside(self.pending)])
-        if self.pending.silent:
-            audits["bronze.files"] = audits["bronze.files"].with_findings([_silent_sources(self.pending)])
+        if found := _of_landing(self.pending):
+            audits["bronze.files"] = audits["bronze.files"].with_findings(found)
         for table, audit in audits.items():
             self.write_page(f"data_docs/{run_date}/{table}.html", audit.page)
         if not self.dry_run:
@@ -229,9 +226,7 @@ def audit_all(
     audits[kept] = quality.audit(TABLES[kept], ready[kept], [balance], "user_id" if of_users else "")
     if of_users:
         found = few_of_one_user(audits[kept].most, audits[kept].row_count, deployment.max_lines_share("events"))
-        if not found.passed:
-            print(f"warning: {found.check.reason}", file=sys.stderr)
-        audits[kept] = audits[kept].with_findings([found])
+        audits[kept] = audits[kept].with_findings([_shown(found)])
     if job.ledger is None:  # where there is one, it has the share of each day
         records = {source: sum(row["record_count"] for row in files) for source, files in newest.items()}
         allowed = sum(deployment.sources[source].most_rejected(rows) for source, rows in records.items())
@@ -253,11 +248,19 @@ def measured(lake: Lake, run_date: dt.date, table: Table, rows: DataFrame) -> li
     return drift.compare(figures, past, limits, table.amounts)
 
 
-def _silent_sources(pending: PendingDays) -> Finding:
-    """A warning: some sources have no raw file of run_date."""
-    found = silence.warning(pending.silent)
-    print(f"warning: {found.check.reason}", file=sys.stderr)
-    return found
+def _of_landing(pending: PendingDays) -> list[Finding]:
+    """Warnings of the raw files of a run; none of them stops it."""
+    changed = [_changed_files(pending)] if pending.changed else []
+    beside = [_files_beside(pending)] if pending.beside else []
+    silent = [silence.warning(pending.silent)] if pending.silent else []
+    return [_shown(finding) for finding in (*changed, *beside, *silent)]
+
+
+def _shown(finding: Finding) -> Finding:
+    """The same, after a warning that did not pass has been printed."""
+    if not finding.passed:
+        print(f"warning: {finding.check.reason}", file=sys.stderr)
+    return finding
 
 
 def _changed_files(pending: PendingDays) -> Finding:
@@ -269,12 +272,10 @@ def _changed_files(pending: PendingDays) -> Finding:
     )
     more = f" and {len(changed) - EXAMPLES} more" if len(changed) > EXAMPLES else ""
     reason = f"a raw file must stay as it was read; {names}{more} changed since: --reingest reads the new bytes"
-    print(f"warning: {reason}", file=sys.stderr)
     return Finding(Check("file_unchanged", reason, "", severity="warning"), False, len(changed))
 
 
 def _files_beside(pending: PendingDays) -> Finding:
     """A warning: there are files in landing that no source takes, though their names suggest that one should."""
     reason = f"a file in landing should match a source's files; left alone: {left_alone(pending.beside, EXAMPLES)}"
-    print(f"warning: {reason}", file=sys.stderr)
     return Finding(Check("no_files_beside", reason, "", severity="warning"), False, len(pending.beside))
