@@ -1,8 +1,7 @@
 """Seconds of the intake of Complete Journey's till lines, against the same work as a DuckDB script.
 
     python -m examples.complete_journey --out landing/complete_journey
-    python -m bench.intake_duckdb --until 2017-12-03            # 337 days, 1.4 M lines
-    python -m bench.intake_duckdb --until 2017-12-03 --lake lake/complete_journey
+    python -m bench.intake_duckdb --until 2017-12-03 --lake lake/complete_journey    # 337 days, 1.4 M lines
 
 The script reads the files' lines, splits and casts them, judges them by the deployment's rules and by the contract of
 silver.events, looks up the items, removes duplicates and writes bronze, silver and rejected Parquet. Measured beside

@@ -28,8 +28,8 @@ def read(landing: Path) -> pd.DataFrame:
     at = pd.to_datetime(lines["InvoiceDate"])
     user = lines["CustomerID"].str.removesuffix(".0")
     guest = "guest of " + lines["Country"] + at.dt.strftime(" %Y-%m-%d")
-    told = {"user": user, "who": user.fillna(guest), "item": item, "units": units.abs(), "at": at, "back": back}
-    table = pd.DataFrame(told | {"day": at.dt.normalize(), "basket": lines["InvoiceNo"]})[sound]
+    columns = {"user": user, "who": user.fillna(guest), "item": item, "units": units.abs(), "at": at, "back": back}
+    table = pd.DataFrame(columns | {"day": at.dt.normalize(), "basket": lines["InvoiceNo"]})[sound]
     return table.sort_values(["at", "back"], kind="stable", ignore_index=True)
 
 
@@ -77,8 +77,10 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"within {days} days: {gone:,} units undone, {gone / back['units'].sum():.1%} of what was returned")
     left, _ = netted(lines, given.within_days)
     left = left[bought.index]
-    whole, part = (left == 0).sum(), ((left > 0) & (left < bought["units"])).sum()
-    print(f"lines fully returned {whole:,}, in part {part:,}; left {(left > 0).sum():,} lines, {left.sum():,.0f} units")
+    fully, partly = (left == 0).sum(), ((left > 0) & (left < bought["units"])).sum()
+    print(
+        f"lines fully returned {fully:,}, in part {partly:,}; left {(left > 0).sum():,} lines, {left.sum():,.0f} units"
+    )
     known = bought["user"].notna()
     parts = bought[known], bought[known & (left > 0)]
     pairs = [part.groupby(["user", "item"]).ngroups for part in parts]

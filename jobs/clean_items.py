@@ -54,14 +54,14 @@ def clean_items(bronze_items: DataFrame, *, run: RunContext) -> dict[str, DataFr
 
 def _listed(judged: DataFrame, full: Sequence[str]) -> DataFrame:
     """item_id, record_count (sound ones), listed_on, last_listed_on, still (whether it is not gone), a row an item."""
-    told = judged.where("item_id IS NOT NULL")
+    named = judged.where("item_id IS NOT NULL")
     still = F.lit(True)
     if full:
         newest = judged.where(F.col("source").isin(list(full))).groupBy("source")
-        told = told.join(newest.agg(F.max("run_date").alias("newest")), "source", "left")
+        named = named.join(newest.agg(F.max("run_date").alias("newest")), "source", "left")
         still = F.bool_or(F.col("newest").isNull() | (F.col("run_date") == F.col("newest")))
     is_sound = F.size("reasons") == 0
-    return told.groupBy("item_id").agg(
+    return named.groupBy("item_id").agg(
         F.count_if(is_sound).alias("record_count"),
         F.min(F.when(is_sound, F.col("run_date"))).alias("listed_on"),
         F.max("run_date").alias("last_listed_on"),

@@ -19,14 +19,14 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from udfs.lines import Lines, MoreLinesError
-from udfs.raw_files import GZIP_ERRORS, PIECE_BYTES, NotTextError, opened
+from udfs.raw_files import GZIP_ERRORS, PIECE_BYTES, opened
 from udfs.records import (
     MARK_BYTES,
     FileFormat,
     FileReport,
     Layout,
     Record,
-    damaged_gzip,
+    problems,
     read_header,
     read_lines,
     read_records,
@@ -51,7 +51,7 @@ def read_batches(content: bytes, name: str, form: FileFormat, report: FileReport
 
     A batch has ROWS_PER_BATCH records or fewer long ones; in memory are the file's bytes and a few blocks.
     """
-    try:
+    with problems(report):
         raw = opened(content, name, form.encoding)
         encoding = _of_blocks(raw.encoding) if raw.newline else None
         if encoding is None:
@@ -65,10 +65,6 @@ def read_batches(content: bytes, name: str, form: FileFormat, report: FileReport
         yield from reading.batches(b"", is_end=True)
         if report.problem is None:
             report.content_sha256 = raw.content_sha256()
-    except NotTextError as error:
-        report.problem = str(error)
-    except GZIP_ERRORS as error:
-        report.problem = damaged_gzip(report, error)
 
 
 @dataclass

@@ -85,7 +85,7 @@ def opened(content: bytes, name: str, encoding: str) -> RawText:
     """A raw file's text. NotTextError where it is none, one of GZIP_ERRORS where its compression is damaged at once."""
     hashed, head = None, content[:PIECE_BYTES]
     stream: io.BufferedReader | io.BytesIO = io.BytesIO(content)
-    if name.endswith(".gz") or content.startswith(GZIP_MAGIC):
+    if is_gzip(content, name):
         hashed = _Hashed(gzip.GzipFile(fileobj=io.BytesIO(content)))
         stream = io.BufferedReader(hashed, PIECE_BYTES)
         head = stream.peek(PIECE_BYTES)
@@ -110,9 +110,14 @@ def _encoding_of(head: bytes, declared: str) -> str:
     return declared
 
 
+def is_gzip(content: bytes, name: str) -> bool:
+    """Whether a file is compressed: by its name, so that a damaged one is called that, or by its first bytes."""
+    return name.endswith(".gz") or content.startswith(GZIP_MAGIC)
+
+
 def content_sha256(content: bytes, name: str) -> str:
     """Hash of what a file holds, without compression; of its bytes, where that is damaged."""
-    if name.endswith(".gz") or content.startswith(GZIP_MAGIC):
+    if is_gzip(content, name):
         with contextlib.suppress(*GZIP_ERRORS), gzip.GzipFile(fileobj=io.BytesIO(content)) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     return hashlib.sha256(content).hexdigest()

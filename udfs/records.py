@@ -7,6 +7,7 @@ leaves the others to it.
 from __future__ import annotations
 
 import codecs
+import contextlib
 import io
 import re
 import unicodedata
@@ -103,7 +104,7 @@ def read_records(content: bytes, name: str, form: FileFormat, report: FileReport
     no records. Where the header lacks a column, or the file is cut short, in another encoding or no text at all,
     `report.problem` says so, and the records up to there are still given.
     """
-    try:
+    with problems(report):
         raw = opened(content, name, form.encoding)
         text = io.TextIOWrapper(raw.stream, encoding=raw.encoding, errors=MARK_BYTES, newline=raw.newline)
         lines = Lines(text)
@@ -112,17 +113,19 @@ def read_records(content: bytes, name: str, form: FileFormat, report: FileReport
             yield from read_lines(lines, layout, report)
         if report.problem is None:
             report.content_sha256 = raw.content_sha256()
+
+
+@contextlib.contextmanager
+def problems(report: FileReport) -> Iterator[None]:
+    """What ends the reading of a file within becomes the problem of its report."""
+    try:
+        yield
     except NotTextError as error:
         report.problem = str(error)
     except GZIP_ERRORS as error:
-        report.problem = damaged_gzip(report, error)
+        report.problem = f"damaged gzip after {report.record_count} records: {error}"
     except UnicodeError as error:  # the encoding cannot even begin, such as UTF-16 without its byte order mark
         report.problem = f"not text in the deployment's encoding after {report.record_count} records: {error}"
-
-
-def damaged_gzip(report: FileReport, error: Exception) -> str:
-    """The problem of a file whose compression ends in one of GZIP_ERRORS."""
-    return f"damaged gzip after {report.record_count} records: {error}"
 
 
 def read_header(lines: Lines, form: FileFormat, report: FileReport) -> Layout | None:

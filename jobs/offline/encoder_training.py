@@ -84,10 +84,10 @@ def fit_encoder(
     """
     import torch
 
-    told = output.with_name(f"{output.name}.json")
-    if told.is_file():
+    report_file = output.with_name(f"{output.name}.json")
+    if report_file.is_file():
         say(f"this encoder is there already: {output.name}")
-        return TowerReport.from_dict(json.loads(told.read_text("utf-8")))
+        return TowerReport.from_dict(json.loads(report_file.read_text("utf-8")))
     shutil.rmtree(output, ignore_errors=True)  # without its report: killed just then
     torch.set_num_threads(os.cpu_count() or 1)
     texts, lines = shop.by_text(MAX_TEXTS)
@@ -113,7 +113,7 @@ def fit_encoder(
         untuned=untuned,
         done=done,
     )
-    half = told.with_suffix(".tmp")
+    half = report_file.with_suffix(".tmp")
     half.write_text(json.dumps(asdict(report)), "utf-8")
-    half.replace(told)
+    half.replace(report_file)
     return report

@@ -14,7 +14,7 @@ from pyspark.sql import functions as F
 
 from jobs.transforms import arrow_rows
 from jobs.transforms.catalogue import described
-from jobs.transforms.purchases import purchase_history
+from jobs.transforms.purchases import of_catalogue, purchase_history
 from jobs.transforms.sample import drawn
 from schemas.contract import PARTITION
 from schemas.deployment import Deployment
@@ -91,14 +91,13 @@ def of_users(events: DataFrame, items: DataFrame, ad_events: DataFrame, deployme
     known_on is the day of the night that had it first. usual_price is the median price of the item in the last earlier
     month in which it sold, of what was known within that month: the same whenever one asks.
     """
-    month, listed = F.trunc("event_date", "month").alias("month"), items.select("item_id")
+    month = F.trunc("event_date", "month").alias("month")
     in_time = F.trunc(PARTITION, "month") == F.trunc("event_date", "month")
-    sold = events.where("event_type = 'purchase'").where(in_time).join(listed, "item_id", "left_semi")
+    sold = events.where("event_type = 'purchase'").where(in_time).join(items.select("item_id"), "item_id", "left_semi")
     monthly = sold.groupBy("item_id", month).agg(F.median("unit_price").alias("price"))
     before = F.lag("price").over(Window.partitionBy("item_id").orderBy("month"))
     usual = monthly.select("item_id", "month", before.alias("usual_price"))
-    history = purchase_history(events, deployment).withColumn("quantity", F.col("quantity").cast("double"))
-    bought = history.join(listed, "item_id", "left_semi")  # quantities are doubles, as the models read them
+    bought = of_catalogue(purchase_history(events, deployment), items)
     lines = bought.where("user_id IS NOT NULL").withColumn("month", month).join(usual, ["item_id", "month"], "left")
     known, answers = (frame.withColumn("known_on", F.col(PARTITION)) for frame in (lines, ad_events))
     return known.select(*LINES).unionByName(answers.select(*AD_LINES), allowMissingColumns=True)

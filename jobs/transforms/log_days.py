@@ -50,7 +50,7 @@ def split(
     unsound = F.concat(all_reasons(table, table.column_names), "_item_reasons")
     rejecting = [name for name, source in deployment.of_kind(log.kind).items() if source.identical_lines == "reject"]
     judged = known.withColumn("reasons", unsound)
-    if log is ledger.EVENTS and orders.retells(deployment):
+    if log is ledger.EVENTS and orders.rewrites_orders(deployment):
         judged = orders.judged_as_orders(judged, past)
     numbered = _numbered(judged, rejecting)
     final = _without_repeats(log, _first_of_the_day(log, numbered).persist(), past)
@@ -167,12 +167,16 @@ def _cleaned_days(log: Log, files: DataFrame, judged: DataFrame, past: DataFrame
 
 
 def _returns_unmatched(judged: DataFrame, past: DataFrame, deployment: Deployment) -> DataFrame:
-    """run_date, returns_unmatched of the days that are cleaned, by all events that are known now."""
+    """run_date, returns_unmatched of the days that are cleaned, by all events that are known now.
+
+    Of items of which nothing was returned on these days no event is looked at: returns undo purchases of their item.
+    """
     columns = [name for name in past.columns if name in judged.columns]
     elsewhere = past.join(judged.select("run_date").distinct(), "run_date", "left_anti")
     known = sound(judged).select(*columns).unionByName(elsewhere.select(*columns))
     current = orders.with_replaced(known, deployment).where("replaced_on IS NULL")
-    return returns.unmatched(current, deployment.returns_within_days)
+    returned = sound(judged).where("event_type = 'return'").select("item_id").distinct()
+    return returns.unmatched(current.join(returned, "item_id", "left_semi"), deployment.returns_within_days)
 
 
 def _counted(judged: DataFrame) -> DataFrame:

@@ -1,4 +1,4 @@
-"""Orders that are told again: a later file's lines of an order replace the earlier ones."""
+"""Orders that are written again: a later file's lines of an order replace the earlier ones."""
 
 from __future__ import annotations
 
@@ -11,37 +11,37 @@ from schemas.reason_codes import OWN, REPLACED
 from schemas.silver import CANCELLED
 
 
-def retells(deployment: Deployment) -> bool:
-    """Whether any of its sources of events tells orders again (`replaces`)."""
+def rewrites_orders(deployment: Deployment) -> bool:
+    """Whether any of its sources of events writes orders again (`replaces`)."""
     return any(source.replaces for source in deployment.of_kind("events").values())
 
 
 def with_replaced(events: DataFrame, deployment: Deployment) -> DataFrame:
-    """The events with replaced_on: the day from which a later telling of the event's order is known; null: the last."""
-    if not retells(deployment):
+    """The events with replaced_on: the day from which a later version of the event's order is known; null: the last."""
+    if not rewrites_orders(deployment):
         return events.withColumn("replaced_on", F.lit(None).cast("date"))
-    tellings = events.where("order_id IS NOT NULL").select("order_id", "run_date").distinct()
+    versions = events.where("order_id IS NOT NULL").select("order_id", "run_date").distinct()
     next_day = F.lead("run_date").over(Window.partitionBy("order_id").orderBy("run_date")).alias("replaced_on")
-    replaced = tellings.select("order_id", "run_date", next_day).where("replaced_on IS NOT NULL")
+    replaced = versions.select("order_id", "run_date", next_day).where("replaced_on IS NOT NULL")
     return events.join(F.broadcast(replaced), ["order_id", "run_date"], "left")
 
 
 def judged_as_orders(judged: DataFrame, past: DataFrame) -> DataFrame:
-    """The same, where orders are told again; `past` is silver.events.
+    """The same, where orders are written again; `past` is silver.events.
 
     A line of an order that a later file of the same day has too is rejected. Lines that only the deployment's own rules
-    reject stay as `cancelled`, where the order was told on an earlier day: they say that it is a sale no more.
+    reject stay as `cancelled`, where the order was written on an earlier day: they say that it is a sale no more.
     """
     order, is_order = F.coalesce("order_id", "event_id"), F.col("order_id").isNotNull()
     newest = F.max("source_file").over(Window.partitionBy("run_date", order))
     replaced = F.when(is_order & (F.col("source_file") < newest), only(because(REPLACED))).otherwise(only())
-    told_here = F.min(F.when(F.size("reasons") == 0, F.col("run_date"))).over(Window.partitionBy(order))
+    written_here = F.min(F.when(F.size("reasons") == 0, F.col("run_date"))).over(Window.partitionBy(order))
     elsewhere = past.where("order_id IS NOT NULL").join(judged.select("run_date").distinct(), "run_date", "left_anti")
-    told = elsewhere.groupBy("order_id").agg(F.min("run_date").alias("_told"))
+    written = elsewhere.groupBy("order_id").agg(F.min("run_date").alias("_written"))
     own = (F.size("reasons") > 0) & F.forall("reasons", lambda reason: reason["code"].startswith(OWN))
-    cancelled = is_order & own & (F.least("_told", told_here) < F.col("run_date"))
-    marked = judged.join(told, "order_id", "left").withColumn("_cancelled", F.coalesce(cancelled, F.lit(False)))
+    cancelled = is_order & own & (F.least("_written", written_here) < F.col("run_date"))
+    marked = judged.join(written, "order_id", "left").withColumn("_cancelled", F.coalesce(cancelled, F.lit(False)))
     kept = F.when(F.col("_cancelled"), only()).otherwise(F.col("reasons"))
     event_type = F.when(F.col("_cancelled"), F.lit(CANCELLED)).otherwise(F.col("event_type"))
     decided = marked.withColumns({"reasons": F.concat(kept, replaced), "event_type": event_type})
-    return decided.drop("_told", "_cancelled")
+    return decided.drop("_written", "_cancelled")

@@ -23,8 +23,8 @@ COLUMNS = (
 def purchases(events: DataFrame, deployment: Deployment) -> DataFrame:
     """COLUMNS of what was bought and not returned: `quantity` is what is left of a line, user_id null for a guest.
 
-    basket_id is as `basket` tells it. Returns undo what was bought at most `returns_within_days` days before
-    (jobs/transforms/returns.py). Of an order that was told several times the last telling counts
+    basket_id is that of `basket`. Returns undo what was bought at most `returns_within_days` days before
+    (jobs/transforms/returns.py). Of an order that was written several times the last version counts
     (jobs/transforms/orders.py).
     """
     current = with_replaced(events, deployment).where("replaced_on IS NULL")
@@ -41,8 +41,8 @@ def purchase_history(events: DataFrame, deployment: Deployment) -> DataFrame:
     A line of which a part was returned is several. A night saw those with a run_date up to its own and no undone_on
     up to it: their units are what `purchases` gives of the events known that night.
     """
-    told, units = with_replaced(events, deployment), events.schema["quantity"].dataType
-    pieces = undone_units(told.where("replaced_on IS NULL"), deployment.returns_within_days)
+    known, units = with_replaced(events, deployment), events.schema["quantity"].dataType
+    pieces = undone_units(known.where("replaced_on IS NULL"), deployment.returns_within_days)
     undone = pieces.groupBy(*LINE).agg(F.collect_list(F.struct("units", "undone_on")).alias("undone"))
     none = F.array().cast(f"array<struct<units: {units.simpleString()}, undone_on: date>>")
     returned = F.coalesce("undone", none)
@@ -50,7 +50,7 @@ def purchase_history(events: DataFrame, deployment: Deployment) -> DataFrame:
     left = (F.col("quantity") - total).cast(units)
     kept = F.array(F.struct(left.alias("units"), F.col("replaced_on").alias("undone_on")))
     parts = F.filter(F.concat(kept, returned), lambda part: F.coalesce(part["units"] > 0, F.lit(True)))
-    lines = _bought(told).join(F.broadcast(undone), list(LINE), "left").withColumn("part", F.explode(parts))
+    lines = _bought(known).join(F.broadcast(undone), list(LINE), "left").withColumn("part", F.explode(parts))
     return lines.withColumn("quantity", F.col("part.units")).select(*COLUMNS, "part.undone_on")
 
 
@@ -100,20 +100,24 @@ def active_items(bought: DataFrame, run_date: dt.date, days: int) -> DataFrame:
     return within(bought, run_date, days).select("item_id").distinct()
 
 
-def known_purchases(events: DataFrame, items: DataFrame, deployment: Deployment) -> DataFrame:
-    """LINES of every purchase of an item in tonight's catalogue: one sold lately may since have been refused.
+def of_catalogue(bought: DataFrame, items: DataFrame) -> DataFrame:
+    """What was bought of items in tonight's catalogue: one sold lately may since have been refused.
 
     Quantities are doubles: models read them as such, and a decimal would be a Python object there.
     """
-    bought = purchases(events, deployment).withColumn("quantity", F.col("quantity").cast("double"))
-    return bought.join(items.select("item_id"), "item_id", "left_semi").select(*LINES)
+    typed = bought.withColumn("quantity", F.col("quantity").cast("double"))
+    return typed.join(items.select("item_id"), "item_id", "left_semi")
+
+
+def known_purchases(events: DataFrame, items: DataFrame, deployment: Deployment) -> DataFrame:
+    """LINES of every purchase of an item in tonight's catalogue."""
+    return of_catalogue(purchases(events, deployment), items).select(*LINES)
 
 
 def known_history(events: DataFrame, items: DataFrame, deployment: Deployment) -> DataFrame:
     """The same of `purchase_history`, with known_on and undone_on: what past nights are made of."""
-    bought = purchase_history(events, deployment).withColumn("quantity", F.col("quantity").cast("double"))
-    known = bought.join(items.select("item_id"), "item_id", "left_semi")
-    return known.select(*LINES, F.col("run_date").alias("known_on"), "undone_on")
+    bought = of_catalogue(purchase_history(events, deployment), items)
+    return bought.select(*LINES, F.col("run_date").alias("known_on"), "undone_on")
 
 
 def sampled(lines: DataFrame, users: int, max_users: int) -> DataFrame:

@@ -53,11 +53,14 @@ def rejected_once(judged: DataFrame) -> DataFrame:
     refused = judged.where("size(reasons) > 0").withColumn("_nth", nth)
     place = F.struct(F.unix_date("run_date").alias("day"), "source_file", "source_row")
     found = refused.groupBy(*alike, "_nth").agg(F.max(place).alias("_at"), F.count("*").alias("record_count"))
-    split = {"codes": F.col("reasons.code"), "reasons": F.col("reasons.sentence")}
-    return found.withColumns(split).select("*", "_at.source_file", "_at.source_row")
+    return found.withColumns(_split()).select("*", "_at.source_file", "_at.source_row")
 
 
 def rejected(judged: DataFrame, columns: Sequence[str]) -> DataFrame:
     """These columns of the records with a reason: `codes` and `reasons` are arrays of text, in the same order."""
-    split = {"codes": F.col("reasons.code"), "reasons": F.col("reasons.sentence")}
-    return judged.where("size(reasons) > 0").withColumns(split).select(*columns)
+    return judged.where("size(reasons) > 0").withColumns(_split()).select(*columns)
+
+
+def _split() -> dict[str, Column]:
+    """The codes and the sentences of `reasons`, an array each."""
+    return {"codes": F.col("reasons.code"), "reasons": F.col("reasons.sentence")}

@@ -95,11 +95,11 @@ def _pairs(candidates: DataFrame, within_days: int) -> DataFrame:
     other_receipt = (~F.col("p_basket").eqNullSafe(F.col("r_basket"))).alias("other_receipt")
     undone_on = F.greatest("p_known", "r_known").alias("undone_on")
     order = F.struct(undone_on, "r_known", "r_at", "r", other_receipt, newest_first, "p", "p_units", "r_units")
-    told = candidates.where(in_time & seen).select(
+    possible = candidates.where(in_time & seen).select(
         F.col("p_whose").alias("whose"), "r", "p_units", "r_units", by.alias("by"), order.alias("pair")
     )
     best = F.first_value(F.struct("by", "whose")).over(Window.partitionBy("r").orderBy("by", "pair"))
-    chosen = told.withColumn("best", best).where(F.struct("by", "whose") == F.col("best"))
+    chosen = possible.withColumn("best", best).where(F.struct("by", "whose") == F.col("best"))
     of_return = Window.partitionBy("whose", "r").orderBy("pair")
     earlier = F.sum("p_units").over(of_return.rowsBetween(Window.unboundedPreceding, -1))
     first = F.when(F.row_number().over(of_return) == 1, F.col("r_units"))

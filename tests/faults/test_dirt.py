@@ -19,7 +19,7 @@ from jobs.flow import INTAKE
 from jobs.runner import run_job
 from jobs.runner.lake import Lake
 from schemas.deployment import load
-from tests.faults import dirt, oracle
+from tests.faults import dirt, oracle, oracle_records
 from tests.faults.oracle import DUPLICATE
 from tests.support import tiny_conf, tiny_shop
 from udfs import fast_records
@@ -71,7 +71,7 @@ SHOPS = [
 ]
 
 
-def write(root: Path, shop: Shop, rows: int, number: int) -> list[oracle.Record]:
+def write(root: Path, shop: Shop, rows: int, number: int) -> list[oracle_records.Record]:
     """Raw files of `rows` drawn lines below `root`; their records, events first, judged by the oracle."""
     landing, day = root / "landing", dirt.DAY
     for folder in ("sales", "catalogue"):
@@ -84,7 +84,7 @@ def write(root: Path, shop: Shop, rows: int, number: int) -> list[oracle.Record]
     ]
     big = "utf-16-be" if shop.encoding == "utf-16" else shop.encoding
     mark = "\ufeff" if shop.encoding in ("utf-16", "utf-8") else ""
-    till, listed = (delimiter.join(columns) for columns in (oracle.EVENT_COLUMNS, oracle.ITEM_COLUMNS))
+    till, listed = (delimiter.join(columns) for columns in (oracle_records.EVENT_COLUMNS, oracle_records.ITEM_COLUMNS))
     half = len(sales) // 2
     contents = {
         f"sales/sales_{day}.csv": dirt.as_file(till, sales[:half], shop.encoding, number),
@@ -92,13 +92,13 @@ def write(root: Path, shop: Shop, rows: int, number: int) -> list[oracle.Record]
         f"catalogue/catalogue_{tiny_shop.day(-120)}.csv": dirt.as_file(listed, sound, shop.encoding, number),
         f"catalogue/catalogue_{day}.csv": dirt.as_file(listed, things, shop.encoding, number),
     }
-    judged: dict[str, list[oracle.Record]] = {"sales": [], "catalogue": []}
+    judged: dict[str, list[oracle_records.Record]] = {"sales": [], "catalogue": []}
     for name, content in contents.items():
         (landing / name).write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
         kind = name.split("/")[0]
-        columns = oracle.EVENT_COLUMNS if kind == "sales" else oracle.ITEM_COLUMNS
+        columns = oracle_records.EVENT_COLUMNS if kind == "sales" else oracle_records.ITEM_COLUMNS
         of_day = dt.date.fromisoformat(name.split("_")[1][:10])
-        judged[kind] += oracle.records(name, of_day, content, columns, delimiter, shop.encoding)
+        judged[kind] += oracle_records.records(name, of_day, content, columns, delimiter, shop.encoding)
     for record in judged["catalogue"]:
         oracle.judge_item(record)
     items, refused = oracle.catalogue(judged["catalogue"])
@@ -152,7 +152,7 @@ def same(name: str, found: dict, wanted: dict, records: dict) -> None:
     assert not wrong, f"{name}: {len(wrong)} of {len(wanted)} differ\n" + "\n".join(told)
 
 
-def same_records(judged: list[oracle.Record], bronze: pl.DataFrame, shop: Shop) -> None:
+def same_records(judged: list[oracle_records.Record], bronze: pl.DataFrame, shop: Shop) -> None:
     """Bronze has each record at its line, as its text, from which its bytes can be told."""
     rows, lines = by_place(bronze), {(r.file, r.row): r for r in judged}
     same("raw", {key: row["raw"] for key, row in rows.items()}, {key: r.raw for key, r in lines.items()}, {})
@@ -160,25 +160,25 @@ def same_records(judged: list[oracle.Record], bronze: pl.DataFrame, shop: Shop) 
         encoding = shop.encoding
         if encoding == "utf-16":
             encoding = "utf-16-be" if record.file.endswith(".gz") else "utf-16-le"
-        assert oracle.told(record, rows[key]["raw"], encoding) == record.content, key
+        assert oracle_records.told(record, rows[key]["raw"], encoding) == record.content, key
         assert (rows[key]["problem"] is None) == record.readable, key
         assert rows[key]["run_date"] == record.day
 
 
-def same_files(judged: list[oracle.Record], files: pl.DataFrame) -> None:
+def same_files(judged: list[oracle_records.Record], files: pl.DataFrame) -> None:
     found = {row["source_file"]: (row["record_count"], row["unreadable_count"]) for row in files.rows(named=True)}
     records, unreadable = Counter(r.file for r in judged), Counter(r.file for r in judged if not r.readable)
     same("bronze.files", found, {name: (count, unreadable[name]) for name, count in records.items()}, {})
 
 
-def same_rejects(judged: list[oracle.Record], rejected: pl.DataFrame) -> None:
+def same_rejects(judged: list[oracle_records.Record], rejected: pl.DataFrame) -> None:
     """Rejected are the records with reasons, with these reasons and no other, and with their text."""
     rows, lines = by_place(rejected), {(r.file, r.row): r for r in judged if r.reasons}
     found = {key: (sorted(row["reasons"]), row["raw"]) for key, row in rows.items()}
     same("rejected", found, {key: (sorted(r.reasons), r.raw) for key, r in lines.items()}, lines)
 
 
-def same_events(judged: list[oracle.Record], events: pl.DataFrame) -> int:
+def same_events(judged: list[oracle_records.Record], events: pl.DataFrame) -> int:
     """Kept are the others, with these values; how many."""
     events = events.with_columns(pl.col("occurred_at").dt.timestamp("us"), pl.col("event_date").cast(pl.Int32))
     names = (*KEPT, "occurred_at", "event_date")
@@ -188,7 +188,7 @@ def same_events(judged: list[oracle.Record], events: pl.DataFrame) -> int:
     return len(lines)
 
 
-def same_items(judged: list[oracle.Record], items: pl.DataFrame) -> None:
+def same_items(judged: list[oracle_records.Record], items: pl.DataFrame) -> None:
     wanted, _ = oracle.catalogue(judged)
     found = {row["item_id"]: row for row in items.rows(named=True)}
     told = {item: {name: row[name] for name in wanted.get(item, {})} for item, row in found.items()}
@@ -198,7 +198,7 @@ def same_items(judged: list[oracle.Record], items: pl.DataFrame) -> None:
 @pytest.mark.parametrize("shop", SHOPS, ids=str)
 def test_records_are_read_as_the_oracle_reads_them(shop, tmp_path):
     judged = write(tmp_path, shop, 400, number=7)
-    for name, columns in (("sales", oracle.EVENT_COLUMNS), ("catalogue", oracle.ITEM_COLUMNS)):
+    for name, columns in (("sales", oracle_records.EVENT_COLUMNS), ("catalogue", oracle_records.ITEM_COLUMNS)):
         for file in sorted((tmp_path / "landing" / name).iterdir()):
             report, place = FileReport(), f"{name}/{file.name}"
             read = list(read_records(file.read_bytes(), place, shop.format(columns), report))

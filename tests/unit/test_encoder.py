@@ -40,13 +40,13 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def write_tiny(folder: Path, layers: int = 2) -> None:
+def write_tiny(folder: Path, layers: int = 2, positions: int = 128) -> None:
     config = BertConfig(
         hidden_size=32,
         num_hidden_layers=layers,
         num_attention_heads=2,
         intermediate_size=64,
-        max_position_embeddings=128,
+        max_position_embeddings=positions,
     )
     with torch.random.fork_rng():
         torch.manual_seed(3)
