@@ -1,11 +1,11 @@
-"""What a table's checks count, in one pass over the rows: one SQL execution a table. No Great Expectations."""
+"""What a table's checks count: one SQL execution a table. No Great Expectations."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from functools import reduce
 
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -20,7 +20,7 @@ class Counts:
     """Figures of one frame: its rows; by check name the rows (or groups) that break it, and nulls it leaves open.
 
     `sums` are of the columns that a balance adds up; null over no row. `most` is how many rows have the most frequent
-    value of a column that was asked for, give or take a thousandth of all where that has over 7,500 values.
+    value of a column that was asked for.
     """
 
     rows: int
@@ -31,43 +31,57 @@ class Counts:
 
 
 def count(frame: DataFrame, checks: Iterable[Check], summed: Sequence[str] = (), frequent: str = "") -> Counts:
-    """Count all of it in one aggregate; what is said of groups of rows is a scalar subquery of it."""
+    """Count all of it in one SQL execution: what is said of single rows in one aggregate, of groups in others.
+
+    Apart they are cheaper: beside a distinct count Spark would keep every figure of the rows for each group.
+    """
     checks = list(checks)
     by_row = [check for check in checks if check.sql]
     distinct = [check for check in checks if check.distinct]
     grouped = [check for check in checks if check.query and not check.distinct]
-    wanted = ["count(*) AS rows"]
-    for place, check in enumerate(by_row):
-        wanted.append(f"count_if(NOT coalesce({check.sql}, true)) AS broken_{place}")
-        wanted.append(f"count_if(({_left_open(check)}) IS NULL) AS nulls_{place}")
-    for place, check in enumerate(distinct):  # a struct: count(DISTINCT a, b) leaves out a row with a null
-        columns = ", ".join(f"`{name}`" for name in check.distinct)
-        wanted.append(f"count(*) - count(DISTINCT struct({columns})) AS twice_{place}")
-    wanted += [f"(SELECT count(*) FROM ({check.query})) AS query_{place}" for place, check in enumerate(grouped)]
-    wanted += [f"sum(`{name}`) AS sum_{place}" for place, name in enumerate(summed)]
-    if frequent:  # a sketch, in the same pass: a group-by would be another; two, for null may be one of them
-        wanted.append(f"approx_top_k(`{frequent}`, 2) AS most")
-    row = _only_row(frame, wanted, bool(grouped))
+    wanted = ["count(*)"]
+    for check in by_row:
+        wanted.append(f"count_if(NOT coalesce({check.sql}, true))")
+        wanted.append(f"count_if(({_left_open(check)}) IS NULL)")
+    wanted += [f"(SELECT count(*) FROM ({check.query}))" for check in grouped]
+    wanted += [f"sum(`{name}`)" for name in summed]
+    parts = [_of_rows(frame, wanted, bool(grouped))]
+    parts += [frame.select(*check.distinct).distinct().agg(_figures(F.count("*"))) for check in distinct]
+    if frequent:
+        groups = frame.where(F.col(frequent).isNotNull()).groupBy(frequent).count()
+        parts.append(groups.agg(_figures(F.max("count"))))
+    of_rows, *of_groups = _collected(parts)
+    rows, pairs, rest = of_rows[0], of_rows[1 : 1 + 2 * len(by_row)], of_rows[1 + 2 * len(by_row) :]
+    broken = {check.name: pairs[2 * place] for place, check in enumerate(by_row)}
+    broken |= {check.name: rows - of_groups[place][0] for place, check in enumerate(distinct)}
     return Counts(
-        row["rows"],
-        {check.name: row[f"broken_{place}"] for place, check in enumerate(by_row)}
-        | {check.name: row[f"twice_{place}"] for place, check in enumerate(distinct)}
-        | {check.name: row[f"query_{place}"] for place, check in enumerate(grouped)},
-        {check.name: row[f"nulls_{place}"] for place, check in enumerate(by_row)},
-        {name: row[f"sum_{place}"] for place, name in enumerate(summed)},
-        max((found["count"] for found in row.get("most") or () if found["item"] is not None), default=0),
+        rows,
+        broken | {check.name: rest[place] for place, check in enumerate(grouped)},
+        {check.name: pairs[2 * place + 1] for place, check in enumerate(by_row)},
+        dict(zip(summed, rest[len(grouped) :], strict=True)),
+        (of_groups[-1][0] or 0) if frequent else 0,
     )
 
 
-def _only_row(frame: DataFrame, wanted: Sequence[str], by_name: bool) -> Mapping[str, Any]:
-    """The row of an aggregate; one whose subqueries name the rows costs the naming, an execution of its own."""
-    with planned_once(frame.sparkSession):
-        if by_name:
-            found = frame.sparkSession.sql(f"SELECT {', '.join(wanted)} FROM {{batch}}", batch=frame)
-        else:
-            columns: list[Column] = [F.expr(sql) for sql in wanted]
-            found = frame.agg(*columns)
-        return found.collect()[0].asDict()
+def _figures(*figures: Column) -> Column:
+    """Whole numbers as one array."""
+    return F.array(*(figure.cast("bigint") for figure in figures)).alias("figures")
+
+
+def _of_rows(frame: DataFrame, wanted: Sequence[str], by_name: bool) -> DataFrame:
+    """`figures` of these aggregates; subqueries that name the rows cost the naming, an execution of its own."""
+    if not by_name:
+        return frame.agg(_figures(*(F.expr(sql) for sql in wanted)))
+    listed = ", ".join(f"CAST({sql} AS BIGINT)" for sql in wanted)
+    return frame.sparkSession.sql(f"SELECT array({listed}) AS figures FROM {{batch}}", batch=frame)
+
+
+def _collected(parts: Sequence[DataFrame]) -> list[list[int]]:
+    """The figures of each part, by one SQL execution."""
+    with planned_once(parts[0].sparkSession):
+        numbered = [part.withColumn("part", F.lit(place)) for place, part in enumerate(parts)]
+        found = reduce(DataFrame.unionByName, numbered).collect()
+    return [list(row["figures"]) for row in sorted(found, key=lambda row: row["part"])]
 
 
 @contextmanager

@@ -120,8 +120,8 @@ class Publisher:
             of_sources = source_drift.of_run(lake, self.job, self.pending.days, run_date, self._cleaned(ready))
             figures += [figure_row(record, compared, figure) for figure in of_sources if figure.day is None]
             audits[compared] = audits[compared].with_findings(self._findings(of_sources))
-        if found := _of_landing(self.pending):
-            audits["bronze.files"] = audits["bronze.files"].with_findings(found)
+        if of_landing := _of_landing(self.pending):
+            audits["bronze.files"] = audits["bronze.files"].with_findings(of_landing)
         for table, audit in audits.items():
             self.write_page(f"data_docs/{run_date}/{table}.html", audit.page)
         if not self.dry_run:

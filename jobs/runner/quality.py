@@ -1,6 +1,6 @@
 """All of Great Expectations: expectations from contracts, verdicts over counts, and the pages.
 
-The counts come from one Spark aggregate a table (audit_counts.py); each expectation of the library is given the metrics
+The counts come from one SQL execution a table (audit_counts.py); each expectation of the library is given the metrics
 that it asks for, judges them and is rendered. Its own engine would run a dozen Spark jobs a table for the same numbers;
 a test holds the two against each other.
 """
@@ -63,7 +63,7 @@ def audit(
     counted: Sequence[Check] = (),
     summed: Sequence[str] = (),
 ) -> Audit:
-    """A table's suite on a frame, which is read once: one SQL execution; `frequent` as audit_counts.count has it.
+    """A table's suite on a frame, by one SQL execution; `frequent` as audit_counts.count has it.
 
     Of `counted` the broken rows are counted, and of `summed` the columns are added up, without a verdict.
     """

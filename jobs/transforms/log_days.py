@@ -176,7 +176,9 @@ def _returns_unmatched(judged: DataFrame, past: DataFrame, deployment: Deploymen
     known = sound(judged).select(*columns).unionByName(elsewhere.select(*columns))
     current = orders.with_replaced(known, deployment).where("replaced_on IS NULL")
     returned = sound(judged).where("event_type = 'return'").select("item_id").distinct()
-    return returns.unmatched(current.join(returned, "item_id", "left_semi"), deployment.returns_within_days)
+    return returns.unmatched(
+        current.join(F.broadcast(returned), "item_id", "left_semi"), deployment.returns_within_days
+    )
 
 
 def _counted(judged: DataFrame) -> DataFrame:
@@ -187,7 +189,12 @@ def _counted(judged: DataFrame) -> DataFrame:
         return F.transform(distinct, lambda value: F.struct(F.lit(name).alias("of"), value.alias("value")))
 
     both = F.concat(each("reasons", "sentence"), each("codes", "code"))
-    counts = judged.select("run_date", F.explode(both).alias("has")).groupBy("run_date", "has").count()
+    counts = (
+        judged.where("size(reasons) > 0")
+        .select("run_date", F.explode(both).alias("has"))
+        .groupBy("run_date", "has")
+        .count()
+    )
 
     def total(name: str) -> Column:
         entries = F.when(F.col("has.of") == name, F.struct("has.value", "count"))

@@ -154,8 +154,9 @@ def all_reasons(table: Table, columns: Sequence[str]) -> Column:
     def missed(no: Column) -> Column:
         return F.exists(of_contract, lambda reason: F.concat_ws(" ", no["code"], reason["code"]).isin(missing))
 
-    readable = ~has_code(broken, UNREADABLE.code)
-    return F.when(readable, F.array_distinct(F.concat(broken, F.filter("lost", missed), of_contract))).otherwise(broken)
+    whole = (F.size(broken) == 0) & (F.size("lost") == 0)  # of most records: the contract's reasons are all there is
+    every = F.array_distinct(F.concat(broken, F.filter("lost", missed), of_contract))
+    return F.when(whole, of_contract).when(has_code(broken, UNREADABLE.code), broken).otherwise(every)
 
 
 def check_mappings(spark: SparkSession, deployment: Deployment) -> None:

@@ -22,8 +22,14 @@ def because(reason: Reason, why: Column | None = None) -> Column:
 
 
 def only(*reasons: Column) -> Column:
-    """These reasons, of which some may be null, as `REASONS`."""
-    return F.array_compact(F.array(*reasons)).cast(REASONS) if reasons else F.array().cast(REASONS)
+    """These reasons, of which some may be null, as `REASONS`.
+
+    Most records have none, and no array is built for them: what goes through an array runs without generated code.
+    """
+    none = F.array().cast(REASONS)
+    if not reasons:
+        return none
+    return F.when(F.coalesce(*reasons).isNull(), none).otherwise(F.array_compact(F.array(*reasons)).cast(REASONS))
 
 
 def reasons_of(checks: Iterable[Check]) -> Column:

@@ -21,7 +21,7 @@ def by_source(judged: DataFrame, kind: str) -> DataFrame:
     types = TYPES.get(kind, ())
     if "quantity" in silver.RECORDS_OF[kind].column_names:
         sale = sound & (F.col("event_type") == "purchase")
-        wanted["locations"] = F.size(F.collect_set(F.when(sale, F.col("location_id"))))
+        wanted["locations"] = F.count_distinct(F.when(sale, F.col("location_id")))
         wanted["units"] = _total(F.when(sale, F.col("quantity")))
         wanted["money"] = _total(F.when(sale, F.col("quantity") * F.col("unit_price")))
     counts = {name: F.count_if(sound & (F.col("event_type") == name)) for name in types}
