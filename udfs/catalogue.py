@@ -8,13 +8,14 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from udfs.days import NEVER
 from udfs.horizon import HORIZON_DAYS
-from udfs.interactions import Codes, Floats, Interactions
+from udfs.interactions import Codes, Floats, Interactions, days_of
 
 Halves = npt.NDArray[np.float16]
 
 ATTRIBUTES = ("category", "brand", "title")
-LISTING = ("described_on", "listed_on", "active")  # the first without a null; see catalogue_of
+LISTING = ("described_on", "listed_on", "last_listed_on", "active")  # the first without a null; see catalogue_of
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,8 @@ class Catalogue:
 
     attributes: [items, ATTRIBUTES] codes, -1 where unknown; described: day of the first description, days since
     1970-01-01; vectors: float16 [different texts, dims], with vector_of the row of each item, -1 where it has none;
-    inactive: codes of the items that may not be recommended.
+    inactive_from: [items] the first day of which the night may not recommend the item, NEVER for one that is active;
+    empty where all are.
     """
 
     items: npt.NDArray[np.str_]
@@ -31,7 +33,11 @@ class Catalogue:
     described: Codes
     vectors: Halves
     vector_of: Codes
-    inactive: Codes = field(default_factory=lambda: np.zeros(0, np.int32))
+    inactive_from: Codes = field(default_factory=lambda: np.zeros(0, np.int32))
+
+    def inactive(self, day: int) -> npt.NDArray[np.int64]:
+        """Codes of the items that the night before `day` may not recommend."""
+        return np.flatnonzero(self.inactive_from <= day)
 
     def item_vectors(self) -> Floats:
         """float32 [items, dims]; zeros where an item has no vector."""
@@ -59,7 +65,8 @@ class Catalogue:
 def catalogue_of(items: pd.DataFrame) -> Catalogue:
     """From item_id (unique), category, brand, title, described_on and, where it is there, vector (binary float16).
 
-    Where they are there, `listed_on` goes before described_on, and an item is inactive whose `active` is false.
+    Where they are there, `listed_on` goes before described_on, and an item whose `active` is false is inactive from the
+    day after its `last_listed_on`: nights up to that one had it.
 
     A kind of attribute in which most items differ tells items apart, not kinds of them, and counts as unknown.
     """
@@ -72,8 +79,11 @@ def catalogue_of(items: pd.DataFrame) -> Catalogue:
     first = items["described_on"]
     if "listed_on" in items:
         first = items["listed_on"].where(items["listed_on"].notna(), first)
-    days = pd.to_datetime(first).to_numpy("datetime64[D]").astype(np.int64).astype(np.int32)
-    inactive = np.flatnonzero(items["active"].eq(False)) if "active" in items else np.zeros(0)
+    inactive = np.full(len(items), NEVER, np.int32)
+    if "active" in items:
+        off = items["active"].eq(False).to_numpy()
+        last = items["last_listed_on"].where(items["last_listed_on"].notna(), items["described_on"])
+        inactive[off] = days_of(last[off]) + 1
     vector_of, cells = np.full(len(items), -1, np.int32), []
     if "vector" in items:
         code, distinct = pd.factorize(items["vector"])
@@ -81,4 +91,4 @@ def catalogue_of(items: pd.DataFrame) -> Catalogue:
     dims = len(cells[0]) // 2 if cells else 0
     vectors = np.frombuffer(b"".join(cells), "<f2").reshape(len(cells), dims)
     ids = np.asarray(items["item_id"], dtype=np.str_)
-    return Catalogue(ids, codes, days, vectors, vector_of, inactive.astype(np.int32))
+    return Catalogue(ids, codes, days_of(first), vectors, vector_of, inactive)

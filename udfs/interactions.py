@@ -120,9 +120,9 @@ def from_frame(lines: pd.DataFrame, items: npt.NDArray[np.str_] | None = None) -
         lines, item = lines[item >= 0], item[item >= 0]
     user, users = pd.factorize(lines["user_id"], sort=True)
     basket = pd.factorize(lines["basket_id"], sort=True)[0]
-    day = _days(lines["event_date"])
-    known = _days(lines["known_on"]) if "known_on" in lines else day
-    undone = _days(lines["undone_on"]) if "undone_on" in lines else np.full(len(lines), NEVER, np.int32)
+    day = days_of(lines["event_date"])
+    known = days_of(lines["known_on"]) if "known_on" in lines else day
+    undone = days_of(lines["undone_on"]) if "undone_on" in lines else np.full(len(lines), NEVER, np.int32)
     quantity = lines["quantity"].to_numpy(np.float32)
     order = np.lexsort((quantity, undone, known, basket, item, user, day))
     return Interactions(
@@ -138,7 +138,7 @@ def from_frame(lines: pd.DataFrame, items: npt.NDArray[np.str_] | None = None) -
     )
 
 
-def _days(dates: pd.Series) -> Codes:
+def days_of(dates: pd.Series) -> Codes:
     """Days since 1970-01-01; NEVER where there is no date."""
     moments = pd.to_datetime(dates)
     days = moments.to_numpy("datetime64[D]").astype(np.int64)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 
 import pandas as pd
-from pyspark.sql import DataFrame
+from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
 from jobs.transforms.purchases import location, purchase_history, within
@@ -40,17 +40,21 @@ def daily_sales(
 
 
 def promoted_weeks(promotions: DataFrame, run_date: dt.date) -> DataFrame:
-    """location_id (null: everywhere), item_id, day, mailer, display: a row a week of each promotion that has begun.
+    """location_id (null: everywhere), item_id, day, known, undone, mailer, display: a row a week of a plan that began.
 
-    Weeks are counted from its first day; `day` is the first of each, up to run_date. A plan that was told several times
-    counts as it was told last.
+    Weeks are counted from its first day; `day` is the first of each, up to run_date. A plan that came several times
+    holds as it came last: from the day on which it was known to the one on which it came anew (NEVER: it did not).
     """
     begun = promotions.where(F.col("starts_on") <= F.lit(run_date))
-    newest_first = (F.desc("run_date"), "source_file", "source_row")
+    plan = ["location_id", "item_id", "starts_on"]
+    of_a_day = top_n(begun, [*plan, "run_date"], ["source_file", "source_row"], 1)
+    again = F.lead("run_date").over(Window.partitionBy(*plan).orderBy("run_date"))
     last = F.least("ends_on", F.lit(run_date))
-    return top_n(begun, ["location_id", "item_id", "starts_on"], newest_first, 1).select(
+    return of_a_day.withColumn("again", again).select(
         "location_id",
         "item_id",
+        F.unix_date("run_date").alias("known"),
+        F.coalesce(F.unix_date("again"), F.lit(NEVER)).alias("undone"),
         F.explode(F.sequence(F.unix_date("starts_on"), F.unix_date(last), F.lit(WEEK))).alias("day"),
         F.col("mailer").isNotNull().alias("mailer"),
         F.col("display").isNotNull().alias("display"),

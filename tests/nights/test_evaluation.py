@@ -11,9 +11,16 @@ import pytest
 from pyspark.sql import SparkSession
 
 from jobs.commands import night
+from jobs.flow import INTAKE
 from jobs.offline.contenders import PUBLISHED
 from jobs.offline.judged_night import FROZEN, LISTED, PARTS, TUNED, TUNED_OF, WHOLE, ZERO_SHOT
+from jobs.offline.training_data import collect
+from jobs.runner import run_job
+from jobs.runner.lake import Lake
+from schemas.deployment import load
 from tests.support import tiny_shop
+from udfs.days import day_number
+from udfs.recommend import ranker, scoring
 from udfs.recommend.peers import PEERS
 
 JUDGED = -28  # the night; its model is trained on what came before
@@ -131,6 +138,43 @@ def test_the_page_has_figures_and_no_person(judged: Path) -> None:
     assert best is not None
     assert best[1].split(" + ")[0] in {*PEERS, TUNED, FROZEN, ZERO_SHOT}
     assert not [user for user in range(1, 25) if f"U{user:02d}<" in text or f">U{user:02d}" in text]
+
+
+def test_two_months_later_the_night_is_rebuilt_as_it_was(judged: Path, tmp_path: Path, spark: SparkSession) -> None:
+    """Late sales, returns, and a catalogue that lists, drops and switches off items change nothing of a past night."""
+    conf = tiny_shop.copied(judged.parent, tmp_path / "later")
+    landing, day = conf.parent / "landing", tiny_shop.day
+    scored = read(judged, "features.candidates")
+    bought = purchases(judged).filter(pl.col("event_date") <= day(JUDGED)).sort("occurred_at", "event_id")
+    first, *_, last = bought.rows(named=True)
+    late = [f"late {number},U{number:02d},S01,1,2,T0,{day(JUDGED)} 09:00:00" for number in range(1, 25)]
+    returned = [
+        f"back {row['event_id']},{row['user_id']},{row['item_id']},-{row['quantity']},2,,{day(1)} 09:00:00"
+        for row in (last, first)
+    ]
+    for number, lines in ((JUDGED + 3, late), (1, returned), (32, tiny_shop.sales(day(32)))):
+        (landing / "sales" / f"sales_{day(number)}.csv").write_text("\n".join([tiny_shop.HEADER, *lines, ""]))
+    gone = set(list(tiny_shop.skus())[:3])
+    listed = [f"{sku},{name},{kind}" for sku, (name, kind) in tiny_shop.skus().items() if sku not in gone]
+    catalogue = "\n".join(["sku,name,kind", *listed, "S99,figs,fruit", ""])
+    (landing / "catalogue" / f"catalogue_{day(30)}.csv").write_text(catalogue)
+    conf.write_text(conf.read_text().replace("[sources.items]", "[sources.items]\nfull = true", 1))
+    later = Lake(spark, load(conf))
+    for job in INTAKE:
+        run_job.run(job.name, later, day(32))
+    events, items = later.up_to("silver.events", day(32)), later.of_days("silver.items", [day(32)])
+    assert items.where("NOT active").count() == len(gone)
+
+    shop = collect(events, items, 20_000, later.deployment)
+    known = shop.with_vectors_of(read(judged, "features.item_vectors").to_pandas())
+    night = shop.past_night(known, day_number(day(JUDGED)) + 1)
+    (folder,) = (judged / "models").glob("2*")
+    score = ranker.score(scoring.read_ranker(str(folder)), night.night.features)
+    users, ids = shop.interactions.users[night.pairs.user], known.items[night.pairs.item]
+    rebuilt = dict(zip(zip(users, ids, strict=True), score, strict=True))
+    assert rebuilt == pytest.approx({(row["user_id"], row["item_id"]): row["score"] for row in scored.rows(named=True)})
+    today = shop.past_night(known, day_number(day(32)) + 1)
+    assert len(today.pairs.user) != len(rebuilt), "what came later is seen by later nights"
 
 
 def test_a_night_that_never_ran_cannot_be_judged(tiny_shop_conf: Path, capsys: pytest.CaptureFixture[str]) -> None:

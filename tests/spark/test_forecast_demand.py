@@ -150,14 +150,17 @@ def test_a_promotion_is_a_row_a_week_from_its_first_day_to_its_last(rows):
         plan("prolonged", -14, -8, -30),
         plan("prolonged", -14, -7, -20),
     )
-    found = [(row.item_id, row.day - day_number(RUN_DATE)) for row in promoted_weeks(promotions, RUN_DATE).collect()]
-    assert sorted(found) == [
-        ("day", -5),
-        *(("month", -8), ("month", -1)),
-        *(("over", -20), ("over", -13)),
-        *(("prolonged", -14), ("prolonged", -7)),
-        ("told daily", -3),
-    ]
+    weeks = promoted_weeks(promotions, RUN_DATE).collect()
+
+    def known(on: int) -> list[tuple[str, int]]:
+        night = day_number(RUN_DATE) + on
+        return sorted((row.item_id, row.day - day_number(RUN_DATE)) for row in weeks if row.known <= night < row.undone)
+
+    prolonged = [("prolonged", -14), ("prolonged", -7)]
+    others = [("day", -5), ("month", -8), ("month", -1), ("over", -20), ("over", -13)]
+    assert known(0) == sorted([*others, *prolonged, ("told daily", -3)])
+    assert known(-11) == sorted([*others, *prolonged]), "its first file has not come"
+    assert known(-21) == sorted([*others, ("prolonged", -14)]), "as the earlier file has it"
 
 
 def test_a_promotion_everywhere_holds_in_each_location_that_sells_the_item():

@@ -202,4 +202,5 @@ def test_what_is_new_was_first_listed_lately(rows: Rows) -> None:
         ).toPandas()
     )
     days = [DAY - 1 - 60, DAY - 1 - 2, DAY - 1 - 2]
-    assert (known.described.tolist(), known.inactive.tolist()) == (days, [1])
+    assert (known.described.tolist(), known.inactive(DAY).tolist()) == (days, [1])
+    assert not len(known.inactive(DAY - 1)), "the night before had it"

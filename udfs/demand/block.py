@@ -8,7 +8,7 @@ is the 7 days that end on it, week 1 the 7 days after it. The night of an origin
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, TypeAlias
 
 import numpy as np
@@ -16,6 +16,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from udfs.days import NEVER
+from udfs.demand.promotions import Promotions
 from udfs.horizon import HORIZON_DAYS
 
 Codes: TypeAlias = npt.NDArray[np.int64]
@@ -109,16 +110,6 @@ class Shop:
 
 
 @dataclass(frozen=True)
-class Promotions:
-    """Weeks in which a pair of the block was in the mailer or on display; known from `day`, the week's first, on."""
-
-    pair: Codes
-    day: Codes
-    mailer: Mask
-    display: Mask
-
-
-@dataclass(frozen=True)
 class Block:
     """Sales of some items in all their locations.
 
@@ -153,7 +144,7 @@ class Block:
         sales: location_id, item_id, day, units (units > 0; lines of one pair and day are added) and, where they are
         there, known (default: day) and undone (default: NEVER); items: item_id, category (null where unknown), items
         without a sale too. promotions: location_id, item_id, day (the first of the promoted week), mailer, display
-        (bool).
+        (bool), and known and undone as of sales.
         """
         if not len(sales):
             none = np.empty(0, np.int64)
@@ -195,12 +186,13 @@ class Block:
         pair = np.searchsorted(pairs, code)
         kept = pairs[np.minimum(pair, len(pairs) - 1)] == code if len(pairs) else np.zeros(len(code), bool)
         found = Promotions(
-            pair[kept].astype(np.int64),
-            np.asarray(promotions["day"], np.int64)[kept],
-            np.asarray(promotions["mailer"], bool)[kept],
-            np.asarray(promotions["display"], bool)[kept],
+            pair.astype(np.int64),
+            np.asarray(promotions["day"], np.int64),
+            np.asarray(promotions["mailer"], bool),
+            np.asarray(promotions["display"], bool),
+            *_knowledge(promotions),
         )
-        return Block(**(self.__dict__ | {"promotions": found}))
+        return replace(self, promotions=found.part(kept))
 
     def sample(self, share: float) -> Block:
         """The block of about that share of its items, the same ones whatever the block: drawn by a hash of the id."""
@@ -221,32 +213,31 @@ class Block:
             "undone": self.undone[rows],
         }
         if self.promotions is not None:
-            told = self.promotions
-            kept = pairs[told.pair]
-            changed["promotions"] = Promotions(
-                pair[told.pair[kept]], told.day[kept], told.mailer[kept], told.display[kept]
-            )
-        return Block(**(self.__dict__ | changed))
+            kept = self.promotions.part(pairs[self.promotions.pair])
+            changed["promotions"] = replace(kept, pair=pair[kept.pair])
+        return replace(self, **changed)
 
     def _part(self, chosen: Mask, undone: Codes) -> Block:
         """The chosen sales, with these days on which they were undone."""
         arrays = {name: getattr(self, name)[chosen] for name in ("pair", "day", "units", "known")}
-        return Block(**(self.__dict__ | arrays | {"undone": undone[chosen]}))
+        return replace(self, **arrays, undone=undone[chosen])
 
     def as_known(self, day: int) -> Block:
         """All that the night of a day knew, also of what it had seen returned."""
-        return self._part(self.known <= day, np.where(self.undone <= day, self.undone, NEVER))
+        seen = self._part(self.known <= day, np.where(self.undone <= day, self.undone, NEVER))
+        return replace(seen, promotions=self.promotions and self.promotions.as_known(day))
 
     def as_of(self, day: int) -> Block:
         """What had been sold and kept as the night of a day knew it: one entry per pair and day."""
         chosen = (self.known <= day) & (self.undone > day)
         seen = self._part(chosen, np.full(len(chosen), NEVER))
+        seen = replace(seen, promotions=self.promotions and self.promotions.as_of(day))
         new = np.ones(len(seen.pair), bool)  # sales are by (pair, day): what is to be added lies side by side
         new[1:] = (np.diff(seen.pair) != 0) | (np.diff(seen.day) != 0)
         if new.all():
             return seen
         units = np.add.reduceat(seen.units, np.flatnonzero(new))
-        return Block(**(seen._part(new, seen.undone).__dict__ | {"units": units}))
+        return replace(seen._part(new, seen.undone), units=units)
 
     def window(self, after: int, last: int) -> Mask:
         """The sales of the days after `after` up to `last`."""

@@ -69,7 +69,7 @@ def fit_state(
     """The state of the night before `day`, from purchases before it; `interactions` has the catalogue's item codes."""
     never = np.ones(len(known.items), bool)
     never[interactions.before(day).item] = False
-    never[known.inactive] = False
+    never[known.inactive(day)] = False
     fresh = np.flatnonzero(never & (known.described < day) & (known.described >= day - FRESH_DAYS))
     models = fit_item_models.fit(interactions, day, settings=settings, catalogue=fresh, attributes=known.attributes)
     return State(known, models)
@@ -141,7 +141,7 @@ def score_users(
     fitted = read_ranker(folder)
     pairs, table = propose(history, state, day, fitted.generators)
     score = np.round(ranker.score(fitted, table), 9)
-    offered = np.flatnonzero(~np.isin(pairs.item, state.catalogue.inactive))
+    offered = np.flatnonzero(~np.isin(pairs.item, state.catalogue.inactive(day)))
     order, place = best_first(pairs.user[offered], pairs.item[offered], score[offered])
     order = offered[order]
     kept, new = place < keep, table[order, list(FEATURES).index("is_own")] == 0

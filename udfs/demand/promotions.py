@@ -1,0 +1,38 @@
+"""One entry is a week in which a pair was promoted, and what was known of it when."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from udfs.days import NEVER
+
+
+@dataclass(frozen=True)
+class Promotions:
+    """Weeks in which a pair of the block was in the mailer or on display; `day` is the week's first.
+
+    known: the day of the first night that had the plan; undone: of the first that had it anew, NEVER where it stood.
+    """
+
+    pair: npt.NDArray[np.int64]
+    day: npt.NDArray[np.int64]
+    mailer: npt.NDArray[np.bool_]
+    display: npt.NDArray[np.bool_]
+    known: npt.NDArray[np.int64]
+    undone: npt.NDArray[np.int64]
+
+    def part(self, chosen: npt.NDArray[np.bool_]) -> Promotions:
+        """The weeks where `chosen` is true."""
+        return Promotions(*(values[chosen] for values in self.__dict__.values()))
+
+    def as_known(self, day: int) -> Promotions:
+        """All that the night of a day had, also what had come anew by then."""
+        seen = self.part(self.known <= day)
+        return replace(seen, undone=np.where(seen.undone <= day, seen.undone, NEVER))
+
+    def as_of(self, day: int) -> Promotions:
+        """The plans as the night of a day had them."""
+        return self.part((self.known <= day) & (self.undone > day))
