@@ -288,7 +288,7 @@ def test_a_new_column_is_kept_in_bronze_and_reported_and_stops_nothing(tiny_shop
     page = (conf.parent / "lake" / "data_docs" / str(day) / "bronze.files.html").read_text()
     assert "no columns that the conf does not name" in page
 
-    files = Lake(spark, load(conf)).up_to("bronze.files", day)
+    files = Lake(spark, load(conf)).rows("bronze.files", day)
     assert summary.new_columns(files, [day]) == [
         "events: 1 file with columns that the conf does not name, kept in raw alone: [gift], voucher"
     ]
