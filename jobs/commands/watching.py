@@ -1,4 +1,4 @@
-"""How far a job is, while it runs."""
+"""Progress display of a running job."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SECONDS_BETWEEN_LINES = 10.0
 
 @contextlib.contextmanager
 def watching(spark: SparkSession, title: str) -> Iterator[None]:
-    """While a job runs, show how long it has run and how far Spark's current stages are."""
+    """Within the block, show how long a job has run and the progress of Spark's current stages."""
     done = threading.Event()
     started = time.monotonic()
 
@@ -44,6 +44,8 @@ def watching(spark: SparkSession, title: str) -> Iterator[None]:
 
 
 def _stages(spark: SparkSession) -> str:
+    """How many tasks of the active stages are done; empty where there is no stage."""
     tracker = spark.sparkContext.statusTracker()
-    infos = [tracker.getStageInfo(stage) for stage in tracker.getActiveStageIds()]
-    return ", ".join(f"{info.name.split(' at ')[0]} {info.numCompletedTasks}/{info.numTasks}" for info in infos if info)
+    stages = [stage for stage in map(tracker.getStageInfo, tracker.getActiveStageIds()) if stage]
+    done, tasks = sum(stage.numCompletedTasks for stage in stages), sum(stage.numTasks for stage in stages)
+    return f"{done} of {tasks} tasks of {len(stages)} stage{'s' * (len(stages) != 1)}" if stages else ""

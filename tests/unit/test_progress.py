@@ -43,7 +43,8 @@ def test_the_line_is_shown_while_the_job_runs_and_not_after_it(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(watching, "SECONDS_BETWEEN_LINES", 0.01)
-    tracker = SimpleNamespace(getActiveStageIds=list)
+    stages = {4: SimpleNamespace(numCompletedTasks=1, numTasks=2), 5: SimpleNamespace(numCompletedTasks=0, numTasks=8)}
+    tracker = SimpleNamespace(getActiveStageIds=lambda: [3, 4, 5], getStageInfo=stages.get)  # 3 has just ended
     spark: Any = SimpleNamespace(sparkContext=SimpleNamespace(statusTracker=lambda: tracker))
 
     def wait_for(text: str, before: str = "") -> str:
@@ -58,6 +59,7 @@ def test_the_line_is_shown_while_the_job_runs_and_not_after_it(
         with progress.metered({"encoder": 6.0, "ranker": 2.0}) as meter:
             meter.begin("ranker")
             wait_for("ranker (2 of 2, 0%), 75% of all")
+            wait_for("1 of 10 tasks of 2 stages")
         capsys.readouterr()
         lines = wait_for("train_model").splitlines()
         assert "ranker" not in lines[-1]
