@@ -1,11 +1,11 @@
-"""One row is a night that some lake wrote: its NDCG@10, and its lead over the first lake's night of that date.
+"""NDCG@10 of a run_date in several lakes, and the lead of each over the first lake.
 
     python -m bench.compare_nights 2011-11-10 conf/online_retail.toml elsewhere/online_retail.toml
 
-For deployments of one shop that differ in a setting, such as the encoder that is served: both lakes have the night's
-features.candidates and the logs of the 28 days after it (`make night` of that later date, or its intake). A lead is of
-the same users, with a 95 % interval; truth is the first lake's, as in ops.metrics: what who had bought before the
-night bought in the 28 days after it. No Spark runs.
+For deployments of one shop that differ in a setting, such as the encoder that is served: both lakes have the
+features.candidates of that date and the logs of the 28 days after it (`make night` of the later date, or its intake). A
+lead is of the same users, with a 95 % interval; truth is from the first lake, as in ops.metrics: the purchases of those
+28 days by users who had bought before. Spark is not used.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ K = 10
 
 @dataclass(frozen=True)
 class NightRow:
-    """One night's NDCG@10 in one task, with its interval, and its lead over the first night; of `users` with truth."""
+    """NDCG@10 of a lake in one task, with its interval, and its lead over the first lake; of `users` with truth."""
 
     conf: str
     task: str
@@ -43,15 +43,15 @@ class NightRow:
 
     @property
     def users(self) -> int:
-        """Whose lists could be judged."""
+        """The number of users whose lists could be judged."""
         return self.ndcg.user_count
 
 
 def bought(lake: Path, last: dt.date) -> Interactions:
     """Purchases up to `last` of items in its catalogue."""
     columns = ["user_id", "item_id", "event_date", "quantity"]
-    asked = [("event_type", "=", "purchase")]
-    lines = DeltaTable(str(lake / "silver" / "events")).to_pandas(columns=[*columns, "event_type"], filters=asked)
+    purchases = [("event_type", "=", "purchase")]
+    lines = DeltaTable(str(lake / "silver" / "events")).to_pandas(columns=[*columns, "event_type"], filters=purchases)
     items = DeltaTable(str(lake / "silver" / "items")).to_pandas(columns=["item_id"], partitions=_partition(last))
     if items.empty:
         raise LookupError(f"{lake}/silver/items has no partition {last}: run the intake of that date first")
@@ -60,17 +60,17 @@ def bought(lake: Path, last: dt.date) -> Interactions:
 
 
 def rank(contest: Contenders, name: str, lake: Path, night: dt.date) -> None:
-    """All that a lake's night scored contends, under this name."""
+    """Add all candidates of a lake's run as a contender."""
     wanted = ["user_id", "item_id", "score", "times_bought"]
-    found = DeltaTable(str(lake / "features" / "candidates")).to_pandas(columns=wanted, partitions=_partition(night))
-    if found.empty:
+    scored = DeltaTable(str(lake / "features" / "candidates")).to_pandas(columns=wanted, partitions=_partition(night))
+    if scored.empty:
         raise LookupError(f"{lake}/features/candidates has no night of {night}")
-    user, item, known = contest.codes(found)
-    contest.rank(name, user, item, found["score"].to_numpy()[known], found["times_bought"].to_numpy()[known] > 0)
+    user, item, known = contest.codes(scored)
+    contest.rank(name, user, item, scored["score"].to_numpy()[known], scored["times_bought"].to_numpy()[known] > 0)
 
 
 def compared(night: dt.date, lakes: Sequence[tuple[str, Path]]) -> Iterator[NightRow]:
-    """Each lake's night, task by task; the first is what the others are held against."""
+    """Each lake's row, task by task; the others are compared with the first lake."""
     shop, cut = bought(lakes[0][1], night + dt.timedelta(days=HORIZON_DAYS)), day_number(night) + 1
     users, truth = metrics.truths(shop, cut)
     contest = Contenders(shop, cut, users, truth, K)

@@ -1,4 +1,4 @@
-"""One row is the night's encoder against one peer, in texts per second, or against the chip's own matrix product.
+"""Speed of the encoder against peers, in texts per second, and against the chip's own matrix product.
 
     python -m bench.encode                                          # texts of the shops' lakes, or of the example
     python -m bench.encode --texts 1000 --threads 1 --repeats 3     # smaller; one thread is steadier on a busy machine
@@ -41,7 +41,7 @@ PLAIN, TUNED = "plain bucketed loop", "sentence-transformers, tuned"
 MIN_OVERLAP = {ITEMS: 0.99, JOINED: 0.97}
 MIN_TEXTS = 500
 PEER_LOSES = 0.02  # sentence-transformers also pools in bfloat16; enough to know that it does the same work
-TARGETS = {NAIVE: 12.0, TUNED: 1.6}  # for item texts; nothing is asked of the plain loop, nor for joined texts
+TARGETS = {NAIVE: 12.0, TUNED: 1.6}  # for item texts; there is no target for the plain loop, nor for joined texts
 NAIVE_TARGET_FLOAT32 = 3.0  # where the chip does not multiply bfloat16
 UTILISATION_TARGET = 0.4
 
@@ -117,7 +117,7 @@ def operations(lengths: Sequence[int], config: Any) -> float:
 
 
 def matmul(shape: tuple[int, int, int], device: str, dtype: Any) -> tuple[Callable[[], None], float]:
-    """A contender that multiplies matrices of one shape, with how many operations that is."""
+    """A contender that multiplies matrices of one shape, with its number of operations."""
     import torch
 
     rows, inner, columns = shape
@@ -147,11 +147,11 @@ def neighbours(vectors: Floats, queries: int) -> list[set[int]]:
     return [set(row[:NEIGHBOURS].tolist()) for row in np.argsort(-scores, axis=1, kind="stable")]
 
 
-def check(name: str, found: Floats, expected: Floats, min_overlap: float) -> str:
-    """Two lines: how near the vectors are to float32 padded ones, text by text. Raises GateError."""
-    lengths = np.linalg.norm(found, axis=1) * np.linalg.norm(expected, axis=1)
-    cosine = float(((found * expected).sum(axis=1) / lengths).min())
-    pairs = zip(*(neighbours(vectors, OVERLAP_QUERIES) for vectors in (found, expected)), strict=True)
+def check(name: str, actual: Floats, expected: Floats, min_overlap: float) -> str:
+    """Two lines on how close the vectors are to padded float32 ones, text by text. Raises GateError."""
+    lengths = np.linalg.norm(actual, axis=1) * np.linalg.norm(expected, axis=1)
+    cosine = float(((actual * expected).sum(axis=1) / lengths).min())
+    pairs = zip(*(neighbours(vectors, OVERLAP_QUERIES) for vectors in (actual, expected)), strict=True)
     overlap = float(np.mean([len(mine & right) / len(right) for mine, right in pairs]))
     near = gate(f"{name}: cosine to float32", cosine, MIN_COSINE)
     return f"{near}\n{gate(f'{name}: top-{NEIGHBOURS} overlap', overlap, min_overlap)}"
@@ -197,7 +197,7 @@ def measure(
     table = Table("", "texts/s", "real tokens/s", "real share", "utilisation", title=title, title_justify="left")
     for name, run in encode.items():
         real = sum(lengths[: len(read[name])])
-        share = {OURS: "1.00", TUNED: ""}.get(name)  # ours pads nothing; sentence-transformers does not tell
+        share = {OURS: "1.00", TUNED: ""}.get(name)  # ours pads nothing; sentence-transformers does not report it
         table.add_row(
             name,
             f"{timings[name].value('texts/s'):,.0f}",
@@ -236,19 +236,19 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--seed", type=int, default=7)
     given = parser.parse_args(arguments)
 
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # as in a night: tasks fill the cores
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # as in a run: tasks fill the cores
     import torch
 
     torch.set_num_threads(given.threads)
-    found, words = real_texts(given.conf, given.file)
-    random.Random(given.seed).shuffle(found)
-    short = found[: given.texts]
+    texts, words = real_texts(given.conf, given.file)
+    random.Random(given.seed).shuffle(texts)
+    short = texts[: given.texts]
     if len(short) < MIN_TEXTS:
         raise SystemExit(
             f"{len(short)} different texts of {words}: the overlap of fewer than {MIN_TEXTS} says too little"
         )
-    console().print(f"texts of {words}: {len(found):,} different ones, {len(short):,} of them read")
-    long = list(dict.fromkeys(joined(found, len(short) // 2, given.seed)))
+    console().print(f"texts of {words}: {len(texts):,} different ones, {len(short):,} of them read")
+    long = list(dict.fromkeys(joined(texts, len(short) // 2, given.seed)))
     folder = given.weights or base_model.base_folder()
     rows = measure(ITEMS, short, folder, given.device, given.naive_texts, given.repeats)
     rows += measure(JOINED, long, folder, given.device, given.naive_texts, given.repeats)

@@ -1,4 +1,4 @@
-"""One row is one way to an item's vector and its NDCG@10 on new items: frozen BERT, what BERT imitates, full, LoRA.
+"""NDCG@10 on new items of several methods for item vectors: frozen BERT, what BERT imitates, full, LoRA.
 
     python -m bench.encoder_methods --conf conf/online_retail.toml --cut 2011-10-14
     python -m bench.encoder_methods --events events.parquet --cut 2011-10-14
@@ -34,7 +34,7 @@ from udfs.interactions import from_frame
 
 
 def shop_of_lake(conf: str, cut: dt.date, max_users: int) -> Shop:
-    """What a deployment's lake knows 28 days after the cut."""
+    """The data of a deployment's lake 28 days after the cut."""
     from jobs.runner.lake import Lake
     from jobs.runner.session import session
     from schemas.deployment import load
@@ -53,7 +53,7 @@ def shop_of_file(path: str, cut: dt.date) -> Shop:
     when = pd.to_datetime(events["event_date"])
     events = events.assign(late=when >= np.datetime64(cut))[when < np.datetime64(cut + dt.timedelta(days=HORIZON_DAYS))]
     lines = from_frame(events)
-    # Newest first among those before the cut; an item first sold after it has a text, and is offered to nobody.
+    # Newest first among those before the cut; an item first sold after it has a text, but is in no list.
     newest = events.sort_values("event_date", ascending=False, kind="stable").sort_values("late", kind="stable")
     titles = newest.drop_duplicates("item_id").set_index("item_id")["title"].reindex(lines.items).fillna("")
     known = pd.DataFrame({"item_id": lines.items, "title": titles.to_numpy(), "described_on": str(cut)})

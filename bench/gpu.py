@@ -68,26 +68,26 @@ class Limited:
     def __init__(self, model: packed.PackedBert, tokens: int) -> None:
         self._model, self._tokens = model, tokens
 
-    def __call__(self, ids: Any, *rest: Any) -> Any:
+    def __call__(self, ids: Any, *arguments: Any) -> Any:
         """A pass; torch.cuda.OutOfMemoryError for too many tokens."""
         import torch
 
         if len(ids) > self._tokens:
             raise torch.cuda.OutOfMemoryError(f"{len(ids)} tokens")
-        return self._model(ids, *rest)
+        return self._model(ids, *arguments)
 
 
 def encoder_on(folder: Path, device: str) -> Encoder:
     """The encoder as a GPU runs it; on a CPU its packed passes with plain attention."""
-    found = Encoder(*model_reader.read_model(folder), device=device)
-    if found.device.type == "cpu":
-        found._packed = packed.PackedBert(found.model, packed.plain_attention)
-    return found
+    on_device = Encoder(*model_reader.read_model(folder), device=device)
+    if on_device.device.type == "cpu":
+        on_device._packed = packed.PackedBert(on_device.model, packed.plain_attention)
+    return on_device
 
 
-def near(what: str, found: Floats, expected: Floats) -> None:
+def near(what: str, actual: Floats, expected: Floats) -> None:
     """Print the least cosine of unit vectors, text by text. GateError below encode.MIN_COSINE."""
-    cosine = float((found * expected).sum(axis=1).min())
+    cosine = float((actual * expected).sum(axis=1).min())
     console().print(gate(f"{what}: cosine to the CPU's float32, the least,", cosine, encode.MIN_COSINE), style="dim")
 
 
@@ -98,24 +98,24 @@ def check_encoder(folder: Path, texts: list[str], expected: Floats, device: str)
 
 
 def check_memory(folder: Path, texts: list[str], expected: Floats, device: str) -> str:
-    """One line: by how much the tokens of a pass were halved when memory ended. GateError where they were not.
+    """One line: the tokens per pass before and after memory ran out. GateError where they were not reduced.
 
-    Also where the vectors are then others than the CPU's.
+    Also where the vectors then differ from the CPU's.
     """
     small = encoder_on(folder, device)
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
         with _little_memory(small, texts):
-            found = small.encode(texts, encode.MAX_TOKENS)
+            actual = small.encode(texts, encode.MAX_TOKENS)
     halved = [int(match[1]) for warning in warned if (match := HALVED.search(str(warning.message)))]
     gate("memory ended, and fewer tokens were tried", float(len(halved)), 1)
-    near("with little memory", found[: len(expected)], expected)
+    near("with little memory", actual[: len(expected)], expected)
     return f"memory: {small.tokens_per_batch:,} tokens a pass did not fit, {halved[-1]:,} did"
 
 
 @contextmanager
 def _little_memory(small: Encoder, texts: list[str]) -> Iterator[None]:
-    """While it lasts, the encoder's largest pass does not fit into its device's memory."""
+    """Within the block, the encoder's largest pass does not fit into its device's memory."""
     import torch
 
     if small.device.type != "cuda":
@@ -154,10 +154,10 @@ def measure_udf(folder: Path, texts: list[str], expected: Floats, device: str, r
     alone = encoder.load_encoder(folder, device)
     longest = alone.settings.max_item_tokens
     run = partial(through_udf, folder, texts, device, threads)
-    found = run()[: len(expected)]
-    near("the UDF", found / np.linalg.norm(found, axis=1, keepdims=True), expected)
-    udf, whole = (run, float(len(texts))), (partial(alone.encode, texts, longest), float(len(texts)))
-    timings = alternate({"udf": udf, "alone": whole}, repeats)
+    actual = run()[: len(expected)]
+    near("the UDF", actual / np.linalg.norm(actual, axis=1, keepdims=True), expected)
+    udf, one_call = (run, float(len(texts))), (partial(alone.encode, texts, longest), float(len(texts)))
+    timings = alternate({"udf": udf, "alone": one_call}, repeats)
     where = name_of(device)
     return compare("the encoding UDF vs its encoder", where, timings["udf"], timings["alone"], "texts/s", UDF_TARGET)
 

@@ -1,11 +1,11 @@
-"""One row is a night's scoring of several times as many users against one of fewer, in users a second.
+"""Speed of scoring with several times as many users, in users per second.
 
     python -m bench.growth --conf conf/complete_journey.toml --run-date 2017-12-03
     python -m bench.growth --conf conf/online_retail.toml --run-date 2011-11-10 --users 1000 --times 1 4 16
 
-Needs a lake that has had that night (`make run`). Some of its users are given that many lives: the same purchases under
-new ids, in a table of events; from there on it is the night's own jobs, score_candidates and rank_recommendations, from
-Delta table to Delta table. A ratio of 1 says that a user costs the same among many as among few.
+Needs a lake with a run of that date (`make run`). Some of its users are copied that many times ("lives"): the same
+purchases under new ids, in a table of events, which the jobs score_candidates and rank_recommendations then process,
+from Delta table to Delta table. A ratio of 1 means that a user costs the same among many as among few.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ TARGET = 1 / 1.1  # a user may cost a tenth more among many
 
 
 class Nights:
-    """The scoring of one night of a lake, for tables of events that have more users than the lake's."""
+    """Scoring of a date of a lake, for tables of events with more users than the lake's."""
 
     def __init__(self, lake: Lake, run_date: dt.date, folder: Path) -> None:
         self.lake, self.run_date, self.folder = lake, run_date, folder
@@ -49,7 +49,7 @@ class Nights:
         self.item_vectors = lake.read(today("features.item_vectors"), run_date, [])
 
     def enlarge(self, users: int, times: Sequence[int]) -> int:
-        """Write the events of at most `users` users, and several times as many; how many the few are.
+        """Write the events of at most `users` users, and of multiples of them; the number of users chosen.
 
         A user's `life` is a number after the id: u1#0, u1#1; a basket's and an event's, too.
         """
@@ -66,7 +66,7 @@ class Nights:
         return chosen.count()
 
     def score(self, number: int) -> None:
-        """What the two jobs do, on `number` times the users."""
+        """Run the two jobs on `number` times the users."""
         candidates = score_candidates(
             self._read(f"events-{number}"), self.items, self.item_vectors, self.model, **self._knobs(score_candidates)
         )
@@ -86,17 +86,17 @@ class Nights:
         user, life = F.regexp_replace("user_id", r"#\d+$", ""), F.substring_index("user_id", "#", -1).cast("int")
         pairs = F.sort_array(F.collect_list(F.struct("rank", "item_id")))
         lists = self._read(f"lists-{number}").groupBy("user_id").agg(pairs.alias("list"))
-        told = lists.select(user.alias("user"), life.alias("life"), "list").persist()
-        gate(f"{number} times the users: users with a list", told.count() / (users * number), 1.0)
-        first = told.where("life = 0").select("user", F.col("list").alias("first"))
-        same = told.join(first, "user", "inner").where("list = first").count()
+        user_lists = lists.select(user.alias("user"), life.alias("life"), "list").persist()
+        gate(f"{number} times the users: users with a list", user_lists.count() / (users * number), 1.0)
+        first = user_lists.where("life = 0").select("user", F.col("list").alias("first"))
+        same = user_lists.join(first, "user", "inner").where("list = first").count()
         return gate(f"{number} times the users: lists as those of the first life", same / (users * number), 1.0)
 
     def _knobs(self, function: Any) -> dict[str, Any]:
-        """As the deployment's conf has them, but that no list depends on other users'."""
-        told = settings(JOBS[function.__name__], function, self.lake.deployment, {})
-        told.pop("long_tail", None)
-        return told | {"run": RunContext(self.run_date, self.lake.deployment)}
+        """Settings of the deployment, without long_tail, by which lists depend on other users."""
+        knobs = settings(JOBS[function.__name__], function, self.lake.deployment, {})
+        knobs.pop("long_tail", None)
+        return knobs | {"run": RunContext(self.run_date, self.lake.deployment)}
 
     def _write(self, frame: DataFrame, name: str) -> None:
         frame.write.format("delta").mode("overwrite").save(f"{self.folder}/{name}")
@@ -106,18 +106,18 @@ class Nights:
 
 
 def measure(nights: Nights, users: int, times: Sequence[int], repeats: int) -> list[Row]:
-    """One row for each step from fewer to more users, and one for the whole way, after the lists have been checked."""
-    found = nights.enlarge(users, times)
+    """One row for each step from fewer to more users, and one from first to last, after the lists have been checked."""
+    chosen = nights.enlarge(users, times)
     for number in times:
         nights.score(number)
-        console().print(nights.check(found, number), style="dim")
-    contenders: Contenders = {f"{number}": (partial(nights.score, number), found * number) for number in times}
+        console().print(nights.check(chosen, number), style="dim")
+    contenders: Contenders = {f"{number}": (partial(nights.score, number), chosen * number) for number in times}
     timings = alternate(contenders, repeats)
     steps = [*pairwise(times), (times[0], times[-1])] if len(times) > 2 else [(times[0], times[-1])]
     device = on_cpu(nights.lake.spark.sparkContext.defaultParallelism)
     return [
         compare(
-            f"scoring {found * more:,} users vs {found * fewer:,}",
+            f"scoring {chosen * more:,} users vs {chosen * fewer:,}",
             device,
             timings[str(more)],
             timings[str(fewer)],

@@ -1,4 +1,4 @@
-"""One row is one measure: ours against one peer, timed alternately in one run, with the spread of their ratio.
+"""Measures of ours against peers, timed alternately in one run, with the spread of the ratios.
 
 A machine's speed drifts by more than most gains are worth, so every round times every contender once, a ratio
 is taken within a round, and the middle one of all rounds counts. Rounds start with different contenders: none always
@@ -25,7 +25,7 @@ RESULTS = Path(__file__).parent / "results.json"
 
 
 class GateError(Exception):
-    """One figure that must not stand: what was compared to what, what was found and what was expected."""
+    """A figure that must not be reported: what was compared, its value, and the expected value."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Timing:
-    """How long one contender took in each round, and how much work (texts, users, operations) a round was."""
+    """Seconds of a contender in each round, and the work (texts, users, operations) of a round."""
 
     seconds: tuple[float, ...]
     work: float = 1.0
@@ -96,10 +96,10 @@ def compare(
     )
 
 
-def gate(what: str, found: float, at_least: float) -> str:
-    """One line that says by how much a figure's results are right. Raises GateError below `at_least`, and for NaN."""
-    line = f"{what} {found:.5f}, at least {at_least:g} expected"
-    if not found >= at_least:
+def gate(what: str, actual: float, at_least: float) -> str:
+    """A line with a measure of correctness of results. Raises GateError below `at_least`, and for NaN."""
+    line = f"{what} {actual:.5f}, at least {at_least:g} expected"
+    if not actual >= at_least:
         raise GateError(f"{line}: the figures beside it count for nothing")
     return line
 

@@ -1,4 +1,4 @@
-"""One row is one way to 8-bit products of one encoder: its speed, how near it is, and whether batch mates show in it.
+"""Methods of 8-bit products for one encoder: speed, closeness to float32, and dependence on the batch.
 
     python -m bench.int8_choices --threads 1                # the base weights, texts of the shops' lakes or the example
     python -m bench.int8_choices --file texts.txt --texts 500
@@ -95,7 +95,7 @@ def torch_dynamic(folder: Path) -> Encoder | None:
 
 
 def measure(folder: Path, texts: list[str], scratch: Path, repeats: int) -> list[Any]:
-    """The rows of all ways, and the table."""
+    """The rows of all methods; prints the table."""
     import torch
 
     write_float(folder, scratch / "float")
@@ -109,23 +109,23 @@ def measure(folder: Path, texts: list[str], scratch: Path, repeats: int) -> list
         FLOAT: int8.Int8Encoder(scratch / "float"),
     }
     plain = Encoder(*model_reader.read_model(folder), dtype="float32")
-    found = {name: way for name, way in ways.items() if way is not None}
-    found[ALONE].tokens_per_batch = 1
-    whole = "float32, torch"
+    encoders = {name: way for name, way in ways.items() if way is not None}
+    encoders[ALONE].tokens_per_batch = 1
+    peer = "float32, torch"
 
     def encode(model: Encoder, some: list[str]) -> Floats:
         return model.encode(some, model.settings.max_item_tokens)
 
     exact = encode(plain, texts)
-    contenders: Contenders = {whole: (partial(encode, plain, texts), len(texts))}
-    contenders |= {name: (partial(encode, way, texts), len(texts)) for name, way in found.items()}
-    together = {name: encode(way, texts) for name, way in found.items()}
+    contenders: Contenders = {peer: (partial(encode, plain, texts), len(texts))}
+    contenders |= {name: (partial(encode, way, texts), len(texts)) for name, way in encoders.items()}
+    together = {name: encode(way, texts) for name, way in encoders.items()}
     timings = alternate(contenders, repeats)
     table = Table("", "texts/s", "to float32 in torch", "spread", "cosine: mean", "least", "other bits among few")
     rows = []
-    for name, way in found.items():
+    for name, way in encoders.items():
         row = compare(
-            f"8 bits: {name} vs {whole}", on_cpu(torch.get_num_threads()), timings[name], timings[whole], "texts/s"
+            f"8 bits: {name} vs {peer}", on_cpu(torch.get_num_threads()), timings[name], timings[peer], "texts/s"
         )
         rows.append(row)
         cosine = (together[name] * exact).sum(axis=1)

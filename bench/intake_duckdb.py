@@ -37,7 +37,7 @@ from udfs.records import FileReport, read_records
 CONF = "conf/complete_journey.toml"
 JOBS = ("ingest_logs", "clean_items", "clean_events")
 THREADS, MEMORY = 2, "4GB"
-TARGET = 0.1  # the whole intake in at most ten times the script's seconds
+TARGET = 0.1  # the complete intake in at most ten times the script's seconds
 COLUMNWISE, LINE_BY_LINE, READ, SCRIPT = "columnwise", "line by line", "DuckDB's reading", "DuckDB's script"
 
 LINES = """
@@ -256,7 +256,7 @@ def of_lake(lake: Path, until: dt.date) -> tuple[Judged, float]:
 def measured(deployment: Deployment, until: dt.date, rounds: int, lake: Path | None) -> list[Row]:
     """The rows of the report. ValueError where two readers, or the script and the lake, do not agree."""
     results: dict[str, object] = {}
-    with tempfile.TemporaryDirectory() as folder, connected(1) as one:
+    with tempfile.TemporaryDirectory() as folder, connected(1) as database:
 
         def kept(name: str, value: object) -> None:
             if results.setdefault(name, value) != value:
@@ -266,7 +266,7 @@ def measured(deployment: Deployment, until: dt.date, rounds: int, lake: Path | N
             {
                 COLUMNWISE: (lambda: kept("till lines", columnwise(deployment, until)), 1),
                 LINE_BY_LINE: (lambda: kept("till lines", line_by_line(deployment, until)), 1),
-                READ: (lambda: kept("till lines", read(one, deployment, "events", until)), 1),
+                READ: (lambda: kept("till lines", read(database, deployment, "events", until)), 1),
                 SCRIPT: (lambda: kept("judged", intake(deployment, until, Path(folder))), 1),
             },
             rounds,

@@ -1,4 +1,4 @@
-"""Measures nights of a checkout from outside: seconds, Spark's queries and jobs, new table versions, bytes.
+"""Measures nightly runs of a checkout from outside: seconds, Spark's queries and jobs, table versions, bytes.
 
     python -m bench.night --base 46ff31d                                    # the nights of a tiny shop
     python -m bench.night --scenario tiny-later --checkout ../other --rounds 1
@@ -38,7 +38,7 @@ from bench.night_report import (
 from bench.night_runs import Checkout, Night, checkout, clone, copy_lake, measure, prepare_tiny
 
 REPO = Path(__file__).resolve().parents[1]
-LONG_SECONDS = 600.0  # a scenario whose first round took longer gets no other
+LONG_SECONDS = 600.0  # a scenario whose first round takes longer has one round only
 TINY_TRAINED, TINY_LATER = "2024-03-14", "2024-03-15"  # days 13 and 14 of tests/support/tiny_shop.py
 JOURNEY_FIRST, JOURNEY_LATER = "2017-12-03", "2017-12-04"
 SCENARIOS = ("tiny-first", "tiny-later", "journey-first", "journey-later")
@@ -46,9 +46,9 @@ SCENARIOS = ("tiny-first", "tiny-later", "journey-first", "journey-later")
 
 @dataclass(frozen=True)
 class Start:
-    """What a night of a scenario starts from: a deployment, a lake, its raw files if elsewhere, the date.
+    """The start of a scenario's run: a deployment, a lake, its raw files if elsewhere, the date.
 
-    With `only`, of the lake's layers only these tables.
+    `only`: the tables to copy from the lake's layers.
     """
 
     conf: Path
@@ -100,10 +100,10 @@ def figures_of(scenario: str, code: Checkout, start: Start, scratch: Path, round
 
 
 def _calibrated(when: str) -> Calibration:
-    found = calibrate()
-    parts = f"matrix products {found.matmul_seconds:.2f} s, Python {found.python_seconds:.2f} s"
+    calibration = calibrate()
+    parts = f"matrix products {calibration.matmul_seconds:.2f} s, Python {calibration.python_seconds:.2f} s"
     console().print(f"calibration {when}: {parts}; load average {os.getloadavg()[0]:.1f}")
-    return found
+    return calibration
 
 
 def main(arguments: list[str] | None = None) -> None:

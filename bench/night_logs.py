@@ -26,7 +26,7 @@ MOST_OF_A_SITE = 90  # characters
 
 
 class IncompleteLogError(Exception):
-    """A night's event log lacks what every night has."""
+    """An event log without the entries that every run has."""
 
 
 @dataclass
@@ -153,13 +153,13 @@ def new_versions(lake: Path, before: Mapping[str, int]) -> list[Version]:
 
     ValueError where a commit between `before` and the newest one is gone: then the night cannot be counted.
     """
-    found = []
+    versions = []
     for table, commits in sorted(_logs(lake).items()):
         new = [number for number in sorted(commits) if number > before.get(table, -1)]
         if new and new != list(range(before.get(table, -1) + 1, new[-1] + 1)):
             raise ValueError(f"{table}: commits {before.get(table, -1) + 1} to {new[-1]} expected, only {new} found")
-        found += [_version(table, number, commits[number]) for number in new]
-    return found
+        versions += [_version(table, number, commits[number]) for number in new]
+    return versions
 
 
 def _logs(lake: Path) -> dict[str, dict[int, Path]]:
@@ -204,12 +204,12 @@ def job_seconds(lake: Path, before: set[str], printed: str = "") -> dict[str, fl
             if row["run_id"] not in before:
                 runs.setdefault((row["job"], row["run_id"]), []).append(row)
         if runs:
-            found: dict[str, float | None] = {}
+            by_job: dict[str, float | None] = {}
             for (job, _), of_run in runs.items():
                 seconds = _seconds(of_run)
-                known = found.get(job, 0.0)
-                found[job] = None if seconds is None or known is None else known + seconds
-            return found
+                so_far = by_job.get(job, 0.0)
+                by_job[job] = None if seconds is None or so_far is None else so_far + seconds
+            return by_job
     return {job: float(seconds) for job, seconds in JOB_LINE.findall(printed)}
 
 
@@ -224,12 +224,12 @@ def _seconds(rows: list[dict[str, Any]]) -> float | None:
 
 def _tables_of_runs(lake: Path) -> dict[str, list[dict[str, Any]]]:
     """The rows of every ops table that says when runs were; ops.runs comes first."""
-    found = {}
+    rows_by_table = {}
     logs = sorted((lake / "ops").glob("*/_delta_log"), key=lambda log: (log.parent.name != "runs", log.parent.name))
     for log in logs:
         table = DeltaTable(str(log.parent))
         types = {column.name: str(column.type) for column in table.schema().fields}
         timed = [name for name, of in types.items() if name == "seconds" or "timestamp" in of]
         if {"run_id", "job"} <= set(types) and timed:
-            found[log.parent.name] = table.to_pyarrow_table(columns=["run_id", "job", *timed]).to_pylist()
-    return found
+            rows_by_table[log.parent.name] = table.to_pyarrow_table(columns=["run_id", "job", *timed]).to_pylist()
+    return rows_by_table

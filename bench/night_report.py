@@ -1,4 +1,4 @@
-"""A measured night's figures, the base's figures as recorded on this machine, and the tables of both."""
+"""Figures of a measured run, the base's figures as recorded on this machine, and the tables of both."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def summarise(commit: str, scenario: str, nights: Sequence[Night], calibrations:
         {name: median(row[name] for row in rounds) for name in COUNTS},
         [row["wall_seconds"] for row in rounds],
         dict(sorted(middle.jobs.items(), key=lambda job: (-(job[1] or 0.0), job[0]))),
-        {description: (found.count, round(found.seconds, 2)) for description, found in queries},
+        {description: (work.count, round(work.seconds, 2)) for description, work in queries},
         versions,
         engines,
         middle.sites,
@@ -141,10 +141,10 @@ def summarise(commit: str, scenario: str, nights: Sequence[Night], calibrations:
 
 
 def _counted(names: Any) -> dict[str, int]:
-    found: dict[str, int] = {}
+    counts: dict[str, int] = {}
     for name in names:
-        found[name] = found.get(name, 0) + 1
-    return dict(sorted(found.items(), key=lambda pair: (-pair[1], pair[0])))
+        counts[name] = counts.get(name, 0) + 1
+    return dict(sorted(counts.items(), key=lambda pair: (-pair[1], pair[0])))
 
 
 def recorded_base(commit: str, scenario: str, path: Path = BASES) -> Figures | None:
@@ -152,8 +152,8 @@ def recorded_base(commit: str, scenario: str, path: Path = BASES) -> Figures | N
     if not path.is_file():
         return None
     bases = json.loads(path.read_text("utf-8"))
-    found = bases.get(f"{commit} | {scenario} | {cpu_model()}")
-    return Figures(**found) if found else None
+    base = bases.get(f"{commit} | {scenario} | {cpu_model()}")
+    return Figures(**base) if base else None
 
 
 def record_base(base: Figures, path: Path = BASES) -> None:

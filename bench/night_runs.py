@@ -1,7 +1,7 @@
 """Nights of any checkout of Nightshelf in scratch folders: its clone, prepared lakes, a copied deployment, one run.
 
 A night runs in a process of its own, in a folder of its own, with the code of its checkout first on the path and the
-Python environment of whoever measures. The checkout and the lakes that are given stay as they are.
+Python environment of the caller. The given checkout and lakes are not changed.
 """
 
 from __future__ import annotations
@@ -135,7 +135,7 @@ def _git(folder: Path, *arguments: str) -> str:
 
 
 def copy_lake(source: Path, target: Path, only: Sequence[str] | None = None) -> None:
-    """Copy a lake: data files as hard links, since nobody changes them in place; all others byte by byte.
+    """Copy a lake: data files, which never change in place, as hard links; all others byte by byte.
 
     With `only`, of the tables in the layers' folders just these ("ops.models"), and everything outside the layers.
     """
@@ -161,7 +161,7 @@ def write_conf(source: Path, folder: Path, lake: Path, events: Path | None = Non
     ValueError where the TOML has no line for one of the three paths at its top.
     """
     text = source.read_text("utf-8")
-    top, table, rest = text.partition("\n[")
+    top, table, tables = text.partition("\n[")
     paths = dict(re.findall(r'^(lake|landing|spark|checkpoints)\s*=\s*"([^"]*)"', top, re.MULTILINE))
     if missing := {"lake", "landing", "spark"} - set(paths):
         raise ValueError(f"{source}: no line for {', '.join(sorted(missing))} above the first table")
@@ -178,7 +178,7 @@ def write_conf(source: Path, folder: Path, lake: Path, events: Path | None = Non
         properties += EVENT_LOG.format(folder=events.resolve().as_uri())
     spark.write_text(properties, "utf-8")
     conf = folder / source.name
-    conf.write_text(top + table + rest, "utf-8")
+    conf.write_text(top + table + tables, "utf-8")
     return conf
 
 

@@ -103,11 +103,11 @@ def cpu_seconds(proc: Path = Path("/proc")) -> float:
 
 def main(arguments: list[str]) -> None:
     """Run the module; write what was sampled."""
-    out, checkout, module, *rest = arguments
-    found = importlib.util.find_spec(module)
-    if found is None or not (found.origin or "").startswith(f"{checkout}/"):
-        sys.exit(f"{module} would be of {found and found.origin}, not of {checkout}: has it __init__.py?")
-    sys.argv = [module, *rest]
+    out, checkout, module, *module_arguments = arguments
+    spec = importlib.util.find_spec(module)
+    if spec is None or not (spec.origin or "").startswith(f"{checkout}/"):
+        sys.exit(f"{module} would be of {spec and spec.origin}, not of {checkout}: has it __init__.py?")
+    sys.argv = [module, *module_arguments]
     sampler = Sampler(checkout)
     sampler.start()
     try:

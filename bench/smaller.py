@@ -1,4 +1,4 @@
-"""One row is one encoder that conf can serve: the full one, fewer layers, 8-bit products; its speed, size and quality.
+"""Speed, size and quality of the encoders that conf can serve: the full one, fewer layers, 8-bit products.
 
     python -m bench.smaller                                                      # the base weights: no NDCG
     python -m bench.smaller --conf conf/online_retail.toml --cut 2011-10-14      # fine-tuned on a lake's days before it
@@ -73,10 +73,10 @@ def tuned(shop: Shop, cut: dt.date, steps: int, seed: int, output: Path) -> Judg
     texts, lines = shop.by_text(MAX_TEXTS)
     settings = TowerSettings(max_steps=steps, refit_steps=0, evaluate_every=max(1, steps // 4), patience=steps)
     day = day_number(cut) + HORIZON_DAYS
-    found = tower.train_tower(
+    training = tower.train_tower(
         texts, lines, day, base_model.base_folder(), output, settings=settings, seed=seed, log=console().print
     )
-    return Judge(Checks(lines.before(day), day - HORIZON_DAYS), texts, found.scale)
+    return Judge(Checks(lines.before(day), day - HORIZON_DAYS), texts, training.scale)
 
 
 def smaller(
@@ -85,12 +85,12 @@ def smaller(
     """The folders of all encoders, and how the smaller one was distilled from these texts."""
     few, name = scratch / "few", f"{layers} layers"
     settings = distil.DistilSettings(layers=layers, steps=steps)
-    told = distil.distil(texts, full, few, settings=settings, seed=seed, log=console().print)
+    distilled = distil.distil(texts, full, few, settings=settings, seed=seed, log=console().print)
     folders = {FULL: full, name: few}
     for of, folder in list(folders.items()):
         int8.write_int8(folder, scratch / f"{folder.name}-int8")
         folders[f"{of}, 8-bit"] = scratch / f"{folder.name}-int8"
-    return folders, told
+    return folders, distilled
 
 
 def load_seconds(folder: Path) -> float:
@@ -99,8 +99,8 @@ def load_seconds(folder: Path) -> float:
         "import sys, time; started = time.perf_counter(); from udfs.encoder.encoder import load_encoder; "
         "load_encoder(sys.argv[1]); print(time.perf_counter() - started)"
     )
-    told = subprocess.run([sys.executable, "-c", code, str(folder)], capture_output=True, text=True, check=True)
-    return float(told.stdout)
+    process = subprocess.run([sys.executable, "-c", code, str(folder)], capture_output=True, text=True, check=True)
+    return float(process.stdout)
 
 
 def measure(folders: Mapping[str, Path], texts: list[str], unseen: int, judge: Judge | None, repeats: int) -> list[Row]:
@@ -148,7 +148,7 @@ def measure(folders: Mapping[str, Path], texts: list[str], unseen: int, judge: J
 
 
 def main(arguments: list[str]) -> None:
-    """Train what is asked for, distil, export, measure."""
+    """Train if requested, distil, export, measure."""
     parser = argparse.ArgumentParser(
         "python -m bench.smaller", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -169,7 +169,7 @@ def main(arguments: list[str]) -> None:
     if bool(given.cut) != bool(given.events) and not (given.cut and given.conf):
         parser.error("--events needs --cut, and --cut needs --events or --conf")
 
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # as in a night: tasks fill the cores
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # as in a run: tasks fill the cores
     import torch
 
     torch.set_num_threads(given.threads)
@@ -190,8 +190,8 @@ def main(arguments: list[str]) -> None:
         random.Random(given.seed).shuffle(texts)
         unseen = max(1, round(UNSEEN_SHARE * len(texts)))
         console().print(f"texts of {words}: {len(texts):,} different ones, {unseen:,} of them not learned from")
-        folders, told = smaller(full, texts[unseen:], given.layers, given.distil_steps, given.seed, scratch)
-        console().print(f"distilled in {told.steps} steps, {told.seconds:,.0f} s")
+        folders, distilled = smaller(full, texts[unseen:], given.layers, given.distil_steps, given.seed, scratch)
+        console().print(f"distilled in {distilled.steps} steps, {distilled.seconds:,.0f} s")
         report(measure(folders, texts[: given.texts], min(unseen, given.texts), judge, given.repeats))
 
 

@@ -1,4 +1,4 @@
-"""One row is the night's exact top-K through Spark against Spark ALS's recommendForAllUsers, in users a second.
+"""Exact top-K through Spark against Spark ALS's recommendForAllUsers, in users per second.
 
     python -m bench.spark_topk                                                   # 8,192 users x 8,192 items x 384
     python -m bench.spark_topk --users 100000 --items 100000 --peer-users 16384  # longer without --peer-users
@@ -44,8 +44,8 @@ def write_vectors(spark: SparkSession, folder: Path, key: str, stored: Floats) -
 
 def als_of(spark: SparkSession, folder: Path, users: Floats, items: Floats) -> ALSModel:
     """An ALS model with these factors: a fitted one, saved, its factors replaced, loaded."""
-    one = spark.createDataFrame([(0, 0, 1.0)], "user INT, item INT, rating FLOAT")
-    ALS(rank=users.shape[1], maxIter=1, numUserBlocks=1, numItemBlocks=1).fit(one).write().overwrite().save(
+    ratings = spark.createDataFrame([(0, 0, 1.0)], "user INT, item INT, rating FLOAT")
+    ALS(rank=users.shape[1], maxIter=1, numUserBlocks=1, numItemBlocks=1).fit(ratings).write().overwrite().save(
         f"{folder}/als"
     )
     slots = spark.sparkContext.defaultParallelism
@@ -58,14 +58,14 @@ def als_of(spark: SparkSession, folder: Path, users: Floats, items: Floats) -> A
     return ALSModel.load(f"{folder}/als")
 
 
-def spend(made: DataFrame) -> None:
-    """Compute every row and keep none."""
-    made.write.format("noop").mode("overwrite").save()
+def spend(frame: DataFrame) -> None:
+    """Compute every row without storing it."""
+    frame.write.format("noop").mode("overwrite").save()
 
 
-def listed(found: DataFrame, count: int, k: int) -> Indices:
+def listed(neighbours: DataFrame, count: int, k: int) -> Indices:
     """[count, k]: the items of the users 0 to count - 1, from rows of user, item, score; by score, then item."""
-    rows = found.toArrow().to_pandas().astype({"user": int, "item": int})
+    rows = neighbours.toArrow().to_pandas().astype({"user": int, "item": int})
     rows = rows.sort_values(["user", "score", "item"], ascending=[True, False, True])
     lists: Indices = rows["item"].to_numpy(np.int64).reshape(count, k)
     return lists
@@ -78,8 +78,8 @@ def measure(
     stored_users = write_vectors(spark, folder, "query_key", users)
     stored_items = write_vectors(spark, folder, "text_key", items)
     expected = oracle(users[:sample], items, k)
-    found = vectors.nearest(stored_users, stored_items, k)  # of all users, as timed: few may be scanned otherwise
-    mine = found.where(F.col("query_key") < f"{sample:08}").select(
+    neighbours = vectors.nearest(stored_users, stored_items, k)  # of all users, as timed: few may be scanned otherwise
+    mine = neighbours.where(F.col("query_key") < f"{sample:08}").select(
         F.col("query_key").alias("user"), F.col("text_key").alias("item"), "score"
     )
     console().print(check(OURS, listed(mine, sample, k), expected), style="dim")

@@ -1,4 +1,4 @@
-"""One text is what a shop says of one item, as BERT reads it: from lakes, a file, or the example's package."""
+"""Item texts as BERT reads them: from lakes, a file, or the example's package."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ def real_texts(conf: str | None = None, file: str | None = None) -> tuple[list[s
     if file is not None:
         return _different(Path(file).read_text("utf-8").splitlines()), "a file"
     confs = [Path(conf)] if conf is not None else [CONFS / f"{shop}.toml" for shop in SHOPS]
-    found = {path.stem: texts for path in confs if (texts := lake_texts(path))}
-    if found:
-        return _different([text for texts in found.values() for text in texts]), f"the lake of {' and '.join(found)}"
+    lakes = {path.stem: texts for path in confs if (texts := lake_texts(path))}
+    if lakes:
+        return _different([text for texts in lakes.values() for text in texts]), f"the lake of {' and '.join(lakes)}"
     if conf is not None:
         raise SystemExit(f"{conf}: no silver.items in its lake yet: run a night of it, or name texts with --file")
     return package_texts(), "the example's package"

@@ -1,4 +1,4 @@
-"""One row is the night's way from texts in Delta to vectors in Delta, against one peer, or the same with less to do.
+"""Encoding from texts in Delta to vectors in Delta, against peers, and with fewer texts to encode.
 
     python -m bench.through_spark                     # texts of the shops' lakes, or of the example
     python -m bench.through_spark --texts 200000      # as many as it takes: real texts, then two of them in a row
@@ -7,7 +7,7 @@
 
 The peers: the same encoder in a plain loop without Spark, with as many threads as there are cores; Spark's own
 predict_batch_udf at its fastest batch size, with the same weights in the same precision, padded as its users do; and,
-for what the way costs without a model, one that answers at once. The incremental night changes a share of the texts.
+for the overhead without a model, one that answers at once. The incremental night changes a share of the texts.
 """
 
 from __future__ import annotations
@@ -70,14 +70,14 @@ class Night:
         frame.write.format("delta").mode("overwrite").option("overwriteSchema", True).save(f"{self.folder}/{name}")
 
     def read(self, name: str) -> DataFrame:
-        """A table as it stands."""
+        """A table's current rows."""
         return self.spark.read.format("delta").load(f"{self.folder}/{name}")
 
     def encode(self, model: Model, texts: str = "texts", known: str = "none", to: str = "vectors") -> int:
         """What the job encode_items does, from table to table; the forward passes that it took."""
-        found, told = vectors.encode(self.read(texts), self.read(known), model)
-        self.write(found, to)
-        passes = int(told.collect()[0]["forward_passes"])
+        encoded, figures = vectors.encode(self.read(texts), self.read(known), model)
+        self.write(encoded, to)
+        passes = int(figures.collect()[0]["forward_passes"])
         self.spark.catalog.clearCache()
         return passes
 
@@ -93,13 +93,13 @@ class Night:
 
     def free(self, stock: bool) -> None:
         """Every vector is the same one, and nothing is written: what the border between Spark and Python costs."""
-        found = self.read("many")
+        frame = self.read("many")
         if stock:
             predict = predict_batch_udf(free_model, return_type=ArrayType(FloatType()), batch_size=4096)
-            found = found.select(predict("text").alias("vector"))
+            frame = frame.select(predict("text").alias("vector"))
         else:
-            found = found.select("item_id", "text").mapInArrow(free_batches, "item_id STRING, vector BINARY")
-        found.write.format("noop").mode("overwrite").save()
+            frame = frame.select("item_id", "text").mapInArrow(free_batches, "item_id STRING, vector BINARY")
+        frame.write.format("noop").mode("overwrite").save()
 
     def change(self, share: float, seed: int) -> None:
         """The table `changed`: the texts, a share of them with a word more than any had before."""
@@ -204,8 +204,8 @@ def _against_stock(night: Night, texts: Sequence[str], folder: Path, device: str
         STOCK: (partial(night.stock, model, best), len(texts)),
     }
     timings = alternate(contenders, repeats)
-    told = night.read("stock").orderBy("item_id").select("vector").toPandas()["vector"]
-    check(STOCK, np.stack(told.to_list()), night.vectors())
+    stock_vectors = night.read("stock").orderBy("item_id").select("vector").toPandas()["vector"]
+    check(STOCK, np.stack(stock_vectors.to_list()), night.vectors())
     peer = f"{STOCK}, batches of {best}"
     return compare(f"{_named(folder, texts)} {peer}", device, timings[NIGHT], timings[STOCK], "texts/s", target)
 
@@ -246,16 +246,16 @@ def _incremental(night: Night, model: Model, count: int, device: str, repeats: i
         gate(f"{share:.0%} changed: rows as a full recompute has them", 1 - differing / count, 1.0)
         if share == 0:
             gate("0% changed: nights without a forward pass", float(not any(passes)), 1.0)
-        # As a ratio: how many times as long a whole encode takes; it must be that of the share and five points.
-        told = f"incremental night, {share:.0%} of the texts changed, {passes[-1]} forward passes, vs a full one"
-        yield compare(told, device, timings["new"], timings["full"], "s", 1 / (share + 0.05))
+        # As a ratio: the time of a full encode over this one; the target allows the share plus five points.
+        name = f"incremental night, {share:.0%} of the texts changed, {passes[-1]} forward passes, vs a full one"
+        yield compare(name, device, timings["new"], timings["full"], "s", 1 / (share + 0.05))
 
 
-def check(what: str, found: Floats, expected: Floats) -> None:
+def check(what: str, actual: Floats, expected: Floats) -> None:
     """Raise GateError unless every vector points where it should."""
-    lengths = np.linalg.norm(found, axis=1) * np.linalg.norm(expected, axis=1)
+    lengths = np.linalg.norm(actual, axis=1) * np.linalg.norm(expected, axis=1)
     line = gate(
-        f"{what}: cosine to the plain loop's", float(((found * expected).sum(axis=1) / lengths).min()), MIN_COSINE
+        f"{what}: cosine to the plain loop's", float(((actual * expected).sum(axis=1) / lengths).min()), MIN_COSINE
     )
     console().print(line, style="dim")
 

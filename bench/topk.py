@@ -1,4 +1,4 @@
-"""One row is the night's exact top-K against one peer, in seconds for the same users, items and k.
+"""Exact top-K against peers, in seconds for the same users, items and k.
 
     python -m bench.topk                                    # 5,000 users x 50,000 items x 384, the best 100
     python -m bench.topk --users 512 --items 8192 --threads 1
@@ -36,11 +36,11 @@ Search = Callable[[Floats, Floats, int], Indices]
 def directions(rows: int, seed: int) -> Floats:
     """[rows, DIMS] of length 1, to float16 and back; every tenth row repeats an earlier one."""
     draw = np.random.default_rng(seed)
-    found = draw.standard_normal((rows, DIMS), dtype=np.float32)
-    found /= np.linalg.norm(found, axis=1, keepdims=True)
+    vectors = draw.standard_normal((rows, DIMS), dtype=np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     again = np.arange(REPEATED, rows, REPEATED)
-    found[again] = found[draw.integers(0, again)]
-    return found.astype(np.float16).astype(np.float32)
+    vectors[again] = vectors[draw.integers(0, again)]
+    return vectors.astype(np.float16).astype(np.float32)
 
 
 def ours(users: Floats, items: Floats, k: int) -> Indices:
@@ -49,14 +49,14 @@ def ours(users: Floats, items: Floats, k: int) -> Indices:
 
 
 def argpartition(users: Floats, items: Floats, k: int) -> Indices:
-    """What most people write: a block of users at a time, partition, then sort what is left."""
-    found = np.empty((len(users), k), np.int64)
+    """The usual NumPy solution: per block of users, partition, then sort the best k."""
+    indices = np.empty((len(users), k), np.int64)
     for start in range(0, len(users), USERS_PER_LOOP):
         scores = users[start : start + USERS_PER_LOOP] @ items.T
         best = np.argpartition(scores, -k, axis=1)[:, -k:]
         order = np.argsort(-np.take_along_axis(scores, best, axis=1), axis=1, kind="stable")
-        found[start : start + USERS_PER_LOOP] = np.take_along_axis(best, order, axis=1)
-    return found
+        indices[start : start + USERS_PER_LOOP] = np.take_along_axis(best, order, axis=1)
+    return indices
 
 
 def implicit_topk(users: Floats, items: Floats, k: int, threads: int = 0) -> Indices:
@@ -73,11 +73,11 @@ def oracle(users: Floats, items: Floats, k: int) -> Indices:
     return np.array([np.lexsort((by_item, -row))[:k] for row in scores]).reshape(len(users), min(k, len(items)))
 
 
-def check(name: str, found: Indices, expected: Indices) -> str:
+def check(name: str, actual: Indices, expected: Indices) -> str:
     """One line: the share of the oracle's items that were found and, for ours, of its places. Raises GateError."""
     if name == OURS:
-        return gate(f"{name}: places as the oracle's,", float((found == expected).mean()), 1.0)
-    hits = sum(len(set(mine) & set(right)) for mine, right in zip(found.tolist(), expected.tolist(), strict=True))
+        return gate(f"{name}: places as the oracle's,", float((actual == expected).mean()), 1.0)
+    hits = sum(len(set(mine) & set(right)) for mine, right in zip(actual.tolist(), expected.tolist(), strict=True))
     return gate(f"{name}: items of the oracle's,", hits / expected.size, MIN_RECALL)
 
 
@@ -89,8 +89,8 @@ def measure(users: Floats, items: Floats, k: int, sample: int, threads: int, rep
     with threadpool_limits(threads):
         expected = oracle(users[:sample], items, k)
         for name, run in search.items():
-            found = run(users, items, k)[:sample]  # of all users, as timed: ours may scan few otherwise
-            console().print(check(name, found, expected), style="dim")
+            indices = run(users, items, k)[:sample]  # of all users, as timed: ours may scan few otherwise
+            console().print(check(name, indices, expected), style="dim")
         contenders: Contenders = {name: (partial(run, users, items, k), 1.0) for name, run in search.items()}
         timings = alternate(contenders, repeats)
     size = f"top-{k}, {len(users):,} x {len(items):,} x {items.shape[1]}"
@@ -105,15 +105,15 @@ def measure_device(users: Floats, items: Floats, k: int, sample: int, device: st
     from udfs.top_k.device import Resident
 
     resident = Resident(items.astype(np.float16), device)
-    there = torch.tensor(users.astype(np.float16), device=device)
+    on_device = torch.tensor(users.astype(np.float16), device=device)
     doubtful = []
 
     def blocks(search: Callable[[torch.Tensor], object]) -> Callable[[], None]:
         def run() -> None:
             with torch.inference_mode():
-                for start in range(0, len(there), resident.block):
-                    search(there[start : start + resident.block])
-                if there.is_cuda:
+                for start in range(0, len(on_device), resident.block):
+                    search(on_device[start : start + resident.block])
+                if on_device.is_cuda:
                     torch.cuda.synchronize()
 
         return run
@@ -123,9 +123,9 @@ def measure_device(users: Floats, items: Floats, k: int, sample: int, device: st
 
     with torch.inference_mode():
         expected = oracle(users[:sample], items, k)
-        found = top_k(users[:sample], items, _ids(len(items)), k, device=device)[0]
-        console().print(check(OURS, found, expected), style="dim")
-        plain = (there[:sample] @ resident.items.T).topk(k).indices.cpu().numpy()
+        indices = top_k(users[:sample], items, _ids(len(items)), k, device=device)[0]
+        console().print(check(OURS, indices, expected), style="dim")
+        plain = (on_device[:sample] @ resident.items.T).topk(k).indices.cpu().numpy()
         console().print(check(TORCH, plain, expected), style="dim")
     contenders: Contenders = {
         RESIDENT: (blocks(exact), 1.0),
@@ -134,9 +134,9 @@ def measure_device(users: Floats, items: Floats, k: int, sample: int, device: st
     timings = alternate(contenders, repeats)
     gate("users whose lists stand without a second search", 1 - float(sum(doubtful)) / len(users) / repeats, 0.999)
     size = f"top-{k}, {len(users):,} x {len(items):,} x {items.shape[1]}, resident"
-    where = torch.cuda.get_device_name(device) if there.is_cuda else on_cpu(torch.get_num_threads())
+    where = torch.cuda.get_device_name(device) if on_device.is_cuda else on_cpu(torch.get_num_threads())
     rows = [compare(f"{size} vs {TORCH}", where, timings[RESIDENT], timings[TORCH], "s")]
-    if there.is_cuda:
+    if on_device.is_cuda:
         wanted = Timing((ON_A_GPU * len(users) * len(items),) * repeats)
         rows.append(compare(f"{size} vs what an H100 is to take", where, timings[RESIDENT], wanted, "s", 1.0))
     return rows

@@ -1,6 +1,6 @@
-"""What the DAGs have in common: schedules, the form of a run, retries, when a night is late.
+"""Settings that all DAGs share: schedules, parameters of a run, retries, the deadline.
 
-What a deployment may choose of it is listed in dags/submit.py.
+Settings from the environment are listed in dags/submit.py.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from dags import notify
 from dags.run_date import CONF, REPO, clock_of, conf_path, date_of_run, steady_time
 from schemas.clock import ShopClock
 
-CLOCK = clock_of(str(REPO / CONF))  # by which the schedules go
+CLOCK = clock_of(str(REPO / CONF))  # of the schedules
 if os.environ.get("NIGHTSHELF_TIMEZONE", CLOCK.timezone) != CLOCK.timezone:
     raise ValueError(f"NIGHTSHELF_TIMEZONE is no longer read: write timezone into {CONF}, then unset it")
 
@@ -33,20 +33,20 @@ def spark_properties(params: Mapping[str, Any]) -> str:
 
 
 def run_date(params: Mapping[str, Any], dag_run: Any) -> str:
-    """The day, for --run-date."""
+    """The run_date, for --run-date."""
     return date_of_run(params, dag_run).isoformat()
 
 
 def after_the_day(hours: int, weekday: str = "*", clock: ShopClock = CLOCK) -> CronDataIntervalTimetable:
-    """Every day, or every so many-th of the week, so long after the shop's business day has ended (steady_time).
+    """Schedule of every day, or of a weekday, so many hours after the end of the business day (steady_time).
 
-    A schedule with data intervals, which a plain cron string does not have.
+    It has data intervals, which a plain cron string does not have.
     """
     hour, minute = steady_time(clock, hours)
     return CronDataIntervalTimetable(f"{minute} {hour} * * {weekday}", timezone=clock.timezone)
 
 
-# Every conf/<deployment>.toml, and first the one that the environment names, wherever it is.
+# The deployment of NIGHTSHELF_CONF first, then every conf/<deployment>.toml.
 DEPLOYMENTS = list(
     dict.fromkeys(
         [
@@ -55,12 +55,12 @@ DEPLOYMENTS = list(
         ]
     )
 )
-# What the DAGs have in common.
+# Arguments of every DAG.
 DAG_SETTINGS: dict[str, Any] = {
     "catchup": False,
-    # In the order of their dates, one at a time: a night takes over the vectors of the one before it. None waits for
-    # another's success, since a day that was refused is the next night's work, too (depends_on_past is off). A backfill
-    # counts its runs by itself, so it does not hold tonight up; what both write are partitions of different dates.
+    # One run at a time, in the order of dates: each reuses the vectors of the run before it. No run waits for another's
+    # success, since the next run also processes a refused day (depends_on_past is off). Airflow counts the runs of a
+    # backfill apart, so a backfill does not delay tonight's run; the two write partitions of different dates.
     "max_active_runs": 1,
     # One Spark application takes all cores of a machine and its own memory; only a cluster has room for more.
     "max_active_tasks": int(os.environ.get("NIGHTSHELF_PARALLEL", "1")),
@@ -120,9 +120,9 @@ DAG_SETTINGS: dict[str, Any] = {
     },
     "tags": ["nightshelf"],
 }
-# A night that is not done by then is late, and somebody is told: a day after the start of its interval it is due. (Were
-# it counted from when the run was queued, Airflow 3.3.2 could clear no task: it takes a stored interval for a number.
-# Nor can its `dags test`, which has no scheduler, end a run with one: `make airflow-night` does without.)
+# An alert is sent for a run that is not done by its deadline; it is due a day after the start of its data interval.
+# (With a deadline counted from when the run was queued, Airflow 3.3.2 cannot clear a task: it reads the stored interval
+# as a number. `dags test`, which has no scheduler, cannot end a run with a deadline: `make airflow-night` sets none.)
 LATE_HOURS = float(os.environ.get("NIGHTSHELF_LATE_HOURS", "4"))
 DEADLINE: DeadlineAlert | None = None
 if LATE_HOURS:

@@ -1,7 +1,7 @@
-"""The week's upkeep of the tables: old vectors and records go, small files become large, orphans are removed.
+"""The weekly upkeep of the tables: old vectors and records are deleted, small files compacted, orphans removed.
 
-It starts on Sunday at 12:00, when the week's training is over, and touches nothing that a night of the last weeks may
-be reading or writing. No backfill of nights that are older than the vectors it keeps (70 days) should run beside it.
+It starts on Sunday at 12:00, after the weekly training, and touches nothing that a run of the last weeks may be reading
+or writing. Do not backfill dates older than the vectors that it retains (70 days) at the same time.
 """
 
 from __future__ import annotations

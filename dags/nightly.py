@@ -1,6 +1,6 @@
-"""The night: every job of jobs/flow.py, from raw files to recommendations, for one run_date.
+"""The nightly run: every job of jobs/flow.py, from raw files to recommendations, for one run_date.
 
-It starts two hours after the end of the day it is about, by the deployment's clock: at 02:00, or at 03:00 where clocks
+It starts two hours after the end of run_date, by the deployment's clock: at 02:00, or at 03:00 where clocks
 skip or repeat 02:00. For another day, trigger it with run_date.
 """
 

@@ -1,9 +1,9 @@
-"""Who is told when a task fails for good, or when a night is late: the log, and a connection if there is one.
+"""Alerts for a task that has failed for good and for a late run: to the log, and to a connection if there is one.
 
-The Airflow connection `nightshelf_alerts` says where to; without one, the log has to do. Its type decides:
-- http: a webhook. The message is posted as JSON, `text` for chat systems, and its parts; the URL is the connection's
-  schema, host, port and, for what is secret in it, its password as the path;
-- smtp: a mail to the addresses in the extra field `to` (a list), by the server that the connection describes.
+The Airflow connection `nightshelf_alerts` is the destination; without it, alerts go to the log alone. By its type:
+- http: a webhook. The alert is posted as JSON: `text` for chat systems, and its fields. The URL is the connection's
+  schema, host and port, with the password as the path, which often is a secret;
+- smtp: a mail to the addresses in the extra field `to` (a list), through the server of the connection.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ log = logging.getLogger(__name__)
 
 
 def failed(context: Context) -> None:
-    """Tell of a task that has failed for good, in the job's own sentence, which has no value of a person."""
+    """Send an alert for a task that has failed for good: the job's own error line, which has no personal data."""
     task, run = context["task_instance"], context["dag_run"]
-    told = {
+    alert = {
         "what": "failed",
         "dag": task.dag_id,
         "run": task.run_id,
@@ -39,11 +39,11 @@ def failed(context: Context) -> None:
         "error": str(context.get("exception") or "no reason given"),
         "url": str(getattr(task, "log_url", "")),
     }
-    tell(f"Nightshelf: {told['task']} of {told['dag']} failed: {told['error']}", told)
+    tell(f"Nightshelf: {alert['task']} of {alert['dag']} failed: {alert['error']}", alert)
 
 
 def _run_date(run: Any) -> str:
-    """The run's date; as it was asked for where that is no date, which may be the very failure to tell of."""
+    """The run_date; the parameter as text where it is no valid date, which may be the failure itself."""
     params = run.conf or {}
     try:
         return date_of_run(params, run).isoformat()
@@ -52,26 +52,26 @@ def _run_date(run: Any) -> str:
 
 
 def late(context: Mapping[str, Any] | None = None, **_: Any) -> None:
-    """Tell of a night that is not done by its deadline, if it is one of the schedule and has not failed.
+    """Send an alert for a scheduled run that is not done by its deadline and has not failed.
 
-    Nights of a backfill were due long ago, and of one that failed somebody has been told. The run comes as Airflow's
-    API has it.
+    Backfilled runs were due long ago, and a failed run has had its own alert. The run is a mapping, as in Airflow's
+    API.
     """
     run = dict((context or {}).get("dag_run") or {})
     if run.get("run_type") != "scheduled" or run.get("state") == "failed":
         return
     moments = ("run_after", "logical_date", "data_interval_end")
     when = SimpleNamespace(conf=run.get("conf"), **{name: _moment(run.get(name)) for name in moments})
-    told = {"what": "late", "dag": run["dag_id"], "run": run["dag_run_id"], "run_date": _run_date(when)}
-    tell(f"Nightshelf: {told['dag']} of {told['run_date']} is late: {told['run']} is not done yet", told)
+    alert = {"what": "late", "dag": run["dag_id"], "run": run["dag_run_id"], "run_date": _run_date(when)}
+    tell(f"Nightshelf: {alert['dag']} of {alert['run_date']} is late: {alert['run']} is not done yet", alert)
 
 
-def _moment(told: Any) -> dt.datetime | None:
-    return dt.datetime.fromisoformat(told) if isinstance(told, str) else told
+def _moment(value: Any) -> dt.datetime | None:
+    return dt.datetime.fromisoformat(value) if isinstance(value, str) else value
 
 
-def tell(text: str, told: Mapping[str, Any]) -> None:
-    """Log it, and hand it to the connection. An alert that cannot be sent is logged and changes nothing else."""
+def tell(text: str, alert: Mapping[str, Any]) -> None:
+    """Log an alert and send it by the connection. A failure to send is logged and has no other effect."""
     log.error(text)
     try:
         connection = BaseHook.get_connection(CONNECTION)
@@ -79,9 +79,9 @@ def tell(text: str, told: Mapping[str, Any]) -> None:
         return
     try:
         if connection.conn_type == "smtp":
-            _mail(text, told, connection.extra_dejson.get("to") or [])
+            _mail(text, alert, connection.extra_dejson.get("to") or [])
         else:
-            _post(webhook(connection), {"text": text, **told})
+            _post(webhook(connection), {"text": text, **alert})
     except Exception:
         log.exception("the alert could not be sent by %s", CONNECTION)
 
@@ -100,11 +100,11 @@ def _post(url: str, message: Mapping[str, Any]) -> None:
     httpx.post(url, json=dict(message), timeout=SECONDS).raise_for_status()
 
 
-def _mail(text: str, told: Mapping[str, Any], to: list[str]) -> None:
+def _mail(text: str, alert: Mapping[str, Any], to: list[str]) -> None:
     from airflow.providers.smtp.hooks.smtp import SmtpHook
 
     if not to:
         raise ValueError(f'the extra field of {CONNECTION} names nobody: {{"to": [...]}}')
-    lines = "".join(f"<p>{name}: {escape(str(value))}</p>" for name, value in told.items())
+    lines = "".join(f"<p>{name}: {escape(str(value))}</p>" for name, value in alert.items())
     with SmtpHook(smtp_conn_id=CONNECTION) as hook:
         hook.send_email_smtp(to=to, subject=text[:200], html_content=lines)

@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 @contextmanager
 def outcome_file(job: str) -> Iterator[str]:
-    """Where a job is to write its outcome: a new file or URI, removed in the end if it is local."""
+    """A new file or URI for a job's outcome; a local file is removed in the end."""
     shared = os.environ.get("NIGHTSHELF_OUTCOMES")
     if shared and "://" in shared:
         yield f"{shared.rstrip('/')}/{job}-{uuid.uuid4().hex}.json"
@@ -35,10 +35,10 @@ def outcome_file(job: str) -> Iterator[str]:
 
 
 def read_outcome(file: str) -> dict[str, Any]:
-    """The outcome that a job has written; empty where it was killed before, and where the file is not to be had."""
+    """The outcome that a job has written; empty where the job was killed before, or the file cannot be read."""
     try:
-        found = (ObjectStoragePath(file) if "://" in file else Path(file)).read_text(encoding="utf-8")
-        outcome: dict[str, Any] = json.loads(found or "{}")
+        text = (ObjectStoragePath(file) if "://" in file else Path(file)).read_text(encoding="utf-8")
+        outcome: dict[str, Any] = json.loads(text or "{}")
     except (OSError, ValueError) as error:
         log.warning("the job's outcome cannot be read from %s: %s", file, error)
         return {}

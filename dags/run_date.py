@@ -18,7 +18,7 @@ REPO = Path(__file__).resolve().parents[1]
 CONF = os.environ.get("NIGHTSHELF_CONF", "conf/complete_journey.toml")
 
 DAY_MINUTES = 24 * 60
-EPOCH, YEARS = dt.datetime(2015, 1, 1, tzinfo=dt.UTC), 25  # the clock changes that a schedule keeps clear of
+EPOCH, YEARS = dt.datetime(2015, 1, 1, tzinfo=dt.UTC), 25  # years whose clock changes a schedule avoids
 
 
 def conf_path(params: Mapping[str, Any]) -> str:
@@ -27,22 +27,22 @@ def conf_path(params: Mapping[str, Any]) -> str:
 
 
 def clock_of(conf: str) -> ShopClock:
-    """The clock that a deployment's file describes. ValueError, naming file and key, for one that there is not."""
-    said, default = tomllib.loads(Path(conf).read_text(encoding="utf-8")), ShopClock()
-    found = {}
+    """The clock of a deployment's file. ValueError, naming file and key, for an unknown timezone or an invalid time."""
+    settings, default = tomllib.loads(Path(conf).read_text(encoding="utf-8")), ShopClock()
+    checked = {}
     for key, check in (("timezone", known_timezone), ("day_ends_at", day_end)):
         try:
-            found[key] = check(said.get(key, getattr(default, key)))
+            checked[key] = check(settings.get(key, getattr(default, key)))
         except (TypeError, ValueError) as error:
             raise ValueError(f"{conf}: {key}: {error}") from None
-    return ShopClock(**found)
+    return ShopClock(**checked)
 
 
 def steady_time(clock: ShopClock, hours: int) -> tuple[int, int]:
-    """Hour and minute that every day has once: so long after the end of the business day, or the next after that.
+    """Hour and minute at least `hours` after the end of the business day that occur exactly once on every day.
 
-    A time that clocks skip or repeat is no time for a schedule: Airflow 3.3 takes the moment after a skipped 02:00 for
-    the start and the end of an interval, and where a run was not created at once, that night was never due.
+    A schedule must avoid times that clocks skip or repeat: Airflow 3.3 uses the moment after a skipped 02:00 as both
+    start and end of an interval, and unless a run is created at once, the run of that date is never due.
     """
     minutes = clock.end_minutes + hours * 60
     while any(first <= minutes % DAY_MINUTES < last for first, last in _unsteady(clock.timezone)):
@@ -52,7 +52,7 @@ def steady_time(clock: ShopClock, hours: int) -> tuple[int, int]:
 
 @lru_cache(maxsize=8)
 def _unsteady(timezone: str) -> tuple[tuple[int, int], ...]:
-    """Minutes of the day, from and to, that clocks of a time zone have skipped or repeated, or will."""
+    """Spans of minutes of the day that a time zone's clocks skip or repeat between 2015 and 2039."""
     return tuple(sorted({span for change in _changes(ZoneInfo(timezone)) for span in change}))
 
 
@@ -84,34 +84,34 @@ def date_of_run(params: Mapping[str, Any], run: Any) -> dt.date:
 
 
 def resolve_run_date(
-    asked: str | None,
+    requested: str | None,
     *,
     clock: ShopClock,
     run_after: dt.datetime,
     logical_date: dt.datetime | None = None,
     data_interval_end: dt.datetime | None = None,
 ) -> dt.date:
-    """The day before the moment that the run stands for, by the shop's clock.
+    """The day before the moment that the run represents, by the shop's clock.
 
     The nightly run starts two hours after the end of the business day: the one that starts on Monday at 02:00 covers
     the data interval from Sunday 02:00 up to Monday 02:00, and its run_date is Sunday. The rule looks at the
     interval's end, because it then holds for every hour, for the week's interval of the training DAG, and on the days
-    when clocks change. Airflow hands all moments over in UTC, where they may lie on another day.
+    when clocks change. Airflow passes all moments in UTC, in which they may fall on another day.
 
     The moment, by kind of run:
-    - manual with the parameter run_date (`asked`, YYYY-MM-DD): that day is the answer, nothing else counts;
+    - manual with the parameter run_date (`requested`, YYYY-MM-DD): that day, whatever the moments are;
     - scheduled, backfill: the end of the data interval;
     - manual with a logical date (the form fills in now): the end of the interval that Airflow gives it, which
-      is the last one that was complete at that date. So the answer is what the schedule would last have run by
-      then; for the midnight with which 3 December begins it is the 1st, as the 2nd's night was still to come;
+      is the last one complete at that date. So it is the run_date of the last scheduled run by then: for midnight
+      at the start of 3 December it is the 1st, as the run of the 2nd was still to come;
     - manual with a logical date but no interval: the logical date;
     - started by an asset, or without a logical date: run_after, the time at which it was due.
 
-    Raises ValueError for text that is no date, and for a moment without an offset from UTC: it may be any day.
+    Raises ValueError for text that is no date, and for a moment without an offset from UTC, whose day is unknown.
     """
-    if asked is not None:
+    if requested is not None:
         try:
-            return dt.datetime.strptime(asked, "%Y-%m-%d").date()
+            return dt.datetime.strptime(requested, "%Y-%m-%d").date()
         except ValueError:
-            raise ValueError(f"run_date is {asked!r}; write it YYYY-MM-DD") from None
+            raise ValueError(f"run_date is {requested!r}; write it YYYY-MM-DD") from None
     return clock.day_of(data_interval_end or logical_date or run_after) - dt.timedelta(days=1)

@@ -1,6 +1,6 @@
-"""The week's training: a new model from every day up to Saturday, and what the nights of earlier weeks were worth.
+"""The weekly training: a new model from every day up to Saturday, and the evaluation of earlier runs.
 
-It starts on Sunday at 06:00, four hours after the night that brings Saturday in.
+It starts on Sunday at 06:00, four hours after the nightly run that reads Saturday.
 """
 
 from __future__ import annotations

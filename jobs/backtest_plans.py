@@ -28,8 +28,8 @@ from udfs.demand.backtest import Backtest as DemandBacktest
 from udfs.demand.block import Shop
 from udfs.horizon import HORIZON_DAYS
 
-CUTS = 3  # of the demand, 28 days apart; the newest has just been followed by 28 known days
-TESTED = 3  # one in so many campaigns, the newest, are predicted by the ones before them
+CUTS = 3  # demand origins, 28 days apart; the newest is 28 days before run_date
+TESTED = 3  # the newest 1 / TESTED of the campaigns are predicted from the ones before them
 Figures = Iterator[tuple[str, str, str, str, float | None, float | None, float | None]]
 
 
@@ -49,15 +49,15 @@ def backtest_plans(
     stock_pairs: int = 100_000,
     training_contacts: int = 500_000,
 ) -> DataFrame:
-    """ops.backtests: forecasts, stock actions and audiences against their peers, each made from what was known then.
+    """ops.backtests: forecasts, stock actions and audiences against their peers, each from what was known at its date.
 
-    Demand: three dates 28 days apart, the newest 28 days before run_date, on whole items drawn by hash to about
+    Demand: three dates 28 days apart, the newest 28 days before run_date, on complete items drawn by hash to about
     `max_pairs` pairs (AutoETS on about `slow_series` series). Stock: the 56 days up to run_date with real sales as the
     demand, on about `stock_pairs` pairs with lead times as in the newest snapshot; left out where there is none.
-    Audiences: the newest third of the campaigns, each told by the ones that were over before it began; left out where
-    there are none. Vectors are those of the newest night before the first of these began: an encoder of later nights
-    has learned from what they sold. Without such a night they are judged without vectors. All of it is held in the
-    driver's memory, some 2 GB at these sizes. The page for people is `backtest/<run_date>.html` in the lake.
+    Audiences: the newest third of the campaigns, each predicted from the ones that ended before it began; left out
+    where there are none. Vectors are those of the newest run before the first of these began, since the encoder of a
+    later run has learned from their sales; without such a run they are judged without vectors. All data is held in the
+    driver's memory, some 2 GB at these sizes. The HTML page is `backtest/<run_date>.html` in the lake.
     """
     run_date, today, holidays = run.run_date, day_number(run.run_date), holidays_of(run.deployment)
     sales = daily_sales(events, items, run_date, run.deployment, by_location).persist()
@@ -67,7 +67,7 @@ def backtest_plans(
     )
 
     def some(frame: DataFrame, most: int) -> pd.DataFrame:
-        """The rows of so many items that they have about `most` pairs, the same items every time."""
+        """The rows of a sample of items with about `most` pairs, the same items every time."""
         rows: pd.DataFrame = drawn(frame, "item_id", most, pairs, "backtest").toPandas()
         return rows
 
@@ -81,11 +81,11 @@ def backtest_plans(
     simulated = None
     if not stock.isEmpty():
         leads = some(stock.select("location_id", "item_id", "lead_time_days"), stock_pairs)
-        kept = lines[lines["item_id"].isin(set(leads["item_id"]))]
-        simulated = backtest_stock(kept, shop, leads, today, holidays, progress.say)
+        sales_with_stock = lines[lines["item_id"].isin(set(leads["item_id"]))]
+        simulated = backtest_stock(sales_with_stock, shop, leads, today, holidays, progress.say)
     answered, read_on = _audiences(events, items, item_vectors, campaigns, ad_events, training_contacts, run)
-    made_up = run.deployment.is_simulated("stock")
-    page = Plans(run.deployment.name, run_date, demand, simulated, answered, read_on, made_up)
+    stock_is_simulated = run.deployment.is_simulated("stock")
+    page = Plans(run.deployment.name, run_date, demand, simulated, answered, read_on, stock_is_simulated)
     run.write_page(f"backtest/{run_date}.html", plans_page(page))
     figures = [
         *_demand(demand),
@@ -96,14 +96,14 @@ def backtest_plans(
 
 
 def campaigns_to_judge(events: DataFrame, campaigns: DataFrame, ad_events: DataFrame) -> dict[str, dt.date]:
-    """The first day of each of the newest third of the campaigns that began within the logs and were shown to anybody.
+    """The first day of each of the newest third of the campaigns that began within the logs and had impressions.
 
-    In the order of their beginning; empty where there are fewer than TESTED.
+    By first day; empty where there are fewer than TESTED.
     """
-    told = campaigns.select("campaign_id", "starts_on", "ends_on").where(
+    within_logs = campaigns.select("campaign_id", "starts_on", "ends_on").where(
         F.col("starts_on") > logs_since(events, ad_events)
     )
-    shown = ad_events.where("event_type = 'impression'").join(told, "campaign_id", "inner")
+    shown = ad_events.where("event_type = 'impression'").join(within_logs, "campaign_id", "inner")
     within = shown.where("event_date BETWEEN starts_on AND ends_on").select("campaign_id", "starts_on").distinct()
     begun = within.toPandas().sort_values(["starts_on", "campaign_id"])
     newest = begun.tail(len(begun) // TESTED)
@@ -111,7 +111,7 @@ def campaigns_to_judge(events: DataFrame, campaigns: DataFrame, ad_events: DataF
 
 
 def vectors_before(item_vectors: DataFrame, day: dt.date) -> tuple[DataFrame, dt.date | None]:
-    """The vectors of the newest night before `day`, and which night that is; none and None where there is none."""
+    """The vectors of the newest run before `day`, and its run_date; no rows and None where there is no such run."""
     earlier = item_vectors.where(F.col(PARTITION) < F.lit(day))
     newest = earlier.agg(F.max(PARTITION)).collect()[0][0]
     return (earlier.where(F.col(PARTITION) == F.lit(newest)) if newest else earlier.limit(0)), newest
@@ -126,7 +126,7 @@ def _audiences(
     training_contacts: int,
     run: RunContext,
 ) -> tuple[AudienceBacktest | None, dt.date | None]:
-    """The contest over the newest campaigns and the run whose vectors it reads; None where there is none of either."""
+    """The backtest on the newest campaigns, and the run_date of the vectors it reads; None where either is missing."""
     first_days = campaigns_to_judge(events, campaigns, ad_events)
     if not first_days:
         return None, None
@@ -140,24 +140,24 @@ def _audiences(
     place = {name: number for number, name in enumerate(book.ids.tolist()) if name in contacted}
     tested = [place[name] for name in first_days if name in place]
     progress.say(f"audiences: {len(rows):,} contacts")
-    # Without vectors ours is the audience model without BERT.
-    some = {name: each for name, each in CONTENDERS.items() if read_on or name != UNREAD}
-    return (audience_backtest.backtest(rows, book, day, tested, some) if tested else None), read_on
+    # Without vectors, Nightshelf's contender is the audience model without BERT.
+    contenders = {name: contender for name, contender in CONTENDERS.items() if read_on or name != UNREAD}
+    return (audience_backtest.backtest(rows, book, day, tested, contenders) if tested else None), read_on
 
 
-def _demand(found: DemandBacktest) -> Figures:
-    for row in found.rows:
+def _demand(backtest: DemandBacktest) -> Figures:
+    for row in backtest.rows:
         cut = "all dates" if row.cut == demand_backtest.ALL_CUTS else str(date_of(row.cut))
         yield "demand", row.contender, f"{row.level}, {cut}", row.metric, *_plain(row.value, row.low, row.high)
 
 
-def _figures(plan: str, found: Iterable[StockRow | Measure]) -> Figures:
-    for row in found:
+def _figures(plan: str, rows: Iterable[StockRow | Measure]) -> Figures:
+    for row in rows:
         yield plan, row.contender, row.slice, row.metric, *_plain(row.value, row.low, row.high)
 
 
 def _plain(*numbers: float) -> tuple[float | None, float | None, float | None]:
-    """Numbers as a table has them: null where there is none."""
+    """Numbers as table values: NaN becomes None."""
     value, low, high = (None if pd.isna(number) else float(number) for number in numbers)
     return value, low, high
 

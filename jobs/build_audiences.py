@@ -52,14 +52,14 @@ def build_audiences(
 ) -> dict[str, DataFrame]:
     """gold.ad_audiences: whom to show each campaign that runs on the day after run_date; ops.allocations: how well.
 
-    The model of train_audiences says who converts, of every user with a purchase or an ad event and each campaign.
-    Where none has been promoted that has seen nothing after run_date, one is fitted within this run, with
-    `training_contacts` as train_audiences has them, and ops.runs records no model for it. One allocation
+    The model of train_audiences predicts conversion for each campaign and every user with a purchase or an ad event.
+    If no promoted model was trained on days up to run_date alone, one is fitted within this run, with
+    `training_contacts` as in train_audiences, and ops.runs records no model for it. One allocation
     (udfs/audiences/allocation.py) then takes the pairs with the most expected value, less `contact_cost` each: at most
     max_audience users of a campaign, what its budget still pays for, and `max_per_week` campaigns a user within seven
     days, counting those that the user was contacted for; being shown one of these again takes no place of another. Up
     to `max_pairs` pairs of users and campaigns it is computed in one task (HiGHS' optimum up to 100,000), beyond that
-    by prices found on a sample of users; its gap to an upper bound is recorded either way.
+    by prices computed on a sample of users; its gap to an upper bound is recorded in both cases.
 
     Controls are `control_share` of all pairs, by a hash of user and campaign (udfs.audiences.allocation.is_control):
     they take no place, and those that would have got one at the same prices (udfs.audiences.allocation.choose_controls)
@@ -84,17 +84,17 @@ def build_audiences(
 
 
 def is_control(share: float, seed: int) -> Column:
-    """Whether a pair (campaign_id, user_id) is left out: udfs.audiences.allocation.is_control, as Spark says it."""
+    """Whether a pair (campaign_id, user_id) is a control: udfs.audiences.allocation.is_control as a Spark column."""
     digest = F.substring(F.sha2(F.concat_ws("|", F.lit(seed), "campaign_id", "user_id"), 256), 1, HASH_DIGITS)
     drawn_out: Column = F.conv(digest, 16, 10).cast("double") / 16.0**HASH_DIGITS < share
     return drawn_out
 
 
 def room(campaigns: DataFrame, ad_events: DataFrame, run: RunContext, contact_cost: float) -> DataFrame:
-    """campaign_id, capacity: of each campaign of the next day, how many users it may be shown to tomorrow.
+    """campaign_id, capacity: for each campaign of the next day, the number of users that it may be shown to.
 
-    What contacts so far have cost is off its budget; max_audience is of one night's list. ConfError where a campaign
-    has a budget and contacts cost nothing: it would limit nothing.
+    The cost of past contacts is deducted from the budget; max_audience limits the list of one run. ConfError where a
+    campaign has a budget and contacts cost nothing: the budget would limit nothing.
     """
     tomorrow = F.lit(run.run_date + dt.timedelta(days=1))
     running = campaigns.where((F.col("starts_on") <= tomorrow) & (F.col("ends_on") >= tomorrow))
@@ -171,8 +171,8 @@ def _judged(pairs: DataFrame, taken: DataFrame, run_date: dt.date) -> DataFrame:
         F.coalesce(F.sum("upper_bound"), F.lit(0.0)).alias("upper_bound"),
         F.coalesce(F.bool_and("exact"), F.lit(True)).alias("is_exact"),
     )
-    asked = pairs.agg(F.count("*").alias("pairs"))
-    joined = asked.crossJoin(sums).crossJoin(bound)
+    counts = pairs.agg(F.count("*").alias("pairs"))
+    joined = counts.crossJoin(sums).crossJoin(bound)
     gap = F.when(F.col("upper_bound") > 0, F.greatest(1 - F.col("value") / F.col("upper_bound"), F.lit(0.0)))
     return joined.select(
         F.lit(run_date).alias(PARTITION),

@@ -30,8 +30,8 @@ def build_default_recommendations(
     out.
 
     A segment with too few items of its own is filled from the overall list, and the reason says so. One with fewer
-    than `min_buyers` different known users in these days gets the overall list alone: its own would show everybody
-    what a few households buy.
+    than `min_buyers` different known users in these days gets the overall list alone: its own would show
+    every visitor what a few households buy.
     """
     if min_buyers < 0:
         raise ConfError(f"[jobs.build_default_recommendations] min_buyers must be at least 0; it is {min_buyers}")

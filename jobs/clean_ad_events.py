@@ -17,7 +17,7 @@ def clean_ad_events(
 ) -> dict[str, DataFrame]:
     """silver.ad_events and silver.rejected_ad_events, each record in the partition of its file; silver.cleaned_ad_days.
 
-    As clean_events does it; a campaign or an item need not be known, for an advertising log may be the first to tell.
+    Like clean_events, but a campaign or an item need not be known: an advertising log may be the first to name it.
     """
     return log_days.split(ledger.AD_EVENTS, bronze_ad_events, bronze_files, ad_events, run.deployment)
 

@@ -14,7 +14,7 @@ from schemas.deployment import Deployment
 from schemas.reason_codes import CAMPAIGN_UNKNOWN
 from schemas.run import RunContext
 
-TOLD = ("kind", "starts_on", "ends_on", "items", "budget", "max_audience")
+DESCRIBED = ("kind", "starts_on", "ends_on", "items", "budget", "max_audience")
 
 
 def clean_campaigns(
@@ -31,22 +31,22 @@ def clean_campaigns(
     those that its own record lists and those of the source campaign_items. Rejected are records that cannot be read or
     break the contract (a campaign that ends before it starts) or a rule of the deployment, and records of
     campaign_items about an item that is not in silver.items or a campaign that is not sound. A campaign whose own
-    record lists such an item is kept without it: one record cannot be both kept and rejected. It stands in
-    unknown_items, and a check warns of it.
+    record lists an unknown item is accepted without it, since one record cannot be both accepted and rejected; the
+    item is listed in unknown_items, and a check warns of it.
     """
     none = F.array().cast("array<string>")
     catalogue = catalogue_of(run.deployment, items, rejected_items)
-    canonical = completed(mapped(bronze_campaigns, run.deployment, "campaigns"), silver.CAMPAIGNS, TOLD)
+    canonical = completed(mapped(bronze_campaigns, run.deployment, "campaigns"), silver.CAMPAIGNS, DESCRIBED)
     canonical = canonical.withColumn("items", F.coalesce("items", none))
-    judged = canonical.withColumn("reasons", all_reasons(silver.CAMPAIGNS, ("campaign_id", *TOLD))).persist()
+    judged = canonical.withColumn("reasons", all_reasons(silver.CAMPAIGNS, ("campaign_id", *DESCRIBED))).persist()
     of_sound = sound(judged)
     parts = _campaign_items(bronze_campaign_items, catalogue, of_sound, run.deployment).persist()
     named = sound(parts).groupBy("campaign_id")
     listed = named.agg(F.collect_set("item_id").alias("more"), F.count("*").alias("item_records"))
-    told = newest(of_sound, "campaign_id").persist()
+    described = newest(of_sound, "campaign_id").persist()
     campaigns = (
-        told.join(listed, "campaign_id", "left")
-        .join(_own_items(told, catalogue), "campaign_id", "left")
+        described.join(listed, "campaign_id", "left")
+        .join(_own_items(described, catalogue), "campaign_id", "left")
         .select(
             F.lit(run.run_date).alias("run_date"),
             "campaign_id",
@@ -69,7 +69,7 @@ def clean_campaigns(
 
 
 def _own_items(campaigns: DataFrame, catalogue: Catalogue | None) -> DataFrame:
-    """campaign_id, known, unknown: what its own record lists, by whether it is in the catalogue; none, no row."""
+    """campaign_id, known, unknown: the items of its own record, by whether they are in the catalogue; none, no row."""
     own = campaigns.select("campaign_id", F.explode(F.array_compact("items")).alias("item_id"))
     listed = (own.select("item_id").distinct() if catalogue is None else catalogue[0]).select("item_id")
     judged = own.join(listed.withColumn("_known", F.lit(True)), "item_id", "left")
@@ -83,11 +83,11 @@ def _own_items(campaigns: DataFrame, catalogue: Catalogue | None) -> DataFrame:
 def _campaign_items(
     records: DataFrame, catalogue: Catalogue | None, campaigns: DataFrame, deployment: Deployment
 ) -> DataFrame:
-    """campaign_id, item_id and `reasons`, a row a record of the source campaign_items; none without that source."""
+    """campaign_id, item_id and `reasons`, one row per record of the source campaign_items; empty without it."""
     table = silver.CAMPAIGN_ITEMS
     if not deployment.of_kind("campaign_items"):
-        kept = ["raw STRING", "source_file STRING", "source_row BIGINT", f"reasons {REASONS}"]
-        return records.sparkSession.createDataFrame([], ", ".join(["campaign_id STRING", "item_id STRING", *kept]))
+        others = ["raw STRING", "source_file STRING", "source_row BIGINT", f"reasons {REASONS}"]
+        return records.sparkSession.createDataFrame([], ", ".join(["campaign_id STRING", "item_id STRING", *others]))
     canonical = mapped(records, deployment, "campaign_items")
     known = campaigns.select("campaign_id", F.lit(True).alias("_known")).distinct()
     joined = with_item_verdict(canonical, catalogue).join(F.broadcast(known), "campaign_id", "left")

@@ -24,9 +24,9 @@ def clean_events(
     is not in silver.items (if the deployment has a source of items), or repeats the event_id of another record of that
     day (sound records first, then by file and line), or of a sound record of an earlier day's files with the same
     event_date. Without an event_id in the log, a record is identified by its text and its number among the equal lines
-    of its file: equal lines are as many sales (`identical_lines` of the source), and a file that comes again is none. A
-    day of which more would be rejected than the source's `max_rejected_share` (and `min_rejected`) is refused, and the
-    night with it. Days of which a record was rejected for its item are cleaned again once that is in silver.items.
+    of its file: equal lines are as many sales (`identical_lines` of the source), and a repeated file adds none.
+    A day with more rejected records than the source's `max_rejected_share` (and `min_rejected`) allows is refused, and
+    the run with it. Days with a record rejected for its item are cleaned again once the item is in silver.items.
     """
     catalogue = catalogue_of(run.deployment, items, rejected_items)
     return log_days.split(ledger.EVENTS, bronze_events, bronze_files, events, run.deployment, catalogue)

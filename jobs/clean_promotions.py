@@ -20,7 +20,7 @@ def clean_promotions(
 ) -> dict[str, DataFrame]:
     """silver.promotions, silver.rejected_promotions, silver.cleaned_promotion_days, by the day of their file.
 
-    As clean_events does it. Of records of one day about the same item, location and first day the first counts; a
+    Like clean_events. Of records of one day about the same item, location and first day the first counts; a
     promotion may be announced long before it starts.
     """
     catalogue = catalogue_of(run.deployment, items, rejected_items)

@@ -23,13 +23,13 @@ def clean_stock(
 ) -> dict[str, DataFrame]:
     """silver.stock: what each location has of each item, by its newest day of stock files; silver.rejected_stock.
 
-    Read are the newest day of files and the six before it: a store whose file is late keeps its last snapshot, while
-    the others' newer ones count. Of a location with sound records of several days the newest day counts, whole: what
-    it lacks is not there any more.
+    The newest day of files and the six before it are read: a store whose file is late keeps its last snapshot, while
+    the other stores' newer ones count. Of a location with sound records of several days the newest day is the complete
+    snapshot: items that it lacks are no longer in stock.
     A record is rejected when it cannot be read, breaks the contract (no negative stock) or a rule of the deployment,
     names an item that is not in silver.items, or when snapshots overlap: of several sound records about one location
     and item the one with the newest snapshot_date counts, then the first by file and line. Without a snapshot_date, a
-    file tells of the evening of its own day; without on_order, nothing is on order.
+    file describes the evening of its own day; without on_order, nothing is on order.
     """
     table = silver.STOCK
     canonical = completed(mapped(bronze_stock, run.deployment, "stock"), table, table.column_names)

@@ -14,10 +14,10 @@ from schemas.run import RunContext
 
 
 def clean_ways(bronze_ways: DataFrame, *, run: RunContext) -> dict[str, DataFrame]:
-    """silver.ways: what a transfer costs between two locations, by the newest day of their files; silver.rejected_ways.
+    """silver.ways: transfer costs between two locations, from the newest day of files; silver.rejected_ways.
 
     A record is rejected when it cannot be read, breaks the contract (no negative cost) or a rule of the deployment, or
-    when a sound one of the same way stands before it, by file and line.
+    when a sound one of the same two locations precedes it, by file and line.
     """
     table = silver.WAYS
     judged = mapped(bronze_ways, run.deployment, "ways")

@@ -11,11 +11,11 @@ from schemas.run import Model, RunContext
 
 
 def encode_items(items: DataFrame, item_vectors: DataFrame, model: Model, *, run: RunContext) -> dict[str, DataFrame]:
-    """features.item_vectors: one unit vector per item of tonight's catalogue; ops.encodes: what they took."""
-    vectors, told = encode(items.select("item_id", "text"), item_vectors, model)
+    """features.item_vectors: one unit vector per item of the run's catalogue; ops.encodes: cost of the encoding."""
+    vectors, encodes = encode(items.select("item_id", "text"), item_vectors, model)
     return {
         table.name: frame.withColumn("run_date", F.lit(run.run_date)).select(*table.column_names)
-        for table, frame in ((features.ITEM_VECTORS, vectors), (ops.ENCODES, told))
+        for table, frame in ((features.ITEM_VECTORS, vectors), (ops.ENCODES, encodes))
     }
 
 

@@ -41,13 +41,13 @@ from udfs.recommend.feature_meanings import FEATURES
 from udfs.recommend.peer_tuning import Choice
 
 K = 10
-LONG_TAILS = (0.5,)  # of jobs/transforms/recommendation_lists.py: each contends
-LONG = 50  # items of a list in which a rare item is looked for
+LONG_TAILS = (0.5,)  # shares for jobs/transforms/recommendation_lists.py; each is a contender
+LONG = 50  # list length for the recall of rare items
 NIGHT = "nightshelf"
 TASKS = {TASK_ALL: "all items, repeats count", TASK_NEW: "items new to the user"}
 COLD_DAYS = 14
-MOST_FEATURES = 30  # that the page shows
-HEAD_SHARE = 0.2  # of the catalogue; what sells less is the long tail
+MOST_FEATURES = 30  # shown on the page
+HEAD_SHARE = 0.2  # of the catalogue; the remaining items are the long tail
 FEWEST_OF_A_SEGMENT = 20
 PROTOCOL = (
     "Models saw what was bought before the cut; truth is what each user with a purchase before it bought in the 28 "
@@ -71,17 +71,17 @@ def evaluate_recommendations(
     ablation_rows: int = 300_000,
     listed: bool = False,
 ) -> dict[str, DataFrame]:
-    """ops.metrics and ops.evaluation_lists of the night 28 days before run_date, and a page for people.
+    """ops.metrics and ops.evaluation_lists of the run 28 days before run_date, and an HTML page.
 
-    The night is judged by what it wrote then: features.candidates (its full ranking) and gold.recommendations (what was
+    That run is judged by what it wrote: features.candidates (its full ranking) and gold.recommendations (what it
     published, after rules). Peers and ablations are fitted here, on the driver, on at most about `max_users` users.
-    `segment` (a column of silver.events, such as a country) gives the slices in which fairness is looked at. `listed`:
-    also what the fusion and BERT would find of items never sold, had the shop described them ahead of their sale.
+    `segment` (a column of silver.events, such as a country) gives the slices for fairness. `listed`: also how well the
+    fusion and BERT recommend items never sold before, had the shop described them ahead of their first sale.
     """
     base = base_of(run.deployment)
     night = run.run_date - dt.timedelta(days=HORIZON_DAYS)
     cut, cut_date = day_number(night) + 1, night + dt.timedelta(days=1)
-    found = _of_night(candidates, "features.candidates", night)
+    scored_pairs = _of_night(candidates, "features.candidates", night)
     published = _of_night(recommendations, "gold.recommendations", night)
     shop = collect(events, items, max_users, run.deployment)
     seen = shop.with_vectors_of(_of_night(item_vectors, "features.item_vectors", night).toPandas())
@@ -90,9 +90,9 @@ def evaluate_recommendations(
     users, truth = metrics.truths(shop.interactions, cut)
     contest = Contenders(shop.interactions, cut, users, truth, LONG)
     progress.say(f"{len(users):,} users bought in the 28 days after {night}")
-    scored = night_lists(contest, NIGHT, found, published, seen.item_vectors())
+    scored = night_lists(contest, NIGHT, scored_pairs, published, seen.item_vectors())
     for share in LONG_TAILS:
-        _give_last_places(contest, share, found, items, item_vectors, model, night)
+        _give_last_places(contest, share, scored_pairs, items, item_vectors, model, night)
     judged = JudgedNight(contest, seen, shop, folder, base, story, ablation_rows)
     choices = [*peers(contest, progress.say), *bert(judged, progress.say)]
     parts = ablations(judged) if ablate else []
@@ -119,41 +119,41 @@ def evaluate_recommendations(
 
 
 def _of_night(table: DataFrame, name: str, night: dt.date) -> DataFrame:
-    """What the night wrote; TooEarlyError where it never ran."""
-    found = table.where(F.col("run_date") == F.lit(night))
-    if not found.take(1):
+    """Rows that the run of `night` wrote; TooEarlyError if that date has no run."""
+    rows = table.where(F.col("run_date") == F.lit(night))
+    if not rows.take(1):
         raise TooEarlyError(f"{name} has no partition run_date={night}, the night to judge; run that night first")
-    return found
+    return rows
 
 
 def _give_last_places(
     contest: Contenders,
     share: float,
-    found: DataFrame,
+    scored_pairs: DataFrame,
     items: DataFrame,
     vectors: DataFrame,
     model: Model,
     night: dt.date,
 ) -> None:
-    """The lists of ten that the job of the night makes with this `long_tail` contend: its worth and its price."""
-    for task, rows in ((TASK_ALL, found), (TASK_NEW, found.where("times_bought = 0"))):
+    """Add the lists of ten that rank_recommendations builds with this `long_tail`: its gain and its cost."""
+    for task, rows in ((TASK_ALL, scored_pairs), (TASK_NEW, scored_pairs.where("times_bought = 0"))):
         listed = ranked_lists(rows, items, vectors, model, night, Rules(top_k=K, long_tail=share))
         own = F.array_contains("sources", FALLBACK)  # what fills a short list may be the user's own
         published_lists(contest, task, f"{NIGHT}, long tail {share}", listed.where(~own))
 
 
 def _segments(bought: DataFrame, segment: str) -> dict[str, str]:
-    """Each known user's most frequent value of `segment` in what was bought; none without a segment."""
+    """Each known user's most frequent value of `segment` in their purchases; empty without a segment."""
     if not segment:
         return {}
-    met = bought.where(F.col(segment).isNotNull())
-    counts = met.where("user_id IS NOT NULL").groupBy("user_id", F.col(segment).alias("value")).count()
+    with_value = bought.where(F.col(segment).isNotNull())
+    counts = with_value.where("user_id IS NOT NULL").groupBy("user_id", F.col(segment).alias("value")).count()
     first = top_n(counts, ["user_id"], [F.desc("count"), "value"], 1)
     return {row["user_id"]: str(row["value"]) for row in first.select("user_id", "value").collect()}
 
 
 def _rows(contest: Contenders, seen: Catalogue, cut_date: dt.date, segments: dict[str, str]) -> Iterator[MeasureRow]:
-    """Every figure of every contender: over all users, over slices of them, over slices of items."""
+    """Every metric of every contender: over all users, over user slices, over item slices."""
     draws = Bootstrap(len(contest.users))
     buyers = np.asarray((contest.history.matrix() > 0).sum(axis=0)).ravel()
     user_count = len(np.unique(contest.history.known().user))
@@ -164,21 +164,21 @@ def _rows(contest: Contenders, seen: Catalogue, cut_date: dt.date, segments: dic
         judged = {name: metrics.ranking(lists[:, :K], truth, K) for name, lists in contest.of(task)}
         for name, lists in contest.of(task):
             top = lists[:, :K]
-            told = {f"{key}@{K}": values for key, values in judged[name].items()}
-            told["novelty"] = metrics.novelty(top, buyers, user_count)
+            per_user = {f"{key}@{K}": values for key, values in judged[name].items()}
+            per_user["novelty"] = metrics.novelty(top, buyers, user_count)
             if vectors.shape[1]:
-                told["diversity"] = metrics.diversity(top, vectors)
+                per_user["diversity"] = metrics.diversity(top, vectors)
 
             def row(metric: str, part: str, value: Interval, task: str = task, name: str = name) -> MeasureRow:
                 low, high = (value.low, value.high) if np.isfinite(value.low) else (None, None)
                 return MeasureRow(cut_date, task, name, metric, part, value.value, low, high, value.user_count)
 
-            for metric, values in told.items():
+            for metric, values in per_user.items():
                 yield row(metric, "all", draws.mean(values))
             ndcg = judged[name]["ndcg"]
             if NIGHT in judged and name != NIGHT:
                 yield row(LEAD, "all", draws.relative(judged[NIGHT]["ndcg"], ndcg))
-            if WHOLE in judged and name.startswith(WITHOUT):  # what the part that is missing here is worth
+            if WHOLE in judged and name.startswith(WITHOUT):  # gain from the part that this contender lacks
                 yield row(WORTH, "all", draws.relative(judged[WHOLE]["ndcg"], ndcg))
             if name in TUNED_OF:
                 yield row(TUNING, "all", draws.relative(judged[TUNED_OF[name]]["ndcg"], ndcg))
@@ -195,10 +195,10 @@ def _rows(contest: Contenders, seen: Catalogue, cut_date: dt.date, segments: dic
                 for part, chosen in slices.items():
                     if np.isfinite(ndcg[chosen]).any():
                         yield row(f"ndcg@{K}", part, draws.mean(ndcg, chosen))
-                for part, kept in item_slices.items():
-                    hit, there = metrics.slice_hits(lists, truth, kept)
-                    if there.any():
-                        yield row(f"recall@{LONG}", part, draws.ratio(hit, there))
+                for part, in_slice in item_slices.items():
+                    hits, relevant = metrics.slice_hits(lists, truth, in_slice)
+                    if relevant.any():
+                        yield row(f"recall@{LONG}", part, draws.ratio(hits, relevant))
 
 
 def _user_slices(contest: Contenders, segments: dict[str, str]) -> Iterator[tuple[str, Mask]]:
@@ -247,9 +247,9 @@ def _generators(contest: Contenders) -> Iterator[MeasureRow]:
 
 
 def _importances(story: Mapping[str, Any]) -> list[ImportanceRow]:
-    """The features that move the night's score most, of how its model was trained."""
-    found = list(story["importance"].items())[:MOST_FEATURES]
-    return [ImportanceRow(name, value, FEATURES.get(name, "")) for name, value in found]
+    """The most important features of the judged run's model, from its training record."""
+    top_features = list(story["importance"].items())[:MOST_FEATURES]
+    return [ImportanceRow(name, value, FEATURES.get(name, "")) for name, value in top_features]
 
 
 def _parameter(choice: Choice) -> ParameterRow:
@@ -259,12 +259,12 @@ def _parameter(choice: Choice) -> ParameterRow:
 
 
 def _measures(spark: SparkSession, run_date: dt.date, rows: list[MeasureRow]) -> DataFrame:
-    told = [
+    values = [
         (run_date, r.cut_date, r.task, r.contender, r.metric, r.slice, float(r.value), r.low, r.high, r.user_count)
         for r in rows
         if np.isfinite(r.value)
     ]
-    return spark.createDataFrame(told, plain_ddl(ops.METRICS))
+    return spark.createDataFrame(values, plain_ddl(ops.METRICS))
 
 
 def _lists(spark: SparkSession, run_date: dt.date, contest: Contenders) -> DataFrame:
@@ -273,13 +273,13 @@ def _lists(spark: SparkSession, run_date: dt.date, contest: Contenders) -> DataF
     for (task, name), lists in contest.lists.items():
         row, place = np.nonzero(lists[:, :K] >= 0)
         same = {"run_date": run_date, "cut_date": cut_date, "task": task, "contender": name}
-        told = {
+        per_row = {
             "user_id": pa.array(contest.history.users[contest.users[row]]),
             "rank": pa.array((place + 1).astype(np.int32)),
             "item_id": pa.array(contest.history.items[lists[row, place]]),
         }
         constant = {key: pa.array([value] * len(row)) for key, value in same.items()}
-        parts.append(pa.table(constant | told))
+        parts.append(pa.table(constant | per_row))
     return spark.createDataFrame(pa.concat_tables(parts)).select(*ops.EVALUATION_LISTS.column_names)
 
 

@@ -24,9 +24,9 @@ def find_similar_items(
 ) -> DataFrame:
     """gold.similar_items: `top_k` other active items per item sold in `active_days`, by cosine, then item_id.
 
-    What `exclude` of rank_recommendations rules out has a list of its own, and is in none.
-    Items that share a text share their neighbours, so each different text is searched once, for one item more than
-    is wanted: the item itself is taken out afterwards.
+    An item ruled out by `exclude` of rank_recommendations has a list of its own, and is in no list.
+    Items that share a text share their neighbours, so each different text is searched once, for `top_k` + 1 items: the
+    item itself is removed afterwards.
     """
     active = item_vectors.join(
         active_items(purchases(events, run.deployment), run.run_date, active_days),
@@ -35,9 +35,9 @@ def find_similar_items(
     ).persist()
     queries = active.select(F.col("text_key").alias("query_key"), "vector").dropDuplicates(["query_key"])
     may_be_shown = active.join(shown(run.deployment, items).select("item_id"), "item_id", "left_semi")
-    found = nearest_items(queries, may_be_shown, top_k + 1).withColumnRenamed("item_id", "similar_item_id")
+    neighbours = nearest_items(queries, may_be_shown, top_k + 1).withColumnRenamed("item_id", "similar_item_id")
     pairs = active.select("item_id", "model_version", F.col("text_key").alias("query_key")).join(
-        found, "query_key", "inner"
+        neighbours, "query_key", "inner"
     )
     others = pairs.where("item_id <> similar_item_id")
     ranked = top_n(others, ["item_id"], [F.desc("score"), "similar_item_id"], top_k, rank="rank")

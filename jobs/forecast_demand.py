@@ -45,7 +45,7 @@ def forecast_demand(
 
     Items that are not active have no rows.
 
-    Demand is what was bought and not returned. The model of train_demand is applied to blocks of whole items.
+    Demand is what was bought and not returned. The model of train_demand is applied to blocks of complete items.
     Where none has been promoted that has seen nothing after run_date, one is fitted within this run, with
     `training_pairs` and `trees` as train_demand has them, and ops.runs records no model for it. `by_location` = false:
     the shop's locations are where customers live, not where stock is; all count as one, 'all'.
@@ -95,30 +95,30 @@ def _forecaster(
     """Rows of the contract for one block; target_week is what `ahead` calls target_day."""
 
     def rows_of(block: Block) -> pa.Table:
-        found = ahead(block)
-        return _of_date(found.rename(columns={"target_day": "target_week"}), contract, run_date)
+        forecast = ahead(block)
+        return _of_date(forecast.rename(columns={"target_day": "target_week"}), contract, run_date)
 
     return rows_of
 
 
 def _profile_rows(spark: SparkSession, shares: Profile, run_date: dt.date) -> DataFrame:
     """Rows of gold.demand_profile: 28 a category, of every location."""
-    found = shares.to_frame().rename(columns={"target_day": "target_date"}).assign(location_id=None)
-    rows = spark.createDataFrame(_of_date(found, gold.DEMAND_PROFILE, run_date), plain_ddl(gold.DEMAND_PROFILE))
+    frame = shares.to_frame().rename(columns={"target_day": "target_date"}).assign(location_id=None)
+    rows = spark.createDataFrame(_of_date(frame, gold.DEMAND_PROFILE, run_date), plain_ddl(gold.DEMAND_PROFILE))
     return rows.select(*gold.DEMAND_PROFILE.column_names)
 
 
-def _of_date(found: pd.DataFrame, contract: Table, run_date: dt.date) -> pa.Table:
-    """The frame's columns as the contract has them, with run_date; its dates are days since 1970."""
-    columns: dict[str, pa.Array] = {PARTITION: pa.array([run_date] * len(found), pa.date32())}
+def _of_date(frame: pd.DataFrame, contract: Table, run_date: dt.date) -> pa.Table:
+    """The frame's columns as the contract declares them, with run_date; its dates are days since 1970."""
+    columns: dict[str, pa.Array] = {PARTITION: pa.array([run_date] * len(frame), pa.date32())}
     for column in contract.columns:
         if column.name == PARTITION:
             continue
         if column.type == "DATE":
-            columns[column.name] = pa.array(found[column.name].to_numpy("int32"), pa.int32()).cast(pa.date32())
+            columns[column.name] = pa.array(frame[column.name].to_numpy("int32"), pa.int32()).cast(pa.date32())
         else:
             kind = pa.string() if column.type == "STRING" else pa.float64()
-            columns[column.name] = pa.array(found[column.name], kind, from_pandas=True)
+            columns[column.name] = pa.array(frame[column.name], kind, from_pandas=True)
     return pa.table(columns)
 
 

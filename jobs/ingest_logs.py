@@ -58,9 +58,9 @@ def ingest_logs(
     """Bronze rows of the raw files that are still to be read: bronze.events, .items, .records (all else), .files.
 
     A file of a log (events, ad_events, promotions) with the content of another is listed with that file's name and its
-    records are left out: it has come twice. (A catalogue may well be the same on two days; the later one says that it
-    still holds.) A file with a wrong header or cut short shows as a problem in bronze.files, whose contract then stops
-    the night; a line that cannot be split into fields is kept with its problem and rejected when it is cleaned.
+    records are left out: it is a copy. (A catalogue may be the same on two days; the later file confirms it.) A file
+    with a wrong header or cut short has a problem in bronze.files, whose contract then stops the run; a line that
+    cannot be split into fields is stored with its problem and rejected when it is cleaned.
     """
     events, items, others = (
         parse(files, run.deployment.sources).persist() for files in (events_files, items_files, records_files)
@@ -165,7 +165,7 @@ def _parser(
 def _file_batches(file: Mapping[str, Any], form: FileFormat) -> Iterator[pa.RecordBatch]:
     """One file's records in batches of ARROW, then one row with its report.
 
-    A record's row has what bronze keeps of it; bytes, modified_at and sha256 of its file are in the report alone.
+    A record's row has the columns that bronze stores; bytes, modified_at and sha256 of its file are in the report.
     """
     report = FileReport()
     of_records = {name: file[name] for name in ("run_date", "source", "source_file")}
@@ -175,9 +175,9 @@ def _file_batches(file: Mapping[str, Any], form: FileFormat) -> Iterator[pa.Reco
         for records in read_batches(file["content"], file["source_file"], form, report):
             yield _filled(of_records, records)
     described = {name: file[name] for name in ("bytes", "modified_at", "sha256")}
-    found = {name: getattr(report, name) for name in OF_REPORT}
+    reported = {name: getattr(report, name) for name in OF_REPORT}
     content_sha256 = report.content_sha256 or file["sha256"]  # of a plain file its own
-    row = of_records | described | found | {"columns": list(form.columns), "content_sha256": content_sha256}
+    row = of_records | described | reported | {"columns": list(form.columns), "content_sha256": content_sha256}
     yield pa.RecordBatch.from_pylist([row], schema=ARROW)
 
 

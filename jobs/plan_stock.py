@@ -44,13 +44,13 @@ def plan_stock(
     """gold.inventory_actions: what to do about each pair of the stock snapshot (udfs/inventory/plan.py has the rules).
 
     The demand of a lead time is the weeks of the forecast times the day shares of the profile.
-    What was sold since the evening of the snapshot is taken off what was there then; `by_location`, as forecast_demand
-    has it, says whether it was sold where the log says, or all at 'all'. `service_level`: the probability with which an
-    order placed tonight, with what is there and on order, must last until the next but one can arrive; `alert_above`:
-    the probability of running out before it arrives from which on somebody should look. Orders are made every
-    `review_days`; a transfer takes `transfer_days`. A snapshot that is more than `max_age_days` old says too little:
-    its pairs get no row. Where there are `ways`, stock moves on them alone, at the least cost. Reasons say so where the
-    deployment calls its stock simulated. DataError where no pair has a forecast, or more than `max_unknown_share` none.
+    Sales since the evening of the snapshot are deducted from its stock; `by_location`, as in forecast_demand: sales are
+    at the log's location, or else all at 'all'. `service_level`: the probability with which an order placed now, with
+    the stock on hand and on order, must last until the next but one can arrive; `alert_above`: the probability of
+    running out before it arrives from which on the pair needs attention. Orders are made every `review_days`; a
+    transfer takes `transfer_days`. The pairs of a snapshot more than `max_age_days` old get no row. With transfer costs
+    (`ways`), stock moves only between their locations, at the least cost. Reasons say so where the deployment calls its
+    stock simulated. DataError where no pair has a forecast, or more than `max_unknown_share` none.
     """
     if not 0 < service_level < 1:
         raise ConfError(f"[jobs.plan_stock] service_level must be between 0 and 1; it is {service_level}")

@@ -25,8 +25,8 @@ def publish_night(
 ) -> DataFrame:
     """ops.publications of run_date: this publication, a row a gold table; the earlier ones are no longer current.
 
-    It runs when every gold table of jobs/flow.py that the deployment has was checked and replaced. Whoever reads each
-    table at the version recorded here has all tables of one run, also while a later run replaces them one by one.
+    It runs when every gold table of jobs/flow.py that the deployment has was checked and replaced. A reader of
+    each table at the version recorded here has all tables of one run, also while a later run replaces them one by one.
     Tables of two models are refused. `data_docs/<run_date>/index.html` gets the run's checks, figures and rejected
     records, without values.
     """
@@ -35,10 +35,10 @@ def publish_night(
     last: dict[str, Mapping[str, Any]] = {}  # of a date that has run several times, each job's last run counts
     for row in sorted(of_date, key=lambda row: (row["started_at"], row["run_id"])):
         last[row["job"]] = row
-    kept = {row["run_id"] for row in last.values()}
+    last_ids = {row["run_id"] for row in last.values()}
     cleaned = [row for row in cleaned_days if row[PARTITION] == run.run_date]
-    found = ([row for row in records if row["run_id"] in kept] for records in (checks, figures))
-    run.write_page(f"data_docs/{run.run_date}/index.html", night_page.render(run.run_date, cleaned, *found))
+    last_rows = ([row for row in records if row["run_id"] in last_ids] for records in (checks, figures))
+    run.write_page(f"data_docs/{run.run_date}/index.html", night_page.render(run.run_date, cleaned, *last_rows))
     return publications_frame(publication_rows(run, tables))
 
 

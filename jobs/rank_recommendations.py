@@ -29,10 +29,10 @@ def rank_recommendations(
     and default_recommendations too; the order is by score times `boost` (SQL, a positive number; null counts as 1); at
     most `cap_per_category` of one category (0: any number), as long as others are left. `diversity` in [0, 1) is what a
     list gives up of its scores to be less alike (udfs/recommend/rerank.py). `long_tail` in [0, 1) is the share of its
-    score that a last place may give up for an item that would stand in no list
-    (jobs/transforms/recommendation_lists.py). Each `arrivals_every`-th place (0: none) is kept for the user's likeliest
-    item of those that were described lately and that nobody has bought yet: what sells already outranks them for good
-    reason, and without a place they will never sell. A user with too few candidates is filled up from what sells best;
+    score that a last place may give up for an item that would be in no list
+    (jobs/transforms/recommendation_lists.py). Each `arrivals_every`-th place (0: none) is reserved for the user's
+    likeliest item of those described recently and not yet bought by any user: items that sell outrank them for good
+    reason, and without a place they would never sell. A user with too few candidates is filled up from what sells best;
     only where fewer than `top_k` items may be recommended at all are lists shorter, and then all of them equally long.
     """
     rules = Rules(

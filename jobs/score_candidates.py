@@ -37,11 +37,11 @@ def score_candidates(
     """features.candidates: the most probable candidates of each user with a purchase.
 
     Those are the `per_user` best of all, and the `new_per_user` best of the items that the user never bought: a list
-    of new items is whole for somebody with hundreds of own ones too. The `arrivals_per_user` best of those described
-    lately that nobody ever bought are among them too, however improbable (jobs/rank_recommendations.py).
+    of new items is then complete even for a user with hundreds of own items. They include the `arrivals_per_user` best
+    of the recently described items without a purchase, however improbable (jobs/rank_recommendations.py).
 
-    What concerns items (neighbours, factors, counts) is fitted in one task, on at most `max_users` users, so its cost
-    is bounded; users are then scored block by block, each block on its own.
+    Item models (neighbours, factors, counts) are fitted in one task, on at most `max_users` users, so that their cost
+    is bounded; users are then scored in independent blocks.
     """
     lines = known_purchases(events, items, run.deployment).persist()
     users = lines.select("user_id").where("user_id IS NOT NULL").distinct().count()
@@ -69,7 +69,7 @@ def score_candidates(
 
 
 def _fitter(run_date: dt.date) -> Callable[[pa.Table, pa.Table], pa.Table]:
-    day = day_number(run_date) + 1  # the first that the night has not seen
+    day = day_number(run_date) + 1  # the first that the run has not seen
 
     def fit(lines: pa.Table, described: pa.Table) -> pa.Table:
         known = catalogue_of(described.to_pandas())
@@ -79,13 +79,13 @@ def _fitter(run_date: dt.date) -> Callable[[pa.Table, pa.Table], pa.Table]:
     return fit
 
 
-def _scorer(run_date: dt.date, file_name: str, kept: tuple[int, int, int]) -> Callable[[pa.Table, pa.Table], pa.Table]:
-    day = day_number(run_date) + 1  # the first that the night has not seen
+def _scorer(run_date: dt.date, file_name: str, most: tuple[int, int, int]) -> Callable[[pa.Table, pa.Table], pa.Table]:
+    day = day_number(run_date) + 1  # the first that the run has not seen
 
     def score(lines: pa.Table, states: pa.Table) -> pa.Table:
         state = scoring.state_from_bytes(states.column("state")[0].as_py())
         folder = SparkFiles.get(file_name)
-        return pa.Table.from_batches([scoring.score_users(lines.to_pandas(), state, folder, day, *kept)])
+        return pa.Table.from_batches([scoring.score_users(lines.to_pandas(), state, folder, day, *most)])
 
     return score
 

@@ -1,16 +1,16 @@
 """The weekly training: BERT fine-tuned on what is bought next, then the ranker on what past nights would have said.
 
-Nothing may be scored by what has seen its answer. With D the day after run_date: the ranker learns from `ranker_nights`
+No model may score purchases it was trained on. With D the day after run_date: the ranker learns from `ranker_nights`
 past nights, the newest on D - 56, each with item models fitted before it, with vectors of an encoder trained before the
 oldest of them, and labelled with the 28 days that followed. The night D - 28, which none of this has seen, calibrates
-the ranker's scores and decides whether it is promoted over the one in use, by the ranker that ops.models keeps of that:
-as it was before it learned from its own newest night, whose labels lie in the same days. The one that is served then
+the ranker's scores and decides whether it is promoted over the one in use. That one is represented by its ranker in
+ops.models, from before it learned from its own newest night, whose labels lie in the same days. The served ranker then
 learns from that night too, and the encoder, in `newest_steps`, up to run_date. Where tuning is no better on the
 encoder's validation days than a linear map over the published weights, these are served with that map (`encoder_tuned`
 in ops.models.metrics is 0).
 
-A training that is killed while an encoder learns goes on from there when it is run again with the same date, conf, code
-and data, on a machine that sees the folder `checkpoints`.
+A training killed while an encoder learns resumes from its checkpoint when run again with the same date, conf, code and
+data, on a machine that sees the folder `checkpoints`.
 """
 
 from __future__ import annotations
@@ -66,12 +66,13 @@ def train_model(
 ) -> DataFrame:
     """The row of ops.models of a new model; `run.publish_model` publishes the model's folder.
 
-    At most `max_users` users are looked at, on the driver. A ranker learns from at most `ranker_rows` candidates: whole
-    users are drawn, and each row takes some 1.5 kB. `leave_out` names generators (udfs/recommend/candidates.py), with
-    commas between, that propose nothing in this shop. `encoder_method`: what of BERT learns, all of its upper layers or
-    low-rank matrices in them (LoRA, `lora_rank`). `served_encoder`: `small` serves a distillation to three layers with
-    8-bit products. So is then the one that the ranker learns with, by texts that were known before the oldest of its
-    nights. `newest_steps` of 0: the encoder is served as it is.
+    At most `max_users` users are read, on the driver. A ranker learns from at most `ranker_rows` candidates: users are
+    drawn with all their rows, and each row takes some 1.5 kB. `leave_out` names generators
+    (udfs/recommend/candidates.py), separated by commas, that propose nothing in this shop. `encoder_method`: which
+    weights of BERT learn, all of its upper layers or low-rank matrices in them (LoRA, `lora_rank`). `served_encoder`:
+    `small` serves a distillation to three layers with 8-bit products; the encoder that the ranker learns with is then
+    distilled, too, by texts known before the oldest of its past runs. `newest_steps` of 0: the encoder is served as it
+    is.
     """
     if lora_rank < 1:
         raise ConfError(f"[jobs.train_model] lora_rank: must be at least 1, not {lora_rank}")
@@ -140,7 +141,7 @@ def _train(
 
 
 def _facts(run: RunContext, shop: Shop, days: Days, plan: EncoderPlan) -> dict[str, Any]:
-    """What the encoders of an equal training follow from: one that was killed is gone on with."""
+    """The inputs that determine the encoders: a killed training with equal facts is resumed."""
     return {
         "first": date_of(days.first),
         "base": base_sha256(plan.base),

@@ -1,4 +1,4 @@
-"""Bronze: the logs as they landed, untouched, plus where each row came from."""
+"""Bronze: the logs as they landed, unchanged, with the origin of each row."""
 
 from schemas.contract import Column, Table, between, not_blank, row_check
 

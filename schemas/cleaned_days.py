@@ -1,4 +1,4 @@
-"""The ledgers of logs that are cleaned day by day: what became of each day's records."""
+"""The ledgers of logs that are cleaned day by day: the outcome of each day's records."""
 
 from __future__ import annotations
 

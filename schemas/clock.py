@@ -14,7 +14,7 @@ LATEST_END = 12 * 60  # minutes after midnight: a day that ends later would be t
 
 @dataclass(frozen=True)
 class ShopClock:
-    """How a shop counts days: an IANA time zone, and the time of day (HH:MM) up to which it is still the day before."""
+    """A shop's clock: an IANA time zone, and the time of day (HH:MM) at which its business day ends."""
 
     timezone: str = "UTC"
     day_ends_at: str = "00:00"
@@ -28,11 +28,11 @@ class ShopClock:
     def day_of(self, moment: dt.datetime) -> dt.date:
         """The business day of a moment; jobs/transforms/shop_time.py has the same for a column.
 
-        ValueError for a moment without an offset from UTC: it may be of any day.
+        ValueError for a moment without an offset from UTC: its day is unknown.
         """
         if moment.tzinfo is None:
             raise ValueError(f"{moment} has no offset from UTC, so its day is unknown")
-        # By way of UTC: of its own zone, Python would leave a time in a skipped hour as it is.
+        # Through UTC: within its own zone, Python would not correct a time in a skipped hour.
         local = moment.astimezone(dt.UTC).astimezone(zoneinfo.ZoneInfo(self.timezone)).replace(tzinfo=None)
         return (local - dt.timedelta(minutes=self.end_minutes)).date()
 
@@ -46,15 +46,15 @@ UTC = ShopClock()
 
 @lru_cache(maxsize=32)
 def _abbreviations(timezone: str) -> dict[str, str]:
-    zone, found = zoneinfo.ZoneInfo(timezone), dict[str, set[str]]()
+    zone, offsets_by_name = zoneinfo.ZoneInfo(timezone), dict[str, set[str]]()
     for week in range(68 * 52):
         moment = (dt.datetime(1970, 1, 1, tzinfo=dt.UTC) + dt.timedelta(weeks=week)).astimezone(zone)
-        found.setdefault(moment.strftime("%Z"), set()).add(moment.isoformat()[-6:])
-    return {name: min(offsets) for name, offsets in found.items() if name.isalpha() and len(offsets) == 1}
+        offsets_by_name.setdefault(moment.strftime("%Z"), set()).add(moment.isoformat()[-6:])
+    return {name: min(offsets) for name, offsets in offsets_by_name.items() if name.isalpha() and len(offsets) == 1}
 
 
 def known_timezone(name: str) -> str:
-    """The name of an IANA time zone. ValueError for any other, with those it may have been meant for."""
+    """The name of an IANA time zone. ValueError for any other, with similar names."""
     known = zoneinfo.available_timezones()
     if name in known:
         return name

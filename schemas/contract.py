@@ -1,4 +1,4 @@
-"""What a table is: its columns, key and checks, said once. Standard library only; everything else derives from it."""
+"""Contract of a table: its columns, key and checks, declared once; all else derives from it. Standard library only."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ QUANTITY = "DECIMAL(18,3)"  # units of an item, some of which are weighed or mea
 class Check:
     """One statement about a table. `sql` is true for a good row; null counts as good, as in an SQL CHECK.
 
-    A check with `sql` and no `column` speaks of several columns of a row; one with a `query` of the whole table: the
-    query, over `{batch}`, returns the offending rows.
-    `expectation` and `kwargs` name the Great Expectations class that says the same. An error shows of a failing row
-    the key, the columns that `sql` names, and those `shown`. `distinct`: columns that no two rows share; the query
-    shows such rows, and they are counted without it.
+    A check with `sql` and no `column` is about several columns of a row; one with a `query` about the complete table:
+    the query, over `{batch}`, returns the offending rows.
+    `expectation` and `kwargs`: the equivalent Great Expectations class. An error shows a failing row's key, the columns
+    that `sql` names, and those `shown`. `distinct`: columns that no two rows share; the query shows the duplicates,
+    which are counted without it.
     """
 
     name: str
@@ -38,7 +38,7 @@ class Check:
 
 @dataclass(frozen=True)
 class Rule:
-    """What a value of a column must pass; `sql`, `reason` and the expectation's arguments speak of `{column}`."""
+    """A rule for the values of a column; `sql`, `reason` and the expectation's arguments refer to `{column}`."""
 
     name: str
     sql: str
@@ -48,7 +48,7 @@ class Rule:
     severity: Severity = "critical"
 
     def bind(self, column: str) -> Check:
-        """The check that this rule makes of one column."""
+        """The check of this rule for one column."""
         return Check(
             name=f"{column}_{self.name}",
             reason=f"{column} {self.reason}",
@@ -98,7 +98,7 @@ def not_blank(max_length: int = 10_000) -> Rule:
 
 
 def not_shortened() -> Rule:
-    """An id that no spreadsheet has shortened: 8.50E+12 is what becomes of several long numbers."""
+    """An id not shortened by a spreadsheet, which turns several long numbers into 8.50E+12."""
     pattern = "^[0-9]([.,][0-9]+)?[eE][+][0-9]+$"
     return Rule(
         "not_shortened",
@@ -118,9 +118,7 @@ class Column:
     comment: str
     nullable: bool = False
     rules: tuple[Rule, ...] = ()
-    personal: bool = (
-        False  # a value may name a person, or tell one from others: it is in no error that is stored or sent
-    )
+    personal: bool = False  # a value may identify a person: no error that is stored or sent shows it
 
     def checks(self) -> list[Check]:
         """Presence first, then each rule."""
@@ -140,8 +138,8 @@ class Table:
     """One table of the lake. `row` says what one row is; `key` columns identify it within a `run_date`.
 
     `checks` are statements about several columns or rows; `public` tables are what other systems read:
-    their columns are only ever added. `may_be_empty`: a gold table of which a night may well have no row. `amounts`: by
-    name, SQL aggregates over a gold table's rows of one night that are held against the nights before.
+    their columns are only ever added. `may_be_empty`: a gold table that a run may leave without a row. `amounts`: by
+    name, SQL aggregates over a gold table's rows of one run_date, compared with those of earlier dates.
     """
 
     name: str
@@ -177,7 +175,7 @@ class Table:
 
     @property
     def parameter(self) -> str:
-        """What a job calls this table: its short name; bronze tables keep their layer in front."""
+        """The name of a job's parameter for this table: its short name; bronze tables have their layer as prefix."""
         return f"bronze_{self.short_name}" if self.layer == "bronze" else self.short_name
 
     @property
@@ -193,7 +191,7 @@ class Table:
         raise KeyError(f"{self.name} has no column {name}")
 
     def row_checks(self) -> list[Check]:
-        """Checks that can be decided on one row: they split good rows from rejected ones."""
+        """Checks that one row decides: they separate accepted from rejected rows."""
         return [check for check in self.checks() if check.sql]
 
     def checks(self) -> list[Check]:
@@ -211,14 +209,14 @@ class Table:
 def row_check(name: str, sql: str, reason: str, severity: Severity = "critical", shown: tuple[str, ...] = ()) -> Check:
     """A statement about several columns of one row; `sql` is true for a good row.
 
-    The audit gives it a column of its own, named like the check, which says for each row whether it holds.
+    The audit adds a column, named like the check, with its result for each row.
     """
     arguments = {"column": name, "value_set": [True]}
     return Check(name, reason, "ExpectColumnValuesToBeInSet", arguments, None, sql, None, severity, shown)
 
 
 def table_check(name: str, query: str, reason: str, severity: Severity = "critical") -> Check:
-    """A statement about many rows; `query` over `{batch}` returns what breaks it."""
+    """A statement about many rows; `query` over `{batch}` returns the rows that break it."""
     return Check(name, reason, "UnexpectedRowsExpectation", {}, None, None, query, severity)
 
 
@@ -233,7 +231,7 @@ def dense_rank_check(*group: str, where: str = "true") -> Check:
 
 
 def unique_check(*columns: str) -> Check:
-    """No two rows of a night share these columns (beside the key)."""
+    """No two rows of a run_date share these columns (beside the key)."""
     return _unique(f"{'_'.join(columns)}_unique", (PARTITION, *columns))
 
 

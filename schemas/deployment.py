@@ -1,4 +1,4 @@
-"""A deployment: where things are, how big, and how a retailer's raw columns become canonical ones. No Spark."""
+"""A deployment: paths, settings, and the mapping of a retailer's raw columns to canonical ones. No Spark."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from schemas.silver import RECORDS_OF
 from schemas.source import Source, section
 from schemas.strict import Strict
 
-# What the clean jobs fill in themselves; a mapping gives the rest.
+# Columns that the clean jobs fill in themselves; the others come from a mapping.
 DERIVED = {"run_date", "event_date", "source_file", "source_row", "record_count", "unknown_items", "order_id"}
 DERIVED |= {"described_on", "listed_on", "last_listed_on"}
 # Columns a mapping may leave out although the table requires them: they have a default.
@@ -30,16 +30,16 @@ DEFAULTED = {
     "campaigns": {"items"},
     "ad_events": {"event_id"},
 }
-# (job, key of [jobs.<job>] that no longer exists): what has replaced it, as a message says it.
+# (job, former key of [jobs.<job>]): its replacement, as messages name it.
 RENAMED = {
     ("train_model", "served_layers"): 'served_encoder ("full", or "small" for three layers and 8-bit products)',
     ("train_model", "served_format"): 'served_encoder ("full", or "small" for three layers and 8-bit products)',
     ("train_model", "distil_steps"): 'served_encoder ("small" distils in 400 steps)',
 }
-# Keys of a deployment that no longer exist: what has replaced each.
+# Former keys of a deployment, with their replacements.
 MOVED = {"max_silent_days": "max_silent_days of each source, such as [sources.events]"}
-# How many days after its newest raw file a run is still accepted, of a source that does not say: a till that is silent
-# for more than a day is broken, a catalogue may come once.
+# Default of max_silent_days, the days after a source's newest raw file in which runs are accepted: a till that is
+# silent for more than a day is broken, a catalogue may come once.
 SILENT_DAYS = {"events": 1}
 
 
@@ -58,10 +58,10 @@ class Deployment(Strict):
     lake: str
     landing: str
     spark: str
-    checkpoints: str = ""  # a folder of this machine for trainings that are cut short; default: in the lake, if local
+    checkpoints: str = ""  # a local folder for checkpoints of trainings; default: in the lake, if local
     users: str = "users"  # what the shop calls them in its reports
     timezone: Annotated[str, AfterValidator(known_timezone)] = "UTC"  # of its days, and of times without an offset
-    day_ends_at: Annotated[str, AfterValidator(day_end)] = "00:00"  # until then it is still the business day before
+    day_ends_at: Annotated[str, AfterValidator(day_end)] = "00:00"  # the end of the business day
     returns_within_days: int = Field(default=90, ge=0)  # a return undoes what was bought at most so long before
     reconsider_days: int = Field(default=90, ge=0)  # days that are cleaned again once the catalogue has their items
     sources: dict[str, Source]
@@ -69,7 +69,7 @@ class Deployment(Strict):
     drift: Drift = Drift()
     encoder: EncoderConf = EncoderConf()
     jobs: dict[str, dict[str, Any]] = {}
-    file: str = ""  # where it was read from; load() fills it in, for messages
+    file: str = ""  # its path, set by load(), for messages
 
     @model_validator(mode="after")
     def _sources_fit_their_tables(self) -> Deployment:
@@ -108,7 +108,7 @@ class Deployment(Strict):
 
     @property
     def clock(self) -> ShopClock:
-        """What makes the day of a moment."""
+        """The clock by which moments are assigned to days."""
         return ShopClock(self.timezone, self.day_ends_at)
 
     @property
@@ -128,26 +128,26 @@ class Deployment(Strict):
         return SILENT_DAYS.get(source.kind or name)
 
     def drift_limits(self, name: str) -> SourceLimits | None:
-        """How far a day of a source may be from the days before; None: as far as it likes."""
+        """How far a day of a source may differ from the days before; None: no limit."""
         source = self.sources[name]
         by_default = (source.kind or name) == "events" or source.full
         return source.drift or (SourceLimits() if by_default else None)
 
     @property
     def full_catalogues(self) -> list[str]:
-        """The names of its sources of items whose files of a day are all there is."""
+        """The names of its sources of items whose files of a day are the complete catalogue."""
         return [name for name, source in self.of_kind("items").items() if source.full]
 
     def max_rejected_share(self, kind: str) -> float:
-        """Of the records of a kind, the largest share that may be rejected; the largest of its sources'."""
+        """The largest share of a kind's records that may be rejected: the maximum over its sources."""
         return max(source.max_rejected_share for source in self.of_kind(kind).values())
 
     def max_lines_share(self, kind: str) -> float:
-        """Of the rows of a kind, the largest share that one user_id should have; the largest of its sources'."""
+        """The largest share of a kind's rows that one user_id should have: the maximum over its sources."""
         return max(source.max_lines_share for source in self.of_kind(kind).values())
 
     def min_rejected(self, kind: str) -> int:
-        """So many rejected records of a kind stop no run; the largest of its sources'."""
+        """The number of rejected records of a kind that never stops a run: the maximum over its sources."""
         return max(source.min_rejected for source in self.of_kind(kind).values())
 
     def is_simulated(self, kind: str) -> bool:
@@ -189,12 +189,12 @@ def load(path: str | Path, *, landing: str | None = None) -> Deployment:
 
 
 def _absolute(path: str, base: Path) -> str:
-    """A URI stays as it is; a path is taken from `base`."""
+    """A URI as it is; a path relative to `base`."""
     return path if re.match(r"^[a-z0-9]+://", path) else str((base / path).resolve())
 
 
 def _readable(file: Path, problem: Any) -> str:
-    """One line for one pydantic error: file, key, what is wrong."""
+    """A pydantic error as a line: file, key, what is wrong."""
     key = ".".join(str(part) for part in problem["loc"])
     message = str(problem["msg"]).removeprefix("Value error, ")
     if problem["type"] == "extra_forbidden":

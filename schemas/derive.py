@@ -1,4 +1,4 @@
-"""What follows from a contract: Delta types, constraints, the reference page, rows for tests. Standard library only."""
+"""Derived from a contract: Delta types, constraints, the reference page, rows for tests. Standard library only."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ def delta_type(sql_type: str) -> Any:
         return {"type": "array", "elementType": delta_type(inner), "containsNull": True}
     if kind.upper() == "MAP":
         key, value = inner.split(",", 1)
-        found = {"keyType": delta_type(key), "valueType": delta_type(value)}
-        return {"type": "map", **found, "valueContainsNull": True}
+        types = {"keyType": delta_type(key), "valueType": delta_type(value)}
+        return {"type": "map", **types, "valueContainsNull": True}
     return PRIMITIVES.get(text.upper(), text.lower())
 
 
@@ -54,7 +54,7 @@ REFERENCE_INTRO = (
 
 
 def reference_page(tables: Iterable[Table]) -> str:
-    """The tables' reference in Markdown: what one row is, columns, what always holds; then the reasons of rejects."""
+    """The tables' reference in Markdown: what a row is, columns, checks; then the reasons for rejected records."""
     parts = ["# Tables", "", REFERENCE_INTRO]
     for table in tables:
         parts += ["", f"## {table.name}{' (public)' if table.public else ''}", "", f"One row: {table.row}."]
@@ -86,7 +86,7 @@ EXAMPLES: dict[str, Any] = {
 
 
 def example_value(table: Table, name: str) -> Any:
-    """A sound value of one column: null where it may be, else the first allowed word or one of its type."""
+    """A valid value of a column: null if nullable, else the first allowed word or a value of its type."""
     column = table.column(name)
     if column.nullable:
         return None
@@ -97,7 +97,7 @@ def example_value(table: Table, name: str) -> Any:
 
 
 def example_rows(table: Table, *stated: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Sound rows for tests: what matters is stated, the rest filled in; unstated text keys differ row by row."""
+    """Valid rows for tests: given values, the other columns filled in; text keys that are not given differ by row."""
     rows = []
     for number, values in enumerate(stated, start=1):
         if unknown := set(values) - set(table.column_names):
@@ -112,7 +112,7 @@ def example_rows(table: Table, *stated: Mapping[str, Any]) -> list[dict[str, Any
 
 
 def _exact(sql_type: str, value: Any) -> Any:
-    """A value as a column of this type has it: a number that is to be a decimal, as one."""
+    """A value converted to the type of a column: a number to a decimal where the column is one."""
     return Decimal(str(value)) if sql_type == QUANTITY and value is not None else value
 
 

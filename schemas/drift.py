@@ -1,4 +1,4 @@
-"""Limits of drift: how far a gold table may be from its usual figures before it is held back. No Spark."""
+"""Limits of drift: how far figures of a gold table or a source may be from the usual ones. No Spark."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from schemas.strict import Strict
 
 
 class Limits(Strict):
-    """How far a gold table may be tonight from the median of the newest `nights` before, as shares of it.
+    """How far a run's gold table may differ from the median of the newest `nights` dates before, as shares of it.
 
-    0.5 allows half to twice as much. Limits bind once there are `min_nights`. `changed` is the share of lists that may
-    be others than the night before's: 1 allows all. `units` and, for any other amount that a table's contract names,
-    `amounts` are of sums (schemas.contract.Table.amounts); one that usually is below `least` is not judged.
+    0.5 allows half to twice as much. Limits apply from `min_nights` dates on. `changed`: the share of lists that may
+    differ from the date before; 1 allows all. `units`, and `amounts` for any other amount that a table's contract
+    names, apply to sums (schemas.contract.Table.amounts); an amount that usually is below `least` is not judged.
     """
 
     nights: int = Field(default=7, ge=1, le=60)
@@ -36,7 +36,7 @@ class Limits(Strict):
 
 
 class Drift(Limits):
-    """[drift]: the limits of every gold table, and in their place those of some, `[drift.tables."gold.<table>"]`."""
+    """[drift]: the limits of every gold table; `[drift.tables."gold.<table>"]` overrides those of one."""
 
     tables: dict[str, Limits] = {}
 
@@ -54,12 +54,12 @@ class Drift(Limits):
 
 
 class SourceLimits(Strict):
-    """[sources.<name>.drift]: how far a day of a source may be from the days before, as shares.
+    """[sources.<name>.drift]: how far a day of a source may differ from the days before, as shares.
 
     0.5 allows half of the quietest to twice the busiest of the newest `nights` days with files: a week has its Sunday,
-    and a month its best day. Limits bind once there are `min_nights`, for what usually is at least `least`. rows:
-    records; kept_share: of them, accepted; locations, units, money: of accepted purchases; event_types: accepted events
-    of each type.
+    and a month its best day. Limits apply from `min_nights` days on, for figures that usually are at least `least`.
+    rows: records; kept_share: the share accepted; locations, units, money: of accepted purchases; event_types: accepted
+    events of each type.
     """
 
     nights: int = Field(default=28, ge=1, le=400)
@@ -73,6 +73,6 @@ class SourceLimits(Strict):
     event_types: float = Field(default=0.9, ge=0, le=1)
 
     def share(self, figure: str) -> float:
-        """How far a figure may be off; one that has no limit of its own is the count of an event type."""
+        """The limit of a figure; one without its own limit is the count of an event type."""
         named: float = getattr(self, figure) if figure in SourceLimits.model_fields else self.event_types
         return named

@@ -1,4 +1,4 @@
-"""Errors that end a run, each with its exit code, and what of an error may be stored and sent."""
+"""Errors that end a run, with their exit codes, and the text of an error that may be stored and sent."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 class NightshelfError(Exception):
-    """An error whose text may be stored for years and sent to anybody: it has no value of a person's column.
+    """An error whose text may be stored for years and sent to anyone: it has no value of a personal column.
 
-    `examples` are lines that have such values; they are shown on the console of who started the command, and only
-    there. Exit code 1 where a subclass does not say otherwise: a retry may help.
+    `examples`: lines with such values, shown only on the console of the user who started the command. Exit code 1
+    unless a subclass has its own: a retry may help.
     """
 
     def __init__(self, sentence: str, examples: Sequence[str] = ()) -> None:
@@ -27,11 +27,11 @@ class ConfError(NightshelfError):
 
 
 class TooEarlyError(ConfError):
-    """There is nothing yet that a job could judge: exit code 4; a scheduler skips it."""
+    """A job has no data to judge yet: exit code 4; a scheduler skips it."""
 
 
 class NoModelError(ConfError):
-    """No model had been promoted by the date that was asked for."""
+    """No model had been promoted by the requested date."""
 
 
 class DataError(NightshelfError):
@@ -43,21 +43,21 @@ class BusyError(NightshelfError):
 
 
 def stated(error: BaseException) -> str:
-    """What of any error may be stored and sent: the text of one of ours; of another its kind and place.
+    """The part of an error that may be stored and sent: the text of a NightshelfError, else its class and place.
 
-    What a library says may quote a record: Spark's errors of conversion do.
+    A library's message may quote a record, as Spark's conversion errors do.
     """
     if isinstance(error, NightshelfError):
         return str(error)
     condition = ""
-    with contextlib.suppress(Exception):  # asks the JVM, which may be what has failed
+    with contextlib.suppress(Exception):  # asks the JVM, which may have failed
         condition = f" [{error.getCondition()}]" if hasattr(error, "getCondition") and error.getCondition() else ""
     place = _place(error)
     return f"{type(error).__name__}{condition}{place}: the log of this run has its text and traceback"
 
 
 def _place(error: BaseException) -> str:
-    """` at <file>:<line> in <function>`: the innermost line of ours that the error came through; empty without one."""
+    """` at <file>:<line> in <function>`: the innermost line of Nightshelf in the traceback; empty without one."""
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
         path = Path(frame.filename)
         if path.is_relative_to(ROOT) and not any(part.startswith(".venv") for part in path.parts):

@@ -1,4 +1,4 @@
-"""Features: what the night computes on its way: vectors, candidates."""
+"""Features: intermediate tables of the nightly run: vectors, candidates."""
 
 from schemas.bronze import RUN_DATE
 from schemas.contract import Column, Table, between, not_blank

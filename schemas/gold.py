@@ -119,7 +119,7 @@ DEMAND_FORECAST = Table(
             "target_week <= date_add(run_date, 22)",
             "target_week must begin at most 22 days after run_date",
         ),
-        row_check(  # no more: a night that is taken back may have an earlier one's rows
+        row_check(  # no more: after a rollback a date may have the rows of an earlier one
             "ahead",
             "target_week > run_date",
             "target_week should be after run_date",

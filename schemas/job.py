@@ -1,4 +1,4 @@
-"""Job: what one job reads, which dates of it, and what it writes; the jobs themselves are in jobs/flow.py. No Spark."""
+"""Declaration of a job: the tables and dates that it reads, the tables that it writes. No Spark."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Literal
 
 from schemas import TABLES
 
-# What of a table a job sees. Without a flag of Read that says otherwise, none of them reaches beyond run_date.
+# Windows: the part of a table that a job sees. Unless a flag of Read extends it, none goes beyond run_date.
 #   files     raw files of the days that are still to be read
 #   pending   days that are still to be processed, run_date always among them
 #   today     the rows of run_date; an error where there are none
@@ -19,12 +19,12 @@ Window = Literal["files", "pending", "today", "latest", "history", "model"]
 # Which model of a kind.
 #   promoted  the newest promoted one; where there is none, an error for the kind recommend, and None for any other: the
 #             job then fits one within the run
-#   encoding  the one that has made the item vectors of run_date, also where a newer one was promoted meanwhile; an
+#   encoding  the one that computed the item vectors of run_date, even if a newer one was promoted meanwhile; an
 #             error where it is not promoted any more, or where another input of run_date is of another model
 #   judged    the promoted one 28 days earlier: of the run whose lists are judged by what was bought since
 Chosen = Literal["promoted", "encoding", "judged"]
 
-RECOMMEND = "recommend"  # the kind of a model that the night cannot do without
+RECOMMEND = "recommend"  # the kind of model that the nightly run requires
 
 
 @dataclass(frozen=True)
@@ -32,13 +32,12 @@ class Read:
     """One input of a job. Raw files of a kind are named `landing.<kind>`; `landing.records` is all but two kinds.
 
     `kind`: of bronze.records, the rows of this kind alone; of ops.models, the model of this kind ("": recommend).
-    `optional`: a deployment whose sources do not give this table runs the job nevertheless, and it reads as empty;
-    where there is no such model, the job gets None.
+    `optional`: a deployment whose sources do not provide this table runs the job with an empty one; without such a
+    model, the job gets None.
     `may_be_empty`: of `today`: a run may have written no row; an error only where no run has written the table.
-    `later_too`: of `history`: beyond run_date as well. For what is known of files, which may have come before those of
-    run_date.
+    `later_too`: of `history`: beyond run_date as well. For records of files, some of which may be read early.
     `days`: of `latest`, of one kind of records: how many days.
-    `on_driver`: of `history`: the rows as dicts, which costs no query. For records of runs and days.
+    `on_driver`: of `history`: the rows as dicts, without a query. For records of runs and days.
     """
 
     table: str
@@ -53,7 +52,7 @@ class Read:
 
     @property
     def parameter(self) -> str:
-        """What the job calls it: a table by its parameter name, raw files `<source>_files`, a model `<kind>_model`."""
+        """The job's parameter: the table's name, `<source>_files` for raw files, `<kind>_model` for a model."""
         if self.window == "files":
             return f"{self.table.split('.')[1]}_files"
         if self.window == "model":
@@ -62,7 +61,7 @@ class Read:
 
     @property
     def seen(self) -> str:
-        """The window and what its flags change, for people."""
+        """The window and its flags, as text."""
         flags = ("may_be_empty", "later_too", "on_driver")
         words = [name.replace("_", " ") for name in flags if getattr(self, name)]
         words += [f"{self.days} days"] * (self.days > 1)
@@ -84,10 +83,10 @@ class Balance:
 class Job:
     """One job: the file jobs/<name>.py, with a function of the same name.
 
-    `ledger` is the one of its tables whose rows say which days are done. What it says of a day is taken back before
-    anything of that day is written and said again when all else has been: a run that is killed between has not done it.
-    `after` are tables that must have been written for run_date though the job does not read their rows.
-    `trains` is the kind of model that it adds to ops.models, if any.
+    `ledger`: the one of its tables that lists the days that are done. A day is unmarked before any of its rows are
+    written and marked again after all else: if a run is killed in between, the day is pending.
+    `after`: tables that must have been written for run_date though the job does not read their rows.
+    `trains`: the kind of model that it adds to ops.models, if any.
     """
 
     name: str
@@ -100,7 +99,7 @@ class Job:
 
     @property
     def layer(self) -> str:
-        """The layer of what it writes."""
+        """The layer of the tables that it writes."""
         return self.writes[-1].split(".")[0]
 
 
@@ -110,7 +109,7 @@ def files(source: str) -> Read:
 
 
 def pending(table: str) -> Read:
-    """Days not yet processed."""
+    """The pending days."""
     return Read(table, "pending")
 
 
@@ -130,7 +129,7 @@ def history(table: str, *, later_too: bool = False, on_driver: bool = False) -> 
 
 
 def records(kind: str, window: Window, days: int = 1) -> Read:
-    """What of bronze.records is of one kind."""
+    """The rows of bronze.records of one kind."""
     return Read("bronze.records", window, kind, days=days)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 from typing import Any
 
-AS_NAMED = {"lake", "landing", "spark", "checkpoints", "files", "day"}  # paths: a folder has the name it was given
+AS_NAMED = {"lake", "landing", "spark", "checkpoints", "files", "day"}  # paths: names of folders stay as they are
 
 
 def composed(value: Any) -> Any:

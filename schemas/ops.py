@@ -1,4 +1,4 @@
-"""Ops: what ran, what was checked, which models there are."""
+"""Ops: records of runs, checks, models and publications."""
 
 from schemas.bronze import RUN_DATE
 from schemas.contract import PARTITION, Column, Table, between, not_blank, one_of, row_check, table_check

@@ -1,4 +1,4 @@
-"""Why records are rejected: a reason's code, which every decision goes by, beside the sentence that people read."""
+"""Reasons for rejecting records: a code, by which the code base decides, and a sentence for users."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from schemas.contract import Check, Table
 from schemas.silver import RECORDS_OF
 
 OWN = "own."  # the namespace of a deployment's own reasons
-# Columns of a table that are computed from several records: no record is rejected for them.
+# Columns computed from several records: no record is rejected for them.
 OF_SEVERAL_RECORDS = {"described_on", "listed_on", "last_listed_on", "record_count", "unknown_items"}
-# Columns that every record has: its place, and its day, which is its file's where it has no moment.
+# Columns of every record: its place, and its day (its file's day where it has no moment).
 OF_EVERY_RECORD = {"run_date", "event_date", "source_file", "source_row"}
 
 
@@ -26,7 +26,7 @@ class Reason:
 
 UNREADABLE = Reason("unreadable", "unreadable: ")  # and bronze's `problem`
 ITEM_UNLISTED = Reason("item_unlisted", "item_id is not in the catalogue")
-ITEM_REFUSED = Reason("item_refused", "item: ")  # and why no record of the catalogue describes it
+ITEM_REFUSED = Reason("item_refused", "item: ")  # the reasons why the catalogue lacks the item
 DUPLICATE = Reason("duplicate", "duplicate of an earlier record")
 REPEATED = Reason("duplicate_of_earlier_day", "duplicate of a record of an earlier day")
 REPLACED = Reason("replaced_by_later_file", "a later file of the same day tells its order again")
@@ -67,15 +67,15 @@ def skipped_hour(column: str) -> Reason:
 
 
 def unread(table: Table, column: str) -> list[Reason]:
-    """Why a value that is there may be null: it is none of its column's type, or no moment."""
-    found = [not_converted(table, column)]
+    """Reasons why a given value may become null: it is not of its column's type, or no moment."""
+    reasons = [not_converted(table, column)]
     if table.column(column).type == "TIMESTAMP":
-        found += [zone_unclear(column), skipped_hour(column)]
-    return found
+        reasons += [zone_unclear(column), skipped_hour(column)]
+    return reasons
 
 
 def own(sentence: str) -> Reason:
-    """A reason that a deployment gives; its code is its sentence in snake_case. ValueError where nothing is left."""
+    """A deployment's own reason; its code is its sentence in snake_case. ValueError where that is empty."""
     slug = re.sub(r"[\W_]+", "_", sentence.casefold()).strip("_")
     if not slug:
         raise ValueError(f"{sentence!r} has no letter or digit to make a code of")
@@ -83,7 +83,7 @@ def own(sentence: str) -> Reason:
 
 
 def reasons_of(kind: str) -> list[Reason]:
-    """Every reason that a record of a kind may be rejected for, a deployment's own apart."""
+    """Every reason for which a record of a kind may be rejected, without a deployment's own."""
     table = RECORDS_OF[kind]
     given = [c for c in table.columns if c.name not in OF_SEVERAL_RECORDS | OF_EVERY_RECORD]
     converted = [reason for c in given if c.type != "STRING" for reason in unread(table, c.name)]
@@ -93,7 +93,7 @@ def reasons_of(kind: str) -> list[Reason]:
 
 
 def reference_section(kinds: Iterable[str] = RECORDS_OF) -> str:
-    """The reasons in Markdown: a row a code and sentence, with the kinds of records that have it."""
+    """The reasons in Markdown: a row per code and sentence, with the kinds of records that have it."""
     kinds_of: dict[Reason, list[str]] = {}
     for kind in kinds:
         for reason in reasons_of(kind):

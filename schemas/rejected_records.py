@@ -24,7 +24,7 @@ SAME_RECORDS = Column(
 
 
 def rejected(kind: str, row: str, item: str = "", *more: Column) -> Table:
-    """What a kind of log has that is not sound; `item`: what the item is to the record, where it names one."""
+    """The table of rejected records of a kind; `item`: the role of the item in a record that names one."""
     named = (Column("item_id", "STRING", item, True),) * bool(item)
     columns = (RUN_DATE, *named, *REJECTED, *more)
     return Table(f"silver.rejected_{kind}", row, columns, key=("source_file", "source_row"), extra_checks=HAS_REASON)

@@ -1,6 +1,6 @@
-"""How many records of a number may be rejected: a whole number made from a share and a least count. No Spark.
+"""The number of records that may be rejected, from a share and a least count. No Spark.
 
-The driver and Spark SQL compute it by the same arithmetic, so a log, another kind of file and a page agree.
+The driver and Spark SQL compute it by the same arithmetic, so logs, other kinds of files and pages agree.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ TOLERANCE = 1e-6  # 0.29 of 100 is 28.999999999999996 in floating point, and mea
 
 
 def most_rejected(share: float, records: int, least: int = 0) -> int:
-    """The most of `records` that may be rejected: `share` of them, and `least` in any case."""
+    """The number of `records` that may be rejected: `share` of them, or `least` if that is more."""
     return max(math.floor(share * records + TOLERANCE), least)
 
 

@@ -1,4 +1,4 @@
-"""What a run uses beside its tables."""
+"""Context of a run: what a job uses beside its tables."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from schemas.deployment import Deployment
 
 @dataclass(frozen=True)
 class Model:
-    """One promoted model. `file_name` is what executors find it by (SparkFiles)."""
+    """A promoted model. Executors find it by `file_name` (SparkFiles)."""
 
     version: str
     folder: str
@@ -26,7 +26,7 @@ class Model:
 
 @dataclass(frozen=True)
 class GoldTable:
-    """A gold table at the version that holds the rows of one run_date: how many, and of which model."""
+    """A gold table at the version that holds the rows of one run_date: their number and model."""
 
     name: str
     version: int
@@ -35,22 +35,22 @@ class GoldTable:
 
 
 def _nothing(*_: Any) -> None:
-    """What a context without a lake does in place of writing."""
+    """A no-op in place of a write, for a context without a lake."""
 
 
 def _at_once(end: Callable[[bool], None]) -> None:
-    """What a context without a lake does in place of waiting for the commit."""
+    """Calls at once instead of after the commit, for a context without a lake."""
     end(True)
 
 
 @dataclass(frozen=True)
 class RunContext:
-    """What a job may use beside its tables. A dry run's, and one made by a test, writes nothing.
+    """What a job may use beside its tables. A context of a dry run or a test writes nothing.
 
-    `publish_model` takes the folder of a model and says where it is now; `write_page` a name below the lake and HTML.
-    `maintain` (table, days of rows, days of versions) and `clear` (folder, days) are upkeep's. `gold_tables` are those
-    of the run that have been written. `checkpoints`: where a training leaves how far it got; None for nowhere.
-    `at_end` takes what is to be called when the run has ended, with whether it has committed what it made.
+    `publish_model` takes a model's folder and returns its new path; `write_page` takes a name below the lake and HTML.
+    `maintain` (table, days of rows, days of versions) and `clear` (folder, days) are for upkeep. `gold_tables`: those
+    that the run_date's runs have written. `checkpoints`: directory of training checkpoints; None for none.
+    `at_end` takes a function to call when the run has ended, with whether its outputs were committed.
     """
 
     run_date: dt.date

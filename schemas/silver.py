@@ -8,14 +8,14 @@ from schemas.contract import QUANTITY, Column, Table, between, not_blank, not_sh
 from schemas.rejected_records import SAME_RECORDS, rejected
 
 SOLD = between(0.001, 100_000)
-GIVEN = (not_blank(200), not_shortened())  # what an id passes that a record gives
+GIVEN = (not_blank(200), not_shortened())  # rules of an id that a record gives
 ITEM_ID = Column("item_id", "STRING", "Identifies the item", rules=(not_blank(200),))
 LOCATION_ID = Column("location_id", "STRING", "Store, site or warehouse", rules=(not_blank(200),))
 CAMPAIGN_ID = Column("campaign_id", "STRING", "Identifies the campaign", rules=(not_blank(200),))
 ITS_ITEM_ID, ITS_LOCATION_ID, ITS_CAMPAIGN_ID = (
     replace(column, rules=GIVEN) for column in (ITEM_ID, LOCATION_ID, CAMPAIGN_ID)
 )
-CANCELLED = "cancelled"  # an order line that is told again as no sale; no mapping needs to give it
+CANCELLED = "cancelled"  # an order line recorded again as no sale; no mapping needs to give it
 EVENT_TYPES = ("impression", "click", "add_to_cart", "purchase", "return", "search", CANCELLED)
 
 EVENT_DATE = Column("event_date", "DATE", "The shop's day of occurred_at; earlier than run_date when the log was late")
@@ -131,7 +131,7 @@ REJECTED_ITEMS = rejected(
     SAME_RECORDS,
 )
 
-# What a retailer may also have. A kind that a deployment has no source of has no tables.
+# Optional kinds. Without a source of a kind, a deployment lacks its tables.
 DESCRIBED = (
     Column("described_on", "DATE", "Day of the newest record that describes it"),
     Column("record_count", "BIGINT", "Raw records that describe it up to run_date", rules=(between(1, None),)),
@@ -217,7 +217,7 @@ CAMPAIGNS = Table(
 REJECTED_CAMPAIGNS = rejected(
     "campaigns", "one record of a campaign or of an item of one, of all up to run_date, that was rejected"
 )
-# Not a table: what a record of the source campaign_items says. Its items stand in silver.campaigns.
+# Not a table: the record of the source campaign_items. Its items are in silver.campaigns.
 CAMPAIGN_ITEMS = Table(
     "silver.campaign_items", "one item of one campaign", (RUN_DATE, ITS_CAMPAIGN_ID, ITS_ITEM_ID), key=()
 )
@@ -284,7 +284,7 @@ TABLES = (
     *(USERS, REJECTED_USERS),
 )
 
-# Kind of raw file -> what a record of it says.
+# Kind of raw file -> the contract of its records.
 RECORDS_OF = {
     "events": EVENTS,
     "items": ITEMS,

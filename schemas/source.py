@@ -31,7 +31,7 @@ def _sql_or_false(value: object) -> object:
 
 
 def _refuse_equal_codes(reject: Iterable[str]) -> None:
-    """ValueError where two of a source's own reasons would have one code."""
+    """ValueError where two of a source's own reasons have the same code."""
     sentences: dict[str, str] = {}
     for sentence in reject:
         code = own(sentence).code
@@ -47,7 +47,7 @@ def _no_quote_or_line_end(value: str) -> str:
 
 
 def _refuse_unfit_columns(version: Source) -> None:
-    """ValueError where keys of one version of a source name columns that it has not, or contradict each other."""
+    """ValueError where keys of a version of a source name columns that it lacks, or contradict each other."""
     carried, within = version.carry_down, version.carry_down_within
     for key, names in (("carry_down", carried), ("carry_down_within", [within] if within else [])):
         if unknown := [name for name in names if name not in version.columns]:
@@ -70,7 +70,7 @@ SqlOrFalse = Annotated[str | Literal[False], BeforeValidator(_sql_or_false)]
 
 
 class Change(Strict):
-    """What is new about a source's raw files of one day and all later ones; the rest stays as it was.
+    """Change of a source's raw files from a day on; other keys stay as they were.
 
     `map` and `reject` are merged key by key, where false drops a key; the others replace.
     """
@@ -95,7 +95,7 @@ class Change(Strict):
         return self
 
     def after(self, before: Source) -> Source:
-        """The source as it is with this change. ValueError where a key is dropped that is not there."""
+        """The source with this change applied. ValueError where it drops a key that does not exist."""
         for part, old, new in (("map", before.map, self.map), ("reject", before.reject, self.reject)):
             for name, sql in new.items():
                 if sql is False and name not in old:
@@ -112,8 +112,8 @@ class Change(Strict):
 class Source(Strict):
     """[sources.<name>], raw files of one kind: `files` is a glob below landing, `day` finds the date in a file's name.
 
-    `kind` says what its records are, by default what <name> says; several sources may be of one kind. The rest is how
-    its files are read and mapped at first; `changes` says from which day on that is otherwise.
+    `kind`: what its records are, by default <name>; several sources may be of one kind. The other keys define how its
+    files are read and mapped at first; `changes`: what differs from a day on.
     """
 
     kind: str = ""
@@ -128,14 +128,14 @@ class Source(Strict):
     short_lines: ShortLines = "refuse"  # "fill": a line may end before its last, empty cells
     carry_down: list[str] = []  # columns that only the first line of a group fills
     carry_down_within: str = ""  # the column that each line of a group has
-    simulated: bool = False  # the files are made up, which is then said wherever something made from them is shown
-    guest_ids: list[Annotated[str, Field(min_length=1)]] = []  # of events: user_ids that stand for many, not for one
+    simulated: bool = False  # the files are simulated, which every display of data derived from them states
+    guest_ids: list[Annotated[str, Field(min_length=1)]] = []  # of events: user_ids shared by many users
     max_lines_share: float = Field(default=0.1, gt=0, le=1)  # of events: of a run's rows, those of one user_id
     max_rejected_share: float = Field(default=0.05, ge=0, le=1)  # of a day's records (of a log), of the newest (others)
     identical_lines: Literal["keep", "reject"] = "keep"  # of one file of events or ad_events without an event_id
-    min_rejected: int = Field(default=10, ge=0)  # so many rejected records stop no run, whatever their share
+    min_rejected: int = Field(default=10, ge=0)  # this number of rejected records stops no run, whatever their share
     max_silent_days: int | None = Field(default=None, ge=0)  # None: by kind, see Deployment.max_silent_days
-    full: bool = False  # of items: the files of a day are the complete catalogue, so what they lack is gone
+    full: bool = False  # of items: the files of a day are the complete catalogue: other items are gone
     drift: SourceLimits | None = None  # None: of events and full catalogues the defaults
     replaces: Literal["", "basket_id"] = ""  # names an order; a later file's lines of it replace the earlier ones
     map: dict[str, str]
@@ -143,15 +143,15 @@ class Source(Strict):
     changes: list[Change] = []
 
     def most_rejected(self, records: int) -> int:
-        """How many of so many records may be rejected."""
+        """The number of `records` that may be rejected."""
         return most_rejected(self.max_rejected_share, records, self.min_rejected)
 
     def versions(self) -> list[tuple[dt.date, Source]]:
-        """The source as it is from each of these days on, oldest first, itself without changes."""
-        found = [(dt.date.min, self.model_copy(update={"changes": []}))]
+        """The versions of the source with their first days, oldest first; the first is the source without changes."""
+        versions = [(dt.date.min, self.model_copy(update={"changes": []}))]
         for change in self.changes:
-            found.append((change.since, change.after(found[-1][1])))
-        return found
+            versions.append((change.since, change.after(versions[-1][1])))
+        return versions
 
     def on(self, day: dt.date) -> Source:
         """The version that holds for the raw files of one day."""
@@ -181,5 +181,5 @@ class Source(Strict):
 
 
 def section(name: str, part: str, since: dt.date) -> str:
-    """How messages name a part of one version of a source: `[sources.events.map] as of 2017-07-01:`."""
+    """The name of a section of a version of a source in messages: `[sources.events.map] as of 2017-07-01:`."""
     return f"[sources.{name}.{part}]" + (f" as of {since}:" if since > dt.date.min else "")

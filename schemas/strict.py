@@ -1,4 +1,4 @@
-"""What every part of a deployment file is: its keys and types are exact, and a mistyped key is refused. No Spark."""
+"""Base of the parts of a deployment file: keys and types are exact, a mistyped key is refused. No Spark."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Models and methods over arrays. OpenMP threads of LightGBM, torch and implicit sleep while they wait for each other.
+"""Models and methods over arrays. OpenMP threads of LightGBM, torch and implicit sleep while they wait.
 
-A waiting thread that spins keeps the core that the thread it waits for needs: beside other work, two threads of
-LightGBM took 2.6 times as long and 2.3 times the CPU. The libraries read the variable when they are loaded.
+A waiting thread that spins occupies a core that the working threads need: beside other work, two threads of LightGBM
+took 2.6 times as long and 2.3 times the CPU. The libraries read the variable when they are loaded.
 """
 
 import os

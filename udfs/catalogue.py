@@ -20,12 +20,12 @@ LISTING = ("described_on", "listed_on", "last_listed_on", "active")  # the first
 
 @dataclass(frozen=True)
 class Catalogue:
-    """What is known of items beside their sales; every array follows `items`, ids in ascending order.
+    """Attributes of items, without their sales; every array follows `items`, ids in ascending order.
 
     attributes: [items, ATTRIBUTES] codes, -1 where unknown; described: day of the first description, days since
     1970-01-01; vectors: float16 [different texts, dims], with vector_of the row of each item, -1 where it has none;
-    inactive_from: [items] the first day of which the night may not recommend the item, NEVER for one that is active;
-    empty where all are.
+    inactive_from: [items] the first day from which a run may not recommend the item, NEVER for an active one; empty
+    where all are active.
     """
 
     items: npt.NDArray[np.str_]
@@ -36,16 +36,16 @@ class Catalogue:
     inactive_from: Codes = field(default_factory=lambda: np.zeros(0, np.int32))
 
     def inactive(self, day: int) -> npt.NDArray[np.int64]:
-        """Codes of the items that the night before `day` may not recommend."""
+        """Codes of the items that the run before `day` may not recommend."""
         return np.flatnonzero(self.inactive_from <= day)
 
     def item_vectors(self) -> Floats:
         """float32 [items, dims]; zeros where an item has no vector."""
         if not len(self.vectors):
             return np.zeros((len(self.items), 0), np.float32)
-        found: Floats = self.vectors.astype(np.float32)[self.vector_of]
-        found[self.vector_of < 0] = 0
-        return found
+        vectors: Floats = self.vectors.astype(np.float32)[self.vector_of]
+        vectors[self.vector_of < 0] = 0
+        return vectors
 
     def with_vectors(self, vectors: npt.NDArray[np.floating], vector_of: Codes) -> Catalogue:
         """The same items with these vectors, rounded to how they are stored."""
@@ -63,12 +63,12 @@ class Catalogue:
 
 
 def catalogue_of(items: pd.DataFrame) -> Catalogue:
-    """From item_id (unique), category, brand, title, described_on and, where it is there, vector (binary float16).
+    """From item_id (unique), category, brand, title, described_on and, if present, vector (binary float16).
 
-    Where they are there, `listed_on` goes before described_on, and an item whose `active` is false is inactive from the
-    day after its `last_listed_on`: nights up to that one had it.
+    If present, `listed_on` takes precedence over described_on, and an item whose `active` is false is inactive from the
+    day after its `last_listed_on`: runs up to that day had it.
 
-    A kind of attribute in which most items differ tells items apart, not kinds of them, and counts as unknown.
+    An attribute in which most items differ identifies items, not kinds of items, and counts as unknown.
     """
     items = items.sort_values("item_id", ignore_index=True)
     codes = np.full((len(items), len(ATTRIBUTES)), -1, np.int32)

@@ -27,7 +27,7 @@ class Dialect:
     def split(self, text: str) -> list[str] | str:
         """The fields of a record; UNCLOSED where one in quotes goes on, NOT_DOUBLED where a quote ends too early.
 
-        White space around a closing quote is no text. A quote that does not begin a field is a sign like any other.
+        White space around a closing quote is ignored. A quote that does not begin a field is an ordinary character.
         """
         if '"' not in text:
             return text.split(self.delimiter)
@@ -43,15 +43,15 @@ class Dialect:
         fields, start = [], 0
         while True:
             if text.startswith('"', start):
-                found = self._inside.match(text, start + 1)
-                assert found is not None  # it matches the empty text too
-                end = found.end()
+                match = self._inside.match(text, start + 1)
+                assert match is not None  # it matches the empty text too
+                end = match.end()
                 if not text.startswith('"', end):
                     return UNCLOSED
                 cut = text.find(self.delimiter, end + 1)
                 if text[end + 1 : cut if cut >= 0 else len(text)].strip():
                     return NOT_DOUBLED
-                fields.append(self._escaped.sub(lambda pair: pair[1] or '"', found[0]))
+                fields.append(self._escaped.sub(lambda pair: pair[1] or '"', match[0]))
             else:
                 cut = text.find(self.delimiter, start)
                 fields.append(text[start:] if cut < 0 else text[start:cut])
@@ -61,5 +61,5 @@ class Dialect:
 
     def closes(self, line: str) -> bool:
         """Whether a field in quotes that a line before has opened ends on this one."""
-        found = self._inside.match(line)
-        return found is not None and line.startswith('"', found.end())
+        match = self._inside.match(line)
+        return match is not None and line.startswith('"', match.end())

@@ -2,8 +2,8 @@
 
 A block is a run of complete lines. It is sound when it is text in its encoding and in normal form C, has no quote, NUL,
 byte order mark or lone carriage return, no line that is empty or the header again, and each of its lines has as many
-separators as the header. Its rows are those of records.read_records, which reads every other block, and the lines of a
-record that goes on in the next block together with that: no type and no null is inferred.
+separators as the header. Its rows equal those of records.read_records, which reads every other block; a record that
+continues in the next block is read together with that block. No type and no null is inferred.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ SCHEMA = pa.schema(
 )
 ROWS_PER_BATCH = 20_000
 CHARACTERS_PER_BATCH = 16_000_000  # an Arrow column holds 2 GB of text, and a damaged record may be a megabyte
-BLOCK_BYTES = 1_000_000  # from half to twice as many are as fast, more are slower
+BLOCK_BYTES = 1_000_000  # from half to twice this is as fast, more is slower
 ONE_BYTE_ENCODINGS = ("iso8859-", "cp125", "koi8-")  # each byte is a character by itself, the first 128 are ASCII
 LINE_FEED, CARRIAGE_RETURN = 10, 13
 MAY_DECOMPOSE = 0xCC  # what U+0300 begins with in UTF-8: every text of characters before it is in normal form C
@@ -69,7 +69,7 @@ def read_batches(content: bytes, name: str, form: FileFormat, report: FileReport
 
 @dataclass
 class _Reading:
-    """Where the reading of one file has come to: its header, its next line, the bytes of what goes on in more lines."""
+    """State of reading one file: its header, its next line, the bytes of a record that continues in the next block."""
 
     form: FileFormat
     encoding: str
@@ -79,7 +79,7 @@ class _Reading:
     rest: bytes = b""
 
     def batches(self, block: bytes, is_end: bool = False) -> Iterator[pa.RecordBatch]:
-        """The records of the next block, and of what the one before has left; counts them."""
+        """The records of the next block and of the bytes left by the previous one; counts them."""
         body, self.rest = self.rest + block, b""
         if self.layout is None:
             body = self._below_header(body, is_end)
@@ -95,7 +95,7 @@ class _Reading:
             yield split.slice(start, ROWS_PER_BATCH)
 
     def _below_header(self, body: bytes, is_end: bool) -> bytes:
-        """What follows the header; nothing, and all of it in `rest`, where the header goes on in the next block."""
+        """The bytes below the header; none, and `body` left in `rest`, where the header continues in the next block."""
         lines = self._lines(body, is_end)
         try:
             self.layout = read_header(lines, self.form, self.report)
@@ -109,7 +109,7 @@ class _Reading:
         return body[place:]
 
     def _carefully(self, body: bytes, layout: Layout, is_end: bool) -> Iterator[Record]:
-        """The records as the careful reader has them; a record that may go on in the next block is left to that."""
+        """The records by the careful reader; one that may continue in the next block is left to that block."""
         lines = self._lines(body, is_end)
         try:
             yield from read_lines(lines, layout, self.report)
@@ -154,12 +154,12 @@ def _blocks(stream: io.BufferedReader | io.BytesIO) -> Iterator[bytes]:
             else:
                 pieces.append(piece)
     except GZIP_ERRORS:
-        rest = b"".join(pieces)
-        if complete := rest[: rest.rfind(b"\n") + 1]:
+        remainder = b"".join(pieces)
+        if complete := remainder[: remainder.rfind(b"\n") + 1]:
             yield complete
         raise
-    if rest := b"".join(pieces):
-        yield rest
+    if remainder := b"".join(pieces):
+        yield remainder
 
 
 def _split_columnwise(block: bytes, encoding: str, layout: Layout, first_row: int) -> pa.RecordBatch | None:
@@ -226,7 +226,7 @@ def _as_utf8(block: bytes, encoding: str) -> bytes | None:
 
 
 def _lines_are_as_wide(is_line_end: npt.NDArray[np.bool_]) -> bool:
-    """Whether of the separators and line ends [lines, width] the last of each row and no other is a line end."""
+    """Whether in each row of the separators and line ends [lines, width] only the last one is a line end."""
     return bool(is_line_end[:, -1].all()) and not is_line_end[:, :-1].any()
 
 
@@ -238,7 +238,7 @@ def _strings(joined: bytes, lengths: Integers) -> pa.StringArray:
 
 
 def as_batches(records: Iterable[Record]) -> Iterator[pa.RecordBatch]:
-    """What the careful reader gives, as batches of ROWS_PER_BATCH or fewer long records."""
+    """The records of the careful reader, as batches of ROWS_PER_BATCH or fewer long records."""
     held: list[Record] = []
     characters = 0
     for record in records:

@@ -1,7 +1,7 @@
-"""One entry is one purchase line: who, what, when; codes instead of ids, so that models are plain array arithmetic.
+"""Purchase lines as arrays, with codes instead of ids, so that models are plain array arithmetic.
 
-A past night must see what it knew: lines that had come by then, and none that a return had undone by then. What is
-learned towards (labels) is what is known today.
+A past run must see what it knew: lines that had arrived by then, without those that a return had undone by then.
+Labels are what is known today.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ class Interactions:
     """Purchase lines as arrays of one length, by (day, user, item); `users` and `items` are ascending and unique.
 
     user: code into `users`, GUEST for a guest; item: code into `items`; day: days since 1970-01-01; basket: a code per
-    basket; quantity: units; known_on: the day of the first night that saw the line; undone_on: of the first that saw
-    it returned, NEVER where it was kept. A line that was returned in part is two. The codes stay the same in every part
-    taken of it (`before`, `within`).
+    basket; quantity: units; known_on: the day of the first run that saw the line; undone_on: of the first that saw it
+    returned, NEVER if it was not returned. A line that was returned in part is two. The codes stay the same in every
+    part taken of it (`before`, `within`).
     """
 
     users: npt.NDArray[np.str_]
@@ -54,23 +54,23 @@ class Interactions:
     def recoded(self, items: npt.NDArray[np.str_], code: Codes) -> Interactions:
         """The same lines with other items: `code` gives for each item code the new one into `items`, -1 drops it."""
         item = code[self.item]
-        kept = np.flatnonzero(item >= 0)
-        kept = kept[np.lexsort((self.basket[kept], item[kept], self.user[kept], self.day[kept]))]
-        arrays = {name: getattr(self, name)[kept] for name in ARRAYS if name != "item"}
-        return replace(self, items=items, item=item[kept].astype(np.int32), **arrays)
+        rows = np.flatnonzero(item >= 0)
+        rows = rows[np.lexsort((self.basket[rows], item[rows], self.user[rows], self.day[rows]))]
+        arrays = {name: getattr(self, name)[rows] for name in ARRAYS if name != "item"}
+        return replace(self, items=items, item=item[rows].astype(np.int32), **arrays)
 
     def as_known(self, day: int) -> Interactions:
-        """All that was known before `day`, also of what had been returned by then."""
+        """The lines known before `day`, with the returns known by then."""
         seen = self.part(self.known_on < day)
         return replace(seen, undone_on=np.where(seen.undone_on < day, seen.undone_on, NEVER).astype(np.int32))
 
     def before(self, day: int) -> Interactions:
-        """What was known before `day` to have been bought and kept: what a model may see whose cut is `day`."""
+        """The lines known before `day` and not returned by then: what a model with the cut `day` may see."""
         seen = self.part((self.known_on < day) & (self.undone_on >= day))
         return replace(seen, undone_on=np.full(len(seen), NEVER, np.int32))
 
     def within(self, first: int, end: int) -> Interactions:
-        """What was bought on days from `first` up to, not including, `end`, and was kept."""
+        """The lines of days from `first` up to, not including, `end`, that were not returned."""
         return self.part((self.day >= first) & (self.day < end) & (self.undone_on == NEVER))
 
     def known(self) -> Interactions:
@@ -109,8 +109,8 @@ class Interactions:
 def from_frame(lines: pd.DataFrame, items: npt.NDArray[np.str_] | None = None) -> Interactions:
     """From user_id (missing for a guest), item_id, event_date (a date), basket_id, quantity, in any order.
 
-    Where they are there, also known_on (default: event_date) and undone_on (a date, missing where it was kept).
-    items: the ids that codes stand for, ascending and unique; lines of other items are left out. Default: those sold.
+    Optional: known_on (default: event_date) and undone_on (a date, missing if the line was not returned).
+    items: the ids that codes refer to, ascending and unique; lines of other items are left out. Default: those sold.
     """
     if items is None:
         item, sold = pd.factorize(lines["item_id"], sort=True)

@@ -1,6 +1,6 @@
-"""What a raw file's bytes are: plain or gzip, in which encoding, with which line ends; or that they are no text.
+"""Format of a raw file: plain or gzip, its encoding and its line ends; an error if its bytes are no text.
 
-A byte order mark says the encoding, whatever the deployment says, and so do the NULs of UTF-16 without one.
+A byte order mark, or the NULs of UTF-16 without one, take precedence over the encoding that the deployment declares.
 """
 
 from __future__ import annotations
@@ -77,12 +77,12 @@ class RawText:
     hashed: _Hashed | None = None
 
     def content_sha256(self) -> str | None:
-        """Of a compressed file that has been read to its end, the hash of what it holds; None of a plain one."""
+        """Hash of the uncompressed content of a gzip file that has been read to its end; None for a plain file."""
         return self.hashed.digest.hexdigest() if self.hashed else None
 
 
 def opened(content: bytes, name: str, encoding: str) -> RawText:
-    """A raw file's text. NotTextError where it is none, one of GZIP_ERRORS where its compression is damaged at once."""
+    """A raw file's text. NotTextError where it is none, one of GZIP_ERRORS where its first bytes are damaged."""
     hashed, head = None, content[:PIECE_BYTES]
     stream: io.BufferedReader | io.BytesIO = io.BytesIO(content)
     if is_gzip(content, name):
@@ -111,12 +111,12 @@ def _encoding_of(head: bytes, declared: str) -> str:
 
 
 def is_gzip(content: bytes, name: str) -> bool:
-    """Whether a file is compressed: by its name, so that a damaged one is called that, or by its first bytes."""
+    """Whether a file is compressed: by its name, so that a damaged one is reported as such, or by its first bytes."""
     return name.endswith(".gz") or content.startswith(GZIP_MAGIC)
 
 
 def content_sha256(content: bytes, name: str) -> str:
-    """Hash of what a file holds, without compression; of its bytes, where that is damaged."""
+    """Hash of a file's uncompressed content; of its bytes, where the compression is damaged."""
     if is_gzip(content, name):
         with contextlib.suppress(*GZIP_ERRORS), gzip.GzipFile(fileobj=io.BytesIO(content)) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()

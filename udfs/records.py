@@ -42,7 +42,7 @@ codecs.register_error(MARK_BYTES, _mark_bytes)
 
 @dataclass(frozen=True)
 class FileFormat:
-    """How the deployment says a source's files are written."""
+    """Format of a source's files, as the deployment declares it."""
 
     columns: Sequence[str]
     delimiter: str = ","
@@ -66,7 +66,7 @@ class Record:
 class Layout:
     """Where the deployment's columns are in a file: their places among its `width` columns, below these `headers`.
 
-    `headers` are the header's own text and its names with delimiters between: a line that equals one is it again.
+    `headers`: the header's own text and its names with delimiters between; a line that equals one repeats the header.
     """
 
     places: list[int]
@@ -85,8 +85,8 @@ class Layout:
 class FileReport:
     """Counts of one file, columns that the deployment does not name, why it cannot be read (None if it can).
 
-    `skipped_count` are lines that are no records, for nothing is in them. `content_sha256` is the hash of what a
-    compressed file holds, where it has been read to its end.
+    `skipped_count`: lines without any value, which are no records. `content_sha256`: the hash of the uncompressed
+    content of a gzip file that has been read to its end.
     """
 
     record_count: int = 0
@@ -117,7 +117,7 @@ def read_records(content: bytes, name: str, form: FileFormat, report: FileReport
 
 @contextlib.contextmanager
 def problems(report: FileReport) -> Iterator[None]:
-    """What ends the reading of a file within becomes the problem of its report."""
+    """An error that ends the reading of a file becomes the problem of its report."""
     try:
         yield
     except NotTextError as error:
@@ -134,15 +134,15 @@ def read_header(lines: Lines, form: FileFormat, report: FileReport) -> Layout | 
     Before it are `skip_lines` lines, empty ones, and a spreadsheet's `sep=;`, which names the delimiter. A file of
     empty lines has no header, no records and no problem.
     """
-    delimiter, found = form.delimiter, False
+    delimiter, has_header = form.delimiter, False
     while (line := lines.start()) is not None:
         text = without_line_end(line).lstrip(MARK)
         if declared := SEPARATOR.fullmatch(text):
             delimiter = declared[1]
         elif lines.number > form.skip_lines and text.strip():
-            found = True
+            has_header = True
             break
-    if not found:
+    if not has_header:
         if 1 < lines.number <= form.skip_lines + 1:
             report.problem = f"wrong header: none, the file has no line after the {form.skip_lines} of skip_lines"
         return None
@@ -161,7 +161,7 @@ def read_header(lines: Lines, form: FileFormat, report: FileReport) -> Layout | 
 
 
 def _hint(lines: Lines, form: FileFormat, dialect: Dialect) -> str:
-    """Where a line soon after has every column: what makes it the header."""
+    """If one of the next lines has every column: the setting that makes it the header."""
     for _ in range(HEADER_SOUGHT_LINES):
         if (line := lines.start()) is None:
             break
@@ -172,7 +172,7 @@ def _hint(lines: Lines, form: FileFormat, dialect: Dialect) -> str:
 
 
 def read_lines(lines: Lines, layout: Layout, report: FileReport) -> Iterator[Record]:
-    """The records of the lines that follow; counts them in `report`, and what is no record."""
+    """The records of the lines that follow; counts them and the skipped lines in `report`."""
     while (line := lines.start()) is not None:
         record = _record(lines, line, layout)
         if record is None:
@@ -191,9 +191,9 @@ def _record(lines: Lines, line: str, layout: Layout) -> Record | None:
     if values == UNCLOSED:
         raw, values = _joined(lines, layout.dialect)
         text = raw.lstrip(MARK)
-    number, kept = lines.number, raw if raw.isascii() else _storable(raw)
-    if kept is not raw:
-        return Record(number, kept, None, "bytes that are not text in the deployment's encoding")
+    number, stored = lines.number, raw if raw.isascii() else _storable(raw)
+    if stored is not raw:
+        return Record(number, stored, None, "bytes that are not text in the deployment's encoding")
     if "\0" in raw:  # what a crashed writer leaves; not every reader of a table gets past one
         return Record(number, raw, None, "NUL characters")
     if text in layout.headers or isinstance(values, str):
@@ -214,7 +214,7 @@ def composed(text: str) -> str:
 
 
 def _joined(lines: Lines, dialect: Dialect) -> tuple[str, list[str] | str]:
-    """A record's text and fields, with the lines that its quotes go on in.
+    """A record's text and fields, with the lines on which its quotes continue.
 
     Where they are not closed, or not as they must be, within RECORD_LINES and RECORD_CHARACTERS: the first line alone,
     and the problem. Reading resumes on the line after it.
@@ -240,7 +240,7 @@ def _joined(lines: Lines, dialect: Dialect) -> tuple[str, list[str] | str]:
 def _storable(text: str) -> str:
     """The text itself; where bytes of it are not text, these as \\xNN and its own backslashes doubled.
 
-    So it can be stored, and every byte be recovered.
+    So it can be stored, and every byte recovered.
     """
     try:
         text.encode()
@@ -254,7 +254,7 @@ def _storable(text: str) -> str:
 def header_problem(header: Sequence[str], columns: Sequence[str]) -> str | None:
     """Why a header does not fit the columns that the deployment names; None if it does.
 
-    What may be a record, of a file without a header, is not shown: this is stored and sent.
+    A first line that may be a record, of a file without a header, is not shown: the message is stored and sent.
     """
     lacking = [column for column in columns if column not in header]
     if len(lacking) == len(columns) and any(LIKE_A_VALUE.search(name) for name in header):

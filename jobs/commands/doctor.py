@@ -1,4 +1,4 @@
-"""Whether this machine can run a night: Java, Spark with Delta (its jars fetched the first time), BERT weights."""
+"""Check that this machine can run the jobs: Java, Spark with Delta (jars fetched the first time), BERT weights."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ STAGES: dict[str, tuple[Job, ...]] = {
     "planning": PLANNING,
     "publishing": PUBLISHING,
 }
-MOST_NAMED = 3  # tables on an arrow; of more, how many there are
+MOST_NAMED = 3  # tables named on an arrow; of more, their number
 COLOURS = {"silver": "#d8dee6", "features": "#d5e8d4", "gold": "#ffe699", "bronze": "#ecd2b4", "ops": "#e1d5e7"}
 PAGE = """# The flow of a night
 
@@ -72,13 +72,13 @@ def direct_edges(jobs: tuple[Job, ...]) -> list[tuple[str, str]]:
 
 
 def shown(job: Job) -> list[str]:
-    """The tables that a job is there for: neither rejected rows nor ledgers, nor records of the work."""
+    """The main tables of a job: without rejected rows, ledgers and records of the work."""
     of_layer = [name for name in job.writes if name.startswith(f"{job.layer}.")]
     return [name for name in of_layer if ".rejected_" not in name and ".cleaned_" not in name]
 
 
 def between(earlier: Sequence[Job], later: Sequence[Job]) -> str:
-    """What the arrow from one stage to another says: the tables, or how many; nothing where there is no arrow."""
+    """Label of the arrow between two stages: the tables, or their number; empty where there is no arrow."""
     read = {table for job in later for table in (*(read.table for read in job.reads), *job.after)}
     tables = [table for job in earlier for table in shown(job) if table in read]
     if len(tables) > MOST_NAMED:
@@ -111,7 +111,7 @@ def as_page() -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print the night and the training; write the pages where asked to."""
+    """Print the nightly run and the training; write the requested pages."""
     parser = argparse.ArgumentParser(prog="jobs.commands.draw_flow", description=__doc__)
     parser.add_argument("--page", type=Path, help="write the picture here, as Markdown")
     parser.add_argument("--tables", type=Path, help="write the tables' reference here")

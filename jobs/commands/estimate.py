@@ -1,6 +1,6 @@
-"""How long `make run` will take on this machine, from a calibration of one second. Standard library alone.
+"""Estimate of the duration of `make run` on this machine, from one second of calibration. Standard library alone.
 
-`python3 jobs/commands/estimate.py` is the first thing that `make run` does, before anything is set up.
+`python3 jobs/commands/estimate.py` is the first step of `make run`, before any setup.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ import time
 from pathlib import Path
 
 CALIBRATION_SECONDS = 1.0
-# The machine of docs/performance.md: rounds of the calibration in a second, cores, and minutes of the example there.
+# On the machine of docs/performance.md: calibration rounds per second, cores, and minutes of the example.
 ROUNDS_THERE, CORES_THERE = 1130.0, 2
 SETUP_MINUTES, TRAINING_MINUTES, NIGHT_MINUTES = 2.0, 12.5, 7.5
-MOST_CORES = 4  # beyond, the example has too little to do side by side
+MOST_CORES = 4  # with more, the example does not get faster
 
 
 def rounds() -> float:
-    """Rounds of a fixed piece of work that one core does in a second."""
+    """Calibration rounds, a fixed amount of work, that one core does per second."""
     started, done = time.perf_counter(), 0
     while (passed := time.perf_counter() - started) < CALIBRATION_SECONDS:
         sum(number * number % 7 for number in range(10_000))
@@ -27,7 +27,7 @@ def rounds() -> float:
 
 
 def minutes(here: float, cores: int, *, sets_up: bool, trains: bool) -> int:
-    """Minutes of `make run` on a machine with so many rounds a second and cores, rounded up."""
+    """Minutes of `make run`, rounded up, on a machine with `here` rounds per second and `cores` cores."""
     speed = here / ROUNDS_THERE * min(cores, MOST_CORES) / CORES_THERE
     work = NIGHT_MINUTES + TRAINING_MINUTES * trains
     return math.ceil(SETUP_MINUTES * sets_up + work / speed)
@@ -37,9 +37,9 @@ def main() -> None:
     """Print the estimate."""
     sets_up, trains = not Path(".venv/.synced").exists(), not Path("lake/complete_journey/ops/models").exists()
     cores = os.cpu_count() or 1
-    told = minutes(rounds(), cores, sets_up=sets_up, trains=trains)
-    parts = [part for part, there in (("set up", sets_up), ("train", trains), ("run a date", True)) if there]
-    print(f"make run: some {told} minutes here ({cores} cores) to {', '.join(parts)}; other work makes it longer")
+    estimate = minutes(rounds(), cores, sets_up=sets_up, trains=trains)
+    parts = [part for part, needed in (("set up", sets_up), ("train", trains), ("run a date", True)) if needed]
+    print(f"make run: some {estimate} minutes here ({cores} cores) to {', '.join(parts)}; other work makes it longer")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A whole night in one Spark session: every job in the flow's order, through the same code as a spark-submit each.
+"""The nightly run in one Spark session: every job in the flow's order, by the same code as with spark-submit.
 
 `python -m jobs.commands.night --run-date 2017-12-03 --conf conf/complete_journey.toml [--train never|missing|always]`
 """
@@ -48,7 +48,7 @@ def run_jobs(
     reingest: bool = False,
     accept_drift: bool = False,
 ) -> list[Outcome]:
-    """Run jobs one after the other, each shown while it runs; the first that fails ends the night."""
+    """Run jobs in order, showing the progress of each; the first failure ends the run."""
     from jobs.runner import run_job
 
     outcomes = []
@@ -56,8 +56,8 @@ def run_jobs(
         with watching(lake.spark, job.name):
             outcome = run_job.run(job.name, lake, run_date, since=since, reingest=reingest, accept_drift=accept_drift)
         rows = ", ".join(f"{table} {count:,}" for table, count in outcome.rows.items())
-        said = f"skipped: {outcome.skipped}" if outcome.skipped else rows or "nothing new"
-        progress.console.print(f"  {job.name:<30} {outcome.seconds:6.1f} s  {said}", markup=False, soft_wrap=True)
+        result = f"skipped: {outcome.skipped}" if outcome.skipped else rows or "nothing new"
+        progress.console.print(f"  {job.name:<30} {outcome.seconds:6.1f} s  {result}", markup=False, soft_wrap=True)
         outcomes.append(outcome)
     return outcomes
 
@@ -72,12 +72,12 @@ def run_night(
     reingest: bool = False,
     accept_drift: bool = False,
 ) -> None:
-    """The night of one date, or after its intake only `training`; prints what a person wants to know of it.
+    """Run all jobs of a date, or after its intake only `training`; prints a summary.
 
-    `train`: 'missing' trains the kinds of which no promoted model has seen data up to run_date only, 'always' all; each
-    before the jobs that apply it, and after the scoring where it reads its vectors.
-    `only` = 'evaluation' judges the night instead, by the 28 days after it, whose logs it takes in first; 'backtest'
-    judges how demand, stock and audiences would have been planned on earlier dates by what followed up to run_date.
+    `train`: 'missing' trains the kinds without a promoted model of data up to run_date, 'always' all; each before the
+    jobs that apply it, and after the scoring where it reads its vectors.
+    `only` = 'evaluation' instead judges the run by the 28 days after it, whose logs it ingests first; 'backtest' judges
+    plans of demand, stock and audiences for earlier dates by what followed up to run_date.
     """
     if only == "evaluation":
         run_date += dt.timedelta(days=HORIZON_DAYS)
@@ -85,7 +85,7 @@ def run_night(
     with ThreadPoolExecutor(1) as pool:
         log_file = Path("logs") / f"spark-{deployment.name}.log"
         starting = pool.submit(session, deployment, log_file=log_file)
-        # Importing Great Expectations takes as long as starting the JVM, some eight seconds: side by side.
+        # Importing Great Expectations takes as long as starting the JVM, some eight seconds: do both at once.
         from jobs.commands import summary
         from jobs.runner import quality  # noqa: F401
         from jobs.runner.settings import check_settings
@@ -113,7 +113,7 @@ def run_night(
         run_jobs(lake, trained, run_date)
         return
     if not any(job.trains == RECOMMEND for job in trained) and not lacking(JOBS["encode_items"], deployment.kinds):
-        model_store.promoted_model(lake, run_date)  # says at once what is missing, instead of after the histories
+        model_store.promoted_model(lake, run_date)  # fails at once where it is missing, before the histories are read
     scored = {table for job in SCORING for table in job.writes}
     later = [job for job in trained if any(read.table in scored for read in job.reads)]
     outcomes += run_jobs(lake, [job for job in trained if job not in later], run_date)
@@ -131,7 +131,7 @@ def _has_model(lake: Lake, run_date: dt.date, kind: str) -> bool:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Parse the flags, run the night; the exit code of design.md."""
+    """Parse the flags and run; the exit code of design.md."""
     parser = argparse.ArgumentParser(
         prog="jobs.commands.night", description=f"The night: {', '.join(job.name for job in NIGHT)}"
     )

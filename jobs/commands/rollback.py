@@ -1,4 +1,4 @@
-"""A night taken back: its gold tables get the rows of an earlier good publication again, one commit a table.
+"""Rollback of a date: its gold tables get the rows of an earlier good publication, with one commit per table.
 
 `python -m jobs.commands.rollback --run-date 2017-12-03 --conf conf/complete_journey.toml [--rows-of 2017-12-01]`
 """
@@ -33,17 +33,17 @@ JOB = "rollback"
 def earlier_publication(
     lake: Lake, run_date: dt.date, rows_of: dt.date | None, publication: str | None = None
 ) -> list[dict[str, Any]]:
-    """The rows of ops.publications to go back to.
+    """The rows of ops.publications to roll back to.
 
-    Without `rows_of`, what the night published before its current publication; where that was its first, the current
-    publication of the newest night before it. With `rows_of`, that night's current publication; of run_date itself, the
-    one before. Taken back twice, a night is as it was: of several bad ones, `publication` (or its first characters)
-    says which of this night's to go back to. ConfError where there is none.
+    Without `rows_of`, the date's publication before its current one; where that is its first, the current publication
+    of the newest earlier date. With `rows_of`, that date's current publication; for run_date itself, the one before.
+    A second rollback undoes the first: after several bad publications, `publication` (its id or the first characters)
+    selects one of this date. ConfError where there is none.
     """
-    known = lake.rows("ops.publications", run_date)
-    own = [row for row in known if row[PARTITION] == run_date]
+    publications = lake.rows("ops.publications", run_date)
+    own = [row for row in publications if row[PARTITION] == run_date]
     before = [row for row in own if not row["current"]]
-    others = [row for row in known if row[PARTITION] < run_date and row["current"]]
+    others = [row for row in publications if row[PARTITION] < run_date and row["current"]]
     if publication:
         chosen, name = (
             [row for row in own if row["publication_id"].startswith(publication)],
@@ -63,25 +63,25 @@ def earlier_publication(
     if not own and not rows_of:
         raise ConfError(f"{run_date} was never published: there is nothing to take back")
     if not chosen:
-        there = ", ".join(sorted({str(row[PARTITION]) for row in others})) or "none"
-        raise ConfError(f"ops.publications has no publication of {name}; nights published before: {there}")
+        dates = ", ".join(sorted({str(row[PARTITION]) for row in others})) or "none"
+        raise ConfError(f"ops.publications has no publication of {name}; nights published before: {dates}")
     return chosen
 
 
 def _listed(publications: Sequence[Mapping[str, Any]]) -> str:
-    """Each publication of a night: the beginning of its id, when, of which night the rows are, which one is current."""
-    told = {
+    """Each publication of a date: the start of its id, its time, the date of its rows, and whether it is current."""
+    by_id = {
         row["publication_id"]: f"{row['publication_id'][:8]} ({row['published_at']:%Y-%m-%d %H:%M:%S} UTC, rows of "
         f"{row['rows_of']}{', current' * row['current']})"
         for row in sorted(publications, key=lambda row: row["published_at"])
     }
-    return f"its publications: {', '.join(told.values()) or 'none'}"
+    return f"its publications: {', '.join(by_id.values()) or 'none'}"
 
 
 def roll_back(
     lake: Lake, run_date: dt.date, rows_of: dt.date | None = None, publication: str | None = None
 ) -> list[dict[str, Any]]:
-    """Give run_date's gold tables the rows of an earlier publication, checked; publish that; the rows gone back to."""
+    """Check and publish the rows of an earlier publication as run_date's; the rows of ops.publications used."""
     with recorded(lake, JOB, run_date) as record:
         chosen = earlier_publication(lake, run_date, rows_of, publication)
         frames = {row["table_name"]: _rows_then(lake, row, run_date) for row in chosen}
@@ -94,17 +94,17 @@ def roll_back(
             same = {key: row[key] for key in ("table_name", "row_count", "model_version", "rows_of")}
             now = {"publication_id": record["run_id"], "published_at": record["started_at"], "current": True}
             rows.append({PARTITION: run_date, "version": version, **now, **same})
-            found = measured(lake, run_date, TABLES[name], frames[name])
-            figures += [figure_row(record, name, figure) for figure in found]
+            table_figures = measured(lake, run_date, TABLES[name], frames[name])
+            figures += [figure_row(record, name, figure) for figure in table_figures]
         lake.join("ops.publications", rows, [run_date], metadata)
-        lake.append("ops.figures", figures, metadata)  # what later nights are held against
+        lake.append("ops.figures", figures, metadata)  # later runs are compared with these
         record["rows_written"] = {row["table_name"]: row["row_count"] for row in chosen}
         record["model_version"] = max((row["model_version"] for row in chosen if row["model_version"]), default=None)
     return chosen
 
 
 def _rows_then(lake: Lake, row: Mapping[str, Any], run_date: dt.date) -> DataFrame:
-    """A published table's rows as run_date's, once they have passed its checks. DataError where they do not."""
+    """A published table's rows with run_date as their date. DataError where they fail its checks."""
     name, then = row["table_name"], row[PARTITION]
     frame = lake.at_version(name, row["version"], then).withColumn(PARTITION, F.lit(run_date)).persist()
     audit = quality.audit(TABLES[name], frame)
@@ -119,7 +119,7 @@ def _rows_then(lake: Lake, row: Mapping[str, Any], run_date: dt.date) -> DataFra
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Parse the flags, take the night back, say what it is now."""
+    """Parse the flags, roll back, print the result."""
     parser = argparse.ArgumentParser(prog="jobs.commands.rollback", description=__doc__)
     parser.add_argument("--run-date", required=True, type=parse_date, help="the night to take back, YYYY-MM-DD")
     parser.add_argument("--rows-of", type=parse_date, help="the night whose rows it gets; default: the last good ones")

@@ -1,4 +1,4 @@
-"""One SQL query over the lake, with every table named `<layer>.<table>`."""
+"""SQL query over the lake, with every table named `<layer>.<table>`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a person reads in the morning: rows in, kept, rejected and why; what was scored; three users' lists."""
+"""Summary of a run: rows in, accepted, rejected and why; what was scored; three users' lists."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from schemas.job import history
 from schemas.silver import RECORDS_OF
 from udfs.horizon import HORIZON_DAYS
 
-WEEKS = HORIZON_DAYS // 7  # of gold.demand_forecast, a row each of every pair
+WEEKS = HORIZON_DAYS // 7  # of gold.demand_forecast: one row of each pair
 SHOWN_USERS = 3
 SHOWN_ITEMS = 10
 SHOWN_PURCHASES = 5
@@ -32,7 +32,7 @@ SHOWN_REASONS = 8
 
 
 def show(lake: Lake, run_date: dt.date, outcomes: Sequence[Outcome]) -> None:
-    """Print the night's summary to stdout."""
+    """Print the summary of a run to stdout."""
     console = Console(highlight=False, width=None if Console().is_terminal else 120)
 
     def night(table: str) -> DataFrame:
@@ -73,14 +73,14 @@ def show(lake: Lake, run_date: dt.date, outcomes: Sequence[Outcome]) -> None:
     console.print(f"quality: {page}", markup=False, soft_wrap=True)
     if has_lists:
         path = lake.path("gold.recommendations")
-        rest = f"WHERE run_date = '{run_date}' AND user_id = '{first_user}' ORDER BY rank;"
+        condition = f"WHERE run_date = '{run_date}' AND user_id = '{first_user}' ORDER BY rank;"
         quoted, named = path.replace("'", "''"), path.replace("`", "``")
-        console.print(f"DuckDB:    SELECT * FROM delta_scan('{quoted}') {rest}", markup=False, soft_wrap=True)
-        console.print(f"Spark SQL: SELECT * FROM delta.`{named}` {rest}", markup=False, soft_wrap=True)
+        console.print(f"DuckDB:    SELECT * FROM delta_scan('{quoted}') {condition}", markup=False, soft_wrap=True)
+        console.print(f"Spark SQL: SELECT * FROM delta.`{named}` {condition}", markup=False, soft_wrap=True)
 
 
 def _show_scored(console: Console, lake: Lake, run_date: dt.date, lists: DataFrame) -> str:
-    """How many users and items were scored, and what encoding took; the first user."""
+    """Print how many users and items were scored, and the cost of encoding; the first user."""
     scored = lists.agg(
         F.count_distinct("user_id").alias("users"),
         F.count_distinct("item_id").alias("items"),
@@ -101,9 +101,9 @@ def _show_scored(console: Console, lake: Lake, run_date: dt.date, lists: DataFra
 def _show_split(
     console: Console, lake: Lake, run_date: dt.date, kind: str, days: Sequence[dt.date], rows_of: Mapping[str, int]
 ) -> None:
-    """Rows in = kept + rejected of one kind of log, and the reasons that were most frequent."""
+    """Print rows in = accepted + rejected of a kind of log, and the most frequent reasons."""
     log = next((log for log in ledger.LOGS.values() if log.kind == kind), None)
-    kept, lost = rows_of[f"silver.{kind}"], rows_of[f"silver.rejected_{kind}"]
+    accepted, lost = rows_of[f"silver.{kind}"], rows_of[f"silver.rejected_{kind}"]
     note = f"{len(days)} day{'s' * (len(days) != 1)}, the last {run_date}"
     reasons: Counter[str] = Counter()
     if log:
@@ -111,22 +111,22 @@ def _show_split(
             reasons.update(dict(row["reasons"]))
     elif lost:
         rejected = lake.of_days(f"silver.rejected_{kind}", days)
-        found = rejected.select(F.explode("reasons").alias("reason")).groupBy("reason").count().collect()
-        reasons.update({row["reason"]: row["count"] for row in found})
-    if kind == "items":  # a record that came again each day is one row
+        reason_counts = rejected.select(F.explode("reasons").alias("reason")).groupBy("reason").count().collect()
+        reasons.update({row["reason"]: row["count"] for row in reason_counts})
+    if kind == "items":  # a record that is repeated each day is one row
         rows_in = lake.count_read(history("bronze.items"), run_date, days)
-        kept = lake.of_days("silver.items", days).agg(F.sum("record_count")).collect()[0][0] or 0
-        lost, note = rows_in - kept, "the catalogue"
+        accepted = lake.of_days("silver.items", days).agg(F.sum("record_count")).collect()[0][0] or 0
+        lost, note = rows_in - accepted, "the catalogue"
     elif kind == "stock":
         stock = lake.of_days("silver.stock", days)
-        kept, newest = stock.agg(F.sum("record_count"), F.max("snapshot_date")).collect()[0]
-        kept, note = kept or 0, f"each location's newest snapshot, up to {newest}"
+        accepted, newest = stock.agg(F.sum("record_count"), F.max("snapshot_date")).collect()[0]
+        accepted, note = accepted or 0, f"each location's newest snapshot, up to {newest}"
     elif "record_count" in RECORDS_OF[kind].column_names:
-        kept = lake.of_days(f"silver.{kind}", days).agg(F.sum("record_count")).collect()[0][0] or 0
+        accepted = lake.of_days(f"silver.{kind}", days).agg(F.sum("record_count")).collect()[0][0] or 0
         note = "all up to now"
     elif kind == "ways":
         note = "the newest list"
-    console.print(f"{kind}: {kept + lost:,} rows in = {kept:,} kept + {lost:,} rejected  ({note})")
+    console.print(f"{kind}: {accepted + lost:,} rows in = {accepted:,} kept + {lost:,} rejected  ({note})")
     for reason, count in sorted(reasons.items(), key=lambda pair: (-pair[1], pair[0]))[:SHOWN_REASONS]:
         console.print(f"    {count:>9,}  {reason}", markup=False)
 
@@ -138,7 +138,7 @@ def _show_plans(
     night: Callable[[str], DataFrame],
     outcomes: Sequence[Outcome],
 ) -> None:
-    """What is forecast, to be done about stock, and to be shown to whom; a line for each that there is."""
+    """Print a line each for the forecast, the stock actions and the audiences that exist."""
     kinds = lake.deployment.kinds
     weeks = F.min("target_week"), F.date_add(F.max("target_week"), 6)
     units, first, last = night("gold.demand_forecast").agg(F.sum("expected_units"), *weeks).collect()[0]
@@ -148,19 +148,19 @@ def _show_plans(
         each = f"{100_000 * forecast.seconds / pairs:,.0f} s per 100,000 pairs"
         console.print(f"demand: {units:,.0f} units expected from {first} to {last}; {pairs:,} pairs, {each}")
     if stands("gold.inventory_actions", kinds):
-        found = (
+        actions = (
             night("gold.inventory_actions").groupBy("action").agg(F.count("*").alias("n"), F.sum("quantity").alias("q"))
         )
-        told = {row["action"]: row for row in found.collect()}
-        said = [f"{told[a]['n']:,} {a} ({told[a]['q']:,.0f} units)" for a in gold.ACTIONS[1:] if a in told]
-        said += [f"{told['ok']['n']:,} ok"] if "ok" in told else []
+        by_name = {row["action"]: row for row in actions.collect()}
+        parts = [f"{by_name[a]['n']:,} {a} ({by_name[a]['q']:,.0f} units)" for a in gold.ACTIONS[1:] if a in by_name]
+        parts += [f"{by_name['ok']['n']:,} ok"] if "ok" in by_name else []
         note = " (SIMULATED stock levels)" if lake.deployment.is_simulated("stock") else ""
-        console.print(f"stock{note}: {', '.join(said) or 'no actions: the newest snapshot is too old'}")
+        console.print(f"stock{note}: {', '.join(parts) or 'no actions: the newest snapshot is too old'}")
     if stands("gold.ad_audiences", kinds):
         chosen = night("gold.ad_audiences").groupBy("campaign_id")
-        shown, left_out = F.count_if(~F.col("is_control")), F.count_if("is_control")
-        found = chosen.agg(shown.alias("shown"), left_out.alias("controls"))
-        for row in found.orderBy("campaign_id").collect():
+        shown, controls = F.count_if(~F.col("is_control")), F.count_if("is_control")
+        campaigns = chosen.agg(shown.alias("shown"), controls.alias("controls"))
+        for row in campaigns.orderBy("campaign_id").collect():
             console.print(
                 f"campaign {row['campaign_id']}: {row['shown']:,} {lake.deployment.users} to show it to, "
                 f"{row['controls']:,} left out as controls",
@@ -175,7 +175,7 @@ def _show_plans(
 
 
 def new_columns(files: Sequence[Mapping[str, Any]], days: Sequence[dt.date]) -> list[str]:
-    """One line a source: the columns of these days' raw files (rows of bronze.files) that the conf does not name."""
+    """A line per source: columns of these days' raw files (rows of bronze.files) that the conf does not name."""
     wider: dict[str, list[Mapping[str, Any]]] = {}
     for row in files:
         if row["run_date"] in set(days) and row["extra_columns"]:
@@ -188,12 +188,12 @@ def new_columns(files: Sequence[Mapping[str, Any]], days: Sequence[dt.date]) -> 
 
 
 def _encoded(row: Mapping[str, Any]) -> str:
-    """One line: what the vectors of the night took."""
-    said = f"encoded: {row['texts_encoded']:,} of {row['texts']:,} different texts, {row['texts_reused']:,} reused"
+    """A line on the cost of the vectors of the run."""
+    text = f"encoded: {row['texts_encoded']:,} of {row['texts']:,} different texts, {row['texts_reused']:,} reused"
     if not row["texts_encoded"]:
-        return f"{said}; no forward pass"
+        return f"{text}; no forward pass"
     return (
-        f"{said}; {row['forward_passes']:,} forward passes over {row['real_tokens']:,} tokens "
+        f"{text}; {row['forward_passes']:,} forward passes over {row['real_tokens']:,} tokens "
         f"({row['real_token_share']:.0%} of those read); {row['workers']} workers, each "
         f"{row['texts_per_worker_second']:,.0f} texts and {row['tokens_per_worker_second']:,.0f} tokens a second and "
         f"{row['peak_memory_bytes'] / 2**20:,.0f} MiB at most; model loaded {row['model_loads']} times, "
@@ -202,7 +202,7 @@ def _encoded(row: Mapping[str, Any]) -> str:
 
 
 def _show_users(console: Console, lake: Lake, run_date: dt.date, night: object, lists: DataFrame) -> None:
-    """Three users, chosen by hash: their last purchases and their first recommendations."""
+    """Print the last purchases and first recommendations of three users, chosen by hash."""
     assert callable(night)
     chosen = lists.select("user_id").distinct().orderBy(F.xxhash64("user_id"), "user_id").limit(SHOWN_USERS)
     users = [row["user_id"] for row in chosen.collect()]
@@ -232,16 +232,16 @@ def _show_users(console: Console, lake: Lake, run_date: dt.date, night: object, 
 
 
 def show_evaluation(lake: Lake, run_date: dt.date) -> None:
-    """Print what an evaluation found: NDCG@10 of every contender with its interval, and where the page is."""
+    """Print the results of an evaluation: NDCG@10 of every contender with its interval, and the path of the page."""
     console = Console(highlight=False, width=None if Console().is_terminal else 120)
     rows = lake.rows("ops.metrics", of=run_date)
-    found = {(row["task"], row["contender"], row["metric"]): row for row in rows if row["slice"] == "all"}
-    for task in sorted({task for task, _, _ in found}):
+    by_key = {(row["task"], row["contender"], row["metric"]): row for row in rows if row["slice"] == "all"}
+    for task in sorted({task for task, _, _ in by_key}):
         table = Table("contender", "ndcg@10", "95 %", "coverage", "lead of nightshelf", title=f"task {task}")
-        of_task = [row for (of, _, metric), row in found.items() if of == task and metric == "ndcg@10"]
+        of_task = [row for (of, _, metric), row in by_key.items() if of == task and metric == "ndcg@10"]
         for row in sorted(of_task, key=lambda row: -row["value"]):
-            cover = found.get((task, row["contender"], "coverage"))
-            lead = found.get((task, row["contender"], "lead_ndcg@10"))
+            cover = by_key.get((task, row["contender"], "coverage"))
+            lead = by_key.get((task, row["contender"], "lead_ndcg@10"))
             table.add_row(
                 row["contender"],
                 f"{row['value']:.4f}",
@@ -255,13 +255,13 @@ def show_evaluation(lake: Lake, run_date: dt.date) -> None:
 
 
 def show_backtest(lake: Lake, run_date: dt.date) -> None:
-    """Print what the backtest found: a table a plan, a row a slice, contender and metric; and where the page is."""
+    """Print the results of a backtest: a table per plan, a row per slice, contender and metric; the page's path."""
     console = Console(highlight=False, width=None if Console().is_terminal else 120)
     order = ("plan", "slice", "metric", "contender")
     rows = sorted(lake.rows("ops.backtests", of=run_date), key=lambda row: [row[name] for name in order])
-    for plan, found in groupby(rows, key=lambda row: row["plan"]):
+    for plan, plan_rows in groupby(rows, key=lambda row: row["plan"]):
         table = Table("slice", "metric", "contender", "value", "95 %", title=plan, title_justify="left")
-        for row in found:
+        for row in plan_rows:
             between = "" if row["low"] is None else f"{row['low']:.4f} to {row['high']:.4f}"
             value = "n/a" if row["value"] is None else f"{row['value']:.4f}"
             table.add_row(row["slice"], row["metric"], row["contender"], value, between)

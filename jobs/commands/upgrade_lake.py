@@ -1,4 +1,4 @@
-"""A lake of an older layout brought to today's, table by table; what it was is set aside.
+"""Upgrade of a lake of an older layout, table by table; the old tables are set aside.
 
 `python -m jobs.commands.upgrade_lake --conf conf/complete_journey.toml`
 """
@@ -25,19 +25,19 @@ from schemas.contract import PARTITION
 from schemas.deployment import load
 from udfs.demand.counts import quantile
 
-WORKPLACE = "upgrading"  # the folder of the lake in which a table is written anew
+WORKPLACE = "upgrading"  # the folder of the lake in which a table is rewritten
 PUBLICATIONS = "ops.publications"
-UPGRADED_FROM = "upgraded_from_version"  # in the metadata of the commit that has an upgraded table's rows
-# Table -> its rows as today's contract has them, where that is more than columns that may be null.
+UPGRADED_FROM = "upgraded_from_version"  # in the metadata of the commit that writes an upgraded table's rows
+# Table -> conversion of its rows to today's contract, where that is more than new nullable columns.
 CONVERTED: dict[str, Callable[[DataFrame], DataFrame]] = {}
 
 
 def upgrade(spark: SparkSession, lake: Lake) -> list[str]:
-    """Rewrite every table of an older layout; the names. One that is interrupted goes on where it was.
+    """Rewrite every table of an older layout; their names. An interrupted upgrade continues where it stopped.
 
-    A table is written anew beside the old one, and the two change places when all its rows are there. Old versions
-    stay with the old table, below `set_aside`: publications are of the newest rows from then on, and what could be
-    rolled back to is gone.
+    A table is rewritten beside the old one, and the two are swapped when it is complete. Old versions stay with the old
+    table, below `set_aside`: from then on publications are of the newest rows, and there is no earlier publication to
+    roll back to.
     """
     lake.storage.delete(WORKPLACE)
     anew = Lake(spark, lake.deployment.model_copy(update={"lake": f"{lake.deployment.lake}/{WORKPLACE}"}))
@@ -53,7 +53,7 @@ def upgrade(spark: SparkSession, lake: Lake) -> list[str]:
             anew.replace(table, rows, dates, {UPGRADED_FROM: opened.version()})
         _change_places(lake, table)
         done.append(table)
-    done += [PUBLICATIONS] * _publications_anew(lake, anew)  # the last one: it names the others' versions
+    done += [PUBLICATIONS] * _publications_anew(lake, anew)  # last: it names the others' versions
     lake.storage.delete(WORKPLACE)
     return done
 
@@ -70,8 +70,8 @@ def _dates(lake: Lake, table: str) -> list[dt.date]:
 
 
 def _publications_anew(lake: Lake, anew: Lake) -> bool:
-    """Whether publications had to be written anew: those of upgraded tables from before, of which the current ones are
-    at the one version that an upgraded table has rows in.
+    """Rewrite publications from before an upgrade: only current ones remain, at version 1, the only one with rows of an
+    upgraded table. Whether that was necessary.
     """
     lake.check_log(PUBLICATIONS)
     opened = delta_log.open_table(lake.path(PUBLICATIONS))
@@ -79,25 +79,25 @@ def _publications_anew(lake: Lake, anew: Lake) -> bool:
         return False
     rows = delta_log.rows_of(TABLES[PUBLICATIONS], opened)
     upgraded = {table: _upgraded_at(lake, table) for table in {row["table_name"] for row in rows}}
-    kept = []
+    retained = []
     for row in rows:
         moment = upgraded[row["table_name"]]
         if moment is None or row["published_at"] >= moment:
-            kept.append(row)
+            retained.append(row)
         elif row["current"]:
-            kept.append({**row, "version": 1})
-    if kept == rows and not delta_log.old_layout(TABLES[PUBLICATIONS], opened):
+            retained.append({**row, "version": 1})
+    if retained == rows and not delta_log.old_layout(TABLES[PUBLICATIONS], opened):
         return False
-    made = anew.create(PUBLICATIONS)
-    if kept:
+    created = anew.create(PUBLICATIONS)
+    if retained:
         metadata = {UPGRADED_FROM: opened.version()}
-        delta_log.append_rows(TABLES[PUBLICATIONS], made, anew.path(PUBLICATIONS), kept, metadata)
+        delta_log.append_rows(TABLES[PUBLICATIONS], created, anew.path(PUBLICATIONS), retained, metadata)
     _change_places(lake, PUBLICATIONS)
     return True
 
 
 def _upgraded_at(lake: Lake, table: str) -> dt.datetime | None:
-    """When a table was upgraded; None where it was not, or so long ago that its log has forgotten."""
+    """When a table was upgraded; None where it was not, or its log no longer has that commit."""
     opened = delta_log.open_table(lake.path(table))
     commits = delta_log.history(opened) if opened else []
     return next((moment for _, moment, record in commits if UPGRADED_FROM in record), None)
@@ -114,7 +114,7 @@ def _as_today(table: str, rows: DataFrame) -> DataFrame:
 
 
 def _weekly(rows: DataFrame) -> DataFrame:
-    """gold.demand_forecast's days as the weeks that they are of; quantiles are those of the week."""
+    """Daily rows of gold.demand_forecast summed to weeks, with the quantiles of the week."""
     ahead = F.date_diff("target_date", PARTITION) - 1
     week = F.date_add(PARTITION, 1 + 7 * F.floor(ahead / 7).cast("int")).alias("target_week")
     keys = (PARTITION, "location_id", "item_id", week)
@@ -130,7 +130,7 @@ def _with_quantiles(frames: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
         mean, dispersion = frame["expected_units"].to_numpy("float64"), frame["dispersion"].to_numpy("float64")
         for name, level in (("p10", 0.1), ("p50", 0.5), ("p90", 0.9)):
             frame[name] = quantile(mean, dispersion, level).astype("float64")
-        yield frame.assign(category=None)[gold.DEMAND_FORECAST.column_names]  # no profile is of these dates
+        yield frame.assign(category=None)[gold.DEMAND_FORECAST.column_names]  # there are no profiles of these dates
 
 
 def _comparable(rows: DataFrame) -> DataFrame:
@@ -148,7 +148,7 @@ def _change_places(lake: Lake, table: str) -> None:
     new, _ = lake.storage.at(f"{WORKPLACE}/{name}")
     numbers = itertools.chain([""], (f"_{number}" for number in itertools.count(2)))
     asides = (lake.storage.at(f"{ASIDE}/before_upgrade{number}/{name}")[0] for number in numbers)
-    aside = next(path for path in asides if not system.exists(path))  # an earlier upgrade may have set it aside, too
+    aside = next(path for path in asides if not system.exists(path))  # an earlier upgrade may have used a name
     system.mkdirs(aside.getParent())
     for source, target in ((old, aside), (new, old)):
         if not system.rename(source, target):

@@ -1,4 +1,4 @@
-"""One row is the average stock of a policy at one fill rate, over eight real weeks: ours against (s, S)."""
+"""Backtest of stock policies over eight real weeks: average stock at equal fill rates, ours against (s, S)."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ FILL_RATES = (0.7, 0.8, 0.85, 0.9, 0.95)
 SERVICE_LEVELS = (0.5, 0.8, 0.9, 0.95, 0.97, 0.98, 0.985, 0.99, 0.993, 0.996, 0.998, 0.999, 0.9995, 0.9999)
 SAFETY_FACTORS = (0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0, 12.0)
 OURS = "nightshelf"
-# cover_days and floor of the peer. One day is a review every night, as ours; a week is what a buyer would take. Of most
-# pairs the 28-day mean is 0, so without a floor the textbook's policy cannot fill much at any safety.
+# cover_days and floor of the peer. One day is a review every night, as ours; a week is what a buyer would take. For
+# most pairs the 28-day mean is 0, so without a floor the textbook's policy cannot fill much at any safety factor.
 PEERS = {
     "(s, S), 1 day of cover": (1.0, 0),
     "(s, S), 7 days of cover": (7.0, 0),
@@ -44,7 +44,7 @@ PEERS = {
     "(s, S), 1 day, at least 3": (1.0, 3),
     "(s, S), 1 day, at least 5": (1.0, 5),
 }
-EVEN = "newsvendor on the 28-day mean"  # what the policy alone is worth, without the forecast
+EVEN = "newsvendor on the 28-day mean"  # the gain of the policy alone, without the forecast
 PROTOCOL = (
     "Eight weeks of real sales are the demand: what is wanted and not on the shelf is lost. Each policy starts with "
     "its own order-up-to level, reviews every night and gets its orders after the lead time, which is the stock "
@@ -96,7 +96,7 @@ def backtest_stock(
 ) -> StockBacktest | None:
     """The comparison over the 56 days up to `today`, of the pairs sold in the 26 weeks before them; None without any.
 
-    sales: `daily_sales` of some whole items; leads: location_id, item_id, lead_time_days;
+    sales: `daily_sales` of a sample of items; leads: location_id, item_id, lead_time_days;
     a pair without one has their median.
     """
     start = today - 7 * WEEKS + 1
@@ -150,24 +150,24 @@ def _daily(sales: pd.DataFrame, pairs: pd.MultiIndex, start: int) -> Doubles:
 def _forecasts(
     sales: pd.DataFrame, shop: Shop, start: int, pairs: pd.MultiIndex, longest: int, holidays: Sequence[Holiday]
 ) -> tuple[list[Doubles], list[Doubles]]:
-    """Expected units [pairs, days] and dispersion [pairs] as told before each week, by a model of before the first.
+    """Expected units [pairs, days] and dispersion [pairs] as forecast before each week, by a model of before the first.
 
-    A pair that a later forecast no longer lists (no sale in 26 weeks) expects nothing. Days past the 28 that are
-    forecast are as their mean day.
+    A pair that a later forecast no longer lists (no sale in 26 weeks) expects 0 units. Days past the 28 of the
+    forecast get the mean of these.
     """
     items = sales[["item_id", "category"]].drop_duplicates("item_id")
     block = Block.of(sales[list(SALES)], items)
     model = fit(training_rows(block, shop, start - 1, sample_share(len(pairs))), start - 1)
     expected, dispersion = [], []
     for week in range(WEEKS):
-        found = forecast(block, shop, model, start - 1 + 7 * week, holidays)
-        place = pairs.get_indexer(pd.MultiIndex.from_arrays([found.item_id, found.location_id]))
-        daily = profile(shop, found.run_day, holidays).days(found.expected, found.category)
+        ahead = forecast(block, shop, model, start - 1 + 7 * week, holidays)
+        place = pairs.get_indexer(pd.MultiIndex.from_arrays([ahead.item_id, ahead.location_id]))
+        daily = profile(shop, ahead.run_day, holidays).days(ahead.expected, ahead.category)
         days = daily.shape[1]
         mean, spread = np.zeros((len(pairs), max(days, longest + 9))), np.ones(len(pairs))
         mean[place[place >= 0], :days] = daily[place >= 0]
         mean[:, days:] = mean[:, :days].mean(axis=1, keepdims=True)
-        spread[place[place >= 0]] = found.dispersion[place >= 0]
+        spread[place[place >= 0]] = ahead.dispersion[place >= 0]
         expected.append(mean)
         dispersion.append(spread)
     return expected, dispersion

@@ -1,4 +1,4 @@
-"""Contenders of an evaluation: lists for its users, of the night that is judged and of the peers."""
+"""Contenders of an evaluation: lists for its users, of the judged run and of the peers."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SHOWN = 10  # places of a list that count as shown to its user
 
 @dataclass
 class Contenders:
-    """What contends on one cut: `users` with their `truth` per task, and lists [users, k] by (task, contender)."""
+    """The contenders on one cut: `users` with their `truth` per task, and lists [users, k] by (task, contender)."""
 
     interactions: Interactions
     day: int
@@ -39,8 +39,8 @@ class Contenders:
     k: int
     lists: dict[tuple[str, str], Lists] = field(default_factory=dict)
     sliced: list[str] = field(default_factory=list)
-    variants: list[str] = field(default_factory=list)  # the night's own lists under other rules
-    shown: dict[tuple[str, str], Mask] = field(default_factory=dict)  # items in the first SHOWN of anybody's list
+    variants: list[str] = field(default_factory=list)  # the run's own lists under other rules
+    shown: dict[tuple[str, str], Mask] = field(default_factory=dict)  # items in the first SHOWN of any list
     pairs: candidates.Candidates | None = None
 
     @cached_property
@@ -70,11 +70,11 @@ class Contenders:
 
     def rank(self, name: str, user: Any, item: Any, score: Any, own: Any) -> None:
         """Lists of scored pairs: all of them, and those that are new to the user."""
-        for task, kept in ((TASK_ALL, np.ones(len(own), bool)), (TASK_NEW, ~own)):
-            self.listed(task, name, user[kept], item[kept], score[kept])
+        for task, rows in ((TASK_ALL, np.ones(len(own), bool)), (TASK_NEW, ~own)):
+            self.listed(task, name, user[rows], item[rows], score[rows])
 
     def listed(self, task: str, name: str, user: Any, item: Any, score: Any) -> None:
-        """Lists of scored pairs; the pairs may be of more users than those who are judged."""
+        """Lists of scored pairs, which may be of more users than the judged ones."""
         self.lists[task, name] = scoring.lists(user, item, score, self.users, self.k)
         top = scoring.lists(user, item, score, np.unique(user), SHOWN)
         self.shown[task, name] = np.bincount(top[top >= 0], minlength=len(self.interactions.items)) > 0
@@ -82,7 +82,7 @@ class Contenders:
 
 @dataclass(frozen=True)
 class Calibrated:
-    """The night's probabilities of all its candidates, and whether each was bought."""
+    """The run's probabilities of all its candidates, and whether each was bought."""
 
     contender: str
     probability: np.ndarray[Any, np.dtype[np.float64]]
@@ -103,20 +103,20 @@ class Calibrated:
         return [MeasureRow(cut_date, TASK_ALL, self.contender, name, "all", error, None, None, self.user_count)]
 
 
-def night_lists(contest: Contenders, name: str, found: DataFrame, published: DataFrame, vectors: Floats) -> Calibrated:
-    """The night's full ranking and what it published, as contenders; its probabilities for every user it scored.
+def night_lists(contest: Contenders, name: str, scored: DataFrame, published: DataFrame, vectors: Floats) -> Calibrated:
+    """Add the run's full ranking and its published lists; return its probabilities for every user it scored.
 
-    The same ranking at each of DIVERSITIES contends too: beside the plain one it shows what diversity costs.
+    The same ranking at each of DIVERSITIES contends too: compared with the plain one it shows the cost of diversity.
     """
-    table = found.select("user_id", "item_id", "score", "times_bought").toPandas()
+    table = scored.select("user_id", "item_id", "score", "times_bought").toPandas()
     user, item, known = contest.codes(table)
     score, own = table["score"].to_numpy()[known], table["times_bought"].to_numpy()[known] > 0
     contest.rank(name, user, item, score, own)
     for strength in DIVERSITIES if vectors.shape[1] else ():
         variant = f"{name}, diversity {strength}"
         contest.variants.append(variant)
-        for task, kept in ((TASK_ALL, np.ones(len(own), bool)), (TASK_NEW, ~own)):
-            contest.lists[task, variant] = _apart(contest, user[kept], item[kept], score[kept], vectors, strength)
+        for task, rows in ((TASK_ALL, np.ones(len(own), bool)), (TASK_NEW, ~own)):
+            contest.lists[task, variant] = _apart(contest, user[rows], item[rows], score[rows], vectors, strength)
     published_lists(contest, TASK_ALL, PUBLISHED, published)
     contest.sliced.append(name)
     later = contest.interactions.within(contest.day, contest.day + HORIZON_DAYS)
@@ -124,28 +124,28 @@ def night_lists(contest: Contenders, name: str, found: DataFrame, published: Dat
 
 
 def published_lists(contest: Contenders, task: str, name: str, published: DataFrame) -> None:
-    """Rows of gold.recommendations contend: the night's own lists under these rules."""
+    """Add rows of gold.recommendations as a contender: the run's own lists under some rules."""
     listed = published.select("user_id", "item_id", "rank").toPandas()
-    user, item, there = contest.codes(listed)
-    contest.listed(task, name, user, item, -listed["rank"].to_numpy(np.float64)[there])
+    user, item, known = contest.codes(listed)
+    contest.listed(task, name, user, item, -listed["rank"].to_numpy(np.float64)[known])
     if name not in contest.variants:
         contest.variants.append(name)
 
 
 def _apart(contest: Contenders, user: Any, item: Any, score: Any, vectors: Floats, strength: float) -> Lists:
-    """The lists that the night would have published at this strength of diversity, without other rules."""
+    """The lists that the run would have published at this strength of diversity, without other rules."""
     order, _ = scoring.best_first(user, item, score)
     order = order[np.isin(user[order], contest.users)]
-    found = []
+    chosen = []
     for block in np.array_split(contest.users, max(1, len(contest.users) // 1_000)):  # bounds the pool's vectors
         rows = order[np.isin(user[order], block)]
         places = rerank(user[rows], score[rows], contest.k, vectors=vectors[item[rows]], diversity=strength)
-        found.append(rows[places])
-    return in_order(contest, user, item, np.concatenate(found))
+        chosen.append(rows[places])
+    return in_order(contest, user, item, np.concatenate(chosen))
 
 
 def in_order(contest: Contenders, user: Any, item: Any, chosen: Any) -> Lists:
-    """Lists of the chosen pairs, a user's first is the first place."""
+    """Lists of the chosen pairs, each user's in the order of the rows."""
     place = -np.arange(len(chosen), dtype=np.float64)
     return scoring.lists(user[chosen], item[chosen], place, contest.users, contest.k)
 
@@ -155,11 +155,11 @@ def peers(contest: Contenders, say: Callable[[str], None]) -> list[Choice]:
     chosen = []
     for name in PEERS:
         choices = tune(name, contest.interactions, contest.day - HORIZON_DAYS)
-        found = lists_of(choices, contest.interactions, contest.day, contest.users, contest.k)
-        contest.lists |= found
+        lists = lists_of(choices, contest.interactions, contest.day, contest.users, contest.k)
+        contest.lists |= lists
         chosen += choices
         for choice in choices:
-            ndcg = metrics.ranking(found[choice.task, choice.contender][:, :10], contest.truth[choice.task], 10)["ndcg"]
+            ndcg = metrics.ranking(lists[choice.task, choice.contender][:, :10], contest.truth[choice.task], 10)["ndcg"]
             say(f"{choice.task} {choice.contender}: NDCG@10 {np.nanmean(ndcg):.4f} (validation {choice.ndcg:.4f})")
     best = [max((c for c in chosen if c.task == task), key=lambda c: c.ndcg) for task in (TASK_ALL, TASK_NEW)]
     contest.sliced += sorted({choice.contender for choice in best})

@@ -37,7 +37,7 @@ class EncoderPlan:
 
 @dataclass(frozen=True)
 class Encoders:
-    """What trains them, in `place`: what an equal training that was killed left there is not trained again."""
+    """Trains the encoders in `place`; encoders left there by an equal, killed training are reused."""
 
     shop: Shop
     place: Path
@@ -78,7 +78,7 @@ def fit_encoder(
     untuned: Path | None = None,
     done: Callable[[float], None] = lambda _share: None,
 ) -> TowerReport:
-    """An item tower of the purchases before `day`, written to `output`, its report beside it; not if both are there.
+    """Fit an item tower on the purchases before `day`, written to `output` with its report; skipped if both exist.
 
     `untuned` are the weights before any tuning, where `base` has some.
     """

@@ -1,4 +1,4 @@
-"""Variants of the night that is judged, as contenders: BERT alone, the fusion less one part, items listed ahead."""
+"""Variants of the judged run, as contenders: BERT alone, the fusion less one part, items listed ahead."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ from udfs.recommend.rerank import rerank
 
 WHOLE, WITHOUT = "refit whole", "refit without "
 LISTED = ", coming items listed"  # the contender of this name, had the shop described its items before it sells them
-ARRIVALS_EVERY = 10  # of jobs/rank_recommendations.py: how many places of its lists are kept for such items then
+ARRIVALS_EVERY = 10  # of jobs/rank_recommendations.py: one in so many places of its lists is reserved for such items
 TUNED, FROZEN, ZERO_SHOT, BLENDED = "BERT fine-tuned", "BERT frozen + adapter", "BERT zero-shot", " + popularity"
-# What fine-tuning is worth: each contender that went without, and the one that is the same but for it.
+# The gain from fine-tuning: each contender without it, and the same contender with it.
 TUNED_OF = {FROZEN: TUNED, FROZEN + BLENDED: TUNED + BLENDED}
 # A part of the fusion, and the generators that go with it.
 PARTS: dict[str, tuple[str, ...]] = {
@@ -50,24 +50,24 @@ PARTS: dict[str, tuple[str, ...]] = {
 
 
 def _bert_scorer(interactions: Interactions, day: int, vectors: Floats, scale: float) -> Scorer:
-    """Scale x cosine of the user's pooled vector and the item's; what popularity adds is that of the item tower."""
+    """Scale x cosine of the user's pooled vector and the item's, with popularity as in the item tower."""
     history = interactions.before(day)
     pooled = user_vectors(history, vectors, day)
-    there = np.abs(vectors).sum(axis=1) > 0
+    has_vector = np.abs(vectors).sum(axis=1) > 0
     return Scorer(
         lambda users: np.float32(scale) * (pooled[users] @ vectors.T),
         history.known().matrix(),
-        there,
+        has_vector,
         recent_buyers(history, day),
     )
 
 
 @dataclass(frozen=True)
 class JudgedNight:
-    """The night that is judged, what it saw and its model: BERT alone and variants of its fusion are made from it.
+    """The judged run, its inputs and its model: BERT alone and variants of its fusion are built from it.
 
-    seen: the vectors that the night had; base_folder: BERT before any tuning; story: how its model was trained;
-    max_rows: of past nights' candidates that a variant's ranker learns from, all alike.
+    seen: the vectors that the run had; base_folder: BERT before any tuning; story: how its model was trained;
+    max_rows: candidates of past runs that each variant's ranker learns from.
     """
 
     contest: Contenders
@@ -80,38 +80,38 @@ class JudgedNight:
 
     @cached_property
     def used(self) -> tuple[str, ...]:
-        """The generators of the night's ranker."""
+        """The generators of the judged run's ranker."""
         return ranker.from_json((self.folder / scoring.RANKER).read_text("utf-8")).generators
 
     @cached_property
     def served(self) -> Catalogue:
-        """Every item's text as the model's encoder reads it, those too that the night did not know."""
+        """The vector of every item's text by the model's encoder, also of items that the run did not know."""
         return self.shop.encoded(self.folder)
 
     @cached_property
     def base(self) -> tuple[Floats, Codes]:
-        """The vectors of the different texts by the weights before any tuning, and each item's row of them."""
+        """The vectors of the different texts by the weights before any tuning, and each item's row in them."""
         return self.shop.text_vectors(self.base_folder)
 
     @property
     def plain(self) -> Floats:
-        """The same, a row an item."""
+        """The vectors of `base`, one row per item."""
         vectors, text_of = self.base
         return self.shop.catalogue.with_vectors(vectors, text_of).item_vectors()
 
     def past(self, listed: bool = False) -> list[PastNight]:
-        """The nights that the night's ranker learned from; `listed`: with the items that were to be sold soon."""
-        with np.load(self.folder / scoring.EARLIER, allow_pickle=False) as kept:
+        """The past runs that the ranker learned from; `listed`: with the items first sold in the following 28 days."""
+        with np.load(self.folder / scoring.EARLIER, allow_pickle=False) as stored:
             known = self.shop.catalogue.with_vectors(
-                *_aligned(kept["items"], kept["vectors"], kept["vector_of"], self.shop)
+                *_aligned(stored["items"], stored["vectors"], stored["vector_of"], self.shop)
             )
         days = sorted(day_number(dt.date.fromisoformat(night)) for night in self.story["nights"])
         return [self._night(known, day, listed, buyers_only=True) for day in days]
 
     def tonight(self, listed: bool = False) -> PastNight:
-        """The night that is judged."""
+        """The judged run."""
         known = self.seen
-        if listed:  # the night has no vectors of items that it did not know
+        if listed:  # the run has no vectors of items that it did not know
             place = np.where(known.vector_of < 0, self.served.vector_of + len(known.vectors), known.vector_of)
             known = known.with_vectors(np.concatenate([known.vectors, self.served.vectors]), place.astype(np.int32))
         return self._night(known, self.contest.day, listed, buyers_only=False)
@@ -122,7 +122,7 @@ class JudgedNight:
         return self.shop.past_night(known, day, self.used, buyers_only=buyers_only)
 
     def rank(self, contender: str, past: Sequence[PastNight], tonight: PastNight) -> npt.NDArray[np.float64]:
-        """A ranker of these past nights contends with its ranking of this one; the scores of tonight's pairs."""
+        """Add the ranking of the judged run by a ranker fitted on `past`, and return the scores of its pairs."""
         cores = os.cpu_count() or 1
         settings = fit_ranker.Settings(trees=int(self.story["trees"]), max_rows=self.max_rows, threads=cores)
         fitted = fit_ranker.fit_order([night.night for night in past], tuple(FEATURES), self.used, settings)
@@ -132,12 +132,12 @@ class JudgedNight:
 
 
 def bert(judged: JudgedNight, say: Callable[[str], None]) -> list[Choice]:
-    """BERT alone: the night's vectors, the base weights with an adapter, and without; each also with popularity.
+    """BERT alone: the run's vectors, the base weights with an adapter, and without; each also with popularity.
 
-    The adapter over the base's frozen weights is the model folder's own: learned from the same texts and days as the
-    night's encoder. Both have their weights for cosine and popularity from the tower's validation; those of the base
-    are tuned on the cut 28 days earlier, which it has never seen. The base reads texts as they are today, the night's
-    vectors are of those it had; few items are described anew within 28 days.
+    The adapter over the base's frozen weights comes from the model folder: it learned from the same texts and days as
+    the run's encoder. Both have their weights for cosine and popularity from the tower's validation; those of the base
+    are tuned on the cut 28 days earlier, which it has never seen. The base reads today's texts, the run's vectors are
+    of the texts it had; few items are described again within 28 days.
     """
     contest, seen, report = judged.contest, judged.seen, judged.story["encoder"]
     has_text = (seen.vector_of >= 0)[:, None]
@@ -160,11 +160,11 @@ def bert(judged: JudgedNight, say: Callable[[str], None]) -> list[Choice]:
     checked = _bert_scorer(contest.interactions, earlier, plain, 1.0)
     choices = []
     for task in (TASK_ALL, TASK_NEW):
-        found = []
+        tried = []
         for b in WEIGHTS:
             top = checked.blended(b).top(users, 10, task == TASK_NEW)
-            found.append((float(np.nanmean(metrics.ranking(top, truth[task])["ndcg"])), b))
-        value, weight = max(found, key=lambda pair: (pair[0], -pair[1]))
+            tried.append((float(np.nanmean(metrics.ranking(top, truth[task])["ndcg"])), b))
+        value, weight = max(tried, key=lambda pair: (pair[0], -pair[1]))
         shot = alone(plain, 1.0)
         for name, scorer in (*fixed.items(), (ZERO_SHOT, shot), (ZERO_SHOT + BLENDED, shot.blended(weight))):
             contest.lists[task, name] = scorer.top(contest.users, contest.k, task == TASK_NEW)
@@ -176,7 +176,7 @@ def bert(judged: JudgedNight, say: Callable[[str], None]) -> list[Choice]:
 
 
 def ablations(judged: JudgedNight) -> list[str]:
-    """The fusion without each of its parts, and whole, all refitted alike; the names of these contenders."""
+    """Add the fusion, complete and without each of its parts, all refitted alike; return the contenders' names."""
     past, tonight = judged.past(), judged.tonight()
     judged.contest.pairs = tonight.pairs
     names = []
@@ -189,11 +189,11 @@ def ablations(judged: JudgedNight) -> list[str]:
 
 
 def listed_ahead(judged: JudgedNight) -> list[str]:
-    """The fusion and BERT alone, had the shop described each item before its first sale; the names of these contenders.
+    """Add the fusion and BERT alone, as if the shop described items before their first sale; return their names.
 
-    Where the sales are the catalogue, an item that was never sold is not known, and none is recommended. Here those
-    first sold in the 28 days from a night are known to it: their texts and nothing else, on the ranker's past nights
-    as on the one that is judged. The fusion contends as it ranks, and with places kept for items that nobody bought.
+    Where the catalogue comes from the sales, an item never sold is unknown and cannot be recommended. Here each run,
+    past or judged, knows the texts (nothing else) of the items first sold in the 28 days after it. The fusion contends
+    with its plain ranking, and with places reserved for items without a purchase.
     """
     contest = judged.contest
     tonight = judged.tonight(listed=True)
@@ -201,9 +201,9 @@ def listed_ahead(judged: JudgedNight) -> list[str]:
     score = judged.rank(WHOLE + LISTED, judged.past(listed=True), tonight)
     never = np.bincount(contest.history.item, minlength=len(contest.history.items)) == 0
     names = [WHOLE + LISTED, f"{WHOLE + LISTED}, every {ARRIVALS_EVERY}th place kept for them"]
-    for task, kept in ((TASK_ALL, np.ones(len(own), bool)), (TASK_NEW, ~own)):
-        user, item = pairs.user[kept], pairs.item[kept]
-        contest.lists[task, names[1]] = _with_arrivals(contest, user, item, score[kept], never[item])
+    for task, rows in ((TASK_ALL, np.ones(len(own), bool)), (TASK_NEW, ~own)):
+        user, item = pairs.user[rows], pairs.item[rows]
+        contest.lists[task, names[1]] = _with_arrivals(contest, user, item, score[rows], never[item])
     tuned = float(judged.story["encoder"]["scale"])
     for name, vectors, scale in ((ZERO_SHOT, judged.plain, 1.0), (TUNED, judged.served.item_vectors(), tuned)):
         scorer = _bert_scorer(contest.interactions, contest.day, vectors, scale)
@@ -215,7 +215,7 @@ def listed_ahead(judged: JudgedNight) -> list[str]:
 
 
 def without(night: PastNight, generators: Sequence[str]) -> PastNight:
-    """The night as if these generators did not exist: their columns empty, what they alone propose gone."""
+    """The run without these generators: their columns empty, candidates that they alone propose removed."""
     if not generators:
         return night
     gone = np.isin(candidates.GENERATORS, generators)
@@ -225,22 +225,22 @@ def without(night: PastNight, generators: Sequence[str]) -> PastNight:
         if name.split("_")[0] in generators and name != "popular_off":
             features[:, place] = np.nan
     pairs = candidates.Candidates(*(getattr(night.pairs, name)[rows] for name in night.pairs.__dataclass_fields__))
-    kept = fit_ranker.Night(night.night.user[rows], features, night.night.label[rows])
-    return PastNight(night.day, pairs, kept)
+    remaining = fit_ranker.Night(night.night.user[rows], features, night.night.label[rows])
+    return PastNight(night.day, pairs, remaining)
 
 
 def _aligned(
     items: np.ndarray[Any, Any], vectors: np.ndarray[Any, Any], vector_of: Codes, shop: Shop
 ) -> tuple[np.ndarray[Any, Any], Codes]:
-    """Vectors of a list of items, as the shop's item codes need them."""
+    """Vectors of a list of items, with the row of each of the shop's item codes."""
     place = pd.Index(items).get_indexer(pd.Index(shop.catalogue.items))
     return vectors, np.where(place >= 0, vector_of[place], -1).astype(np.int32)
 
 
 def _with_arrivals(contest: Contenders, user: Any, item: Any, score: Any, arrivals: Mask) -> Lists:
-    """The lists in which each ARRIVALS_EVERY-th place is kept for an item that nobody has bought."""
+    """Lists with each ARRIVALS_EVERY-th place reserved for an item without a purchase."""
     order, place = scoring.best_first(user, item, score)
-    kept = np.isin(user[order], contest.users)
-    rows, worth = order[kept], 1 / (1.0 + place[kept])  # a score of any sign, in its order
+    is_judged = np.isin(user[order], contest.users)
+    rows, worth = order[is_judged], 1 / (1.0 + place[is_judged])  # a score of any sign, in its order
     chosen = rerank(user[rows], worth, contest.k, arrivals=arrivals[rows], every=ARRIVALS_EVERY)
     return in_order(contest, user, item, rows[chosen])

@@ -20,7 +20,7 @@ from udfs import json_model
 from udfs.days import date_of
 from udfs.encoder.model_folder import MANIFEST, sha256, write_manifest
 
-# What a fit in one task gives: the model, what it is judged by and how it was, and from how many rows since which day.
+# The result of a fit in one task: the model, the model it is judged by, its figures, and its rows and their first day.
 FITTED = "model STRING, judged STRING, figures STRING, promoted BOOLEAN, rows BIGINT, since BIGINT"
 
 
@@ -35,15 +35,15 @@ def fitted_row(
 def registered(
     kind: str, run: RunContext, models: DataFrame, fitted: DataFrame, say: Callable[[str], None], otherwise: str
 ) -> DataFrame:
-    """The row of ops.models of the model of a frame of FITTED; none, said so, where it is empty.
+    """The row of ops.models for a frame of FITTED; no rows where it is empty.
 
-    say: is told whether runs will use the new model, or `otherwise`, why there is none.
+    say: receives whether runs will use the new model, or `otherwise`, the reason why there is none.
     """
-    found = fitted.collect()
-    if not found:
+    rows = fitted.collect()
+    if not rows:
         say(otherwise)
         return rows_of(models, [])
-    (row,) = found
+    (row,) = rows
     figures = json.loads(row["figures"])
     say(said_of(kind, row["promoted"], figures))
     return register(
@@ -101,13 +101,13 @@ def register(
 
 
 def rows_of(models: DataFrame, rows: list[dict[str, Any]]) -> DataFrame:
-    """New rows of ops.models as a frame; jobs/transforms/succession.py has what becomes of the date's others."""
+    """New rows of ops.models as a frame; jobs/transforms/succession.py has the rule for the date's other rows."""
     values = [tuple(row[name] for name in ops.MODELS.column_names) for row in rows]
     return models.sparkSession.createDataFrame(values, plain_ddl(ops.MODELS))
 
 
 def said_of(kind: str, promoted: bool, figures: Mapping[str, float]) -> str:
-    """One line of progress: whether runs will use the new model, and by which figures."""
+    """Progress line: whether runs will use the new model, and its figures."""
     decided = "promoted" if promoted else "NOT promoted, runs keep the model in use"
     listed = ", ".join(f"{name} {value:+.4f}" for name, value in figures.items())
     return f"{kind} model: {decided}; on days that it was not fitted on: {listed or 'none yet to compare by'}"

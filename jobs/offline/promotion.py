@@ -1,4 +1,4 @@
-"""Promotion of a recommend model: its ranker against the one in use, on a night that neither has seen."""
+"""Promotion of a recommend model: its ranker against the one in use, on a past run that neither has seen."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Verdict: TypeAlias = dict[str, float]
 
 
 def said_of(version: str, verdict: Verdict) -> str:
-    """Whether nights will use the new model, and by which figures; verdict is that of `compare`."""
+    """Progress line: whether runs will use the new model, and its figures; `verdict` is from `compare`."""
     tasks = {metrics.TASK_ALL: "all items", metrics.TASK_NEW: "new items"}
     figures = []
     for task, name in tasks.items():
@@ -32,39 +32,39 @@ def said_of(version: str, verdict: Verdict) -> str:
 
 
 def incumbent(models: DataFrame, generators: tuple[str, ...]) -> ranker.Ranker | None:
-    """The judged ranker of the newest promoted model, if it reads the features of today from the same generators."""
+    """The judged ranker of the newest promoted model, if it has the current features and the same generators."""
     recommend = models.where("promoted").where("coalesce(kind, 'recommend') = 'recommend'")
     row = recommend.orderBy(F.desc("run_date"), F.desc("model_version")).select("ranker").first()
     try:
-        found = ranker.from_json(row["ranker"]) if row else None
+        current = ranker.from_json(row["ranker"]) if row else None
     except (TypeError, ValueError):
         return None  # of a kind that this version no longer reads
-    same = found and (found.names, found.generators) == (tuple(FEATURES), generators)
-    return found if same else None
+    same = current and (current.names, current.generators) == (tuple(FEATURES), generators)
+    return current if same else None
 
 
 def compare(fitted: ranker.Ranker, current: ranker.Ranker | None, shop: Shop, later: PastNight) -> Verdict:
-    """NDCG@10 of the ranker on a night it has not seen, for all items and for new ones, and the verdict.
+    """NDCG@10 of the ranker on a past run it has not seen, for all items and for new ones, and the verdict.
 
     Promoted unless it is worse than the ranker in use beyond chance: neither task's paired 95 % interval of the
     difference lies below zero.
     """
-    found: Verdict = {"promoted": 1.0}
+    verdict: Verdict = {"promoted": 1.0}
     users, truths = metrics.truths(shop.interactions, later.day)
     draws = metrics.Bootstrap(len(users))
-    for task, kept in ((metrics.TASK_ALL, np.ones(len(later.own), bool)), (metrics.TASK_NEW, ~later.own)):
+    for task, rows in ((metrics.TASK_ALL, np.ones(len(later.own), bool)), (metrics.TASK_NEW, ~later.own)):
         truth = truths[task]
 
-        def ndcg(judged: ranker.Ranker, kept: ranker.Labels = kept, truth: Any = truth) -> metrics.PerUser:
-            score = ranker.raw_score(judged, later.night.features)[kept]
-            lists = scoring.lists(later.pairs.user[kept], later.pairs.item[kept], score, users, K)
+        def ndcg(judged: ranker.Ranker, rows: ranker.Labels = rows, truth: Any = truth) -> metrics.PerUser:
+            score = ranker.raw_score(judged, later.night.features)[rows]
+            lists = scoring.lists(later.pairs.user[rows], later.pairs.item[rows], score, users, K)
             return metrics.ranking(lists, truth, K)["ndcg"]
 
         ours = ndcg(fitted)
-        found[f"ndcg_{task}"] = float(np.nanmean(ours))
+        verdict[f"ndcg_{task}"] = float(np.nanmean(ours))
         if current:
             gain = draws.difference(ours, ndcg(current))
-            found |= {f"gain_{task}": gain.value, f"gain_{task}_low": gain.low, f"gain_{task}_high": gain.high}
+            verdict |= {f"gain_{task}": gain.value, f"gain_{task}_low": gain.low, f"gain_{task}_high": gain.high}
             if gain.high < 0:
-                found["promoted"] = 0.0
-    return found
+                verdict["promoted"] = 0.0
+    return verdict

@@ -58,7 +58,7 @@ class Days:
         self, shop: Shop, known: Catalogue, generators: Sequence[str], done: Callable[[float], None]
     ) -> dict[int, PastNight]:
         """Each night by its day, with these vectors: of buyers only, but for the one that calibrates."""
-        wanted = dict.fromkeys(self.nights, True) | {self.calibration: False}  # a probability is for everybody
+        wanted = dict.fromkeys(self.nights, True) | {self.calibration: False}  # probabilities are for all users
         cores = os.cpu_count() or 1
         return shop.past_nights(known, wanted, generators, cores=cores, done=lambda count: done(count / len(wanted)))
 
@@ -81,7 +81,7 @@ def fit_rankers(
     max_rows: int,
     judge: Callable[[ranker.Ranker], Verdict],
 ) -> Rankers:
-    """The rankers of these nights; a ranker learns from at most `max_rows` candidates, whole users are drawn."""
+    """The rankers of these nights; a ranker learns from at most `max_rows` candidates, drawn by user."""
     names, last = tuple(FEATURES), past[days.calibration].night
     nights = [past[day].night for day in days.nights]
     settings = fit_ranker.Settings(trees=trees, max_rows=max_rows, threads=max(1, (os.cpu_count() or 1) // 2))

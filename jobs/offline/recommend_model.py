@@ -27,7 +27,7 @@ from udfs.recommend.feature_meanings import FEATURES
 
 @dataclass(frozen=True)
 class Trained:
-    """What a training has made: its folder and its row of ops.models are written from it.
+    """Result of a training, from which the model's folder and its row of ops.models are written.
 
     known: the vectors that the rankers learned with; base: the SHA-256 of the weights before any tuning; figures: of
     the encoder that is served; past: nights by day.

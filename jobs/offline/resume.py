@@ -1,4 +1,4 @@
-"""Checkpoint folder of a training, in which one that was killed left how far it got."""
+"""Checkpoint folder of a training: the progress of one that was killed."""
 
 from __future__ import annotations
 
@@ -33,23 +33,23 @@ def workplace(
     facts: Mapping[str, Any],
     at_end: Callable[[Callable[[bool], None]], None] = _at_once,
 ) -> Iterator[Path]:
-    """A folder below `root` for the training of this name and these facts; removed once what it made is committed.
+    """Checkpoint folder below `root` for a training of this name and these facts; removed once its model is committed.
 
-    It holds what an equal training left there that was killed; what one of other facts left under the name is removed.
-    `at_end` is given what to call at the end of the run, with whether it has committed (RunContext.at_end). Without a
-    root: a temporary folder, gone in any case. BusyError where another training of the name is at work.
+    It holds the files of a killed training with equal facts; folders of other facts under the name are removed.
+    `at_end` registers a callback for the end of the run, called with whether it has committed (RunContext.at_end).
+    Without a root: a temporary folder, always removed. BusyError if another training of the name is running.
     """
     if root is None:
         with tempfile.TemporaryDirectory(prefix="nightshelf-") as scratch:
             yield Path(scratch)
         return
-    told = json.dumps(facts, default=str, sort_keys=True)
-    place = root / f"{name}-{hashlib.sha256(told.encode()).hexdigest()[:16]}"
+    facts_json = json.dumps(facts, default=str, sort_keys=True)
+    place = root / f"{name}-{hashlib.sha256(facts_json.encode()).hexdigest()[:16]}"
     for other in root.glob(f"{name}-*"):
         if other != place:
             _leave(other, _locked(other), True)
     lock = _locked(place)
-    (place / "facts.json").write_text(told, "utf-8")  # for a person who wonders why it was not resumed
+    (place / "facts.json").write_text(facts_json, "utf-8")  # to find out why a training was not resumed
     try:
         yield place
     except BaseException:
@@ -59,7 +59,7 @@ def workplace(
 
 
 def _locked(place: Path) -> IO[str]:
-    """The lock of a checkpoint folder, made if need be; it goes with the process, however that ends."""
+    """The lock of a checkpoint folder, which is created if missing; it is released when the process ends."""
     place.mkdir(parents=True, exist_ok=True)
     file = (place / LOCK).open("w")
     try:
@@ -74,19 +74,19 @@ def _locked(place: Path) -> IO[str]:
 
 
 def _leave(place: Path, lock: IO[str], committed: bool) -> None:
-    """Give a checkpoint folder up; it stays for the next try where what was made of it has not been committed."""
+    """Release a checkpoint folder, and delete it if the model was committed; else it stays for the next try."""
     if committed:
         gone = place.with_name(f"{place.name}.gone")
         shutil.rmtree(gone, ignore_errors=True)
-        place.rename(gone)  # at once: whoever comes next makes a folder of its own
+        place.rename(gone)  # atomic: the next training creates a folder of its own
         shutil.rmtree(gone)
-        with contextlib.suppress(OSError):  # another training's is there
+        with contextlib.suppress(OSError):  # another training's folder is there
             place.parent.rmdir()
     lock.close()
 
 
 def code(code_version: str) -> str:
-    """The version of the code, with the hash of the files that fit models: a commit misses what is not committed."""
+    """The version of the code, with the hash of the files that fit models: a commit id misses uncommitted changes."""
     files = sorted(Path(udfs.__path__[0]).rglob("*.py"))
     return f"{code_version} {hashlib.sha256(b''.join(path.read_bytes() for path in files)).hexdigest()}"
 
@@ -94,7 +94,7 @@ def code(code_version: str) -> str:
 def data(shop: Shop) -> str:
     """The hash of all purchases and texts of a shop."""
     lines = shop.interactions
-    found = hashlib.sha256(json.dumps([shop.texts, lines.users.tolist(), lines.items.tolist()]).encode())
+    digest = hashlib.sha256(json.dumps([shop.texts, lines.users.tolist(), lines.items.tolist()]).encode())
     for name in ARRAYS:
-        found.update(getattr(lines, name).tobytes())
-    return found.hexdigest()
+        digest.update(getattr(lines, name).tobytes())
+    return digest.hexdigest()

@@ -72,7 +72,7 @@ def _rounded(source: Path, texts: list[str]) -> Callable[[Path], Figures]:
 
 
 def _once(output: Path, write: Callable[[Path], Figures], say: Callable[[str], None]) -> tuple[Path, Figures]:
-    """The folder and its figures, which are kept beside it; written only where these figures are missing."""
+    """The folder and its figures, which are stored beside it; written only where these figures are missing."""
     import torch
 
     note = output.with_name(f"{output.name}.json")

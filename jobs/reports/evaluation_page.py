@@ -14,7 +14,7 @@ from jobs.reports.figures import Reliability, bars, dots, reliability
 from jobs.reports.page import Cell, Row, Table, interval, number, render
 
 # Names that the page looks for in the rows. Every row is shown, whatever its names: see `_Shown`.
-ALL = "all"  # the slice that leaves nobody out
+ALL = "all"  # the slice of all users
 NDCG = "ndcg@10"
 LEAD = "lead_ndcg@10"  # mean of the leader / mean of the contender that the row names - 1, paired
 EVERYONE = "coverage_everyone"  # the share of the catalogue in the lists of all users, also of those not judged
@@ -30,13 +30,13 @@ HEAD_METRICS = (
     "diversity",
     "personalisation",
 )
-WORTH = "worth_ndcg@10"  # mean of the whole fusion / mean of the one without the part that the row names - 1, paired
+WORTH = "worth_ndcg@10"  # mean of the complete fusion / mean without the part that the row names - 1, paired
 TUNING = "tuning_worth_ndcg@10"  # mean of the fine-tuned BERT / mean of the frozen one that the row names - 1, paired
 SHARES = (LEAD, WORTH, TUNING)  # shown as percentages
 GENERATORS = "recall@200"
 CALIBRATION = "calibration_error"
 COUNTRY = "country: "  # a slice's name begins with it
-FEWEST_USERS = 10  # a country is called the worst only with this many
+FEWEST_USERS = 10  # of a country that may be called the worst
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Lead:
-    """By how much the leader is above a peer, and whether that is beyond chance."""
+    """The lead over a peer, and whether it is beyond chance."""
 
     over: str
     worth: Cell
@@ -104,59 +104,59 @@ class Task:
     errors: Sequence[tuple[str, Cell]]
 
 
-def evaluation_page(found: Evaluation) -> str:
+def evaluation_page(evaluation: Evaluation) -> str:
     """The page as HTML: tables, and plots as SVG within it. ValueError where rows contradict each other."""
-    _check(found)
+    _check(evaluation)
     shown: set[MeasureRow] = set()
-    tasks = [_TaskRows(found, task, shown).sections(words) for task, words in found.tasks.items()]
-    importances = sorted(found.importances, key=lambda row: (-row.importance, row.feature))
+    tasks = [_TaskRows(evaluation, task, shown).sections(words) for task, words in evaluation.tasks.items()]
+    importances = sorted(evaluation.importances, key=lambda row: (-row.importance, row.feature))
     lengths = [(row.feature, row.importance) for row in importances]
     return render(
         "evaluation_page.html.j2",
-        title=f"Evaluation of {found.shop}, cut {found.cut_date}",
-        found=found,
-        users={task: _users(found, task) for task in found.tasks},
+        title=f"Evaluation of {evaluation.shop}, cut {evaluation.cut_date}",
+        evaluation=evaluation,
+        users={task: _users(evaluation, task) for task in evaluation.tasks},
         tasks=tasks,
         importance_bars=bars("importance of each feature", lengths) if lengths else Markup(),
         importances=_importances(importances),
-        parameters=_parameters(found),
-        rest=_rest(found, shown),
+        parameters=_parameters(evaluation),
+        rest=_unshown(evaluation, shown),
     )
 
 
-def _check(found: Evaluation) -> None:
+def _check(evaluation: Evaluation) -> None:
     keys: set[tuple[str, str, str, str]] = set()
-    for row in found.measures:
+    for row in evaluation.measures:
         key = row.task, row.contender, row.metric, row.slice
-        if row.cut_date != found.cut_date or row.task not in found.tasks:
-            wanted = f"cut {found.cut_date}, tasks {', '.join(found.tasks)} expected"
+        if row.cut_date != evaluation.cut_date or row.task not in evaluation.tasks:
+            wanted = f"cut {evaluation.cut_date}, tasks {', '.join(evaluation.tasks)} expected"
             raise ValueError(f"a figure of cut {row.cut_date}, task {row.task}; {wanted}")
         if key in keys:
             raise ValueError(f"two figures of {', '.join(key)}")
         keys.add(key)
 
 
-def _users(found: Evaluation, task: str) -> int:
-    counts = (row.user_count for row in found.measures if (row.task, row.slice, row.metric) == (task, ALL, NDCG))
+def _users(evaluation: Evaluation, task: str) -> int:
+    counts = (row.user_count for row in evaluation.measures if (row.task, row.slice, row.metric) == (task, ALL, NDCG))
     return max(counts, default=0)
 
 
 @dataclass
 class _TaskRows:
-    """The rows of one task; what its sections show is added to `shown`."""
+    """The rows of one task; rows that its sections show are added to `shown`."""
 
     found: Evaluation
     task: str
     shown: set[MeasureRow]
     rows: list[MeasureRow] = field(init=False)
-    plain: dict[tuple[str, str], MeasureRow] = field(init=False)  # of nobody left out, by contender and metric
+    plain: dict[tuple[str, str], MeasureRow] = field(init=False)  # rows of all users, by contender and metric
 
     def __post_init__(self) -> None:
         self.rows = [row for row in self.found.measures if row.task == self.task]
         self.plain = {(row.contender, row.metric): row for row in self.rows if row.slice == ALL}
 
     def sections(self, words: str) -> Task:
-        """Everything that is shown of the task."""
+        """All sections of the task."""
         names = self._names()
         metrics = [metric for metric in HEAD_METRICS if any((name, metric) in self.plain for name in names)]
         self.shown |= {self.plain[key] for name in names for metric in metrics if (key := (name, metric)) in self.plain}
@@ -193,12 +193,12 @@ class _TaskRows:
         )
 
     def _names(self) -> list[str]:
-        """The contenders with a figure of the head, best first."""
+        """The contenders with a metric of HEAD_METRICS, best first."""
         names = list(dict.fromkeys(name for name, metric in self.plain if metric in HEAD_METRICS))
         return sorted(names, key=lambda name: -self.plain[name, NDCG].value if (name, NDCG) in self.plain else math.inf)
 
     def _take(self, metric: str) -> list[MeasureRow]:
-        """The plain rows of a metric, which are then shown."""
+        """The rows of a metric for all users, marked as shown."""
         taken = [row for row in self.plain.values() if row.metric == metric]
         self.shown |= set(taken)
         return taken
@@ -244,7 +244,7 @@ def _slices(rows: Sequence[MeasureRow]) -> Table | None:
 
 
 def _countries(rows: Sequence[MeasureRow], plain: dict[tuple[str, str], MeasureRow]) -> Iterator[Countries]:
-    """One table per contender and metric: the mean, then every country from the worst; a line says how far it falls."""
+    """A table per contender and metric: the mean, then every country from the worst, with the gap of the worst."""
     for name, metric in dict.fromkeys((row.contender, row.metric) for row in rows):
         here = sorted((row for row in rows if (row.contender, row.metric) == (name, metric)), key=lambda row: row.value)
         mean = plain.get((name, metric))
@@ -268,20 +268,20 @@ def _importances(rows: Sequence[ImportanceRow]) -> Table | None:
     return Table(["feature", "importance", "what it is"], cells, last_words=True) if rows else None
 
 
-def _parameters(found: Evaluation) -> Table | None:
-    if not found.parameters:
+def _parameters(evaluation: Evaluation) -> Table | None:
+    if not evaluation.parameters:
         return None
     cells: list[Row] = [
-        [row.task, row.contender, Cell(row.parameters, code=True), number(row.value)] for row in found.parameters
+        [row.task, row.contender, Cell(row.parameters, code=True), number(row.value)] for row in evaluation.parameters
     ]
     return Table(["task", "contender", "parameters", "validation NDCG@10"], cells, words=3)
 
 
-def _rest(found: Evaluation, shown: set[MeasureRow]) -> Table | None:
-    """Rows that no section above knows: nothing that was measured is left out."""
-    rest = [row for row in found.measures if row not in shown]
-    cells: list[Row] = [[row.task, row.contender, row.metric, row.slice, _cell(row)] for row in rest]
-    return Table(["task", "contender", "metric", "slice", "value"], cells, words=4) if rest else None
+def _unshown(evaluation: Evaluation, shown: set[MeasureRow]) -> Table | None:
+    """Table of the rows that no section shows, so that every measure is on the page."""
+    unshown = [row for row in evaluation.measures if row not in shown]
+    cells: list[Row] = [[row.task, row.contender, row.metric, row.slice, _cell(row)] for row in unshown]
+    return Table(["task", "contender", "metric", "slice", "value"], cells, words=4) if unshown else None
 
 
 def _cell(row: MeasureRow | None, stacked: bool = True) -> Cell:

@@ -1,4 +1,4 @@
-"""Plots as elements of a page: SVG whose words stay words, in the page's own ink."""
+"""Plots as elements of a page: SVG with text as text, in the page's text colour."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ACCENT, QUIET = "#2f6f9f", "#8a8f98"  # legible on white and on near-black alike
 
 
 class Bin(Protocol):
-    """Entries of like probability: their mean, the share that came true with its interval, their number."""
+    """Entries of similar probability: their mean, the observed share with its interval, their number."""
 
     @property
     def predicted(self) -> float: ...  # noqa: D102
@@ -46,7 +46,7 @@ class Line(Protocol):
 
 @dataclass(frozen=True)
 class Reliability:
-    """Probabilities beside what came true of them: the plot, and the same as numbers."""
+    """Predicted probabilities beside observed shares: the plot and the table."""
 
     figure: Markup
     bins: Table
@@ -102,9 +102,9 @@ def _named_lines(names: Sequence[str]) -> tuple[Figure, Axes]:
 
 
 def svg(figure: Figure, title: str) -> Markup:
-    """The figure as an element of the page, `title` being its own: words stay words, black becomes the page's ink.
+    """The figure as an SVG element with a title: text stays text, black becomes the page's text colour.
 
-    Equal rows give an equal page: no date, no ids at random.
+    Equal rows give an equal page: without a date or random ids.
     """
     for axes in figure.axes:
         axes.spines[["top", "right"]].set_visible(False)

@@ -1,4 +1,4 @@
-"""Data quality of a run's date, as a page for everybody: counts, reasons and figures, and no value of a record."""
+"""Page of the data quality of a run_date, for all users: counts, reasons and figures, no value of a record."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Records: TypeAlias = Sequence[Mapping[str, Any]]
 
 @dataclass(frozen=True)
 class Checked:
-    """A table's checks: how many passed, and the ones that did not."""
+    """Checks of a table: their number, and those that failed."""
 
     table: str
     row_count: int
@@ -30,7 +30,7 @@ class Checked:
 
 
 def render(run_date: dt.date, cleaned: Records, checks: Records, figures: Records) -> str:
-    """The page: the day's records, every table's checks with a link to their own page, figures beside earlier nights.
+    """The page: the day's records, every table's checks with a link to their page, figures beside earlier runs.
 
     `cleaned`: the row of silver.cleaned_days of this date, if any. `checks` and `figures`: the rows of ops.checks and
     ops.figures of one run of each job.

@@ -1,4 +1,4 @@
-"""What pages for people are made of: templates (*.html.j2, beside this module), tables, cells and numbers."""
+"""Parts of HTML pages: templates (*.html.j2, beside this module), tables, cells and numbers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TypeAlias
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-# Found in the package, so also in a wheel and in the zip that spark-submit ships. Every value is escaped but Markup.
+# Loaded from the package, so also from a wheel and the zip that spark-submit ships. All values but Markup are escaped.
 TEMPLATES = Environment(
     loader=PackageLoader("jobs.reports", ""),
     autoescape=True,
@@ -22,7 +22,7 @@ TEMPLATES = Environment(
 
 @dataclass(frozen=True)
 class Cell:
-    """A figure and, in small type, its interval or a note: on a line of its own where `stacked`."""
+    """A figure and, in small type, its interval or a note, on a line of its own if `stacked`."""
 
     text: str
     small: str = ""
@@ -35,7 +35,7 @@ Row: TypeAlias = Sequence[Cell | str]
 
 @dataclass(frozen=True)
 class Table:
-    """A table; the first `words` columns are text, the others numbers, set to the right; `marks` are rows' classes."""
+    """A table: the first `words` columns are text, the others right-aligned numbers; `marks`: CSS classes of rows."""
 
     head: Sequence[str]
     rows: Sequence[Row]
@@ -44,7 +44,7 @@ class Table:
     last_words: bool = False
 
     def is_number(self, place: int) -> bool:
-        """Whether a column is set as numbers are."""
+        """Whether a column holds numbers."""
         return place >= self.words and not (self.last_words and place == len(self.head) - 1)
 
     def mark(self, place: int) -> str:
@@ -58,7 +58,7 @@ def render(template: str, **values: object) -> Markup:
 
 
 def number(value: float | None, *, as_share: bool = False) -> str:
-    """Four digits or so; with `as_share` a signed percentage; n/a where there is none."""
+    """A number with about four digits; with `as_share` a signed percentage; n/a for None and NaN."""
     if value is None or math.isnan(value):
         return "n/a"
     if as_share:

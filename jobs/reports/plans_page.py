@@ -1,4 +1,4 @@
-"""Page of a backtest: how forecasts, stock actions and audiences would have done, in one file that needs no other."""
+"""Page of a backtest of forecasts, stock actions and audiences, in one self-contained file."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ MADE_UP = " SIMULATED: the snapshot, and so the lead times, are made up."
 class Plans:
     """All that the page shows; stock and audiences where the shop has them.
 
-    vectors_of: the night whose vectors the audiences were judged with, None for none; simulated: the stock levels are.
+    vectors_of: the date of the vectors that audiences were judged with, None for none; simulated: stock levels are.
     """
 
     shop: str
@@ -46,44 +46,44 @@ class Plans:
     simulated: bool = False
 
 
-def plans_page(found: Plans) -> str:
+def plans_page(plans: Plans) -> str:
     """The page as HTML."""
     stock = Markup()
-    if found.stock:
-        protocol = PROTOCOL + MADE_UP * found.simulated
-        stock = stock_section(found.stock.ours, found.stock.peers, found.stock.comparisons, protocol)
+    if plans.stock:
+        protocol = PROTOCOL + MADE_UP * plans.simulated
+        stock = stock_section(plans.stock.ours, plans.stock.peers, plans.stock.comparisons, protocol)
     return render(
         "plans_page.html.j2",
-        title=f"Backtest of {found.shop}, {found.run_date}",
-        heading=f"{found.shop}: what its plans were worth, by what followed up to {found.run_date}",
-        demand=_demand(found.demand),
+        title=f"Backtest of {plans.shop}, {plans.run_date}",
+        heading=f"{plans.shop}: what its plans were worth, by what followed up to {plans.run_date}",
+        demand=_demand(plans.demand),
         least_weeks=demand_backtest.LEAST_WEEKS,
         stock=stock,
-        audiences=_audiences(found.audiences, found.vectors_of) if found.audiences else None,
+        audiences=_audiences(plans.audiences, plans.vectors_of) if plans.audiences else None,
     )
 
 
-def _demand(found: DemandBacktest) -> dict[str, Any]:
-    """A table a level, all dates together; the shop's weeks as they were and as they were forecast."""
-    cuts = sorted({row.cut for row in found.rows} - {demand_backtest.ALL_CUTS})
+def _demand(backtest: DemandBacktest) -> dict[str, Any]:
+    """A table per level, for all dates together; the shop's weeks as sold and as forecast."""
+    cuts = sorted({row.cut for row in backtest.rows} - {demand_backtest.ALL_CUTS})
     return {
         "days": ", ".join(str(date_of(cut)) for cut in cuts),
-        "outside": ", ".join(f"{share:.1%}" for share in found.outside),
-        "levels": list(_levels(found, cuts)),
+        "outside": ", ".join(f"{share:.1%}" for share in backtest.outside),
+        "levels": list(_levels(backtest, cuts)),
     }
 
 
-def _levels(found: DemandBacktest, cuts: Sequence[int]) -> Iterator[dict[str, Any]]:
+def _levels(backtest: DemandBacktest, cuts: Sequence[int]) -> Iterator[dict[str, Any]]:
     for level, words in LEVELS.items():
-        rows = [row for row in found.rows if row.level == level and row.cut == demand_backtest.ALL_CUTS]
+        rows = [row for row in backtest.rows if row.level == level and row.cut == demand_backtest.ALL_CUTS]
         by_name = {(row.contender, row.metric): row for row in rows}
         metrics = [metric for metric in DEMAND_METRICS if any(row.metric == metric for row in rows)]
         contenders = list(dict.fromkeys(row.contender for row in rows))
         cells: list[Row] = [[name, *(_cell(by_name.get((name, metric))) for metric in metrics)] for name in contenders]
         marks = ["leader" if name == demand_backtest.OURS else "" for name in contenders]
         weeks = Markup()
-        if level in found.units:
-            weeks = svg(_weeks(found.units[level], found.expected[level], cuts), f"units a week: {words}")
+        if level in backtest.units:
+            weeks = svg(_weeks(backtest.units[level], backtest.expected[level], cuts), f"units a week: {words}")
         yield {"words": words, "table": Table(["contender", *metrics], cells, marks), "weeks": weeks}
 
 
@@ -109,29 +109,29 @@ def _weeks(units: np.ndarray, expected: np.ndarray, cuts: Sequence[int]) -> Figu
     return figure
 
 
-def _audiences(found: AudienceBacktest, vectors_of: dt.date | None) -> dict[str, Any]:
-    """A table of figures a slice, a table of leads, and the reliability of our probabilities."""
-    of_all = {(row.contender, row.metric): row for row in found.measures if row.slice == audience_backtest.ALL}
+def _audiences(backtest: AudienceBacktest, vectors_of: dt.date | None) -> dict[str, Any]:
+    """A table of figures per slice, a table of leads, and the reliability of our probabilities."""
+    of_all = {(row.contender, row.metric): row for row in backtest.measures if row.slice == audience_backtest.ALL}
     metrics = [f"{audience_backtest.LEAD}{metric}" for metric in audience_backtest.METRICS]
     peers = [
-        one for one in dict.fromkeys(name for name, _ in of_all) if (one, f"{audience_backtest.LEAD}auc") in of_all
+        peer for peer in dict.fromkeys(name for name, _ in of_all) if (peer, f"{audience_backtest.LEAD}auc") in of_all
     ]
-    leads: list[Row] = [[one, *(_cell(of_all.get((one, metric))) for metric in metrics)] for one in peers]
+    leads: list[Row] = [[peer, *(_cell(of_all.get((peer, metric))) for metric in metrics)] for peer in peers]
     return {
-        "campaigns": ", ".join(found.campaigns),
+        "campaigns": ", ".join(backtest.campaigns),
         "vectors_of": vectors_of,
-        "slices": [_slice(found, name) for name in dict.fromkeys(row.slice for row in found.measures)],
+        "slices": [_slice(backtest, name) for name in dict.fromkeys(row.slice for row in backtest.measures)],
         "leads": Table(["over", *metrics], leads),
-        "reliability": reliability("our probabilities beside what came of them", found.reliability),
+        "reliability": reliability("our probabilities beside what came of them", backtest.reliability),
     }
 
 
-def _slice(found: AudienceBacktest, name: str) -> dict[str, Any]:
-    rows = {(row.contender, row.metric): row for row in found.measures if row.slice == name}
+def _slice(backtest: AudienceBacktest, name: str) -> dict[str, Any]:
+    rows = {(row.contender, row.metric): row for row in backtest.measures if row.slice == name}
     contenders = list(dict.fromkeys(contender for contender, _ in rows))
     metrics = [metric for metric in audience_backtest.METRICS if any(of == metric for _, of in rows)]
-    cells: list[Row] = [[one, *(_cell(rows.get((one, metric))) for metric in metrics)] for one in contenders]
-    marks = ["leader" if one == audience_backtest.OURS else "" for one in contenders]
+    cells: list[Row] = [[rival, *(_cell(rows.get((rival, metric))) for metric in metrics)] for rival in contenders]
+    marks = ["leader" if rival == audience_backtest.OURS else "" for rival in contenders]
     first = next(iter(rows.values()))
     return {
         "name": name,

@@ -1,4 +1,4 @@
-"""What a person sees while a job runs: one line that moves on a terminal, a line now and then elsewhere."""
+"""Progress of a running job: a line updated in place on a terminal, a line now and then elsewhere."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ def say(text: str) -> None:
 
 
 class Meter:
-    """How far a long job is: its phases in order, each with the seconds it takes on some machine.
+    """Progress of a long job: its phases in order, each with its seconds on some machine.
 
-    Only their ratios matter: the time left is the time so far by what is done of the sum.
+    Only their ratios matter: the time left follows from the time so far and the share done.
     """
 
     def __init__(self, phases: Mapping[str, float]) -> None:
@@ -29,7 +29,7 @@ class Meter:
         self._started, self._phase, self._share = time.monotonic(), "", 0.0
 
     def begin(self, phase: str) -> None:
-        """The phases before this one are done."""
+        """Begin a phase: those before it are done."""
         if phase not in self._phases:
             raise ValueError(f"phase {phase!r} is none of {', '.join(self._phases)}")
         self._phase, self._share = phase, 0.0
@@ -46,10 +46,10 @@ class Meter:
         place = names.index(self._phase)
         before = sum(self._phases[name] for name in names[:place])
         done = (before + self._share * self._phases[self._phase]) / self._total
-        said = f"{self._phase} ({place + 1} of {len(names)}, {self._share:.0%}), {done:.0%} of all"
+        text = f"{self._phase} ({place + 1} of {len(names)}, {self._share:.0%}), {done:.0%} of all"
         if done < 0.02:
-            return said
-        return f"{said}, some {(time.monotonic() - self._started) * (1 - done) / done:.0f} s left"
+            return text
+        return f"{text}, some {(time.monotonic() - self._started) * (1 - done) / done:.0f} s left"
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""Part of a page: what each stock policy holds on average for the share of demand that it fills."""
+"""Section of a page: the average stock of each policy by its fill rate."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from jobs.reports.figures import ACCENT, QUIET, svg
 from jobs.reports.page import Row, Table, interval, number, render
 from udfs.inventory.simulation import Comparison
 
-FROM_FILL_RATE = 0.5  # below a half no shop would run them
+FROM_FILL_RATE = 0.5  # no shop would run a policy below a half
 STYLES = ("-", (0, (5, 3)), (0, (1, 2)), (0, (5, 2, 1, 2)))
 
 
 def stock_figure(ours: PolicyCurve, peers: Sequence[PolicyCurve]) -> Figure:
-    """The curves from a fill rate on, ours in colour; lower is better."""
+    """The curves from FROM_FILL_RATE on, ours in colour; lower is better."""
     figure = Figure(figsize=(7.2, 4.2), layout="constrained")
     axes = figure.add_subplot()
     for place, peer in enumerate(peers):
@@ -51,7 +51,7 @@ def _curve(
 def stock_section(
     ours: PolicyCurve, peers: Sequence[PolicyCurve], comparisons: Sequence[tuple[str, Comparison]], protocol: str
 ) -> Markup:
-    """The section of a page: how it was measured, the figure, and a row per peer and fill rate. HTML."""
+    """The section as HTML: the protocol, the figure, and a row per peer and fill rate."""
     cells: list[Row] = [
         [
             f"{row.fill_rate:.0%}",

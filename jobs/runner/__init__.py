@@ -1,1 +1,1 @@
-"""How any job is run: session, tables, checks, pending days, records, exit codes."""
+"""Runner of all jobs: session, tables, checks, pending days, records, exit codes."""

@@ -1,4 +1,4 @@
-"""What a table's checks count: one SQL execution a table. No Great Expectations."""
+"""Counts for a table's checks, by one SQL execution per table. No Great Expectations."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ ADAPTIVE = "spark.sql.adaptive.enabled"
 
 @dataclass(frozen=True)
 class Counts:
-    """Figures of one frame: its rows; by check name the rows (or groups) that break it, and nulls it leaves open.
+    """Counts of one frame: its rows; by check name the rows (or groups) that break it, and those where it is null.
 
-    `sums` are of the columns that a balance adds up; null over no row. `most` is how many rows have the most frequent
-    value of a column that was asked for.
+    `sums`: of the columns that a balance adds up; null over no row. `most`: how many rows have the most frequent
+    value of the column requested.
     """
 
     rows: int
@@ -31,9 +31,9 @@ class Counts:
 
 
 def count(frame: DataFrame, checks: Iterable[Check], summed: Sequence[str] = (), frequent: str = "") -> Counts:
-    """Count all of it in one SQL execution: what is said of single rows in one aggregate, of groups in others.
+    """Count everything in one SQL execution: checks of single rows in one aggregate, those of groups in others.
 
-    Apart they are cheaper: beside a distinct count Spark would keep every figure of the rows for each group.
+    Separate aggregates are cheaper: beside a distinct count Spark would hold every count of the rows per group.
     """
     checks = list(checks)
     by_row = [check for check in checks if check.sql]
@@ -51,14 +51,14 @@ def count(frame: DataFrame, checks: Iterable[Check], summed: Sequence[str] = (),
         groups = frame.where(F.col(frequent).isNotNull()).groupBy(frequent).count()
         parts.append(groups.agg(_figures(F.max("count"))))
     of_rows, *of_groups = _collected(parts)
-    rows, pairs, rest = of_rows[0], of_rows[1 : 1 + 2 * len(by_row)], of_rows[1 + 2 * len(by_row) :]
+    rows, pairs, others = of_rows[0], of_rows[1 : 1 + 2 * len(by_row)], of_rows[1 + 2 * len(by_row) :]
     broken = {check.name: pairs[2 * place] for place, check in enumerate(by_row)}
     broken |= {check.name: rows - of_groups[place][0] for place, check in enumerate(distinct)}
     return Counts(
         rows,
-        broken | {check.name: rest[place] for place, check in enumerate(grouped)},
+        broken | {check.name: others[place] for place, check in enumerate(grouped)},
         {check.name: pairs[2 * place + 1] for place, check in enumerate(by_row)},
-        dict(zip(summed, rest[len(grouped) :], strict=True)),
+        dict(zip(summed, others[len(grouped) :], strict=True)),
         (of_groups[-1][0] or 0) if frequent else 0,
     )
 
@@ -69,7 +69,7 @@ def _figures(*figures: Column) -> Column:
 
 
 def _of_rows(frame: DataFrame, wanted: Sequence[str], by_name: bool) -> DataFrame:
-    """`figures` of these aggregates; subqueries that name the rows cost the naming, an execution of its own."""
+    """`figures` of these aggregates; `by_name`: with subqueries over `{batch}`, at the cost of an execution."""
     if not by_name:
         return frame.agg(_figures(*(F.expr(sql) for sql in wanted)))
     listed = ", ".join(f"CAST({sql} AS BIGINT)" for sql in wanted)
@@ -80,13 +80,13 @@ def _collected(parts: Sequence[DataFrame]) -> list[list[int]]:
     """The figures of each part, by one SQL execution."""
     with planned_once(parts[0].sparkSession):
         numbered = [part.withColumn("part", F.lit(place)) for place, part in enumerate(parts)]
-        found = reduce(DataFrame.unionByName, numbered).collect()
-    return [list(row["figures"]) for row in sorted(found, key=lambda row: row["part"])]
+        rows = reduce(DataFrame.unionByName, numbered).collect()
+    return [list(row["figures"]) for row in sorted(rows, key=lambda row: row["part"])]
 
 
 @contextmanager
 def planned_once(spark: SparkSession) -> Iterator[None]:
-    """While it lasts queries are not planned anew after each stage: for an aggregate that is a Spark job a stage."""
+    """Turn adaptive execution off within the block: it would make a Spark job of each stage of an aggregate."""
     before = spark.conf.get(ADAPTIVE)
     spark.conf.set(ADAPTIVE, "false")
     try:
@@ -96,5 +96,5 @@ def planned_once(spark: SparkSession) -> Iterator[None]:
 
 
 def _left_open(check: Check) -> str:
-    """The SQL that is null where a check says nothing of a row: its column, or the statement about several."""
+    """SQL that is null where a check does not apply to a row: its column, or the statement about several."""
     return f"`{check.column}`" if check.column else str(check.sql)

@@ -1,4 +1,4 @@
-"""Names for people's SQL: every table as <layer>.<table>, and views of what was published last."""
+"""Names for users' SQL: every table as <layer>.<table>, and views of the newest publication."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from schemas.errors import DataError
 
 
 def stored_rows(lake: Lake, table: str) -> DataFrame:
-    """A table's rows as Delta's own reader has them, whatever its layout and columns."""
+    """A table's rows by Delta's own reader, whatever its layout and columns."""
     return lake.spark.read.format("delta").load(lake.path(table))
 
 
 def name_tables(lake: Lake) -> list[str]:
-    """Name every table that exists `<layer>.<table>` in this session's catalog; the names.
+    """Register every existing table as `<layer>.<table>` in this session's catalog; the names.
 
-    One whose newest commit is torn is reported and left out.
+    A table whose newest commit is torn is reported and left out.
     """
     named = []
     for name in TABLES:
@@ -37,9 +37,9 @@ def name_tables(lake: Lake) -> list[str]:
 
 
 def _name_published(lake: Lake) -> list[str]:
-    """Views `published.<table>`: the newest published run, every table at the version that was published.
+    """Create views `published.<table>` of the newest publication, each table at its published version; the names.
 
-    Where upkeep has removed that version since, as the table is now, and stderr says so.
+    Where upkeep has removed that version, a view shows the table as it is now, with a warning on stderr.
     """
     newest, named = newest_published(lake), []
     rows = lake.rows("ops.publications", of=newest) if newest else []
@@ -67,7 +67,7 @@ def newest_published(lake: Lake) -> dt.date | None:
 
 
 def _literal(text: str) -> str:
-    """A text in SQL, whatever quotes and backslashes it has."""
+    """A text as an SQL literal, with quotes and backslashes escaped."""
     escaped = text.replace("\\", "\\\\").replace("'", "\\'")
     return f"'{escaped}'"
 

@@ -12,7 +12,7 @@ from jobs.runner import environment_fault
 from jobs.runner.outcome import Report, reporter
 from schemas.errors import BusyError, ConfError, DataError, TooEarlyError, stated
 
-EXIT_CODES = {TooEarlyError: 4, ConfError: 2, DataError: 3, BusyError: 1}  # the first that an error is one of
+EXIT_CODES = {TooEarlyError: 4, ConfError: 2, DataError: 3, BusyError: 1}  # the first class that matches
 DRY = "(--dry-run writes nothing)"
 
 
@@ -48,32 +48,32 @@ def common_flags(parser: argparse.ArgumentParser) -> None:
 def exit_code(action: Callable[[], object], report: Report = lambda _: None, instead: str = "") -> int:
     """Run and translate: 0 done, 2 wrong usage or configuration, 3 broken data, 4 too early, 1 anything else.
 
-    The last line says what and what to do; above it are an error's examples, or `instead`, where nobody may see them.
-    Where something under the run is broken, that is below the traceback. `report` is given the mapping that the action
-    returns, if any, or {"error": the last line}, of an error that is none of ours its kind and place.
+    The last line says what is wrong and what to do; above it are an error's examples, or `instead` where they must not
+    be shown. A fault of the environment is printed below its traceback. `report` is called with the mapping that the
+    action returns, if any, or {"error": the last line}; for an error that is none of ours, with its kind and place.
     """
     try:
-        found = action()
+        result = action()
     except (ConfError, DataError, BusyError) as error:
         kind = next(kind for kind in EXIT_CODES if isinstance(error, kind))
         if error.examples:
             print(instead or "\n".join(error.examples), file=sys.stderr)
         return _failed(f"{'refused' if kind is DataError else 'error'}: {error}", report, EXIT_CODES[kind])
     except BaseException as error:
-        said = environment_fault.sentence(error) if isinstance(error, Exception) else None
-        if said is None:
+        fault = environment_fault.sentence(error) if isinstance(error, Exception) else None
+        if fault is None:
             report({"error": stated(error)})
             raise
         traceback.print_exc()
-        return _failed(f"error: {said}", report, 1)
-    report(found if isinstance(found, Mapping) else {})
+        return _failed(f"error: {fault}", report, 1)
+    report(result if isinstance(result, Mapping) else {})
     return 0
 
 
 def reported(given: argparse.Namespace, job: str, action: Callable[[], object]) -> int:
-    """The exit code of an action, whose outcome goes to the --outcome-file that was given, if any.
+    """The exit code of an action, whose outcome goes to the --outcome-file, if any.
 
-    With one, a scheduler has started it and keeps what is printed: then no example is.
+    With that file, a scheduler has started the command and stores its output: then no example is printed.
     """
     instead = f"examples of rows are shown where this is run by hand: the same line without --outcome-file {DRY}"
     try:

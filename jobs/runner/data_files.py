@@ -1,4 +1,4 @@
-"""Parquet files of a table: what their footers say of their rows."""
+"""Parquet files of a table, and the statistics of their footers."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LONGEST_TEXT = 200  # characters of a text whose minimum and maximum the log rep
 class DataFile:
     """One Parquet file of a table: its path below the table's folder, rows, bytes, first and last run_date.
 
-    `stats` is what the log records of it (JSON); empty where the file was read from the log.
+    `stats`: its statistics as the log records them (JSON); empty where the file was read from the log.
     """
 
     path: str
@@ -49,12 +49,12 @@ def written_files(uri: str, folder: str) -> list[DataFile]:
     system, root = file_system(uri)
     base = f"{root.rstrip('/')}/"
     selector = pa_fs.FileSelector(f"{base}{folder}", recursive=True, allow_not_found=True)
-    found = []
+    files = []
     for info in system.get_file_info(selector):
         if info.is_file and info.base_name.endswith(".parquet"):
             with system.open_input_file(info.path) as file:
-                found.append(described(info.path.removeprefix(base), info.size, pq.read_metadata(file)))
-    return sorted((file for file in found if file.rows), key=lambda file: file.path)
+                files.append(described(info.path.removeprefix(base), info.size, pq.read_metadata(file)))
+    return sorted((file for file in files if file.rows), key=lambda file: file.path)
 
 
 def described(path: str, size: int, footer: pq.FileMetaData) -> DataFile:
@@ -85,7 +85,7 @@ def _too_long(ends: Sequence[tuple[Any, Any]]) -> bool:
 
 
 def days_in(uri: str, file: DataFile) -> set[dt.date]:
-    """The run_dates of a file's rows; the file is opened only where its statistics leave that open."""
+    """The run_dates of a file's rows; the file is opened only where its statistics do not determine them."""
     if file.first == file.last:
         return {file.first}
     system, root = file_system(uri)
@@ -97,15 +97,15 @@ def days_in(uri: str, file: DataFile) -> set[dt.date]:
 def rows_of(uri: str, files: Sequence[DataFile]) -> list[dict[str, Any]]:
     """The rows of some files of a small table, on the driver."""
     system, root = file_system(uri)
-    found: list[dict[str, Any]] = []
+    rows: list[dict[str, Any]] = []
     for file in files:
         with system.open_input_file(f"{root.rstrip('/')}/{file.path}") as opened:
-            found += pq.read_table(opened).to_pylist()
-    return found
+            rows += pq.read_table(opened).to_pylist()
+    return rows
 
 
 def check_files(uri: str, files: Sequence[DataFile]) -> None:
-    """DataError where a file that a log names is gone: upkeep has removed what that version needs."""
+    """DataError where a file that the log names is gone: upkeep has removed it."""
     system, root = file_system(uri)
     for info in system.get_file_info([f"{root.rstrip('/')}/{file.path}" for file in files]):
         if not info.is_file:

@@ -23,18 +23,18 @@ from schemas.derive import constraints, delta_type
 from schemas.errors import DataError
 
 MOST_APPENDS = 100  # files of a table of records, a few kB each
-APPEND_RETRIES = 30  # of an append of rows, which no other commit can make wrong
+APPEND_RETRIES = 30  # of an append, which no other commit can invalidate
 NO_CLEANUP = PostCommitHookProperties(create_checkpoint=True, cleanup_expired_logs=False)  # upkeep removes old versions
 CONSTRAINT = "delta.constraints."
 RETENTIONS = ("delta.logRetentionDuration", "delta.deletedFileRetentionDuration")
 
 
 class ConflictError(RuntimeError):
-    """Another writer has committed since the table was read: look again and commit anew."""
+    """Another writer has committed since the table was read: read it again and retry the commit."""
 
 
 def open_table(uri: str, version: int | None = None) -> DeltaTable | None:
-    """The table, or None where there is none. DataError where that version can no longer be read."""
+    """The table, or None where it does not exist. DataError where that version can no longer be read."""
     try:
         return DeltaTable(uri, version=version)
     except TableNotFoundError:
@@ -56,12 +56,12 @@ def create(contract: Table, uri: str) -> DeltaTable:
         mode="ignore",
         description=f"One row: {contract.row}",
         configuration=properties,
-        raise_if_key_not_exists=False,  # a constraint is a key that delta-rs does not know by name
+        raise_if_key_not_exists=False,  # delta-rs does not know the keys of constraints
     )
 
 
 def follow_constraints(contract: Table, table: DeltaTable) -> None:
-    """Give a table the CHECKs that its contract words otherwise by now: an older one may refuse rows of today's."""
+    """Update a table's CHECKs that differ from its contract's: an older CHECK may refuse today's rows."""
     stored, wanted = table.metadata().configuration, _constraints(contract)
     if changed := {key: sql for key, sql in wanted.items() if key in stored and stored[key] != sql}:
         table.alter.set_table_properties(changed, raise_if_not_exists=False)
@@ -92,13 +92,13 @@ def stored_types(table: DeltaTable) -> dict[str, Any]:
 
 
 def old_layout(contract: Table, table: DeltaTable) -> str:
-    """How a table differs from its contract in a way that upgrade-lake mends; empty where it does not."""
+    """The difference between a table and its contract that upgrade-lake removes; empty without one."""
     if partitions := table.metadata().partition_columns:
         return f"partitioned by {', '.join(partitions)}"
     stored = stored_types(table)
     wanted = delta_type(QUANTITY)
-    whole = [c.name for c in contract.columns if c.type == QUANTITY and stored.get(c.name, wanted) == "integer"]
-    return f"{whole[0]} as integer, not {wanted}" if whole else ""
+    integers = [c.name for c in contract.columns if c.type == QUANTITY and stored.get(c.name, wanted) == "integer"]
+    return f"{integers[0]} as integer, not {wanted}" if integers else ""
 
 
 def data_files(table: DeltaTable) -> list[DataFile]:
@@ -117,11 +117,11 @@ def data_files(table: DeltaTable) -> list[DataFile]:
         high,
         strict=True,
     )
-    found = [
+    files = [
         DataFile(path, rows or 0, size, first or dt.date.min, last or dt.date.max)
         for path, rows, size, first, last in columns
     ]
-    return sorted(found, key=lambda file: file.path)
+    return sorted(files, key=lambda file: file.path)
 
 
 def commit(
@@ -132,10 +132,10 @@ def commit(
     *,
     rearranged: bool = False,
 ) -> int:
-    """One version more of a table, with these files in place of those; its number.
+    """Commit a new version of a table that replaces some files by others; its number.
 
-    `rearranged`: the same rows in other files, which is no change to whoever follows the table. ConflictError where
-    another writer has committed since `table` was opened.
+    `rearranged`: the same rows in other files, which is no change to readers of the table's changes. ConflictError
+    where another writer has committed since `table` was opened.
     """
     now = int(time.time() * 1000)
     actions: list[AddAction | RemoveAction] = [
@@ -152,11 +152,11 @@ def commit(
         )
     except CommitFailedError as error:
         raise ConflictError(_first_line(error)) from error
-    return table.version() + 1  # without a retry it is the next one; `table` itself stays at what was read
+    return table.version() + 1  # without a retry it is the next one; `table` stays at the version that was read
 
 
 def write_rows(contract: Table, uri: str, rows: Sequence[Mapping[str, Any]]) -> DataFile:
-    """Write a few rows that the driver holds into a file of a table, which no commit names yet."""
+    """Write a few rows of the driver into a data file of a table, which no commit names yet."""
     system, root = file_system(uri)
     name = f"part-{uuid.uuid4().hex}.parquet"
     schema = arrow_schema(contract)
@@ -168,7 +168,7 @@ def write_rows(contract: Table, uri: str, rows: Sequence[Mapping[str, Any]]) -> 
 
 
 def append_rows(contract: Table, table: DeltaTable, uri: str, rows: Sequence[Mapping[str, Any]], metadata: Any) -> None:
-    """Append a few rows that the driver holds, as one file."""
+    """Append a few rows of the driver, as one file."""
     added = write_rows(contract, uri, rows)
     table.create_write_transaction(
         [AddAction(added.path, added.size, {}, int(time.time() * 1000), True, added.stats)],
@@ -180,7 +180,7 @@ def append_rows(contract: Table, table: DeltaTable, uri: str, rows: Sequence[Map
 
 
 def compact_rows(table: DeltaTable) -> None:
-    """Make the files of a table of appended rows one once there are too many; a later append does it on a conflict."""
+    """Compact a table of appended rows once it has too many files; on a conflict a later append does it."""
     if table.get_add_actions().num_rows > MOST_APPENDS:
         with contextlib.suppress(CommitFailedError):
             table.optimize.compact(post_commithook_properties=NO_CLEANUP)
@@ -197,19 +197,19 @@ def _as_arrow(row: Mapping[str, Any], schema: pa.Schema) -> dict[str, Any]:
 
 
 def _properties(metadata: Mapping[str, Any], retries: int) -> CommitProperties:
-    told = json.dumps(metadata, default=str, sort_keys=True)
-    return CommitProperties(custom_metadata={"userMetadata": told}, max_commit_retries=retries)
+    user_metadata = json.dumps(metadata, default=str, sort_keys=True)
+    return CommitProperties(custom_metadata={"userMetadata": user_metadata}, max_commit_retries=retries)
 
 
 def rows_of(contract: Table, table: DeltaTable, condition: pc.Expression | None = None) -> list[dict[str, Any]]:
     """Rows of a small table, on the driver, with every column of its contract."""
     names = [name for name in contract.column_names if name in stored_types(table)]
-    found = table.to_pyarrow_dataset().to_table(columns=names, filter=condition).to_pylist()
-    return [{name: row.get(name) for name in contract.column_names} for row in found]
+    rows = table.to_pyarrow_dataset().to_table(columns=names, filter=condition).to_pylist()
+    return [{name: row.get(name) for name in contract.column_names} for row in rows]
 
 
 def only_value(table: DeltaTable, paths: Sequence[str], column: str) -> str | None:
-    """The one value that a text column has in all rows of these files, if the log says so."""
+    """The value of a text column in all rows of these files, if the log shows that there is only one."""
     actions = pa.table(table.get_add_actions(flatten=True))
     if f"min.{column}" not in actions.column_names:
         return None
@@ -219,14 +219,14 @@ def only_value(table: DeltaTable, paths: Sequence[str], column: str) -> str | No
 
 
 def keep_versions(table: DeltaTable, days: int) -> None:
-    """Have every reader's and writer's upkeep keep versions for so many days."""
+    """Set the table properties by which every engine retains versions for so many days."""
     wanted = dict.fromkeys(RETENTIONS, f"interval {days} days")
     if not wanted.items() <= table.metadata().configuration.items():
         table.alter.set_table_properties(wanted)
 
 
 def vacuum(table: DeltaTable, days: int) -> int:
-    """Remove files that no version of the last `days` days names, those of killed writers among them; how many."""
+    """Remove files that no version of the last `days` days names, including those of killed writers; their number."""
     gone = table.vacuum(
         retention_hours=24 * days,
         dry_run=False,

@@ -1,4 +1,4 @@
-"""What a gold table looks like tonight beside the nights before: figures, and the limits that conf sets to them."""
+"""Drift of a gold table: its figures beside those of earlier runs, and the limits that conf sets."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ ACCURACY = 1_000  # of the quantiles: ranks are right to a thousandth of the row
 
 @dataclass(frozen=True)
 class Figure:
-    """One figure of a table: its value, the median of the nights before (None: too few), and what conf lets pass.
+    """A figure of a table: its value, the median of earlier runs (None: too few), and the limits of conf.
 
-    `section` is the part of conf that does; `day` the date that it is of, where that is not the run's.
+    `section`: the section of conf with the limits; `day`: the date of the figure, where that is not run_date.
     """
 
     name: str
@@ -38,11 +38,11 @@ class Figure:
 
     @property
     def passed(self) -> bool:
-        """Whether it lies between the limits; one without limits does."""
+        """Whether it is within the limits; a figure without limits is."""
         return (self.low is None or self.value >= self.low) and (self.high is None or self.value <= self.high)
 
     def finding(self, accepted: bool = False) -> Finding:
-        """The same as a finding of the table. `accepted`: what drifts is a warning, for this run."""
+        """The figure as a finding of the table. `accepted`: drift is a warning, for this run."""
         of_day = f" of {self.day}" if self.day else ""
         severity: Severity = "warning" if accepted and not self.passed else "critical"
         check = Check(
@@ -57,11 +57,11 @@ class Figure:
 
 
 def measure(table: Table, rows: DataFrame, before: DataFrame | None) -> dict[str, float]:
-    """Figures of one night of a gold table: rows, and its contract's amounts; lists and items where it has ranked
+    """Figures of one run_date of a gold table: rows, and its contract's amounts; lists and items where it has ranked
     lists; quantiles of the score.
 
-    `changed` is the share of the lists of both nights that are not the same in `before`, the night before's rows; it is
-    left out where there is none.
+    `changed`: of the lists that also are in `before`, the rows of the date before, the share that differ; left out
+    where there are none.
     """
     wanted = [F.count(F.lit(1)).alias("rows")]
     wanted += [F.coalesce(F.expr(sql), F.lit(0)).cast("double").alias(name) for name, sql in table.amounts.items()]
@@ -72,21 +72,21 @@ def measure(table: Table, rows: DataFrame, before: DataFrame | None) -> dict[str
     if "score" in table.column_names:
         wanted.append(F.percentile_approx("score", list(SCORES.values()), ACCURACY).alias("scores"))
     with planned_once(rows.sparkSession):
-        found = rows.agg(*wanted).collect()[0].asDict()
-    scores = found.pop("scores", None) or []
-    figures = {name: float(value) for name, value in found.items()} | dict(zip(SCORES, scores, strict=False))
+        aggregates = rows.agg(*wanted).collect()[0].asDict()
+    scores = aggregates.pop("scores", None) or []
+    figures = {name: float(value) for name, value in aggregates.items()} | dict(zip(SCORES, scores, strict=False))
     if before is not None and lists and item:
-        tonight, last = (_whole_lists(frame, lists, item) for frame in (rows, before))
-        both = tonight.join(last.withColumnRenamed("listed", "listed_before"), list(lists), "inner")
+        tonight, last = (_list_hashes(frame, lists, item) for frame in (rows, before))
+        common = tonight.join(last.withColumnRenamed("listed", "listed_before"), list(lists), "inner")
         differs = (F.col("listed") != F.col("listed_before")).cast("double")
         with planned_once(rows.sparkSession):
-            share = both.agg(F.avg(differs).alias("share")).collect()[0]["share"]
+            share = common.agg(F.avg(differs).alias("share")).collect()[0]["share"]
         if share is not None:
             figures["changed"] = share
     return figures
 
 
-def _whole_lists(rows: DataFrame, lists: Sequence[str], item: str) -> DataFrame:
+def _list_hashes(rows: DataFrame, lists: Sequence[str], item: str) -> DataFrame:
     """Each list as one hash of its items in order."""
     ranked = F.sort_array(F.collect_list(F.struct("rank", item)))
     return rows.groupBy(*lists).agg(F.xxhash64(ranked).alias("listed"))
@@ -98,9 +98,9 @@ def compare(
     limits: Limits,
     amounts: Collection[str] = (),
 ) -> list[Figure]:
-    """Each figure beside its median over `nights`, the newest ones before; limits bind from `min_nights` of them on.
+    """Each figure beside its median over `nights`, the newest dates before; limits apply from `min_nights` dates on.
 
-    An amount that usually is below `least` has none.
+    An amount that usually is below `least` has no limits.
     """
     compared = []
     for name, value in figures.items():
@@ -117,21 +117,21 @@ def compare(
 
 
 def up(usual: float, share: float) -> float:
-    """As much above as `share` allows below: half as many and twice as many are equally far."""
+    """The upper limit that mirrors a lower limit of `share`: with 0.5, half and twice as many are equally far."""
     return usual / (1 - share) if share < 1 else math.inf
 
 
 def past_nights(
     figures: Iterable[Mapping[str, Any]], runs: Iterable[Mapping[str, Any]], table: Table, nights: int
 ) -> dict[object, dict[str, float]]:
-    """The figures of the newest nights in ops.figures, by run_date: of several runs of one night, those of the last."""
+    """Figures of the newest dates in ops.figures, by run_date: of several runs of a date, those of the last."""
     begun = {row["run_id"]: row["started_at"] for row in runs}
     mine = [row for row in figures if row["table_name"] == table.name]
     newest = sorted({row[PARTITION] for row in mine}, reverse=True)[:nights]
     first = dt.datetime.min.replace(tzinfo=dt.UTC)
-    found: dict[object, dict[str, float]] = {}
+    by_night: dict[object, dict[str, float]] = {}
     for night in sorted(newest):
         of_night = [row for row in mine if row[PARTITION] == night]
         last = max((begun.get(row["run_id"]) or first, row["run_id"]) for row in of_night)[1]
-        found[night] = {row["figure"]: row["value"] for row in of_night if row["run_id"] == last}
-    return found
+        by_night[night] = {row["figure"]: row["value"] for row in of_night if row["run_id"] == last}
+    return by_night

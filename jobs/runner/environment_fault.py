@@ -1,4 +1,4 @@
-"""What is broken under a run (a disk, its rights, the cluster), as one sentence for people. No Spark."""
+"""Faults of a run's environment (a full disk, missing rights, a lost cluster) as one sentence for users. No Spark."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from schemas.errors import NightshelfError
 SECONDS_TO_ANSWER = 10  # of a Spark master, until it counts as out of reach
 
 FULL, READ_ONLY, DENIED = "no space left", "read-only", "permission denied"
-# As errno of Python's OSError, and as the words that Java, Hadoop and Python put behind an exception's name.
+# By errno of Python's OSError, and by the words that Java, Hadoop and Python write after an exception's name.
 CODES = {
     **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), FULL),
     errno.EROFS: READ_ONLY,
@@ -29,9 +29,9 @@ WORDS = {
     DENIED: r"Permission denied|Operation not permitted|AccessDenied\w*|Access Denied|AccessControlException",
 }
 KINDS = "|".join(f"(?P<k{number}>{words})" for number, words in enumerate(WORDS.values()))
-SAID = re.compile(rf"^(?!.*\bjava\.net\.)(?=.*(?:Exception|Error)\b).*?(?:{KINDS}).*$", re.MULTILINE)
-# Where Java only says that a folder could not be made; why, the folder above it tells.
-NOT_MADE = re.compile(r"(?:Mkdirs failed to create|CANNOT_CREATE_LOG_PATH\] Cannot create) (?:file:)?(?://)?(/\S+)")
+FAULT_LINE = re.compile(rf"^(?!.*\bjava\.net\.)(?=.*(?:Exception|Error)\b).*?(?:{KINDS}).*$", re.MULTILINE)
+# Java reports that a folder could not be created, but not why: see _why_not.
+NOT_CREATED = re.compile(r"(?:Mkdirs failed to create|CANNOT_CREATE_LOG_PATH\] Cannot create) (?:file:)?(?://)?(/\S+)")
 WRITING_TO = re.compile(r"writing rows to (?:file:)?(\S+?)\.?(?:\s|$)")
 PATH = re.compile(r"(?:\b[a-z][a-z0-9]*:/|(?<![\w.:/])/)[^\s'\"():,]+")
 LOST = re.compile(r"\(TID \d+\) \((\S+) executor (?!driver)\S+\)")
@@ -39,28 +39,28 @@ MASTER_GONE = re.compile(r"All masters are unresponsive|Cannot call methods on a
 
 
 class EnvironmentFault(NightshelfError):  # noqa: N818
-    """Something under a run is broken; the text says what and what to do: exit code 1, a later retry may help."""
+    """A fault of the environment; its text says what is broken and what to do. Exit code 1: a later retry may help."""
 
 
 def sentence(error: BaseException, lake: str = "") -> str | None:
-    """What is broken and what to do, where an error (or one that led to it) is of that kind; else None.
+    """What is broken and what to do, where an error or one of its causes is a fault of the environment; else None.
 
-    `lake`: a further folder to tell the free space of, where a disk is full.
+    `lake`: a further folder whose free space is reported where a disk is full.
     """
     if isinstance(error, EnvironmentFault):
         return str(error)
     chain = _chain(error)
     for each in chain:
         kind = CODES.get(each.errno or 0) if isinstance(each, OSError) else None
-        if kind and isinstance(each, OSError) and (each.filename or kind != DENIED):  # a socket's is none of a disk
+        if kind and isinstance(each, OSError) and (each.filename or kind != DENIED):  # a socket's error names no file
             return _advice(kind, str(each.filename or ""), lake, "")
     text = "\n".join(map(_text, chain))
-    if found := SAID.search(text):
-        kind = next(kind for n, kind in enumerate(WORDS) if found[f"k{n}"])
+    if match := FAULT_LINE.search(text):
+        kind = next(kind for n, kind in enumerate(WORDS) if match[f"k{n}"])
         host = LOST.search(text)
-        return _advice(kind, _path(found, kind, text), lake, f" on {host[1]}" if host else "")
-    if found := NOT_MADE.search(text):
-        return _advice(_why_not(Path(found[1])), found[1], lake, "")
+        return _advice(kind, _path(match, kind, text), lake, f" on {host[1]}" if host else "")
+    if match := NOT_CREATED.search(text):
+        return _advice(_why_not(Path(match[1])), match[1], lake, "")
     if MASTER_GONE.search(text):
         return (
             "the Spark application was ended from outside: its master cannot be reached, or ended it. Look at the "
@@ -73,7 +73,7 @@ def sentence(error: BaseException, lake: str = "") -> str | None:
 def check_master(master: str) -> None:
     """EnvironmentFault where nothing listens at any address of a standalone master (spark://host:port,host:port).
 
-    Spark itself would try for more than a minute, and then say that it is a stopped SparkContext.
+    Spark itself would try for more than a minute, and then report a stopped SparkContext.
     """
     if not master.startswith("spark://"):
         return
@@ -92,7 +92,7 @@ def check_master(master: str) -> None:
 
 
 def _chain(error: BaseException | None) -> list[BaseException]:
-    """An error and those that led to it, the last one first."""
+    """An error and its causes, the last one first."""
     chain: list[BaseException] = []
     while error is not None and error not in chain:
         chain.append(error)
@@ -101,16 +101,16 @@ def _chain(error: BaseException | None) -> list[BaseException]:
 
 
 def _text(error: BaseException) -> str:
-    """What an error says, with Java's stack trace where it has one."""
+    """Text of an error, with Java's stack trace where it has one."""
     try:
         return f"{error}\n{getattr(error, '_stackTrace', '')}"
-    except Exception:  # Py4J asks the JVM for it, which may have died of the same trouble
+    except Exception:  # Py4J asks the JVM for it, which may have died of the same fault
         return ""
 
 
-def _path(found: re.Match[str], kind: str, text: str) -> str:
-    """The path that an error's line names, the one nearest before its words; else that of the table being written."""
-    line, words = found[0], next(found[f"k{n}"] for n, each in enumerate(WORDS) if each == kind)
+def _path(match: re.Match[str], kind: str, text: str) -> str:
+    """The last path before the words of a fault in its line, else the first after; else that of the table written."""
+    line, words = match[0], next(match[f"k{n}"] for n, each in enumerate(WORDS) if each == kind)
     at = line.index(words)
     if named := PATH.findall(line[:at])[-1:] or PATH.findall(line[at:])[:1]:
         return re.sub("^file:/+", "/", named[0]).rstrip(".")
@@ -119,7 +119,7 @@ def _path(found: re.Match[str], kind: str, text: str) -> str:
 
 
 def _why_not(path: Path) -> str:
-    """Why a folder could not be made, by the nearest one above it that is there."""
+    """Why a folder could not be created, by its nearest existing parent."""
     above = next((folder for folder in path.parents if folder.is_dir()), Path("/"))
     if os.statvfs(above).f_flag & os.ST_RDONLY:
         return READ_ONLY
@@ -147,15 +147,15 @@ def _advice(kind: str, path: str, lake: str, host: str) -> str:
 
 
 def _free(path: str, lake: str) -> str:
-    """` (free now: ...)`, of the folders that a run writes to and this machine has."""
+    """` (free now: ...)` for the local folders that a run writes to."""
     spark = os.environ.get("SPARK_LOCAL_DIRS", "").split(",")
-    told = {}
+    by_folder = {}
     for place in (path, lake, *spark, tempfile.gettempdir()):
         local = Path(place.removeprefix("file://"))
         if place and local.is_absolute():
-            there = next(folder for folder in (local, *local.parents) if folder.exists())
-            told[str(there)] = f"{there} {shutil.disk_usage(there).free / 2**20:,.0f} MiB"
-    return f" (free now: {', '.join(told.values())})"
+            existing = next(folder for folder in (local, *local.parents) if folder.exists())
+            by_folder[str(existing)] = f"{existing} {shutil.disk_usage(existing).free / 2**20:,.0f} MiB"
+    return f" (free now: {', '.join(by_folder.values())})"
 
 
 def _user() -> str:

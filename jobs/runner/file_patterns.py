@@ -1,4 +1,4 @@
-"""Patterns of raw files' paths, `sales/*.csv`: `*`, `?`, `[abc]`, `{a,b}`, and a backslash before a sign meant itself.
+"""Patterns of raw files' paths, `sales/*.csv`: `*`, `?`, `[abc]`, `{a,b}`; a backslash escapes a sign.
 
 Hadoop's own matching cannot list a folder in which a name has a colon.
 """
@@ -8,12 +8,12 @@ from __future__ import annotations
 import re
 from functools import cache
 
-HIDDEN = (".", "_")  # how the names begin that Hadoop and Spark leave alone, and the files that Macs and copies leave
+HIDDEN = (".", "_")  # prefixes of names that Hadoop and Spark ignore; of files that Macs and copies leave
 SIGNS = frozenset("*?[{\\")
 
 
 def alternatives(pattern: str) -> list[str]:
-    """The pattern without braces: one for each choice among those of `{a,b}`."""
+    """The patterns without braces that a pattern stands for: one for each choice of `{a,b}`."""
     depth, start = 0, 0
     for place, sign in enumerate(pattern):
         if sign not in "{}" or pattern[:place].endswith("\\"):
@@ -23,12 +23,14 @@ def alternatives(pattern: str) -> list[str]:
             start = place
         if depth == 0 and sign == "}":
             choices = _split_at_commas(pattern[start + 1 : place])
-            return [one for choice in choices for one in alternatives(pattern[:start] + choice + pattern[place + 1 :])]
+            return [
+                result for choice in choices for result in alternatives(pattern[:start] + choice + pattern[place + 1 :])
+            ]
     return [pattern]
 
 
 def _split_at_commas(text: str) -> list[str]:
-    """The choices between two braces; commas within inner ones do not divide."""
+    """The choices within braces; commas within inner braces do not separate."""
     depth, parts = 0, [""]
     for sign in text:
         depth += {"{": 1, "}": -1}.get(sign, 0)
@@ -41,33 +43,33 @@ def _split_at_commas(text: str) -> list[str]:
 
 @cache
 def compiled(component: str, ignore_case: bool = False) -> re.Pattern[str]:
-    """One part of a path between slashes, as a regular expression for the whole name."""
-    found, rest = "", component
-    while rest:
-        sign, rest = rest[0], rest[1:]
-        if sign == "\\" and rest:
-            found, rest = found + re.escape(rest[0]), rest[1:]
-        elif sign == "[" and "]" in rest[1:]:
-            inner, _, rest = rest.partition("]")
+    """Regular expression for a complete name from one component of a pattern (between slashes)."""
+    expression, remaining = "", component
+    while remaining:
+        sign, remaining = remaining[0], remaining[1:]
+        if sign == "\\" and remaining:
+            expression, remaining = expression + re.escape(remaining[0]), remaining[1:]
+        elif sign == "[" and "]" in remaining[1:]:
+            inner, _, remaining = remaining.partition("]")
             negated = inner.startswith(("^", "!"))
             inner = inner[negated:].replace("\\", "\\\\").replace("[", "\\[")
-            found += f"[{'^' * negated}{inner}]"
+            expression += f"[{'^' * negated}{inner}]"
         else:
-            found += {"*": ".*", "?": "."}.get(sign, re.escape(sign))
-    return re.compile(found, re.IGNORECASE | re.DOTALL if ignore_case else re.DOTALL)
+            expression += {"*": ".*", "?": "."}.get(sign, re.escape(sign))
+    return re.compile(expression, re.IGNORECASE | re.DOTALL if ignore_case else re.DOTALL)
 
 
 def is_literal(component: str) -> bool:
-    """Whether a part of a path is a name and no pattern."""
+    """Whether a component is a name, not a pattern."""
     return not SIGNS & set(component)
 
 
 def is_hidden(name: str) -> bool:
-    """Whether a name is one that is left alone: `._sales.csv`, `_SUCCESS`, a copy under way."""
+    """Whether a name is ignored: `._sales.csv`, `_SUCCESS`, a copy in progress."""
     return name.startswith(HIDDEN) or name.endswith("._COPYING_")
 
 
 def resembles(component: str, name: str) -> bool:
-    """Whether a name would fit the pattern in other letters, or without its last suffix: `A.CSV`, `a.csv.txt`."""
+    """Whether a name matches in another case or without its last suffix: `A.CSV`, `a.csv.txt`."""
     pattern = compiled(component, ignore_case=True)
     return any(pattern.fullmatch(each) for each in (name, name.rpartition(".")[0]))

@@ -1,4 +1,4 @@
-"""What an audit found of a table, and the error of a table that is refused. No Great Expectations."""
+"""Findings of an audit, and the error of a refused table. No Great Expectations."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ROW_COUNT, SUM = "ExpectTableRowCountToEqual", "ExpectColumnSumToBeBetween"
 
 @dataclass(frozen=True)
 class Finding:
-    """How one check fared on one frame. `unexpected_count` is None where the check does not count rows."""
+    """Result of a check on a frame. `unexpected_count` is None where the check does not count rows."""
 
     check: Check
     passed: bool
@@ -29,9 +29,9 @@ class Finding:
 
 @dataclass(frozen=True)
 class Audit:
-    """One table's findings and the same as an HTML page; `most` as audit_counts.Counts has it.
+    """Findings of a table, and its HTML page; `most` as in audit_counts.Counts.
 
-    `counted`: what was to be counted or added up, not judged.
+    `counted`: counts and sums without a verdict.
     """
 
     table: Table
@@ -42,21 +42,21 @@ class Audit:
     counted: Mapping[str, int] = field(default_factory=dict)
 
     def with_findings(self, more: Sequence[Finding]) -> Audit:
-        """The same and what was found elsewhere than in the table's rows alone."""
+        """The audit with more findings, from elsewhere than the table's rows."""
         lines = "".join(
-            f"<p>{'' if found.passed else escape(found.check.severity) + ': '}{escape(found.check.reason)}</p>"
-            for found in more
+            f"<p>{'' if finding.passed else escape(finding.check.severity) + ': '}{escape(finding.check.reason)}</p>"
+            for finding in more
         )
         return replace(self, findings=(*self.findings, *more), page=self.page + lines)
 
     @property
     def refused(self) -> list[Finding]:
-        """Critical checks that did not hold: any stops the publish."""
+        """Failed critical checks: any of them stops the publication."""
         return [finding for finding in self.findings if not finding.passed and finding.check.severity == "critical"]
 
 
 def balance_check(row_count: int, counted_by: str | None) -> Check:
-    """Rows in = rows accepted + rows rejected, as a check of the accepted rows: they must account for `row_count`."""
+    """Rows in = rows accepted + rows rejected, as a check of the accepted rows, which account for `row_count`."""
     if counted_by is None or row_count == 0:  # the sum over no rows is none, and not 0
         return Check("balance", "rows in = rows kept + rows rejected", ROW_COUNT, {"value": row_count})
     arguments = {"column": counted_by, "min_value": row_count, "max_value": row_count}
@@ -64,15 +64,15 @@ def balance_check(row_count: int, counted_by: str | None) -> Check:
 
 
 def outside(files: Sequence[str]) -> Check:
-    """A row is of none of these raw files: to be counted, not judged."""
+    """A row is of none of these raw files; to be counted, without a verdict."""
     listed = ", ".join("'" + name.replace("\\", "\\\\").replace("'", "\\'") + "'" for name in files)
     return Check("outside_newest_files", "", "", sql=f"source_file NOT IN ({listed})" if files else "true")
 
 
 def few_rejected(rejected: int, records: int, allowed: int, by_share: int) -> Finding:
-    """Whether no more of the newest files' records are rejected than a deployment lets pass.
+    """Whether no more of the newest files' records are rejected than the deployment allows.
 
-    Said of the table of rejected ones. More than `by_share` and no more than `allowed` (min_rejected) is a warning.
+    A finding of the table of rejected records. More than `by_share`, up to `allowed` (min_rejected), is a warning.
     """
     least = f", min_rejected {allowed}" * (allowed > by_share)
     reason = (
@@ -89,9 +89,9 @@ def few_rejected(rejected: int, records: int, allowed: int, by_share: int) -> Fi
 
 
 def few_of_one_user(lines: int, rows: int, limit: float) -> Finding:
-    """A warning where one user_id has more than `limit` of a log's rows: one that many share, such as all guests'.
+    """A warning where one user_id has more than `limit` of a log's rows: many may share it, such as all guests.
 
-    What it is, nobody is told here: the share alone is stored and sent.
+    The id itself is not reported: only the share is stored and sent.
     """
     share = lines / max(rows, 1)
     reason = f"the user_id with most rows has {share:.1%} of {rows}; max_lines_share is {limit:.1%}"
@@ -105,9 +105,9 @@ def few_of_one_user(lines: int, rows: int, limit: float) -> Finding:
 
 
 def refusal(refused: Iterable[tuple[Audit, DataFrame]]) -> DataError:
-    """The error of tables that break critical checks: a line a check, with a few failing rows.
+    """The error of tables that break critical checks: a line per check, with a few failing rows.
 
-    The line has of these rows what is no person's; the error's examples have all that was looked at.
+    A line shows these rows without personal columns; the error's examples show every column read.
     """
     lines, examples = [], []
     for audit, frame in refused:
@@ -127,7 +127,7 @@ def refusal(refused: Iterable[tuple[Audit, DataFrame]]) -> DataError:
 
 
 def _failing(check: Check, table: Table, frame: DataFrame) -> list[dict[str, Any]]:
-    """The key of a few rows that break a check, and the columns that it speaks of."""
+    """The key of a few rows that break a check, and the columns that it names."""
     shown = dict.fromkeys((PARTITION, *table.key, *([check.column] if check.column else [])))
     if check.sql and check.column is None:
         mentioned = [name for name in table.column_names if name in check.sql]

@@ -1,4 +1,4 @@
-"""Whether what stands in a lake is whole: a table's newest commit, a model's folder. No Spark: bytes and files."""
+"""Integrity of a lake: a table's newest commit, a model's folder. No Spark: bytes and files."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from udfs.encoder.model_folder import MANIFEST, ModelError, sha256, weights_file
 
 
 class NotWholeError(Exception):
-    """What is wrong, by name; whoever knows the table or the model adds what to do."""
+    """A file that is torn, missing or changed; the caller, who knows the table or model, adds what to do."""
 
 
 def check_commit(content: bytes) -> None:
-    """NotWholeError unless a commit of a Delta log is lines of JSON objects, the last one among them.
+    """NotWholeError unless every line of a Delta commit, the last one too, is a JSON object.
 
-    Delta and other readers take an empty one for a commit that changed nothing, and its rows are gone without a word.
+    Delta and other readers take an empty file for a commit that changed nothing: its rows are lost silently.
     """
     if not content.strip():
         raise NotWholeError(f"is empty ({len(content)} bytes)")
@@ -32,10 +32,10 @@ def check_commit(content: bytes) -> None:
 
 
 def how_to_mend(aside: str, commit: str, problem: str) -> str:
-    """What to do about a torn commit of a table, whose files a person puts `aside`.
+    """Instructions for a torn commit of a table: the user moves its files `aside`.
 
-    Its checksums must go with it: Delta would fail by one of them as soon as the next commit has that number, Polars
-    and deltalake by the other one at once. A checkpoint of that version and the hint to it go too.
+    Its checksum files must be moved too: one makes Delta fail as soon as the next commit has that number, the other
+    makes Polars and deltalake fail at once. So must a checkpoint of that version and _last_checkpoint.
     """
     log, name = commit.removeprefix("file:").rsplit("/", 1)
     version = name.removesuffix(".json")
@@ -60,8 +60,8 @@ def check_model(folder: Path, weights_sha256: str) -> None:
     except (ValueError, ModelError) as error:
         raise NotWholeError(f"{MANIFEST} cannot be read: {error}") from None
     for name, expected in listed.items():
-        found = sha256(folder / name) if (folder / name).is_file() else "no such file"
-        if found != expected:
-            raise NotWholeError(f"{name}: {MANIFEST} expects sha256 {expected}, found {found}")
+        actual = sha256(folder / name) if (folder / name).is_file() else "no such file"
+        if actual != expected:
+            raise NotWholeError(f"{name}: {MANIFEST} expects sha256 {expected}, found {actual}")
     if listed.get(weights) != weights_sha256:
         raise NotWholeError(f"{weights}: ops.models expects sha256 {weights_sha256}, found {listed.get(weights)}")

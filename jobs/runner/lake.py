@@ -1,6 +1,6 @@
-"""The tables of a deployment's lake, and how what a job made is published.
+"""The tables of a deployment's lake, and how a job's outputs are published.
 
-Spark writes Parquet below a table's folder, where no reader looks; a commit by delta-rs on the driver names the files
+Spark writes Parquet below a table's folder, invisible to readers; a commit by delta-rs on the driver names the files
 in the table's log (delta_log.py). So a commit costs no Spark query, and each table has one writer.
 """
 
@@ -30,17 +30,17 @@ from schemas.errors import BusyError, DataError
 
 __all__ = ["ASIDE", "Lake"]
 
-COMMIT_ATTEMPTS = 8  # of a write that other writers get in the way of
-MOST_FILES = 8  # small files of one month of a table, before they are made one
+COMMIT_ATTEMPTS = 8  # of a write, where other writers commit first
+MOST_FILES = 8  # small files of one month of a table, before they are compacted
 SMALL_FILE = 32 * 2**20  # bytes
-MONTH = "run_month"  # while many days are written: a file a month
+MONTH = "run_month"  # a temporary column while many days are written: one file per month
 
 
 class Lake(LakeReader):
     """The tables and raw files of one deployment, to read and to write."""
 
     def create(self, table: str) -> DeltaTable:
-        """The table, created from its contract where there is none, with the contract's newer columns and checks."""
+        """The table, created from its contract if it does not exist, with the contract's newer columns and checks."""
         contract, opened = TABLES[table], self.delta(table)
         if opened is None:
             return delta_log.create(contract, self.path(table))
@@ -50,9 +50,9 @@ class Lake(LakeReader):
         return opened
 
     def stage(self, table: str, frame: DataFrame, run_id: str, days: Sequence[dt.date]) -> list[DataFile]:
-        """Write rows below the table's folder, where no reader looks before a commit names the files; these.
+        """Write rows as files below the table's folder, invisible to readers until a commit names them; the files.
 
-        Many days become a file a month, so that a day can be found and replaced without reading a year.
+        Many days become one file per month, so that a day can be replaced without reading a year.
         """
         folder = f"{run_id}-{uuid.uuid4().hex[:6]}"
         placed = frame
@@ -65,17 +65,17 @@ class Lake(LakeReader):
         return data_files.written_files(self.path(table), folder)
 
     def unstage(self, table: str, files: Sequence[DataFile]) -> None:
-        """Remove what was staged and not committed."""
+        """Remove staged files that were not committed."""
         for folder in {file.path.split("/")[0] for file in files}:
             self.storage.delete(f"{table.replace('.', '/')}/{folder}")
 
     def publish(
         self, table: str, files: Sequence[DataFile], days: Sequence[dt.date], metadata: Mapping[str, Any]
     ) -> int:
-        """Put staged files in place of these days' rows, in one commit; none where nothing changes. Its version.
+        """Replace these days' rows by staged files in one commit, if anything changes; the table's version.
 
-        The commit's metadata has the days too, first and last of each unbroken range. DataError where a file has rows
-        of another day. Of two writers of the same days the later one stays.
+        The commit's metadata includes the days: first and last of each unbroken range. DataError where a file has rows
+        of another day. Of two writers of the same days, the later one wins.
         """
         for file in files:
             if not file.is_within(days) and not set(data_files.days_in(self.path(table), file)) <= set(days):
@@ -83,9 +83,9 @@ class Lake(LakeReader):
         record = {**metadata, "days": _ranges(days)}
 
         def put(opened: DeltaTable) -> int:
-            there = [file for file in delta_log.data_files(opened) if file.may_hold(days)]
-            gone, rest = self._without(table, there, days, str(metadata.get("run_id", "")))
-            return delta_log.commit(opened, [*files, *rest], gone, record) if files or gone else opened.version()
+            overlapping = [file for file in delta_log.data_files(opened) if file.may_hold(days)]
+            gone, rewritten = self._without(table, overlapping, days, str(metadata.get("run_id", "")))
+            return delta_log.commit(opened, [*files, *rewritten], gone, record) if files or gone else opened.version()
 
         version = self._committed(table, put)
         self._compact(table, days)
@@ -101,35 +101,35 @@ class Lake(LakeReader):
     def join(
         self, table: str, rows: Sequence[Mapping[str, Any]], days: Sequence[dt.date], metadata: Mapping[str, Any]
     ) -> None:
-        """Put new rows of these days beside those there are, which change as succession.SUCCESSION says: one commit.
+        """Join new rows of these days with the stored ones, as succession.SUCCESSION defines, in one commit.
 
-        Those there are are read anew at each attempt, so of two writers neither loses what the other has recorded.
+        Each attempt reads the stored rows again, so neither of two writers loses the other's rows.
         """
         if not rows:
             return
         record, contract = {**metadata, "days": _ranges(days)}, TABLES[table]
 
         def put(opened: DeltaTable) -> int:
-            there = delta_log.rows_of(contract, opened, pc.field(PARTITION).isin(list(days)))
-            joined = delta_log.write_rows(contract, self.path(table), SUCCESSION[table](there, rows))
+            stored = delta_log.rows_of(contract, opened, pc.field(PARTITION).isin(list(days)))
+            joined = delta_log.write_rows(contract, self.path(table), SUCCESSION[table](stored, rows))
             files = [file for file in delta_log.data_files(opened) if file.may_hold(days)]
-            gone, rest = self._without(table, files, days, str(metadata.get("run_id", "")))
+            gone, rewritten = self._without(table, files, days, str(metadata.get("run_id", "")))
             try:
-                return delta_log.commit(opened, [joined, *rest], gone, record)
+                return delta_log.commit(opened, [joined, *rewritten], gone, record)
             except ConflictError:
-                self.unstage(table, [joined, *rest])
+                self.unstage(table, [joined, *rewritten])
                 raise
 
         self._committed(table, put)
         self._compact(table, days)
 
     def forget(self, table: str, days: Sequence[dt.date]) -> None:
-        """Delete these days' rows of a table: in a ledger the days count as not done from here on."""
+        """Delete these days' rows of a table: in a ledger, this marks the days as not done."""
         if self.exists(table):
             self.publish(table, [], days, {"forgotten": True})
 
     def append(self, table: str, rows: Sequence[Mapping[str, Any]], metadata: Mapping[str, Any]) -> None:
-        """Append records of what happened (ops tables only)."""
+        """Append records of runs (ops tables only)."""
         if rows:
             opened = self.create(table)
             delta_log.append_rows(TABLES[table], opened, self.path(table), rows, metadata)
@@ -138,7 +138,7 @@ class Lake(LakeReader):
     def _without(
         self, table: str, files: Sequence[DataFile], days: Sequence[dt.date], run_id: str
     ) -> tuple[list[DataFile], list[DataFile]]:
-        """Of files that may hold these days: those to take out, and new ones with their rows of other days."""
+        """Of files that may hold these days: the files to remove, and new files with their rows of other days."""
         inside = [file for file in files if file.is_within(days)]
         mixed = [
             file
@@ -152,27 +152,27 @@ class Lake(LakeReader):
         return [*inside, *mixed], self.stage(table, others, run_id or "rest", span)
 
     def _committed(self, table: str, put: Callable[[DeltaTable], int]) -> int:
-        """Create the table if need be and commit; again where another writer was faster, over what that one has put.
+        """Create the table if need be and commit; retry on the new version where another writer was faster.
 
-        BusyError where others stay faster.
+        BusyError after COMMIT_ATTEMPTS attempts.
         """
-        said = ""
+        conflict = ""
         for attempt in range(COMMIT_ATTEMPTS):
             try:
                 return put(self.create(table))
             except ConflictError as error:
-                said = str(error)
+                conflict = str(error)
                 time.sleep(min(2**attempt, 20) * random.uniform(0.05, 0.1))
-        raise BusyError(f"{table}: other writers were faster {COMMIT_ATTEMPTS} times; run this job again. {said}")
+        raise BusyError(f"{table}: other writers were faster {COMMIT_ATTEMPTS} times; run this job again. {conflict}")
 
     def _compact(self, table: str, own: Sequence[dt.date]) -> None:
-        """Make the small files of each month that has too many of them one; those of a run's own days stay."""
+        """Compact the small files of each month that has too many of them, except those of the run's own days."""
         for files in self.small_files(table, own):
             if len(files) > MOST_FILES:
                 self.compact(table, files)
 
     def small_files(self, table: str, own: Sequence[dt.date], up_to: dt.date = dt.date.max) -> list[list[DataFile]]:
-        """Small files of each month that hold no day after a date, and none of a run's own days."""
+        """Small files of each month that hold no day after `up_to` and none of the run's own days."""
         months: dict[str, list[DataFile]] = {}
         for file in self.files(table, up_to):
             if file.size < SMALL_FILE and file.last <= up_to and not file.may_hold(own):
@@ -180,7 +180,7 @@ class Lake(LakeReader):
         return list(months.values())
 
     def compact(self, table: str, files: Sequence[DataFile]) -> None:
-        """The same rows in one file, unless another writer commits meanwhile: then the next run does it."""
+        """Rewrite files as one, unless another writer commits meanwhile: then the next run does it."""
         rows = self.frame(table, files).sort(PARTITION, *TABLES[table].key).coalesce(1)
         opened = self.delta(table)
         if opened is None or {file.path for file in files} - {file.path for file in delta_log.data_files(opened)}:

@@ -29,8 +29,8 @@ from schemas.errors import ConfError, DataError
 from schemas.job import Read
 
 COMMIT = "[0-9]" * 20 + ".json"  # of a Delta log; not its checksums, nor its checkpoints
-ASIDE = "set_aside"  # the folder of the lake where a person puts what is torn
-NEWEST_COMMITS = 100  # of a table, among which those of runs beside this one are looked for
+ASIDE = "set_aside"  # the folder of the lake for torn commits that a user moves away
+NEWEST_COMMITS = 100  # of a table, in which commits of concurrent runs are sought
 
 
 class LakeReader:
@@ -41,8 +41,8 @@ class LakeReader:
         self.deployment = deployment
         self.storage = Storage(spark, deployment.lake)
         self.landing = Landing(spark, deployment)
-        self.checked: set[str] = set()  # tables and models that were found intact
-        self._days: dict[str, set[dt.date]] = {}  # of files that were opened to see which run_dates they hold
+        self.checked: set[str] = set()  # tables and models that are known to be intact
+        self._days: dict[str, set[dt.date]] = {}  # run_dates of files that had to be opened
 
     # -- one table ------------------------------------------------------------------------------------------------
 
@@ -55,7 +55,7 @@ class LakeReader:
         return self.delta(table) is not None
 
     def delta(self, table: str) -> DeltaTable | None:
-        """A table's log at its newest version, found intact and as its contract has it; None without one."""
+        """A table's log at its newest version, checked to be intact and to match the contract; None without a table."""
         self.check_log(table)
         opened = delta_log.open_table(self.path(table))
         if opened is not None and f"{table} as its contract" not in self.checked:
@@ -64,7 +64,7 @@ class LakeReader:
         return opened
 
     def _check_stored(self, contract: Table, opened: DeltaTable) -> None:
-        """Refuse a table of an old layout, or whose columns are not the contract's (new ones may lack if nullable)."""
+        """Refuse a table of an old layout or with other columns than the contract's; new nullable ones may lack."""
         if old := delta_log.old_layout(contract, opened):
             raise ConfError(
                 f"{contract.name} in {self.deployment.lake} is of an older layout ({old}): run make upgrade-lake "
@@ -80,9 +80,9 @@ class LakeReader:
             raise DataError(f"{contract.name} (as it stands in the lake): " + "; ".join(problems))
 
     def check_log(self, table: str) -> None:
-        """DataError where the newest commit of a table is torn; each table is looked at once.
+        """DataError where the newest commit of a table is torn; each table is checked once.
 
-        Nobody may write over such a commit: the table could then be mended no more.
+        A later commit would make such a table impossible to repair.
         """
         if table in self.checked:
             return
@@ -98,7 +98,7 @@ class LakeReader:
     # -- reading --------------------------------------------------------------------------------------------------
 
     def files(self, table: str, up_to: dt.date = dt.date.max, version: int | None = None) -> list[DataFile]:
-        """A table's files that may hold rows of a run_date up to a date; none where there is no table."""
+        """A table's files that may hold rows of a run_date up to a date; none without a table."""
         opened = self._opened(table, version)
         return [file for file in delta_log.data_files(opened) if file.first <= up_to] if opened else []
 
@@ -127,7 +127,7 @@ class LakeReader:
         return self.frame(table, files).where(F.col(PARTITION).isin(list(days)))
 
     def rows(self, table: str, up_to: dt.date = dt.date.max, of: dt.date | None = None) -> list[dict[str, Any]]:
-        """The rows of a small table (records of what happened) up to a date, or of one, on the driver."""
+        """The rows of a small table up to a date, or of one date, on the driver."""
         opened = self.delta(table)
         if opened is None:
             return []
@@ -135,7 +135,7 @@ class LakeReader:
         return delta_log.rows_of(TABLES[table], opened, condition)
 
     def read(self, read: Read, run_date: dt.date, days: Sequence[dt.date]) -> DataFrame:
-        """What one declared input of a job sees (raw files and models apart)."""
+        """Rows of a declared input of a job (raw files and models apart)."""
         if read.window == "history":
             frame = self.up_to(read.table, dt.date.max if read.later_too else run_date)
         elif read.window == "pending":
@@ -168,7 +168,7 @@ class LakeReader:
         return self.of_days(table, [run_date])
 
     def check_written(self, table: str, run_date: dt.date) -> None:
-        """ConfError where no run has written a table's rows of run_date, be it none: ops.runs says so."""
+        """ConfError where ops.runs has no run that wrote a table for run_date, even without a row."""
         if self.newest_day(table, run_date) != run_date:
             runs = self.rows("ops.runs", of=run_date)
             if not any(row["status"] == "done" and table in dict(row["rows_written"] or ()) for row in runs):
@@ -176,19 +176,19 @@ class LakeReader:
 
     def newest_day(self, table: str, run_date: dt.date) -> dt.date | None:
         """The newest run_date of a table's rows up to a date, if any."""
-        found: set[dt.date] = set()
+        days: set[dt.date] = set()
         for file in self.files(table, run_date):
             if file.last <= run_date:
-                found.add(file.last)
+                days.add(file.last)
             elif file.path not in self._days:
                 self._days[file.path] = data_files.days_in(self.path(table), file)
-            found |= {day for day in self._days.get(file.path, ()) if day <= run_date}
-        return max(found, default=None)
+            days |= {day for day in self._days.get(file.path, ()) if day <= run_date}
+        return max(days, default=None)
 
     def counted_files(self, kind: str, run_date: dt.date, days: int = 0) -> list[dict[str, Any]]:
         """Rows of bronze.files of one kind up to a date that have records, without copies of other files.
 
-        `days`: of the newest day and those before it, so many in all; 0 for every day.
+        `days`: only those of so many days up to the newest one; 0 for every day.
         """
         names, rows = set(self._sources(kind)), self.rows("bronze.files", run_date)
         files = [row for row in rows if row["source"] in names and row["record_count"] and not row["duplicate_of"]]
@@ -200,21 +200,21 @@ class LakeReader:
         opened = self._opened(table, version)
         files = [file for file in delta_log.data_files(opened) if file.may_hold([run_date])] if opened else []
         if opened and files and all(file.is_within([run_date]) for file in files):
-            known = delta_log.only_value(opened, [file.path for file in files], "model_version")
-            if known is not None:
-                return known
+            logged = delta_log.only_value(opened, [file.path for file in files], "model_version")
+            if logged is not None:
+                return logged
         row = self.of_days(table, [run_date], version).select("model_version").first()
         return row[0] if row else None
 
     def count(self, table: str, days: Sequence[dt.date], version: int | None = None) -> int:
-        """How many rows of these days a table has; the log says so unless a file holds other days beside them."""
+        """Number of a table's rows of these days: from the log, unless a file also holds other days."""
         files = [file for file in self.files(table, version=version) if file.may_hold(days)]
         if all(file.is_within(days) for file in files):
             return sum(file.rows for file in files)
         return self.of_days(table, days, version).count()
 
     def count_read(self, read: Read, run_date: dt.date, days: Sequence[dt.date]) -> int:
-        """How many rows a declared input has: by bronze.files for one kind of records, else by the table's log."""
+        """Number of rows of a declared input: from bronze.files for one kind of records, else from the table's log."""
         if read.kind:
             counted = self.counted_files(read.kind, run_date, read.days if read.window == "latest" else 0)
             return sum(row["record_count"] for row in counted if read.window != "pending" or row[PARTITION] in days)
@@ -226,7 +226,7 @@ class LakeReader:
         return self.up_to(read.table, run_date).count()
 
     def at_version(self, table: str, version: int, run_date: dt.date) -> DataFrame:
-        """One date's rows as a version of the table has them. DataError where that version can no longer be read."""
+        """One date's rows in a version of the table. DataError where that version can no longer be read."""
         self.check_log(table)
         try:
             opened = delta_log.open_table(self.path(table), version)
@@ -240,7 +240,7 @@ class LakeReader:
         return self.frame(table, files).where(F.col(PARTITION) == F.lit(run_date))
 
     def last_run(self, table: str, days: Sequence[dt.date], since: dt.datetime) -> str | None:
-        """The run_id of the newest commit that replaced any of these days since a moment; None where none has."""
+        """The run_id of the newest commit since a moment that replaced any of these days; None without one."""
         opened = self.delta(table)
         since = since.replace(microsecond=since.microsecond // 1000 * 1000)  # a log's moments are in milliseconds
         for _, moment, record in delta_log.history(opened, NEWEST_COMMITS) if opened else ():
@@ -251,9 +251,9 @@ class LakeReader:
         return None
 
     def written(self, table: str, run_date: dt.date, runs: Collection[str]) -> int:
-        """The version of the newest commit of a date's rows by one of these runs, or by none that has an id.
+        """The version of the newest commit of a date's rows by one of these runs, or without a run id.
 
-        Where there is none, for the log is not that old or nothing had to be written, the table as it is has them.
+        Without such a commit (its log entry has expired, or nothing was written), the current version.
         """
         opened = self.delta(table)
         if opened is None:
@@ -267,5 +267,5 @@ class LakeReader:
 
 
 def _run_first(table: str, run_date: dt.date) -> str:
-    """What to do where a job lacks a table of run_date."""
+    """Instruction for a table that has no rows of run_date."""
     return f"run {', '.join(name for name, job in JOBS.items() if table in job.writes)} --run-date {run_date} first"

@@ -1,4 +1,4 @@
-"""Raw files of a deployment: which there are, and their bytes as frames."""
+"""Raw files of a deployment: their list, and their bytes as frames."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from schemas.deployment import Deployment
 from schemas.errors import ConfError, DataError
 from udfs.raw_files import content_sha256
 
-MOST_BYTES = 2_000_000_000  # of a raw file as it lies there: Spark has it as one value, which cannot have 2 GiB
+MOST_BYTES = 2_000_000_000  # of a raw file as stored: Spark holds it as one value of less than 2 GiB
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class RawFile:
 
 @dataclass
 class _Walk:
-    """What a pattern finds: the files that match, and why others beside them do not, by path below landing."""
+    """Search for a pattern: files that match, and why others beside them do not, by path below landing."""
 
     path: Any  # Hadoop's class
     system: Any
@@ -49,19 +49,19 @@ class _Walk:
     beside: dict[str, str] = field(default_factory=dict)
 
     def go(self, folder: Any, parts: Sequence[str]) -> None:
-        """Look in a folder for what the first part matches, and below that for the others."""
-        part, rest = parts[0], parts[1:]
-        if rest and file_patterns.is_literal(part):
-            self.go(self.path(f"{folder.toString()}/{part}"), rest)
+        """Search a folder for matches of the first part of the pattern, and those for the other parts."""
+        part, below = parts[0], parts[1:]
+        if below and file_patterns.is_literal(part):
+            self.go(self.path(f"{folder.toString()}/{part}"), below)
             return
         for status, uri in self._listed(folder):
             name = uri.rpartition("/")[2]
             if file_patterns.is_hidden(name):
                 continue
             fits, path = bool(file_patterns.compiled(part).fullmatch(name)), uri.removeprefix(self.base)
-            if rest:
+            if below:
                 if fits and status.isDirectory():
-                    self.go(status.getPath(), rest)
+                    self.go(status.getPath(), below)
             elif not fits:
                 if file_patterns.resembles(part, name) and not status.isDirectory():
                     self.beside[path] = f"files = {self.pattern!r} does not match it"
@@ -89,10 +89,10 @@ class Landing:
         return self.found([name])[0]
 
     def found(self, names: Sequence[str]) -> tuple[list[RawFile], dict[str, str]]:
-        """Every raw file of these sources, by source, day and name; and files that none of them takes but might.
+        """Every raw file of these sources, by source, day and name; and unmatched files that may be meant for one.
 
-        The latter by path, with the reason: a folder, or a name such as `A.CSV` beside `*.csv`. What begins with `.`
-        or `_` is left alone. ConfError where a name has no date.
+        The latter by path, with the reason: a folder, or a name such as `A.CSV` beside `*.csv`. Names that begin with
+        `.` or `_` are ignored. ConfError where a name has no date.
         """
         files: list[RawFile] = []
         beside: dict[str, str] = {}
@@ -112,8 +112,8 @@ class Landing:
         system = path(self.folder).getFileSystem(self.spark.sparkContext._jsc.hadoopConfiguration())
         root = system.makeQualified(path(self.folder))
         walk = _Walk(path, system, root.toString().rstrip("/") + "/", pattern)
-        for one in file_patterns.alternatives(pattern):
-            if parts := [part for part in one.split("/") if part not in ("", ".")]:
+        for alternative in file_patterns.alternatives(pattern):
+            if parts := [part for part in alternative.split("/") if part not in ("", ".")]:
                 walk.go(root, parts)
         return walk
 
@@ -134,7 +134,7 @@ class Landing:
         return RawFile(source, day, path, uri, int(status.getLen()), written)
 
     def read(self, name: str, days: Sequence[dt.date]) -> DataFrame:
-        """One row a raw file of these days: run_date, source, source_file, bytes, modified_at, sha256, content.
+        """One row per raw file of these days: run_date, source, source_file, bytes, modified_at, sha256, content.
 
         `name` is a kind of file, or `records`: every kind but those with a table of their own.
         """
@@ -143,7 +143,7 @@ class Landing:
         return self.contents([file for source in sources for file in self.files(source) if file.day in set(days)])
 
     def contents(self, files: Sequence[RawFile]) -> DataFrame:
-        """One row a raw file, as read has it; content is null where a file has gone since it was listed."""
+        """One row per raw file, with the columns of `read`; content is null for a file that has gone since."""
         for file in files:
             if file.size > self.most_bytes:
                 raise DataError(
@@ -154,23 +154,23 @@ class Landing:
             [(file.uri, file.day, file.source, file.name, file.size, file.modified_at) for file in files],
             "uri STRING, run_date DATE, source STRING, source_file STRING, bytes BIGINT, modified_at TIMESTAMP",
         )
-        # Hadoop looks for the checksum of a local file, and cannot where a name has a colon: the driver reads these.
+        # Hadoop looks up a local file's checksum, which fails where its name has a colon: the driver reads these files.
         here = [file for file in files if file.uri.startswith("file:") and ":" in file.name.rpartition("/")[2]]
-        there, parts = [file.uri for file in files if file not in here], []
-        # Without globbing a file may have gone since; with it, signs of a pattern can be escaped, and only with it.
-        plain = {uri for uri in there if escape_glob(uri) == uri}
-        patterns = [escape_glob(uri) for uri in there if uri not in plain and self._exists(uri)]
+        spark_uris, parts = [file.uri for file in files if file not in here], []
+        # Without globbing, a file that has gone since is no error; only with it, signs of a pattern can be escaped.
+        plain = {uri for uri in spark_uris if escape_glob(uri) == uri}
+        patterns = [escape_glob(uri) for uri in spark_uris if uri not in plain and self._exists(uri)]
         for uris, globbing in ((sorted(plain), "false"), (patterns, "true")):
             if uris:
                 read = self.spark.read.format("binaryFile").option("__globPaths__", globbing).load(uris)
                 parts.append(read.select("path", "content"))
         if here or not parts:
             parts.append(self.spark.createDataFrame(_read_here(here), "path STRING, content BINARY"))
-        found = reduce(DataFrame.unionByName, parts)
+        frame = reduce(DataFrame.unionByName, parts)
         # binaryFile may spell a local URI file:/ or file:///: only the path tells files apart. It skips empty files.
         bare = r"^file:/+"
         joined = names.withColumn("bare", F.regexp_replace("uri", bare, "/")).join(
-            found.select("content", F.regexp_replace("path", bare, "/").alias("bare")), "bare", "left"
+            frame.select("content", F.regexp_replace("path", bare, "/").alias("bare")), "bare", "left"
         )
         content = F.when(F.col("bytes") == 0, F.lit(b"")).otherwise(F.col("content"))
         return joined.select(
@@ -188,14 +188,14 @@ class Landing:
         return bool(system.exists(path))
 
     def hashes(self, files: Sequence[RawFile]) -> dict[tuple[str, str], tuple[str, str]]:
-        """The hashes of each file's bytes and of what it holds without compression, by source and path."""
-        known = self.contents(files).select("source", "source_file", "sha256", "content") if files else None
-        rows = known.mapInArrow(_hashed, HASHED).collect() if known else ()
+        """Hashes of each file's bytes and of its uncompressed content, by source and path."""
+        contents = self.contents(files).select("source", "source_file", "sha256", "content") if files else None
+        rows = contents.mapInArrow(_hashed, HASHED).collect() if contents else ()
         return {(row.source, row.source_file): (row.sha256, row.content_sha256) for row in rows}
 
 
 def _read_here(files: Sequence[RawFile]) -> list[tuple[str, bytearray]]:
-    """The URI and bytes of each local file that is still there."""
+    """The URI and bytes of each local file that still exists."""
     paths = {file.uri: Path("/" + file.uri.removeprefix("file:").lstrip("/")) for file in files}
     return [(uri, bytearray(path.read_bytes())) for uri, path in paths.items() if path.is_file()]
 
@@ -206,5 +206,5 @@ HASHED = "source STRING, source_file STRING, sha256 STRING, content_sha256 STRIN
 def _hashed(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     for batch in batches:
         for file in (batch.slice(place, 1).to_pylist()[0] for place in range(batch.num_rows)):
-            found = content_sha256(file.pop("content") or b"", file["source_file"])
-            yield pa.RecordBatch.from_pylist([{**file, "content_sha256": found}])
+            digest = content_sha256(file.pop("content") or b"", file["source_file"])
+            yield pa.RecordBatch.from_pylist([{**file, "content_sha256": digest}])

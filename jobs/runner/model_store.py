@@ -1,4 +1,4 @@
-"""Models of a lake: which one a run uses, its folder checked and made known to the executors."""
+"""Models of a lake: the one that a run uses, its folder checked and shipped to the executors."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ def encoding_model(lake: Lake, run_date: dt.date) -> Model:
 
 
 def promoted_model(lake: Lake, run_date: dt.date, version: str | None = None, kind: str = RECOMMEND) -> Model:
-    """The newest promoted model of a kind that has seen nothing after run_date, its folder known to the executors.
+    """The newest promoted model of a kind trained on nothing after run_date, its folder shipped to the executors.
 
-    With `version` that one. NoModelError where it, or any at all, is not there or not promoted.
+    With `version`, that model. NoModelError where there is no such model, or it is not promoted.
     """
     promoted = [row for row in lake.rows("ops.models", run_date) if row["promoted"]]
     rows = [row for row in promoted if (row["kind"] or RECOMMEND) == kind]  # null: a row of before there were kinds
@@ -60,10 +60,10 @@ def promoted_model(lake: Lake, run_date: dt.date, version: str | None = None, ki
 
 
 def checkpoint_folder(lake: Lake) -> Path | None:
-    """Where a training that is killed leaves how far it got: the deployment's `checkpoints`, else beside models/.
+    """Checkpoint directory of trainings: the deployment's `checkpoints`, else beside models/.
 
-    A local folder: another machine does not find it unless it is mounted there too. None where the lake is no
-    local one and the deployment names no folder: then a training that is killed starts over.
+    A local folder: another machine has it only if it is mounted there too. None where the lake is not local and the
+    deployment names no folder: then a killed training starts over.
     """
     if lake.deployment.checkpoints:
         return Path(lake.deployment.checkpoints)
@@ -72,9 +72,9 @@ def checkpoint_folder(lake: Lake) -> Path | None:
 
 
 def ship(spark: SparkSession, model: Model) -> None:
-    """Make a model's folder known to the executors, as SparkFiles.get(model.file_name).
+    """Ship a model's folder to the executors, as SparkFiles.get(model.file_name).
 
-    A cluster takes no folder of the driver's own disk, but an archive of it.
+    A cluster does not accept a folder of the driver's disk, but an archive of it.
     """
     context, local = spark.sparkContext, model.folder.removeprefix("file://")
     try:
@@ -88,8 +88,8 @@ def ship(spark: SparkSession, model: Model) -> None:
     except Exception as error:
         if environment_fault.sentence(error):
             raise
-        said = str(error).strip().split("\n\tat ")[0]
-        raise DataError(f"{model.folder}: it cannot be read: {said}. {_other_model(model)}") from error
+        message = str(error).strip().split("\n\tat ")[0]
+        raise DataError(f"{model.folder}: it cannot be read: {message}. {_other_model(model)}") from error
 
 
 def _other_model(model: Model) -> str:

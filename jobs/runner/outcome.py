@@ -1,4 +1,4 @@
-"""The outcome file of a command: JSON for whoever started it, such as a scheduler or a pod's termination message.
+"""Outcome file of a command: JSON for its caller, such as a scheduler or a pod's termination message.
 
 {"job", "run_date", "rows": {table: count}, "model_version"} of a run that ended well; {"job", "run_date", "error"} of
 one that did not, where the error is the line that the command printed last. A killed command leaves the file empty.
@@ -21,9 +21,9 @@ MOST_OF_AN_ERROR = 2_000  # characters: Kubernetes keeps 4,096 bytes of a termin
 
 
 def reporter(place: str | None, job: str, run_date: dt.date) -> Report:
-    """What writes the outcome to `place`, a path or a URI (file, s3, s3a, gs, abfs, hdfs); without one, nothing.
+    """A writer of the outcome to `place`, a path or a URI (file, s3, s3a, gs, abfs, hdfs); without one, a no-op.
 
-    The file is emptied at once. ConfError where it cannot be written: a run that nobody hears of is not begun.
+    The file is emptied at once. ConfError where it cannot be written: no run begins that cannot be reported.
     """
     if not place:
         return lambda _: None
@@ -32,13 +32,13 @@ def reporter(place: str | None, job: str, run_date: dt.date) -> Report:
     except (OSError, ValueError) as error:
         raise ConfError(f"--outcome-file {place}: cannot be written: {error}") from None
 
-    def report(found: Mapping[str, Any]) -> None:
-        about = {"job": job, "run_date": run_date} | dict(found)
+    def report(result: Mapping[str, Any]) -> None:
+        about = {"job": job, "run_date": run_date} | dict(result)
         if "error" in about:
             about["error"] = str(about["error"])[:MOST_OF_AN_ERROR]
         try:
             _write(place, json.dumps(about, default=str))
-        except OSError as error:  # what was to be reported has happened: the exit code says it, too
+        except OSError as error:  # the run is over, and the exit code reports it, too
             print(f"the outcome could not be written to {place}: {error}", file=sys.stderr)
 
     return report
@@ -49,7 +49,7 @@ def _write(place: str, text: str) -> None:
     if "://" not in place:
         Path(place).write_text(text, encoding="utf-8")
         return
-    from pyarrow import fs  # needs no JVM, which may be what has failed
+    from pyarrow import fs  # needs no JVM, which may have failed
 
     system, path = fs.FileSystem.from_uri(place.replace("s3a://", "s3://", 1))
     with system.open_output_stream(path) as stream:

@@ -1,4 +1,4 @@
-"""What a job has to do: which days, by what is in landing, what bronze.files lists and what the ledgers say is done."""
+"""Pending days of a job, from the files in landing, the list of bronze.files and the ledgers."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from schemas.silver import RECORDS_OF
 
 @dataclass(frozen=True)
 class PendingDays:
-    """What a job has to do: the days whose partitions it replaces, and raw files that are no longer as they were read.
+    """The days whose partitions a job replaces, and what it found in landing.
 
-    The days of `changed` are among `days` only where another file of that day is new. `later` are days after run_date
-    that depend on these days: a night of theirs has to do them again, so the ledger is not to list them any more.
-    `beside` are files of landing that no source takes though one may be meant to, with the reason.
-    `silent`: sources that have no file of run_date and should, with the days since their newest one, and its day.
+    `changed`: raw files that differ from what was read; their days are among `days` only where another file of that
+    day is new. `later`: days after run_date that depend on these days; the ledger unmarks them, so that runs of later
+    dates do them again. `beside`: files of landing that match no source though one may be meant, with the reason.
+    `silent`: sources without an expected file of run_date, with the days since their newest file, and its day.
     """
 
     days: list[dt.date]
@@ -39,15 +39,14 @@ class PendingDays:
 def work_of(
     lake: Lake, job: Job, run_date: dt.date, since: dt.date | None = None, reingest: bool = False
 ) -> PendingDays:
-    """What a job has to process: run_date, and each earlier day that its ledger does not list, or is `since` on.
+    """The days that a job has to process: run_date, and each earlier day that its ledger lacks or from `since` on.
 
-    For raw files: days with a file that bronze.files does not list; with `reingest` also those with a file that has
-    changed since it was read (run_date is not read again without it once such a day has been cleaned). For days to
-    be cleaned: those whose files are others than were cleaned, or of which a record was rejected for an item that
-    the catalogue has now (days within `reconsider_days` of the deployment); and later ones whose records may repeat
-    theirs; of these, what is after run_date is for a later night. Any other job: run_date alone. ConfError where there
-    are no data of that date or the conf reads them otherwise than they were read; DataError where a day could only be
-    read again without one of its files.
+    To ingest raw files: days with a file that bronze.files does not list; with `reingest` also days with a file that
+    has changed since it was read (without it, run_date is not read again once such a day has been cleaned). To clean:
+    days whose files differ from those cleaned, or with a record rejected for an item that the catalogue has now (within
+    the deployment's `reconsider_days`); and later days whose records may repeat theirs, of which those after run_date
+    are left to later runs. Any other job: run_date alone. ConfError where run_date has no data or the conf now reads
+    the files differently; DataError where a day could only be read again without one of its files.
     """
     if any(read.window == "files" for read in job.reads):
         return _days_to_read(lake, run_date, since, reingest)
@@ -69,42 +68,42 @@ def _days_to_clean(
     again = [row[PARTITION] for row in cleaned if oldest <= row[PARTITION] <= run_date and ledger.has_item_reason(row)]
     if by_items and again:
         rejected = lake.of_days(split.rejected, again)
-        found = catalogue.days_of_items_listed_since(rejected, lake.today("silver.items", run_date))
-        wanted |= {row[0] for row in found.collect()}
+        item_days = catalogue.days_of_items_listed_since(rejected, lake.today("silver.items", run_date))
+        wanted |= {row[0] for row in item_days.collect()}
     if since:
         wanted |= {row[PARTITION] for row in [*files, *cleaned] if since <= row[PARTITION] <= run_date}
     days, later = wanted | {run_date}, set()
     if wanted and (min(wanted) < run_date or any(row[PARTITION] > run_date for row in cleaned)):
-        kept, rejected = (
+        accepted, rejected = (
             lake.up_to(table, dt.date.max).where(f"{PARTITION} > DATE'{min(wanted)}'")
             for table in (split.kept, split.rejected)
         )
-        touched = {row[0] for row in ledger.touched(kept, rejected, log.dated).collect()}
+        touched = {row[0] for row in ledger.touched(accepted, rejected, log.dated).collect()}
         days, later = days | {day for day in touched if day < run_date}, {day for day in touched if day > run_date}
     return PendingDays(sorted(days), later=tuple(sorted(later)))
 
 
 def _days_to_read(lake: Lake, run_date: dt.date, since: dt.date | None, reingest: bool) -> PendingDays:
     sources, landing = lake.deployment.sources, lake.deployment.landing
-    found, beside = lake.landing.found(list(sources))
-    landed = {(file.source, file.name): file for file in found}
+    raw_files, beside = lake.landing.found(list(sources))
+    landed = {(file.source, file.name): file for file in raw_files}
     _refuse_shared_files(lake.deployment, landed)
     ever = lake.rows("bronze.files")
     known_rows = [row for row in ever if row[PARTITION] <= run_date]
     known = {(row["source"], row["source_file"]): row for row in known_rows}
-    # The files that come day by day, if there are such: others, such as campaigns, may be of days long before or ahead.
+    # Daily sources, if there are any: files of others, such as campaigns, may be of days long before or ahead.
     daily = lake.deployment.of_kind(*bronze.KINDS) or sources
     days_seen = {file.day for file in landed.values() if file.source in daily}
     days_seen |= {row[PARTITION] for row in known_rows if row["source"] in daily}
     _refuse_dates_without_data(lake.deployment, run_date, days_seen, beside)
     read_as = {landed[key]: row for key, row in known.items() if key in landed}
     _refuse_other_days(lake.deployment, {file: row[PARTITION] for file, row in read_as.items()}, since)
-    seen = [(key[0], file.day) for key, file in landed.items()]
-    seen += [(row["source"], row[PARTITION]) for row in known_rows]
-    silent = silence.silent_days(lake.deployment, seen, run_date)
+    source_days = [(key[0], file.day) for key, file in landed.items()]
+    source_days += [(row["source"], row[PARTITION]) for row in known_rows]
+    silent = silence.silent_days(lake.deployment, source_days, run_date)
     silence.refuse_silent(lake.deployment, silent, run_date)
     changed = _changed(lake, read_as)
-    # Of a file without a record when it was read, such as one still without a byte, nothing is read twice.
+    # A file that had no record when it was read, such as an empty one, can be read again without duplicates.
     again = {file.day for file in changed if reingest or not known[file.source, file.name]["record_count"]}
     if since:
         again |= {file.day for file in landed.values() if file.day >= since}
@@ -114,7 +113,7 @@ def _days_to_read(lake: Lake, run_date: dt.date, since: dt.date | None, reingest
     new_days = {day for day in new if day <= run_date}
     if run_date not in new_days | {row[PARTITION] for row in gone} and not _is_used(lake, run_date, changed):
         new_days.add(run_date)
-    # A file that was not read because another has its bytes: that one is read anew, and may be another now.
+    # Files skipped as copies of one that is read again now, which may have changed.
     read_anew = {key[1] for key, row in known.items() if row[PARTITION] in new_days}
     copies = {
         row[PARTITION]
@@ -135,24 +134,24 @@ def _days_to_read(lake: Lake, run_date: dt.date, since: dt.date | None, reingest
 
 
 def left_alone(beside: Mapping[str, str], most: int) -> str:
-    """Files that no source takes, and why, in words: the first `most` of them."""
+    """The first `most` files that match no source, with the reasons, as text."""
     named = ", ".join(f"{path} ({why})" for path, why in list(beside.items())[:most])
     return named + (f" and {len(beside) - most} more" if len(beside) > most else "")
 
 
 def _lost(lake: Lake, gone: Sequence[Mapping[str, Any]], unknown: Sequence[RawFile]) -> Mapping[str, Any] | None:
-    """The first of these files that were read whose content is in no new file of its source and day; None if all are.
+    """The first of these missing files whose content is in no new file of its source and day; None without one.
 
-    A file that has been renamed, or compressed where it lay, is read again under its new name.
+    A file that was renamed or compressed in place is read again under its new name.
     """
     days = {row[PARTITION] for row in gone}
     candidates = [file for file in unknown if file.day in days]
     hashes = lake.landing.hashes(candidates)
-    there = {(file.source, file.day, hashes[file.source, file.name][1]) for file in candidates}
+    new_contents = {(file.source, file.day, hashes[file.source, file.name][1]) for file in candidates}
     for row in sorted(gone, key=lambda row: (row[PARTITION], row["source_file"])):
-        content = row.get("content_sha256") or row["sha256"]  # what was read before there was the first
+        content = row.get("content_sha256") or row["sha256"]  # null in rows of older versions
         has_records = row["record_count"] and not row["duplicate_of"]
-        if has_records and (row["source"], row[PARTITION], content) not in there:
+        if has_records and (row["source"], row[PARTITION], content) not in new_contents:
             return row
     return None
 
@@ -160,7 +159,7 @@ def _lost(lake: Lake, gone: Sequence[Mapping[str, Any]], unknown: Sequence[RawFi
 def _refuse_dates_without_data(
     deployment: Deployment, run_date: dt.date, days: Collection[dt.date], beside: Mapping[str, str]
 ) -> None:
-    """ConfError where there are no raw files, or run_date is before the first of these days."""
+    """ConfError where there are no raw files, or run_date is before the first day."""
     where = deployment.landing
     if not days:
         hint = f"; left alone: {left_alone(beside, 1)}" if beside else ""
@@ -173,7 +172,7 @@ def _refuse_dates_without_data(
 
 
 def _refuse_other_days(deployment: Deployment, read: Mapping[RawFile, dt.date], since: dt.date | None) -> None:
-    """ConfError where a file was read for another day than the conf gives it now, unless both days are read again."""
+    """ConfError where a file was read for another day than the conf now assigns, unless both days are read again."""
     moved = {file: day for file, day in read.items() if file.day != day}
     first = min((min(file.day, day) for file, day in moved.items()), default=None)
     if first is not None and (since is None or since > first):
@@ -198,7 +197,7 @@ def _refuse_shared_files(deployment: Deployment, landed: Collection[tuple[str, s
 
 
 def _refuse_other_columns(deployment: Deployment, known: Sequence[Mapping[str, Any]]) -> None:
-    """ConfError where a file is not read again whose records have a field where the conf says another one is."""
+    """ConfError where a file that is not read again has another column at a place than the conf declares."""
     for row in sorted(known, key=lambda row: row[PARTITION]):
         kind, day, then = row["source"], row[PARTITION], row["columns"] or []
         source = deployment.sources.get(kind)
@@ -212,9 +211,9 @@ def _refuse_other_columns(deployment: Deployment, known: Sequence[Mapping[str, A
 
 
 def _is_used(lake: Lake, run_date: dt.date, changed: Sequence[RawFile]) -> bool:
-    """Whether a file of run_date is no longer as it was read, and the night has cleaned what was read of it.
+    """Whether a file of run_date has changed since it was read, and its records have been cleaned.
 
-    As long as it has not, a file that was refused can be mended and the night be run again.
+    Before that, a refused file can be corrected and the run repeated.
     """
     if not any(file.day == run_date for file in changed):
         return False
@@ -224,9 +223,9 @@ def _is_used(lake: Lake, run_date: dt.date, changed: Sequence[RawFile]) -> bool:
 
 
 def _changed(lake: Lake, read: Mapping[RawFile, Mapping[str, Any]]) -> list[RawFile]:
-    """Files whose content is not what was read. Only such are hashed for it as were written since.
+    """Files whose content differs from what was read; only files written since are hashed.
 
-    A compressed file of another size may still hold the same; of a plain one the size says enough.
+    A compressed file of another size may still hold the same content; a plain one cannot.
     """
     resized = [file for file, row in read.items() if file.size != row["bytes"]]
     rewritten = [
@@ -238,7 +237,7 @@ def _changed(lake: Lake, read: Mapping[RawFile, Mapping[str, Any]]) -> list[RawF
     hashes = lake.landing.hashes([*rewritten, *packed])
 
     def is_other(file: RawFile) -> bool:
-        found, row = hashes.get((file.source, file.name)), read[file]
-        return found is None or (found[0] != row["sha256"] and found[1] != row.get("content_sha256"))
+        digests, row = hashes.get((file.source, file.name)), read[file]
+        return digests is None or (digests[0] != row["sha256"] and digests[1] != row.get("content_sha256"))
 
     return sorted((file for file in [*resized, *rewritten] if is_other(file)), key=lambda file: (file.day, file.name))

@@ -1,4 +1,4 @@
-"""A job's outputs on their way to the readers: written where nobody looks, checked, then committed."""
+"""Publication of a job's outputs: staged where no reader looks, checked, then committed."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ from schemas.job import Job
 from schemas.rejects import most_rejected
 
 HAS_ROWS = Check("has_rows", "a night of it must have rows", "")
-METADATA = ("run_id", "job", "model_version", "code_version", "run_date")  # of a run, in each of its commits
-SIDE_BY_SIDE = 2  # tables that are written at once: a small one waits for the driver most of the time
+METADATA = ("run_id", "job", "model_version", "code_version", "run_date")  # of a run, recorded in each of its commits
+SIDE_BY_SIDE = 2  # tables written concurrently: a small one mostly waits for the driver
 
 
 class OvertakenError(BusyError):
-    """Another run has written some of the tables of a job after this one, and some before: worth running again.
+    """Another run has written some of a job's tables after this one, and some before: run the job again.
 
-    Of two runs that both see it, the one with `waits` lets the other go first.
+    Where both runs see this, the one with `waits` lets the other go first.
     """
 
     def __init__(self, message: str, waits: bool) -> None:
@@ -54,9 +54,9 @@ class OvertakenError(BusyError):
 
 @dataclass
 class Publisher:
-    """One run's outputs. `write_page` takes a name below the lake and HTML; a dry run writes nothing at all.
+    """Publisher of a run's outputs. `write_page` takes a name below the lake and HTML; a dry run writes nothing.
 
-    `accept_drift`: what is beyond a limit of drift is recorded as a warning, and stops nothing.
+    `accept_drift`: a figure beyond a limit of drift is recorded as a warning, and does not stop the run.
     """
 
     job: Job
@@ -68,39 +68,39 @@ class Publisher:
     accept_drift: bool = False
     staged: dict[str, list[DataFile]] = field(default_factory=dict)
     joining: dict[str, list[dict[str, Any]]] = field(default_factory=dict)  # rows of tables in SUCCESSION
-    named: set[str] = field(default_factory=set)  # tables whose staged files a commit may name: they stay
+    named: set[str] = field(default_factory=set)  # tables whose staged files a commit may name: not removed
 
-    def publish(self, made: Mapping[str, DataFrame]) -> None:
-        """Audit every output; publish all of them where nothing critical is found, else none, and say why."""
+    def publish(self, outputs: Mapping[str, DataFrame]) -> None:
+        """Audit every output, then publish all of them, or none and raise where a critical check fails."""
         try:
-            ready = self._written(made)
+            ready = self._written(outputs)
             self._check_and_commit(ready)
         except BaseException:
             for table in set(self.staged) - self.named:
                 self.lake.unstage(table, self.staged[table])
             raise
 
-    def _written(self, made: Mapping[str, DataFrame]) -> dict[str, DataFrame]:
-        """The outputs as they were written, where no reader looks: what is checked is what gets published."""
-        for table, frame in made.items():
+    def _written(self, outputs: Mapping[str, DataFrame]) -> dict[str, DataFrame]:
+        """The staged outputs as frames: what is checked is what gets published."""
+        for table, frame in outputs.items():
             check_schema(TABLES[table], frame, "as the job made it")
         if self.dry_run:
-            return {table: frame.persist() for table, frame in made.items()}
-        for table in made:
+            return {table: frame.persist() for table, frame in outputs.items()}
+        for table in outputs:
             self.lake.create(table)
 
         def stage(table: str) -> None:
-            self.staged[table] = self.lake.stage(table, made[table], self.record["run_id"], self.pending.days)
+            self.staged[table] = self.lake.stage(table, outputs[table], self.record["run_id"], self.pending.days)
 
         with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
-            for done in [pool.submit(stage, table) for table in made if table not in SUCCESSION]:
+            for done in [pool.submit(stage, table) for table in outputs if table not in SUCCESSION]:
                 done.result()
-        self.staged = {table: self.staged[table] for table in made if table in self.staged}  # commits go in this order
-        for table in (name for name in made if name in SUCCESSION):
-            self.joining[table] = made[table].toArrow().to_pylist()
+        self.staged = {table: self.staged[table] for table in outputs if table in self.staged}  # the order of commits
+        for table in (name for name in outputs if name in SUCCESSION):
+            self.joining[table] = outputs[table].toArrow().to_pylist()
         return {
             table: self.lake.frame(table, self.staged[table]) if table in self.staged else frame
-            for table, frame in made.items()
+            for table, frame in outputs.items()
         }
 
     def _check_and_commit(self, ready: Mapping[str, DataFrame]) -> None:
@@ -113,9 +113,9 @@ class Publisher:
                 if not TABLES[table].may_be_empty:
                     audits[table] = audits[table].with_findings([Finding(HAS_ROWS, False, None)])
                 continue
-            found = measured(lake, run_date, TABLES[table], ready[table])
-            figures += [figure_row(record, table, figure) for figure in found]
-            audits[table] = audits[table].with_findings(self._findings(found))
+            table_figures = measured(lake, run_date, TABLES[table], ready[table])
+            figures += [figure_row(record, table, figure) for figure in table_figures]
+            audits[table] = audits[table].with_findings(self._findings(table_figures))
         if compared := source_drift.compared_table(self.job):
             of_sources = source_drift.of_run(lake, self.job, self.pending.days, run_date, self._cleaned(ready))
             figures += [figure_row(record, compared, figure) for figure in of_sources if figure.day is None]
@@ -134,11 +134,11 @@ class Publisher:
         record["rows_written"] |= {table: audits[table].row_count for table in ready if self.pending.days}
 
     def _findings(self, figures: Sequence[drift.Figure]) -> list[Finding]:
-        """What is held against limits, as findings."""
+        """The figures that have limits, as findings."""
         return [figure.finding(self.accept_drift) for figure in figures if figure.high is not None]
 
     def _cleaned(self, ready: Mapping[str, DataFrame]) -> list[dict[str, Any]]:
-        """The rows of the job's ledger of cleaned days as they are about to be published; none without one."""
+        """The staged rows of the job's ledger of cleaned days; none without such a ledger."""
         table = self.job.ledger or ""
         if table not in ledger.LOGS:
             return []
@@ -160,20 +160,20 @@ class Publisher:
     def _newest_files(self) -> dict[str, list[dict[str, Any]]]:
         """Rows of bronze.files of the newest day of each source that the job's balance counts, by source."""
         wanted = self.job.balance.rows_in if self.job.balance else ()
-        found: dict[str, list[dict[str, Any]]] = {}
+        by_source: dict[str, list[dict[str, Any]]] = {}
         for parameter in wanted:
             files = self.lake.counted_files(parameter.removeprefix("bronze_"), self.record["run_date"])
             for source in {row["source"] for row in files}:
                 mine = [row for row in files if row["source"] == source]
                 newest = max(row[PARTITION] for row in mine)
-                found[source] = [row for row in mine if row[PARTITION] == newest]
-        return found
+                by_source[source] = [row for row in mine if row[PARTITION] == newest]
+        return by_source
 
     def _commit(self, metadata: Mapping[str, Any]) -> None:
-        """Replace the days of every table, a commit each; the ledger's comes last.
+        """Replace the days of every table, with one commit per table; the ledger's comes last.
 
-        Where another run of the job writes the same days meanwhile, one table may end as one run has it and the next as
-        the other. Whoever has written last sees that: OvertakenError, and the days count as not done.
+        Where another run of the job writes the same days meanwhile, tables may end with rows of different runs. The
+        last writer detects this: OvertakenError, and the days are unmarked in the ledger.
         """
         lake, job, pending = self.lake, self.job, self.pending
         if job.ledger:
@@ -184,8 +184,8 @@ class Publisher:
         for table, rows in self.joining.items():
             lake.join(table, rows, pending.days, metadata)
         several = self.staged if len(self.staged) > 1 else ()
-        found = (lake.last_run(table, pending.days, self.record["started_at"]) for table in several)
-        runs = {run for run in found if run}  # of a table that was empty and is, nobody's
+        last_runs = (lake.last_run(table, pending.days, self.record["started_at"]) for table in several)
+        runs = {run for run in last_runs if run}  # None: a table that was empty and still is
         if len(runs) > 1:
             if job.ledger:
                 lake.forget(job.ledger, pending.days)
@@ -204,30 +204,32 @@ def audit_all(
     rows_in: Mapping[str, int],
     newest: Mapping[str, Sequence[Mapping[str, Any]]],
 ) -> dict[str, Audit]:
-    """Every output's audit: its contract's checks and, where the job has a balance, that, and the share rejected.
+    """Every output's audit: its contract's checks and, where the job has a balance, the balance and the share rejected.
 
     `newest`: rows of bronze.files by source. The share is of their records: of a catalogue that comes every day, last
-    year's records are not to hide that tonight's are broken.
+    year's records must not hide that tonight's are broken.
     """
-    from jobs.runner import quality  # Great Expectations: seconds to import, begun when the run began
+    from jobs.runner import quality  # Great Expectations takes seconds to import; run_job began it in a thread
 
     if job.balance is None:
         return {table: quality.audit(TABLES[table], frame) for table, frame in ready.items()}
-    kept, rejected = job.balance.kept, job.balance.rejected
+    accepted, rejected = job.balance.kept, job.balance.rejected
     of_newest = outside([row["source_file"] for files in newest.values() for row in files])
     counted_by = job.balance.rejected_counted_by
-    audits = {table: quality.audit(TABLES[table], ready[table]) for table in ready if table not in (kept, rejected)}
+    audits = {table: quality.audit(TABLES[table], ready[table]) for table in ready if table not in (accepted, rejected)}
     audits[rejected] = quality.audit(
         TABLES[rejected], ready[rejected], counted=[of_newest], summed=[counted_by] if counted_by else ()
     )
     count = audits[rejected].counted[counted_by] if counted_by else audits[rejected].row_count
     balance = balance_check(sum(rows_in.values()) - count, job.balance.counted_by)
-    of_users = kept == silver.EVENTS.name
-    audits[kept] = quality.audit(TABLES[kept], ready[kept], [balance], "user_id" if of_users else "")
+    of_users = accepted == silver.EVENTS.name
+    audits[accepted] = quality.audit(TABLES[accepted], ready[accepted], [balance], "user_id" if of_users else "")
     if of_users:
-        found = few_of_one_user(audits[kept].most, audits[kept].row_count, deployment.max_lines_share("events"))
-        audits[kept] = audits[kept].with_findings([_shown(found)])
-    if job.ledger is None:  # where there is one, it has the share of each day
+        finding = few_of_one_user(
+            audits[accepted].most, audits[accepted].row_count, deployment.max_lines_share("events")
+        )
+        audits[accepted] = audits[accepted].with_findings([_shown(finding)])
+    if job.ledger is None:  # a ledger has the share of each day
         records = {source: sum(row["record_count"] for row in files) for source, files in newest.items()}
         allowed = sum(deployment.sources[source].most_rejected(rows) for source, rows in records.items())
         shares = {source: deployment.sources[source].max_rejected_share for source in records}
@@ -238,7 +240,7 @@ def audit_all(
 
 
 def measured(lake: Lake, run_date: dt.date, table: Table, rows: DataFrame) -> list[drift.Figure]:
-    """The figures of a gold table that is about to be published, beside those of the nights before."""
+    """Figures of a gold table that is about to be published, beside those of earlier runs."""
     limits, yesterday = lake.deployment.drift.of(table.name), run_date - dt.timedelta(days=1)
     newest = lake.newest_day(table.name, yesterday)
     figures = drift.measure(table, rows, lake.of_days(table.name, [newest]) if newest else None)
@@ -249,7 +251,7 @@ def measured(lake: Lake, run_date: dt.date, table: Table, rows: DataFrame) -> li
 
 
 def _of_landing(pending: PendingDays) -> list[Finding]:
-    """Warnings of the raw files of a run; none of them stops it."""
+    """Warnings about the raw files of a run, which do not stop it."""
     changed = [_changed_files(pending)] if pending.changed else []
     beside = [_files_beside(pending)] if pending.beside else []
     silent = [silence.warning(pending.silent)] if pending.silent else []
@@ -257,14 +259,14 @@ def _of_landing(pending: PendingDays) -> list[Finding]:
 
 
 def _shown(finding: Finding) -> Finding:
-    """The same, after a warning that did not pass has been printed."""
+    """The finding, printed as a warning if it failed."""
     if not finding.passed:
         print(f"warning: {finding.check.reason}", file=sys.stderr)
     return finding
 
 
 def _changed_files(pending: PendingDays) -> Finding:
-    """A warning: raw files are no longer as they were read. What was read is complete, so nothing stops."""
+    """A warning: raw files have changed since they were read. What was read is complete, so the run goes on."""
     changed = pending.changed
     names = ", ".join(
         f"{file.name}{' (read again: its day was not done, or has another file)' * (file.day in pending.days)}"
@@ -276,6 +278,6 @@ def _changed_files(pending: PendingDays) -> Finding:
 
 
 def _files_beside(pending: PendingDays) -> Finding:
-    """A warning: there are files in landing that no source takes, though their names suggest that one should."""
+    """A warning: files in landing match no source, though their names suggest one."""
     reason = f"a file in landing should match a source's files; left alone: {left_alone(pending.beside, EXAMPLES)}"
     return Finding(Check("no_files_beside", reason, "", severity="warning"), False, len(pending.beside))

@@ -1,8 +1,8 @@
 """All of Great Expectations: expectations from contracts, verdicts over counts, and the pages.
 
-The counts come from one SQL execution a table (audit_counts.py); each expectation of the library is given the metrics
-that it asks for, judges them and is rendered. Its own engine would run a dozen Spark jobs a table for the same numbers;
-a test holds the two against each other.
+The counts come from one SQL execution per table (audit_counts.py); each expectation of the library gets the metrics
+that it requests, judges them and is rendered. The library's own engine would run a dozen Spark jobs per table for the
+same numbers; a test compares the two.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from jobs.runner.audit_counts import Counts
 from jobs.runner.findings import ROW_COUNT, SUM, Audit, Finding
 from schemas.contract import Check, Table
 
-# Counts without values: a failing value may be personal, and reports are for everybody.
+# Counts without values: a failing value may be personal, and every user may see the reports.
 RESULT_FORMAT = {"result_format": "BASIC", "partial_unexpected_count": 0}
 
 
 class UnexpectedRowsCounted(gxe.UnexpectedRowsExpectation):  # type: ignore[misc]
-    """A query that must return no rows, counted; the library's own would fetch the rows."""
+    """A query that must return no rows; the rows are counted, while the library's own class would fetch them."""
 
     def _validate(self, metrics: dict[str, Any], *_unused: Any, **_too: Any) -> dict[str, Any]:
         count = metrics["unexpected_rows_query.row_count"]
@@ -51,7 +51,7 @@ def expectation(check: Check) -> gxe.Expectation:
 
 
 def suite(table: Table, more: Sequence[Check] = ()) -> gx.ExpectationSuite:
-    """The expectation suite of one table: its contract's checks, and more that only this run can know."""
+    """The expectation suite of a table: its contract's checks, and more that depend on the run."""
     return gx.ExpectationSuite(name=table.name, expectations=[expectation(check) for check in (*table.checks(), *more)])
 
 
@@ -63,19 +63,19 @@ def audit(
     counted: Sequence[Check] = (),
     summed: Sequence[str] = (),
 ) -> Audit:
-    """A table's suite on a frame, by one SQL execution; `frequent` as audit_counts.count has it.
+    """A table's suite on a frame, by one SQL execution; `frequent` as in audit_counts.count.
 
-    Of `counted` the broken rows are counted, and of `summed` the columns are added up, without a verdict.
+    The rows that break `counted` are counted and the columns `summed` added up, without a verdict.
     """
     every = (*table.checks(), *more)
     sums = dict.fromkeys([*summed, *(check.kwargs["column"] for check in every if check.expectation == SUM)])
     counts = audit_counts.count(frame, (*every, *counted), list(sums), frequent)
-    found = {check.name: counts.broken[check.name] for check in counted} | {n: counts.sums[n] or 0 for n in summed}
-    return replace(judged(table, counts, every), most=counts.most, counted=found)
+    totals = {check.name: counts.broken[check.name] for check in counted} | {n: counts.sums[n] or 0 for n in summed}
+    return replace(judged(table, counts, every), most=counts.most, counted=totals)
 
 
 def judged(table: Table, counts: Counts, every: Sequence[Check]) -> Audit:
-    """The verdict of each check over its counts; of a table without a row only the balance has one."""
+    """The verdict of each check from its counts; for a table without a row, only that of the balance."""
     checks = [check for check in every if counts.rows or check.name == "balance"]
     if not checks:
         return Audit(table, counts.rows, (), _page(table, ()))
@@ -90,7 +90,7 @@ def judged(table: Table, counts: Counts, every: Sequence[Check]) -> Audit:
 
 
 def _verdict(check: Check, counts: Counts) -> ExpectationValidationResult:
-    """What the library says of one check, given the metrics by the names under which it asks for them."""
+    """The library's verdict on a check, from metrics under the names that it requests."""
     judge: Any = expectation(check)
     metrics: dict[str, Any] = {"table.row_count": counts.rows}
     if check.query:
@@ -106,7 +106,7 @@ def _verdict(check: Check, counts: Counts) -> ExpectationValidationResult:
 
 @cache
 def _renderers() -> tuple[Any, Any]:
-    """One renderer and one view a process: their templates are compiled once."""
+    """One renderer and one view per process: their templates are compiled once."""
     return ValidationResultsPageRenderer(), DefaultJinjaPageView()
 
 

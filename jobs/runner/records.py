@@ -1,4 +1,4 @@
-"""What a run leaves behind in ops: a row at its start, one at its end, what its checks found."""
+"""Records of a run in ops: a row at its start, one at its end, and the findings of its checks."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from jobs.runner.lake import Lake
 from jobs.runner.version import code_version
 from schemas.errors import ConfError, DataError, stated
 
-RECORDS = ("ops.runs", "ops.checks", "ops.figures")  # what a run writes beside its job's tables
+RECORDS = ("ops.runs", "ops.checks", "ops.figures")  # written by every run, beside the tables of its job
 
 
 @contextmanager
 def recorded(lake: Lake, job: str, run_date: dt.date, dry_run: bool = False) -> Iterator[dict[str, Any]]:
-    """A row of ops.runs before what is done inside, and one after it, however it ends; yields the row to be filled.
+    """Write a row of ops.runs before the block, and one after it, however it ends; yields the row to be filled.
 
-    A run whose first row has no second one is running, or was killed. What is broken under the run is raised as an
+    A run without a second row is running, or was killed. A fault of the environment is raised as
     environment_fault.EnvironmentFault.
     """
     clock = time.monotonic()
@@ -41,7 +41,7 @@ def recorded(lake: Lake, job: str, run_date: dt.date, dry_run: bool = False) -> 
         "status": "running",
     }
     if not dry_run:
-        with suppress(Exception):  # what keeps the lake from being written stops the job itself, with its reason
+        with suppress(Exception):  # if the lake cannot be written, the job itself fails with the reason
             _append(lake, record)
     record |= {"error": "interrupted", "status": "failed"}
     try:
@@ -68,7 +68,7 @@ def _append(lake: Lake, row: Mapping[str, Any]) -> None:
 
 
 def _record(lake: Lake, row: Mapping[str, Any]) -> None:
-    """The last row of a run. One that failed fails for its own reason, also where its record cannot be written."""
+    """Write the last row of a run. A failed run keeps its own error where the row cannot be written."""
     try:
         _append(lake, row)
     except Exception as error:
@@ -92,7 +92,7 @@ def figure_row(record: Mapping[str, Any], table: str, figure: drift.Figure) -> d
 
 
 def check_rows(audits: Mapping[str, Audit], record: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Rows of ops.checks: one a finding."""
+    """Rows of ops.checks: one per finding."""
     return [
         {
             **{key: record[key] for key in ("run_date", "run_id", "job")},

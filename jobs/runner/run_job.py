@@ -34,14 +34,14 @@ from schemas.job import RECOMMEND, Job, Read
 from schemas.run import GoldTable, Model, RunContext
 from udfs.horizon import HORIZON_DAYS
 
-ATTEMPTS = 3  # of a job whose tables another run of it writes at the same moments
+ATTEMPTS = 3  # of a job whose tables another run of it writes at the same time
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one run of a job did: rows written per table, seconds, the model it used or made, the days it replaced.
+    """Outcome of a run of a job: rows written per table, seconds, the model used or trained, the days replaced.
 
-    `skipped` says why there was nothing to do at all.
+    `skipped`: the reason why the job was skipped.
     """
 
     run_id: str
@@ -63,22 +63,21 @@ def run(
     reingest: bool = False,
     accept_drift: bool = False,
 ) -> Outcome:
-    """Run one job for one date and publish what it makes, or refuse and leave every table as it was.
+    """Run a job for one date and publish its outputs, or refuse them and leave every table as it was.
 
-    `since` makes a job that works day by day process every day from then on again, `reingest` the days whose raw files
-    are no longer as they were read. `accept_drift`: figures beyond the limits of drift are right, for this once.
-    `dry_run`: everything is computed and checked, nothing is written; Outcome.rows is
-    what would have been. A job whose raw files the deployment has none of is skipped. Raises ConfError or
-    DataError, and EnvironmentFault where a disk or the cluster is at fault; whatever happens, one row of
-    ops.runs tells, but for a dry run or a job that is skipped. A run that another one of the same days has got into the
-    way of is followed by one more, twice at most; then OvertakenError.
+    `since`: a job that works day by day processes every day from then on again; `reingest`: also the days whose raw
+    files have changed since they were read. `accept_drift`: figures beyond the limits of drift are warnings, this
+    once. `dry_run`: everything is computed and checked, nothing is written; Outcome.rows is what would have been. A
+    job is skipped where the deployment lacks its sources. Raises ConfError or DataError, and EnvironmentFault where a
+    disk or the cluster is at fault; ops.runs records every run but dry runs and skipped jobs. A run that conflicts with
+    another one of the same days is repeated, twice at most; then OvertakenError.
     """
     for _ in range(1, ATTEMPTS):
         clock = time.monotonic()
         try:
             return _run_once(name, lake, run_date, flags, since, dry_run, reingest, accept_drift)
         except OvertakenError as error:
-            time.sleep((time.monotonic() - clock) * error.waits)  # as long as the other one will need
+            time.sleep((time.monotonic() - clock) * error.waits)  # as long as the other run will take
     return _run_once(name, lake, run_date, flags, since, dry_run, reingest, accept_drift)
 
 
@@ -99,7 +98,7 @@ def _run_once(
     Thread(target=import_module, args=("jobs.runner.quality",), daemon=True).start()  # while Spark computes
     with recorded(lake, name, run_date, dry_run) as record:
         knobs = settings(job, function, lake.deployment, flags or {})
-        for table in (*job.writes, *RECORDS):  # before anything is written, so that a torn one stops the job as a whole
+        for table in (*job.writes, *RECORDS):  # first, so that a torn table stops the job before any write
             lake.check_log(table)
         pending = work_of(lake, job, run_date, since, reingest)
         _publish(job, function, knobs, lake, pending, record, dry_run, accept_drift)
@@ -126,8 +125,8 @@ def _publish(
     run = replace(_context(lake, record, dry_run), at_end=endings.append)
     committed = False
     try:
-        made = function(**inputs, **knobs, run=run)
-        frames = made if isinstance(made, dict) else {job.writes[0]: made}
+        result = function(**inputs, **knobs, run=run)
+        frames = result if isinstance(result, dict) else {job.writes[0]: result}
         if set(frames) != set(JOBS[job.name].writes):
             raise TypeError(f"{job.name} made {sorted(frames)}, but jobs/flow.py says {sorted(JOBS[job.name].writes)}")
         outputs = {table: frames[table] for table in job.writes}
@@ -139,7 +138,7 @@ def _publish(
 
 
 def _inputs(job: Job, lake: Lake, pending: PendingDays, record: dict[str, Any]) -> dict[str, Any]:
-    """What each declared read of a job gives, by parameter name."""
+    """The inputs of a job by parameter name, from its declared reads."""
     inputs: dict[str, Any] = {}
     run_date = record["run_date"]
     for read in job.reads:
@@ -158,7 +157,7 @@ def _inputs(job: Job, lake: Lake, pending: PendingDays, record: dict[str, Any]) 
 
 
 def _context(lake: Lake, record: dict[str, Any], dry_run: bool) -> RunContext:
-    """What a job may use beside its tables; a dry run's writes nothing."""
+    """The run context of a job; that of a dry run writes nothing."""
 
     def publish_model(folder: Path) -> str:
         record["model_version"] = folder.name
@@ -181,25 +180,25 @@ def _context(lake: Lake, record: dict[str, Any], dry_run: bool) -> RunContext:
 
 
 def _gold_tables(lake: Lake, run_date: dt.date) -> list[GoldTable]:
-    """Each gold table of the night that the deployment has, at the version that a run of run_date has committed.
+    """Each gold table of the nightly run that the deployment has, at the version committed by a run of run_date.
 
-    Runs that are not done count for nothing: one may be replacing a table at this moment. What is told of a table is
-    read at that version. ConfError where no run has written one.
+    Runs that are not done are ignored: one may be replacing a table right now. Row count and model are read at that
+    version. ConfError where no run has written a table.
     """
     done = {row["run_id"] for row in lake.rows("ops.runs", of=run_date) if row["status"] == "done"}
-    found = []
+    gold_tables = []
     for name in (table for job in NIGHT for table in job.writes if table.startswith("gold.")):
         if stands(name, lake.deployment.kinds):
             lake.check_written(name, run_date)
             has_model = "model_version" in TABLES[name].column_names
             version = lake.written(name, run_date, done)
             model = lake.model_of(name, run_date, version) if has_model else None
-            found.append(GoldTable(name, version, lake.count(name, [run_date], version), model))
-    return sorted(found, key=lambda table: table.name)
+            gold_tables.append(GoldTable(name, version, lake.count(name, [run_date], version), model))
+    return sorted(gold_tables, key=lambda table: table.name)
 
 
 def _model(read: Read, lake: Lake, run_date: dt.date) -> Model | None:
-    """The model that a job asks for; None where it does without."""
+    """The model that a job declares; None where it is optional and there is none."""
     if read.model == "promoted":
         try:
             return model_store.promoted_model(lake, run_date, kind=read.kind or RECOMMEND)
@@ -209,15 +208,15 @@ def _model(read: Read, lake: Lake, run_date: dt.date) -> Model | None:
             raise
     if read.model == "encoding":
         return model_store.encoding_model(lake, run_date)
-    seen = run_date - dt.timedelta(days=HORIZON_DAYS)
+    seen_up_to = run_date - dt.timedelta(days=HORIZON_DAYS)
     try:
-        return model_store.promoted_model(lake, seen)
+        return model_store.promoted_model(lake, seen_up_to)
     except NoModelError as error:
-        raise TooEarlyError(f"there is no night of {seen} to judge: {error}") from None
+        raise TooEarlyError(f"there is no night of {seen_up_to} to judge: {error}") from None
 
 
 def _of_one_model(job: Job, lake: Lake, run_date: dt.date, model: Model) -> None:
-    """DataError where a table of run_date that a job reads is of another model than the job's."""
+    """DataError where a table of run_date that a job reads comes from another model than the job's."""
     others = (read for read in job.reads if read.window == "today" and read.table != "features.item_vectors")
     for read in others:
         if "model_version" in TABLES[read.table].column_names:
@@ -230,11 +229,11 @@ def _of_one_model(job: Job, lake: Lake, run_date: dt.date, model: Model) -> None
 
 
 def _nothing(*_: Any) -> None:
-    """What a dry run does in place of writing."""
+    """A no-op in place of a write in a dry run."""
 
 
 def main(name: str, arguments: Sequence[str] | None = None) -> None:
-    """The run line of a job file: parse the flags that the job's signature gives, run, exit."""
+    """Entry point of a job file: parse the flags that the job's signature defines, run, exit."""
     function = function_of(name)
     parser = argparse.ArgumentParser(prog=name, description=inspect.getdoc(function))
     common_flags(parser)

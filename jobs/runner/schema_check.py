@@ -13,7 +13,7 @@ from schemas.errors import DataError
 
 
 def check_schema(table: Table, frame: DataFrame, door: str) -> None:
-    """Refuse a frame whose column names, order or types are not the contract's; the message lists each difference."""
+    """DataError, with each difference, for a frame whose column names, order or types are not the contract's."""
     expected = {column.name: plain_type(column.type) for column in table.columns}
     actual = {field.name: plain_type(field.dataType.simpleString()) for field in frame.schema.fields}
     problems = differences(expected, actual)
@@ -24,7 +24,7 @@ def check_schema(table: Table, frame: DataFrame, door: str) -> None:
 
 
 def differences(expected: Mapping[str, Any], actual: Mapping[str, Any]) -> list[str]:
-    """What the actual columns (name: type) lack, have besides, or have of another type; one part of a sentence each."""
+    """Missing columns (name: type), unknown ones, and those of another type, as parts of a sentence."""
     problems = [f"lacks {name} {expected[name]}" for name in expected if name not in actual]
     problems += [
         f"has {name} {actual[name]}, which the contract does not know" for name in actual if name not in expected

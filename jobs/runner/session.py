@@ -16,22 +16,22 @@ from jobs.runner import environment_fault
 from schemas.deployment import Deployment
 from schemas.errors import ConfError
 
-# What the storage relies on, whatever the properties file says.
+# Required by the storage, whatever the properties file sets.
 NEEDED = {
     "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",  # INT96, Spark's default, is no timestamp to Delta
-    "spark.sql.session.timeZone": "UTC",  # jobs/transforms/shop_time.py makes local times instants
-    "spark.sql.sources.parallelPartitionDiscovery.threshold": "10000",  # files are known by the log: no job lists them
+    "spark.sql.session.timeZone": "UTC",  # jobs/transforms/shop_time.py converts local times to instants
+    "spark.sql.sources.parallelPartitionDiscovery.threshold": "10000",  # Delta's log lists the files
 }
 
 
 def session(deployment: Deployment, *, log_file: Path | None = None) -> SparkSession:
-    """The session that the deployment's properties file describes, or the one that is running.
+    """The session of the deployment's properties file, or the running one.
 
-    What spark-submit was told wins over the file. With `log_file`, what the JVM and the Python workers write to
-    stderr goes there, and the terminal stays readable.
+    Settings of spark-submit win over the file. With `log_file`, stderr of the JVM and the Python workers goes there,
+    so the terminal stays readable.
     """
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-    if os.environ.get("LC_ALL") in ("C", "POSIX"):  # the JVM that is started could not open names beyond ASCII
+    if os.environ.get("LC_ALL") in ("C", "POSIX"):  # with it the JVM could not open non-ASCII names
         os.environ["LC_ALL"] = "C.UTF-8"
     builder = SparkSession.builder.appName(f"nightshelf {deployment.name}")
     if SparkSession.getActiveSession() is None:
@@ -64,17 +64,17 @@ def properties(path: str) -> dict[str, str]:
 
 @contextlib.contextmanager
 def _stderr_to(path: Path | None) -> Iterator[None]:
-    """While it lasts, what this process and those it starts write to stderr is appended to a file."""
+    """Within the block, append stderr of this process and those it starts to a file."""
     if path is None:
         yield
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     sys.stderr.flush()
-    kept = os.dup(2)
+    original = os.dup(2)
     with path.open("ab") as file:
         os.dup2(file.fileno(), 2)
     try:
         yield
     finally:
-        os.dup2(kept, 2)
-        os.close(kept)
+        os.dup2(original, 2)
+        os.close(original)

@@ -12,7 +12,7 @@ from schemas.deployment import RENAMED, Deployment
 from schemas.errors import ConfError
 from schemas.job import Job
 
-RUN = "run"  # the one keyword-only parameter that is no setting: the RunContext
+RUN = "run"  # the keyword-only parameter that is no setting: the RunContext
 
 
 def function_of(name: str) -> Callable[..., Any]:
@@ -51,7 +51,7 @@ def settings(
 
 
 def check_settings(deployment: Deployment) -> None:
-    """Refuse a deployment that names a job or a knob that does not exist, before anything is read."""
+    """ConfError for a deployment that names an unknown job or knob, before any data are read."""
     for name in deployment.jobs:
         if name not in JOBS:
             raise ConfError(f"{deployment.file}: [jobs.{name}]: no such job; there are {', '.join(JOBS)}")

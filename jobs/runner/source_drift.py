@@ -1,4 +1,4 @@
-"""A source's day beside the days before: a till that sends a tenth, or pence for pounds, is noticed the same night."""
+"""Drift of a source: a day beside the days before. It shows a tenth of the rows, or pence for pounds, at once."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from schemas.deployment import Deployment
 from schemas.drift import SourceLimits
 from schemas.job import Job
 
-OF_MANY = ("kept_share", "locations")  # figures that say little where there are few rows, usually or today
-OF_ROWS = ("units", "money")  # figures that are sums over rows
+OF_MANY = ("kept_share", "locations")  # not meaningful where there are few rows, usually or today
+OF_ROWS = ("units", "money")  # sums over rows
 
 
 def compared_table(job: Job) -> str:
-    """The table of a job that findings about its sources are said of: its ledger of cleaned days, or what it accepts.
+    """The table that findings about a job's sources belong to: its ledger of cleaned days, or its accepted records.
 
     Empty where a job has no sources.
     """
@@ -32,10 +32,10 @@ def compared_table(job: Job) -> str:
 def of_run(
     lake: Lake, job: Job, pending: Collection[dt.date], run_date: dt.date, new: Sequence[Mapping[str, Any]]
 ) -> list[Figure]:
-    """The figures of each source of a job on run_date beside those of the days before.
+    """Figures of each source of a job on run_date beside those of the days before.
 
-    `new`: rows of the job's ledger of cleaned days about to be published. Of a job without such a ledger the raw files
-    of a day are compared by their records alone.
+    `new`: staged rows of the job's ledger of cleaned days. Without such a ledger, only the number of records in a day's
+    raw files is compared.
     """
     listed = lake.rows("bronze.files", run_date)
     files = [(row["source"], row[PARTITION]) for row in listed]
@@ -43,7 +43,7 @@ def of_run(
         judged = days_to_judge(pending, lake.rows("ops.runs", run_date), job.name, run_date)
         known = [row for row in lake.rows(log.ledger, run_date) if row[PARTITION] not in set(pending)]
         return compared(lake.deployment, log.kind, [*known, *new], judged, files, run_date)
-    found = []
+    all_figures = []
     for parameter in job.balance.rows_in if job.balance else ():
         kind = parameter.removeprefix("bronze_")
         days: dict[dt.date, dict[str, float]] = {}
@@ -51,16 +51,16 @@ def of_run(
             of_day, name = days.setdefault(row[PARTITION], {}), f"{row['source']}.rows"
             of_day[name] = of_day.get(name, 0.0) + row["record_count"]
         counted = [{PARTITION: day, "figures": figures} for day, figures in days.items()]
-        found += compared(lake.deployment, kind, counted, {run_date}, files, run_date)
-    return found
+        all_figures += compared(lake.deployment, kind, counted, {run_date}, files, run_date)
+    return all_figures
 
 
 def days_to_judge(
     pending: Collection[dt.date], runs: Iterable[Mapping[str, Any]], job: str, run_date: dt.date
 ) -> set[dt.date]:
-    """run_date, and earlier days that are still pending because a run of theirs was refused.
+    """run_date, and earlier days that are still pending because their run was refused.
 
-    A load of many days at once is judged by its last: nobody can look at each day of last year.
+    A load of many days at once is judged by its last day: no user can look at each day of last year.
     """
     refused = {run[PARTITION] for run in runs if run["job"] == job and run["status"] == "refused"}
     return {day for day in pending if day == run_date or day in refused}
@@ -81,21 +81,21 @@ def compared(
     files: Iterable[tuple[str, dt.date]],
     run_date: dt.date,
 ) -> list[Figure]:
-    """The figures of each source of a kind on the `judged` days, beside those of the days before.
+    """Figures of each source of a kind on the `judged` days, beside those of the days before.
 
-    cleaned: rows of the ledger, the judged days' among them, at most one a day. files: (source, day) of each raw file:
-    a source without a file of a day is silent, which is said elsewhere, and one whose files are empty has 0 rows.
+    cleaned: rows of the ledger, including the judged days, at most one per day. files: (source, day) of each raw file:
+    a source without a file of a day is silent, which silence.py reports; one whose files are empty has 0 rows.
     """
-    have_files, found = set(files), []
+    have_files, figures = set(files), []
     for source in deployment.of_kind(kind):
         limits = deployment.drift_limits(source)
         days = {row[PARTITION]: figures_of(row, source) for row in cleaned}
         for day in sorted(judged):
             if limits and (source, day) in have_files:
-                past = [days[other] for other in sorted(days) if other < day and days[other]]
+                past = [days[earlier] for earlier in sorted(days) if earlier < day and days[earlier]]
                 of_day = day if day != run_date else None
-                found += _of_source(source, days.get(day, {}), past[-limits.nights :], limits, of_day)
-    return found
+                figures += _of_source(source, days.get(day, {}), past[-limits.nights :], limits, of_day)
+    return figures
 
 
 def _of_source(
@@ -107,9 +107,9 @@ def _of_source(
 ) -> list[Figure]:
     rows = _median(past, "rows")
     rows_of = dict.fromkeys(OF_ROWS, rows) | dict.fromkeys(OF_MANY, min(rows, today.get("rows", 0.0)))
-    found = []
+    figures = []
     for name in dict.fromkeys(name for night in (today, *past) for name in night):
-        if not today and name != "rows":  # where there are no records at all, that is one fault
+        if not today and name != "rows":  # without any record, the rows alone are reported
             continue
         usual = _median(past, name) if len(past) >= limits.min_nights else None
         low = high = None
@@ -117,10 +117,10 @@ def _of_source(
             nights, share = [night.get(name, 0.0) for night in past], limits.share(name)
             low, high = min(nights) * (1 - share), up(max(nights), share)
         section = f"[sources.{source}.drift]"
-        found.append(Figure(f"{source}.{name}", today.get(name, 0.0), usual, low, high, section, day))
-    return found
+        figures.append(Figure(f"{source}.{name}", today.get(name, 0.0), usual, low, high, section, day))
+    return figures
 
 
 def _median(nights: Sequence[Mapping[str, float]], name: str) -> float:
-    """0 without a night; a night without the figure has 0 of it."""
+    """The median of a figure: 0 without a day; a day without the figure counts as 0."""
     return statistics.median(night.get(name, 0.0) for night in nights) if nights else 0.0

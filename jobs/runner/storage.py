@@ -1,4 +1,4 @@
-"""Files below a lake or a landing folder by Hadoop's file systems: the same calls for a disk and an object store."""
+"""Files below a lake or landing folder through Hadoop's file systems: a disk or an object store alike."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from jobs.runner import integrity
 
 
 def escape_glob(uri: str) -> str:
-    """A path in which no character means a pattern."""
+    """A path with the characters of glob patterns escaped."""
     return re.sub(r"([\[\]{}*?\\])", r"\\\1", uri)
 
 
 class Storage:
-    """Small files and whole folders below one root."""
+    """Small files and complete folders below one root."""
 
     def __init__(self, spark: SparkSession, root: str) -> None:
         self.spark = spark
@@ -36,13 +36,13 @@ class Storage:
         return jvm
 
     def newest(self, folder: str, pattern: str) -> Any:
-        """The path of the last file of a folder by name, of those that match; None where there is none."""
+        """The path of a folder's last matching file by name; None without one."""
         path, system = self.at(folder)
-        found = system.globStatus(self._jvm().org.apache.hadoop.fs.Path(f"{escape_glob(path.toString())}/{pattern}"))
-        return found[len(found) - 1].getPath() if found else None  # sorted by name
+        matches = system.globStatus(self._jvm().org.apache.hadoop.fs.Path(f"{escape_glob(path.toString())}/{pattern}"))
+        return matches[len(matches) - 1].getPath() if matches else None  # sorted by name
 
     def content(self, path: Any) -> bytes:
-        """A small file's bytes. integrity.NotWholeError where a local file differs from the checksum file beside it."""
+        """A small file's bytes. integrity.NotWholeError where a local file does not match its checksum file."""
         _, system = self.at(path.toString())
         stream = None
         try:
@@ -57,14 +57,14 @@ class Storage:
                 stream.close()
 
     def write_text(self, name: str, text: str) -> None:
-        """Write a small text file (a report page), in place of what exists there."""
+        """Write a small text file (a report page), replacing an existing one."""
         path, system = self.at(name)
         stream = system.create(path, True)
         stream.write(bytearray(text.encode()))
         stream.close()
 
     def publish_folder(self, local: Path, folder: str) -> str:
-        """Copy a local folder below the root, in place of what exists there; where it is now."""
+        """Copy a local folder below the root, replacing an existing one; its new path."""
         target, system = self.at(folder)
         system.delete(target, True)
         system.mkdirs(target.getParent())
@@ -73,18 +73,18 @@ class Storage:
         return f"{self.root}/{folder}"
 
     def delete(self, name: str) -> None:
-        """Remove a file or a folder with all that is in it; no error where there is none."""
+        """Remove a file, or a folder with its contents, if it exists."""
         path, system = self.at(name)
         system.delete(path, True)
 
     def unwritten(self, folder: str, days: int) -> list[tuple[Any, int]]:
-        """What lies in a folder and was last written to over `days` days ago: its path, its number of files."""
+        """Entries of a folder last written to over `days` days ago: (path, number of files)."""
         place, system = self.at(folder)
-        youngest, found = (time.time() - days * 86_400) * 1000, []
+        youngest, entries = (time.time() - days * 86_400) * 1000, []
         for status in system.listStatus(place) if system.exists(place) else ():
             written, below = [status.getModificationTime()], system.listFiles(status.getPath(), True)
             while below.hasNext():
                 written.append(below.next().getModificationTime())
             if max(written) < youngest:
-                found.append((status.getPath(), max(len(written) - 1, 1)))
-        return found
+                entries.append((status.getPath(), max(len(written) - 1, 1)))
+        return entries

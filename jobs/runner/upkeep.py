@@ -1,4 +1,4 @@
-"""Upkeep of a lake: old rows and old files go."""
+"""Upkeep of a lake: old rows and old files are deleted."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from schemas import TABLES
 def maintain(
     lake: Lake, run_date: dt.date, table: str, keep_days: int, keep_versions_days: int
 ) -> dict[str, Any] | None:
-    """Delete a table's rows of more than `keep_days` before run_date (0: none), compact, vacuum; what that did.
+    """Delete a table's rows of more than `keep_days` before run_date (0: none), compact, vacuum; a record of it.
 
-    None where there is no table. The newest date stays whatever its age, and run_date's rows and later ones are not
-    touched, so a night may run meanwhile; nor are the files of what was published last.
+    None without a table. The newest date is retained whatever its age; rows of run_date and later are not touched, so
+    a run may take place meanwhile; nor are the files of the newest publication.
     """
     opened = lake.delta(table)
     if opened is None:
@@ -52,22 +52,23 @@ def maintain(
 
 
 def clear(lake: Lake, folder: str, days: int) -> int:
-    """Remove what lies in `models`, `checkpoints` or `data_docs` and was last written to over `days` days ago.
+    """Remove entries of `models`, `checkpoints` or `data_docs` last written to over `days` days ago; how many files.
 
-    How many files that were. A model that has been promoted stays, whatever its age: a night of its time needs it.
+    A promoted model is retained, whatever its age: a run of a date of its time needs it.
     """
     if not days:
         return 0
     local = checkpoint_folder(lake) if folder == "checkpoints" else None
-    kept = set()
+    retained = set()
     if folder == "models":
-        kept = {row["folder"].rpartition("/")[2] for row in lake.rows("ops.models") if row["promoted"]}
+        retained = {row["folder"].rpartition("/")[2] for row in lake.rows("ops.models") if row["promoted"]}
     place = f"file://{local}" if local else folder
-    own = f"{lake.deployment.name}-" if folder == "checkpoints" and lake.deployment.checkpoints else ""  # others' too
+    # A folder of checkpoints that is named in conf may have those of other deployments, too.
+    own = f"{lake.deployment.name}-" if folder == "checkpoints" and lake.deployment.checkpoints else ""
     gone = [
         entry
         for entry in lake.storage.unwritten(place, days)
-        if entry[0].getName() not in kept and entry[0].getName().startswith(own)
+        if entry[0].getName() not in retained and entry[0].getName().startswith(own)
     ]
     for path, _ in gone:
         lake.storage.delete(path.toString())

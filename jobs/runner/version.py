@@ -1,4 +1,4 @@
-"""Which code this is: the package's version and the commit."""
+"""Version of the code: the package's version and the commit."""
 
 from __future__ import annotations
 

@@ -29,40 +29,40 @@ def allocated(pairs: DataFrame, limits: DataFrame, max_per_week: int, max_pairs:
     One task holds at most `max_pairs` pairs, and solves at most EXACT_PAIRS of them to the optimum; more are allocated
     by prices.
     """
-    asked = pairs.join(F.broadcast(limits), "campaign_id", "inner")
-    count = asked.count()
+    candidates = pairs.join(F.broadcast(limits), "campaign_id", "inner")
+    count = candidates.count()
     if count <= min(max_pairs, allocation.EXACT_PAIRS):
-        together: DataFrame = asked.groupBy(F.lit(0).alias("all")).applyInArrow(_allocate(max_per_week), CHOSEN)
+        together: DataFrame = candidates.groupBy(F.lit(0).alias("all")).applyInArrow(_allocate(max_per_week), CHOSEN)
         return together
-    return _by_prices(asked, limits, max_per_week, max_pairs, count)
+    return _by_prices(candidates, limits, max_per_week, max_pairs, count)
 
 
-def _by_prices(asked: DataFrame, limits: DataFrame, max_per_week: int, max_pairs: int, count: int) -> DataFrame:
-    """CHOSEN, by prices that are found on all users or a sample, choices of blocks of users, and what then still fits.
+def _by_prices(candidates: DataFrame, limits: DataFrame, max_per_week: int, max_pairs: int, count: int) -> DataFrame:
+    """CHOSEN, by prices computed on all users or a sample, choices per block of users, and a fill of the room left.
 
-    `asked` are `count` pairs with their campaign's capacity.
+    `candidates` are `count` pairs with their campaign's capacity.
     """
-    some = drawn(asked, "user_id", max_pairs, count, "prices").groupBy(F.lit(0).alias("all"))
+    some = drawn(candidates, "user_id", max_pairs, count, "prices").groupBy(F.lit(0).alias("all"))
     price = _prices(max_per_week, min(1.0, max_pairs / count))
     priced = some.applyInArrow(price, "campaign_id STRING, price DOUBLE").persist()
     block = F.pmod(F.xxhash64("user_id"), F.lit(4 * math.ceil(count / max_pairs)))
-    with_price = asked.join(F.broadcast(priced), "campaign_id", "left")
+    with_price = candidates.join(F.broadcast(priced), "campaign_id", "left")
     wanted = with_price.groupBy(block).applyInArrow(_choose(max_per_week), CHOSEN)
     better = Window.partitionBy("campaign_id").orderBy(F.desc("net"), "user_id").rowsBetween(*BEFORE)
     before = F.coalesce(F.sum(F.col("taken").cast("int")).over(better), F.lit(0))  # a control is held to the same
     placed = wanted.withColumn("before", before).join(F.broadcast(limits), "campaign_id", "left")
-    kept = placed.where("campaign_id IS NULL OR before < capacity").drop("before", "capacity").persist()
-    filled = _open_pairs(with_price, kept.where("taken"), limits, max_per_week, max_pairs)
+    within = placed.where("campaign_id IS NULL OR before < capacity").drop("before", "capacity").persist()
+    filled = _open_pairs(with_price, within.where("taken"), limits, max_per_week, max_pairs)
     more = filled.groupBy(F.lit(0).alias("all")).applyInArrow(_fill, CHOSEN)
     places = limits.join(priced, "campaign_id", "inner")
     worth = places.agg(F.sum(F.col("capacity") * F.col("price")).alias("upper_bound"), F.lit(False).alias("exact"))
-    return kept.unionByName(more).unionByName(worth, allowMissingColumns=True)
+    return within.unionByName(more).unionByName(worth, allowMissingColumns=True)
 
 
-def _open_pairs(asked: DataFrame, taken: DataFrame, limits: DataFrame, max_per_week: int, max_pairs: int) -> DataFrame:
-    """The pairs that may still be taken: with `room` of the campaign and `slots` of the user, at most max_pairs.
+def _open_pairs(pairs: DataFrame, taken: DataFrame, limits: DataFrame, max_per_week: int, max_pairs: int) -> DataFrame:
+    """The pairs that may still be taken, with `room` of the campaign and `slots` of the user; at most max_pairs.
 
-    Where there are more, those of most value: of each campaign as many times its room as fit.
+    If there are more, those of most value, equally many of each campaign.
     """
     shown = taken.groupBy("campaign_id").agg(F.count("*").alias("shown"))
     room = (F.col("capacity") - F.coalesce("shown", F.lit(0))).alias("room")
@@ -70,7 +70,7 @@ def _open_pairs(asked: DataFrame, taken: DataFrame, limits: DataFrame, max_per_w
     used = taken.where("NOT counted").groupBy("user_id").agg(F.count("*").alias("used"))
     slots = F.lit(max_per_week) - F.col("recent") - F.coalesce("used", F.lit(0))
     left = (
-        asked.where("NOT is_control AND expected_value > 0")
+        pairs.where("NOT is_control AND expected_value > 0")
         .join(taken.select("campaign_id", "user_id"), ["campaign_id", "user_id"], "left_anti")
         .join(F.broadcast(rooms), "campaign_id", "inner")
         .join(used, "user_id", "left")
@@ -83,17 +83,17 @@ def _open_pairs(asked: DataFrame, taken: DataFrame, limits: DataFrame, max_per_w
 
 
 def _allocate(max_per_week: int) -> Callable[[pa.Table], pa.Table]:
-    def allocate(asked: pa.Table) -> pa.Table:
-        pairs = _Pairs(asked, max_per_week)
-        found = allocation.allocate(*pairs.of(~pairs.control), pairs.capacity, pairs.left)
-        return pairs.chosen(found.chosen, pairs.value, found.prices, found.upper_bound, True)
+    def allocate(candidates: pa.Table) -> pa.Table:
+        pairs = _Pairs(candidates, max_per_week)
+        best = allocation.allocate(*pairs.of(~pairs.control), pairs.capacity, pairs.left)
+        return pairs.chosen(best.chosen, pairs.value, best.prices, best.upper_bound, True)
 
     return allocate
 
 
 def _prices(max_per_week: int, share: float) -> Callable[[pa.Table], pa.Table]:
-    def price(asked: pa.Table) -> pa.Table:
-        pairs = _Pairs(asked, max_per_week)
+    def price(candidates: pa.Table) -> pa.Table:
+        pairs = _Pairs(candidates, max_per_week)
         most = np.floor(pairs.capacity * share).astype(np.int64)
         wanted = ~pairs.control & (pairs.value > 0)
         user, campaign, _ = pairs.of(wanted)
@@ -104,8 +104,8 @@ def _prices(max_per_week: int, share: float) -> Callable[[pa.Table], pa.Table]:
 
 
 def _choose(max_per_week: int) -> Callable[[pa.Table], pa.Table]:
-    def choose(asked: pa.Table) -> pa.Table:
-        pairs = _Pairs(asked, max_per_week)
+    def choose(candidates: pa.Table) -> pa.Table:
+        pairs = _Pairs(candidates, max_per_week)
         first = pairs.table.groupby("campaign_id")["price"].first().reindex(pairs.campaigns)
         prices = first.fillna(0.0).to_numpy(np.float64)
         open_to = ~pairs.control & (pairs.capacity[pairs.campaign] > 0)
@@ -119,7 +119,7 @@ def _choose(max_per_week: int) -> Callable[[pa.Table], pa.Table]:
 
 
 def _fill(left: pa.Table) -> pa.Table:
-    """CHOSEN: of the pairs that `_open_pairs` has found, those that still fit."""
+    """CHOSEN: those pairs of `_open_pairs` that still fit."""
     table = left.to_pandas().sort_values(["user_id", "campaign_id"], ignore_index=True)
     user, users = _codes_of_users(table)
     campaign, campaigns = pd.factorize(table["campaign_id"], sort=True)
@@ -146,8 +146,8 @@ def _fill(left: pa.Table) -> pa.Table:
 def _codes_of_users(table: pd.DataFrame) -> tuple[Any, int]:
     """Each pair's user as a code, and how many codes there are.
 
-    A pair whose campaign is counted among the user's already needs none of the places left: it is as a user of its own
-    who has one.
+    A pair whose campaign is already counted for the user needs none of the remaining places: it gets the code of a
+    user of its own with one place.
     """
     user, users = pd.factorize(table["user_id"])
     counted = table["counted"].to_numpy(bool)
@@ -156,13 +156,13 @@ def _codes_of_users(table: pd.DataFrame) -> tuple[Any, int]:
 
 
 class _Pairs:
-    """The pairs of one task as arrays: codes of users and campaigns, their value, what limits each.
+    """The pairs of one task as arrays: codes of users and campaigns, their values and limits.
 
-    `untied`: the values as prices are sought for them, the same of a pair in every task.
+    `untied`: the values for the price search, without ties, equal for a pair in every task.
     """
 
-    def __init__(self, asked: pa.Table, max_per_week: int) -> None:
-        table = asked.to_pandas().sort_values(["user_id", "campaign_id"], ignore_index=True)
+    def __init__(self, candidates: pa.Table, max_per_week: int) -> None:
+        table = candidates.to_pandas().sort_values(["user_id", "campaign_id"], ignore_index=True)
         self.table = table
         self.user, users = _codes_of_users(table)
         self.campaign, self.campaigns = pd.factorize(table["campaign_id"], sort=True)
@@ -181,7 +181,7 @@ class _Pairs:
         return self.user[rows], self.campaign[rows], self.value[rows]
 
     def chosen(self, taken: Any, value: Any, prices: Any, upper_bound: float, exact: bool) -> pa.Table:
-        """CHOSEN: of the pairs that are no controls the taken ones, and the controls that would be at these prices."""
+        """CHOSEN: the taken pairs without controls, and the controls that would be taken at these prices."""
         pairs = (self.user, self.campaign, value, self.control)
         worth = allocation.choose_controls(*pairs, self.capacity, self.left, prices)
         rows = np.concatenate([np.flatnonzero(~self.control)[taken], np.flatnonzero(worth)])

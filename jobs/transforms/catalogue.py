@@ -1,4 +1,4 @@
-"""Whether the item that a record names is one: it stands in the catalogue, or why it was refused there."""
+"""Catalogue checks of the items that records name: in the catalogue, or why the item was rejected there."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def with_item_verdict(records: DataFrame, catalogue: Catalogue | None) -> DataFr
 def days_of_items_listed_since(rejected: DataFrame, items: DataFrame) -> DataFrame:
     """run_date of each day with a record that was rejected for its item, which is in the catalogue by now.
 
-    Of a row without codes, written before there were any, that may be the reason.
+    A row without codes, written by an earlier version, may have been rejected for that.
     """
     for_its_item = F.coalesce(F.exists("codes", lambda code: code.isin(*sorted(ITEM_CODES))), F.lit(True))
     return rejected.where(for_its_item).join(items, "item_id", "left_semi").select(PARTITION).distinct()
@@ -86,5 +86,5 @@ def days_of_items_listed_since(rejected: DataFrame, items: DataFrame) -> DataFra
 
 def described(items: DataFrame, item_vectors: DataFrame) -> DataFrame:
     """item_id, ATTRIBUTES, LISTING, vector (null without one): what udfs.catalogue.catalogue_of reads."""
-    told = items.select("item_id", *ATTRIBUTES, *LISTING)
-    return told.join(item_vectors.select("item_id", "vector"), "item_id", "left")
+    columns = items.select("item_id", *ATTRIBUTES, *LISTING)
+    return columns.join(item_vectors.select("item_id", "vector"), "item_id", "left")

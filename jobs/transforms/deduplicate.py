@@ -1,4 +1,4 @@
-"""What records that describe something say of it where there are several: which one counts."""
+"""Deduplication of records that describe one thing: which of several counts."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def newest(sound: DataFrame, key: str) -> DataFrame:
 def without_overlaps(
     judged: DataFrame, key: Sequence[str], order: Sequence[Column | str], overlapping: Reason
 ) -> DataFrame:
-    """The same; of sound records that share `key`, those after the first in `order` have the reason `overlapping`."""
+    """The records; of sound ones that share `key`, those after the first in `order` have the reason `overlapping`."""
     first = Window.partitionBy(*key).orderBy((F.size("reasons") > 0).cast("int"), *order)
     second = (F.row_number().over(first) > 1) & (F.size("reasons") == 0)
     return judged.withColumn("reasons", F.when(second, only(because(overlapping))).otherwise(F.col("reasons")))

@@ -27,9 +27,10 @@ def holidays_of(deployment: Deployment) -> list[Holiday]:
 def daily_sales(
     events: DataFrame, items: DataFrame, run_date: dt.date, deployment: Deployment, by_location: bool = True
 ) -> DataFrame:
-    """SALES and category: what was bought of items still in the catalogue, and what of it nights before knew.
+    """SALES and category: units bought of items still in the catalogue, with the days that bound what past runs knew.
 
-    A row a location, item, day, the day on which it came to be known, and the one on which a return was (NEVER: kept).
+    One row per location, item, sale day, `known` (the day from which the sale was known) and `undone` (the day from
+    which its return or replacement was; NEVER: neither).
     """
     bought = within(purchase_history(events, deployment), run_date, 2 * HISTORY_DAYS + 1)
     undone = F.coalesce(F.unix_date("undone_on"), F.lit(NEVER)).alias("undone")
@@ -40,10 +41,10 @@ def daily_sales(
 
 
 def promoted_weeks(promotions: DataFrame, run_date: dt.date) -> DataFrame:
-    """location_id (null: everywhere), item_id, day, known, undone, mailer, display: a row a week of a plan that began.
+    """location_id (null: everywhere), item_id, day, known, undone, mailer, display: a row per week of a begun plan.
 
-    Weeks are counted from its first day; `day` is the first of each, up to run_date. A plan that came several times
-    holds as it came last: from the day on which it was known to the one on which it came anew (NEVER: it did not).
+    Weeks are counted from the plan's first day; `day` is the first day of each, up to run_date. Of a plan that arrived
+    several times, each version holds from the day it was known to the day of the next (NEVER: there is none).
     """
     begun = promotions.where(F.col("starts_on") <= F.lit(run_date))
     plan = ["location_id", "item_id", "starts_on"]
@@ -62,7 +63,7 @@ def promoted_weeks(promotions: DataFrame, run_date: dt.date) -> DataFrame:
 
 
 def shop_totals(sales: DataFrame) -> tuple[DataFrame, DataFrame]:
-    """What a block cannot see of the whole shop, for Shop.of: a row a category or location, day, known and undone.
+    """Totals of the complete shop for Shop.of: one row per category or location, day, known and undone.
 
     Sums are of decimals: those of doubles depend on the order of the rows, and some units are fractions.
     """
@@ -73,12 +74,14 @@ def shop_totals(sales: DataFrame) -> tuple[DataFrame, DataFrame]:
     return by_category, by_location
 
 
-def block_of(lines: pd.DataFrame, told: pd.DataFrame) -> Block:
+def block_of(lines: pd.DataFrame, promotions: pd.DataFrame) -> Block:
     """The block of rows of `daily_sales` and `promoted_weeks`; a promotion everywhere holds where the item is sold."""
     of_items = lines[["item_id", "category"]].drop_duplicates("item_id")
-    if not len(told):
+    if not len(promotions):
         return Block.of(lines[list(SALES)], of_items)
-    everywhere = told[told["location_id"].isna()].drop(columns="location_id")
+    everywhere = promotions[promotions["location_id"].isna()].drop(columns="location_id")
     sold_in = lines[["item_id", "location_id"]].drop_duplicates()
-    told = pd.concat([told[told["location_id"].notna()], everywhere.merge(sold_in, "inner", "item_id")])
-    return Block.of(lines[list(SALES)], of_items, promotions=told)
+    promotions = pd.concat(
+        [promotions[promotions["location_id"].notna()], everywhere.merge(sold_in, "inner", "item_id")]
+    )
+    return Block.of(lines[list(SALES)], of_items, promotions=promotions)

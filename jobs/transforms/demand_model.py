@@ -37,7 +37,7 @@ class Demand:
     pairs: int
 
     def by_block(self, act: Callable[[Block], pa.Table], ddl: str) -> DataFrame:
-        """The rows of `act` for every block of whole items."""
+        """The rows of `act` for every block of complete items."""
 
         def rows_of(sales: pa.Table, promoted: pa.Table) -> pa.Table:
             return act(block_of(sales.to_pandas(), promoted.to_pandas()))

@@ -13,7 +13,7 @@ GPU = "gpu"  # what Spark's properties call it: spark.executor.resource.gpu.amou
 
 @dataclass(frozen=True)
 class Share:
-    """What one task asks for: cores, each with a thread, and whole GPUs (0 or 1)."""
+    """Resources of one task: cores, each with a thread, and whole GPUs (0 or 1)."""
 
     cpus: int
     gpus: int
@@ -23,7 +23,7 @@ def share(conf: Mapping[str, str]) -> Share:
     """An encoding task's share of an executor, from the session's properties.
 
     With GPUs: one of them and the cores that fall to it. Without: what any task gets, spark.task.cpus. A local master
-    hands out no GPU, whatever its properties say, and a stage that asks it for one waits for ever.
+    hands out no GPU, whatever its properties say, and a stage that requests one hangs.
     """
     cpus = int(conf.get("spark.task.cpus", "1"))
     gpus = int(conf.get(f"spark.executor.resource.{GPU}.amount", "0"))
@@ -34,14 +34,14 @@ def share(conf: Mapping[str, str]) -> Share:
     return Share(max(cpus, cores // gpus), gpus=1)
 
 
-def profile(asked: Share) -> ResourceProfile | None:
+def profile(needs: Share) -> ResourceProfile | None:
     """For mapInArrow: what the tasks of that one stage need; None where it is what every task gets.
 
-    It asks for nothing of executors, so that without dynamic allocation those that stand are used.
+    It requests nothing of executors, so that without dynamic allocation the existing ones are used.
     """
-    if not asked.gpus:
+    if not needs.gpus:
         return None
-    return ResourceProfileBuilder().require(TaskResourceRequests().cpus(asked.cpus).resource(GPU, asked.gpus)).build
+    return ResourceProfileBuilder().require(TaskResourceRequests().cpus(needs.cpus).resource(GPU, needs.gpus)).build
 
 
 def of_this_task() -> tuple[str, int]:

@@ -28,7 +28,7 @@ def applied(model: Model, read: Callable[[str], Fitted]) -> Fitted:
 
 
 def judged(model: Model | None, read: Callable[[str], Fitted]) -> Fitted | None:
-    """What a new model is compared with; None where there is no model in use, or none that this version can read."""
+    """The model that a new one is compared with; None without a model in use that this version can read."""
     text = _text(model, json_model.JUDGED) if model else None
     try:
         return read(text) if text else None

@@ -18,7 +18,7 @@ from schemas.reason_codes import REPEATED
 
 @dataclass(frozen=True)
 class Log:
-    """One kind of log that is cleaned day by day: `identity` tells its records apart, `dated` is what day one is about.
+    """One kind of log that is cleaned day by day: `identity` is its key, `dated` the column with a record's day.
 
     A record is late where that day is before the day of its file. `ledger` lists the days that are done.
     """
@@ -38,18 +38,18 @@ LOGS = {log.ledger: log for log in (EVENTS, AD_EVENTS, PROMOTIONS)}
 def fingerprints(files: DataFrame, sources: Collection[str]) -> DataFrame:
     """One row a day of bronze.files with files of these sources: run_date, fingerprint (of names, bytes, copies)."""
     named = F.concat_ws(" ", "sha256", "source_file", "duplicate_of")  # which files count is part of it
-    whole: Column = F.sha2(F.concat_ws("\n", F.sort_array(F.collect_list(named))), 256)
-    return files.where(F.col("source").isin(*sources)).groupBy(PARTITION).agg(whole.alias("fingerprint"))
+    digest: Column = F.sha2(F.concat_ws("\n", F.sort_array(F.collect_list(named))), 256)
+    return files.where(F.col("source").isin(*sources)).groupBy(PARTITION).agg(digest.alias("fingerprint"))
 
 
 def fingerprint(files: Iterable[Mapping[str, Any]]) -> str:
-    """The same of one day's rows of bronze.files, on the driver."""
+    """`fingerprints` for one day's rows of bronze.files, on the driver."""
     names = (" ".join(filter(None, (row["sha256"], row["source_file"], row["duplicate_of"]))) for row in files)
     return hashlib.sha256("\n".join(sorted(names)).encode()).hexdigest()
 
 
 def uncleaned(files: Iterable[Mapping[str, Any]], cleaned_days: Iterable[Mapping[str, Any]]) -> set[dt.date]:
-    """Each day whose files (rows of bronze.files, of one kind) are not those that its ledger says were cleaned."""
+    """Each day whose files (rows of bronze.files, of one kind) differ from those recorded as cleaned in its ledger."""
     done = {(row[PARTITION], row["fingerprint"]) for row in cleaned_days}
     by_day: dict[dt.date, list[Mapping[str, Any]]] = {}
     for row in files:
@@ -60,7 +60,7 @@ def uncleaned(files: Iterable[Mapping[str, Any]], cleaned_days: Iterable[Mapping
 def has_item_reason(cleaned_day: Mapping[str, Any]) -> bool:
     """Whether records of a cleaned day, a row of its ledger, were rejected for their item.
 
-    A row without codes, written before there were any, may have such records if it has rejected any.
+    A row without codes, written by an earlier version, may have such records if it has rejected any.
     """
     codes = cleaned_day.get("codes")
     return cleaned_day["rows_rejected"] > 0 if codes is None else any(is_of_item(code) for code in dict(codes))
@@ -69,7 +69,7 @@ def has_item_reason(cleaned_day: Mapping[str, Any]) -> bool:
 def touched(kept: DataFrame, rejected: DataFrame, dated: str) -> DataFrame:
     """run_date of each day whose split may depend on earlier days: it has late records, or rejected repeats.
 
-    A row without codes, written before there were any, may be such a repeat.
+    A row without codes, written by an earlier version, may be such a repeat.
     """
     late = kept.where(F.col(dated) < F.col(PARTITION)).select(PARTITION)
     repeat = F.coalesce(F.array_contains("codes", REPEATED.code), F.lit(True))

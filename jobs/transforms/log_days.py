@@ -1,4 +1,4 @@
-"""A log that is cleaned day by day: sound records, rejected ones with the reasons, and the ledger of the days."""
+"""Cleaning a log day by day: sound records, rejected ones with their reasons, and the ledger of the days."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def split(
     if "event_date" in table.column_names:
         canonical = canonical.withColumn("event_date", day_of("occurred_at", deployment.clock))
     known = with_item_verdict(completed(canonical, table, table.column_names), catalogue)
-    # Without a moment there is no date either: that is one fault, not two.
+    # Without a moment there is no date either; that counts as one fault, not two.
     if "event_date" in table.column_names:
         known = known.withColumn("event_date", F.coalesce("event_date", "run_date"))
     unsound = F.concat(all_reasons(table, table.column_names), "_item_reasons")
@@ -65,7 +65,7 @@ def split(
 def _numbered(judged: DataFrame, rejecting: Sequence[str]) -> DataFrame:
     """`_number`: of a record without an event_id its number among the equal lines of its file, from 1; else 1.
 
-    `_copy`: the same where equal lines are told apart, else 1: in sources of `rejecting` they are one record.
+    `_copy`: the same, but 1 in the sources of `rejecting`, where equal lines are one record.
     """
     if "_by_text" not in judged.columns:
         return judged.withColumns({"_number": F.lit(1), "_copy": F.lit(1)})
@@ -76,9 +76,9 @@ def _numbered(judged: DataFrame, rejecting: Sequence[str]) -> DataFrame:
 
 
 def _first_of_the_day(log: Log, numbered: DataFrame) -> DataFrame:
-    """The same; each but the first of the day's records that cannot be told apart has a reason, sound ones first.
+    """The records; of a day's records with one identity each but the first is rejected, sound records first.
 
-    The first of equal lines keeps the hash of its text as its event_id, which it had before lines were numbered.
+    The first of equal lines has the hash of its text as its event_id, as it had before lines were numbered.
     """
     alike = [name for name in log.identity if name != "event_date"]
     order = Window.partitionBy("run_date", *alike, "_copy").orderBy(
@@ -93,29 +93,28 @@ def _first_of_the_day(log: Log, numbered: DataFrame) -> DataFrame:
 
 
 def _without_repeats(log: Log, judged: DataFrame, past: DataFrame) -> DataFrame:
-    """The same; a sound late record that stands among the sound ones of an earlier day's files is no longer sound.
+    """The records; a sound late record that repeats a sound one of an earlier day's files is rejected.
 
-    An event that is not late cannot repeat one of an earlier day, whose files hold nothing from later. So what is read
-    of `past` begins with the day of the oldest late record, and is nothing where there is none. Promotions can be told
-    before they start, several times, and orders of a source that `replaces` them: that is not looked for here, and who
-    reads them takes what was told last.
+    Only a late event can repeat one of an earlier day, whose files hold nothing from later days. So `past` is read from
+    the day of the oldest late record on, and not at all without late records. Promotions announced several times before
+    they start, and orders of a source that `replaces` them, are not rejected here; their readers take the last version.
     """
     identity = list(log.identity)
-    told_once = F.col("order_id").isNull() if "order_id" in judged.columns else F.lit(True)
-    kept = sound(judged).where(told_once).select(*identity, "run_date")
-    late = kept.where(F.col(log.dated) < F.col("run_date"))
+    never_replaced = F.col("order_id").isNull() if "order_id" in judged.columns else F.lit(True)
+    sound_records = sound(judged).where(never_replaced).select(*identity, "run_date")
+    late = sound_records.where(F.col(log.dated) < F.col("run_date"))
     oldest = late.agg(F.min(log.dated).alias("day")).collect()[0]["day"]
     if oldest is None:
         return judged
     own_days = judged.select("run_date").distinct()
     elsewhere = past.where(F.col("run_date") >= F.lit(oldest)).join(own_days, "run_date", "left_anti")
-    everywhere = kept.unionByName(elsewhere.select(*identity, "run_date"))
+    everywhere = sound_records.unionByName(elsewhere.select(*identity, "run_date"))
     wanted = late.select(*(F.col(name).alias(f"_{name}") for name in identity)).distinct()
     # A promotion everywhere has no location: null is the same as null.
     same = reduce(Column.__and__, (F.col(name).eqNullSafe(F.col(f"_{name}")) for name in identity))
-    found = everywhere.join(wanted, same, "inner").groupBy(*wanted.columns)
-    first = found.agg(F.min("run_date").alias("_first"))
-    again = (F.size("reasons") == 0) & told_once & (F.col("_first") < F.col("run_date"))
+    occurrences = everywhere.join(wanted, same, "inner").groupBy(*wanted.columns)
+    first = occurrences.agg(F.min("run_date").alias("_first"))
+    again = (F.size("reasons") == 0) & never_replaced & (F.col("_first") < F.col("run_date"))
     return (
         judged.join(first, same, "left")
         .withColumn("reasons", F.when(again, only(because(REPEATED))).otherwise(F.col("reasons")))
@@ -127,8 +126,8 @@ def _without_repeats(log: Log, judged: DataFrame, past: DataFrame) -> DataFrame:
 def _cleaned_days(log: Log, files: DataFrame, judged: DataFrame, past: DataFrame, deployment: Deployment) -> DataFrame:
     """Rows of the ledger: one for each day that has files.
 
-    What came in is what bronze.files says, not what was read here: two runs that read a day's files at once, the one
-    before and the other after one more had landed, may leave the list of the one beside the records of the other.
+    rows_in comes from bronze.files, not from the records read here: if two runs read a day's files at once, one before
+    and one after another file landed, the file list of one may be stored with the records of the other.
     """
     sources = list(deployment.of_kind(log.kind))
     counted = files.where(F.col("source").isin(sources) & F.col("duplicate_of").isNull())
@@ -145,8 +144,8 @@ def _cleaned_days(log: Log, files: DataFrame, judged: DataFrame, past: DataFrame
     )
     counts, share = ("rows_in", "rows_kept", "rows_rejected"), deployment.max_rejected_share(log.kind)
     days = ledger.fingerprints(files, sources)
-    for found in (rows_in, split_by_day, _counted(judged)):
-        days = days.join(found, "run_date", "left")
+    for counts_by_day in (rows_in, split_by_day, _counted(judged)):
+        days = days.join(counts_by_day, "run_date", "left")
     more = []
     if log is ledger.EVENTS:
         days = days.join(_returns_unmatched(judged, past, deployment), "run_date", "left")
@@ -167,9 +166,9 @@ def _cleaned_days(log: Log, files: DataFrame, judged: DataFrame, past: DataFrame
 
 
 def _returns_unmatched(judged: DataFrame, past: DataFrame, deployment: Deployment) -> DataFrame:
-    """run_date, returns_unmatched of the days that are cleaned, by all events that are known now.
+    """run_date, returns_unmatched of the days that are cleaned, from all events that are known now.
 
-    Of items of which nothing was returned on these days no event is looked at: returns undo purchases of their item.
+    Only events of items returned on these days are read: a return undoes purchases of its own item.
     """
     columns = [name for name in past.columns if name in judged.columns]
     elsewhere = past.join(judged.select("run_date").distinct(), "run_date", "left_anti")
@@ -188,16 +187,16 @@ def _counted(judged: DataFrame) -> DataFrame:
         distinct = F.array_distinct(F.col(f"reasons.{part}"))
         return F.transform(distinct, lambda value: F.struct(F.lit(name).alias("of"), value.alias("value")))
 
-    both = F.concat(each("reasons", "sentence"), each("codes", "code"))
+    entries = F.concat(each("reasons", "sentence"), each("codes", "code"))
     counts = (
         judged.where("size(reasons) > 0")
-        .select("run_date", F.explode(both).alias("has"))
+        .select("run_date", F.explode(entries).alias("has"))
         .groupBy("run_date", "has")
         .count()
     )
 
     def total(name: str) -> Column:
-        entries = F.when(F.col("has.of") == name, F.struct("has.value", "count"))
-        return F.map_from_entries(F.collect_list(entries)).alias(name)
+        counted = F.when(F.col("has.of") == name, F.struct("has.value", "count"))
+        return F.map_from_entries(F.collect_list(counted)).alias(name)
 
     return counts.groupBy("run_date").agg(total("reasons"), total("codes"))

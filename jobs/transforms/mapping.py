@@ -26,13 +26,13 @@ from schemas.reason_codes import UNREADABLE, not_converted, own, unread
 from schemas.silver import RECORDS_OF
 from schemas.source import Source, section
 
-# What fields are trimmed of: Unicode's white space and, of what shows as nothing, what files joined or copied leave.
+# Trimmed from fields: Unicode's white space, and the invisible characters that joining or copying files leaves.
 WHITE_SPACE = "\t\n\v\f\r \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(map(chr, range(0x2000, 0x200B)))
 INVISIBLE = "\u200b\ufeff"
 
 
 def mapped(bronze: DataFrame, deployment: Deployment, kind: str) -> DataFrame:
-    """canonical() of the records of one kind, each by its own source, and the name of that as `source`."""
+    """canonical() of the records of one kind, each by its own source, with the name of the source as `source`."""
     table, sources, clock = RECORDS_OF[kind], deployment.of_kind(kind), deployment.clock
     name = F.coalesce("source", F.lit(kind))
     parts = [
@@ -41,31 +41,31 @@ def mapped(bronze: DataFrame, deployment: Deployment, kind: str) -> DataFrame:
         )
         for of, source in sources.items()
     ]
-    return reduce(lambda one, other: one.unionByName(other, allowMissingColumns=True), parts)
+    return reduce(lambda union, part: union.unionByName(part, allowMissingColumns=True), parts)
 
 
 def _of_order(records: DataFrame, name: str, source: Source) -> DataFrame:
-    """The same with `source` and, where that tells orders again, order_id: two sources may number theirs alike."""
+    """The records with `source` and, if the source has `replaces`, order_id with the source's name as a prefix."""
     named = records.withColumn("source", F.lit(name))
     return named.withColumn("order_id", F.concat(F.lit(f"{name}:"), source.replaces)) if source.replaces else named
 
 
 def canonical(bronze: DataFrame, source: Source, table: Table, clock: ShopClock = UTC) -> DataFrame:
-    """Each record with the mapped columns of `table`, its own place and text, and two columns of REASONS: `broken`, why
-    it could not be read or converted and which of the deployment's rules rejects it, and `lost`.
+    """Each record with the mapped columns of `table`, its file, line and text, and two columns of REASONS: `broken`
+    (why it could not be read or converted, and which of the deployment's rules reject it) and `lost`.
 
     A record is mapped by the version of the source that holds on its run_date. Fields are trimmed of white space of any
-    kind, empty ones null. A mapped value that does not convert to its column's type is null and named in `broken`; so
-    is a time without a date, or one that the clock has not shown (shop_time.py). One that the deployment's own SQL
-    could not convert is, too, where the column is required, else in `lost`, which rejects nothing by itself.
+    kind; empty ones become null. A mapped value that does not convert to its column's type is null and has a reason in
+    `broken`; so has a time without a date, or one that the clock skipped (shop_time.py). A value that the deployment's
+    own SQL could not convert has one in `broken` if its column is required, else in `lost`, which rejects no record.
     """
     if not source.changes:
         return _as_of(bronze, source, table, clock)
     days = sorted(row["run_date"] for row in bronze.select("run_date").distinct().collect())
     by_version = []
-    for version, days_of_it in groupby(days or [dt.date.max], source.on):
-        its = list(days_of_it)
-        by_version.append(_as_of(bronze.where(F.col("run_date").between(its[0], its[-1])), version, table, clock))
+    for version, group in groupby(days or [dt.date.max], source.on):
+        dates = list(group)
+        by_version.append(_as_of(bronze.where(F.col("run_date").between(dates[0], dates[-1])), version, table, clock))
     return reduce(lambda earlier, later: earlier.unionByName(later, allowMissingColumns=True), by_version)
 
 
@@ -101,10 +101,10 @@ def _as_of(bronze: DataFrame, source: Source, table: Table, clock: ShopClock) ->
 
 
 def _values(place: DataFrame, source: Source, table: Table, clock: ShopClock) -> DataFrame:
-    """The records with what the deployment's SQL gives for each mapped column, as `_<column>`.
+    """The records with the result of the deployment's SQL for each mapped column, as `_<column>`.
 
-    SQL that names the zone of its times is built in UTC. Of other SQL that gives a TIMESTAMP, `_far_<column>` is what
-    it gives in shop_time.FAR.
+    SQL that names the zone of its times is built in UTC. For other SQL with a TIMESTAMP as its result, `_far_<column>`
+    is the result in shop_time.FAR.
     """
     spark = place.sparkSession
     by_itself = {name: sql for name, sql in source.map.items() if shop_time.NAMES_ITS_ZONE.search(sql)}
@@ -114,22 +114,22 @@ def _values(place: DataFrame, source: Source, table: Table, clock: ShopClock) ->
     if by_itself:
         with shop_time.building(spark):
             values = _with(values, "_", by_itself)
-    times = {name: sql for name, sql in local.items() if table.column(name).type == "TIMESTAMP"}
-    made = {name: sql for name, sql in times.items() if isinstance(values.schema[f"_{name}"].dataType, TimestampType)}
-    if made and clock.timezone != UTC.timezone:
+    wanted = {name: sql for name, sql in local.items() if table.column(name).type == "TIMESTAMP"}
+    times = {name: sql for name, sql in wanted.items() if isinstance(values.schema[f"_{name}"].dataType, TimestampType)}
+    if times and clock.timezone != UTC.timezone:
         with shop_time.building(spark, shop_time.FAR):
-            values = _with(values, "_far_", made)
+            values = _with(values, "_far_", times)
     return values
 
 
 def _with(records: DataFrame, prefix: str, sql: Mapping[str, str]) -> DataFrame:
     """The records and these expressions, which see the raw columns alone: a log may have one named raw or run_date."""
-    apart = records.select(F.struct("*").alias("_record"), "log.*")
-    return apart.select("_record.*", *(F.expr(expression).alias(f"{prefix}{name}") for name, expression in sql.items()))
+    inner = records.select(F.struct("*").alias("_record"), "log.*")
+    return inner.select("_record.*", *(F.expr(expression).alias(f"{prefix}{name}") for name, expression in sql.items()))
 
 
 def completed(mapped: DataFrame, table: Table, names: Sequence[str]) -> DataFrame:
-    """canonical()'s records with those of these columns that the deployment does not map, null."""
+    """canonical()'s records, with null for those of these columns that the deployment does not map."""
     absent = [name for name in names if name not in mapped.columns]
     return mapped.select("*", *(_typed(table, name) for name in absent))
 
@@ -143,7 +143,7 @@ def all_reasons(table: Table, columns: Sequence[str]) -> Column:
         or (check.column is None and all(c in columns for c in table.column_names if c in str(check.sql)))
     ]
     broken, of_contract = F.col("broken"), reasons_of(about)
-    # What the deployment's SQL made null is a reason only where the contract misses that column.
+    # A value that the deployment's SQL turned into null is a reason only where the contract requires that column.
     missing = [
         f"{not_converted(table, column.name).code} {check.name}"
         for column in table.columns
@@ -154,9 +154,9 @@ def all_reasons(table: Table, columns: Sequence[str]) -> Column:
     def missed(no: Column) -> Column:
         return F.exists(of_contract, lambda reason: F.concat_ws(" ", no["code"], reason["code"]).isin(missing))
 
-    whole = (F.size(broken) == 0) & (F.size("lost") == 0)  # of most records: the contract's reasons are all there is
+    intact = (F.size(broken) == 0) & (F.size("lost") == 0)  # most records: no reasons but the contract's
     every = F.array_distinct(F.concat(broken, F.filter("lost", missed), of_contract))
-    return F.when(whole, of_contract).when(has_code(broken, UNREADABLE.code), broken).otherwise(every)
+    return F.when(intact, of_contract).when(has_code(broken, UNREADABLE.code), broken).otherwise(every)
 
 
 def check_mappings(spark: SparkSession, deployment: Deployment) -> None:
@@ -168,9 +168,9 @@ def check_mappings(spark: SparkSession, deployment: Deployment) -> None:
 
 
 def first_problem(frame: DataFrame, expressions: Mapping[str, str]) -> tuple[str, str] | None:
-    """The first of these named SQL expressions that makes no sense over the frame's columns, and why; else None."""
+    """The first of these named SQL expressions that Spark cannot analyse over the frame's columns, and why; or None."""
     try:
-        frame.select(*(F.expr(sql) for sql in expressions.values()))  # analysed at once, run never
+        frame.select(*(F.expr(sql) for sql in expressions.values()))  # analysed, never executed
     except PySparkException:
         for name, sql in expressions.items():
             try:
@@ -182,7 +182,7 @@ def first_problem(frame: DataFrame, expressions: Mapping[str, str]) -> tuple[str
 
 
 def _check_mapping(spark: SparkSession, file: str, of: str, since: dt.date, source: Source) -> None:
-    """One version of a source: its SQL over its raw columns, its rules over what that gives."""
+    """Check one version of a source: its SQL over its raw columns, its rules over the mapped columns."""
     table = RECORDS_OF[source.kind or of]
     raw = spark.createDataFrame([], ", ".join(f"`{column}` STRING" for column in source.columns))
     with shop_time.building(spark):
@@ -199,17 +199,17 @@ def _check_mapping(spark: SparkSession, file: str, of: str, since: dt.date, sour
 
 
 def _check_ranking_rules(spark: SparkSession, deployment: Deployment) -> None:
-    """The SQL of what may be recommended, over the columns of silver.items."""
-    told = deployment.jobs.get("rank_recommendations", {})
+    """Check the SQL rules of rank_recommendations over the columns of silver.items."""
+    settings = deployment.jobs.get("rank_recommendations", {})
     typed = {"exclude": "({}) AND true", "boost": "CAST(({}) AS DOUBLE)"}
-    rules = {key: form.format(told[key]) for key, form in typed.items() if told.get(key)}
+    rules = {key: form.format(settings[key]) for key, form in typed.items() if settings.get(key)}
     if wrong := first_problem(spark.createDataFrame([], plain_ddl(TABLES["silver.items"])), rules):
         key, why = wrong
-        raise ConfError(f"{deployment.file}: [jobs.rank_recommendations] {key} = {told[key]!r}: {why}")
+        raise ConfError(f"{deployment.file}: [jobs.rank_recommendations] {key} = {settings[key]!r}: {why}")
 
 
 def _unless_unconvertible(table: Table, check: Check) -> Check:
-    """A value that did not convert is not also called missing: one fault, one reason."""
+    """The check, passed by a value that did not convert: it is not also reported missing."""
     if not check.name.endswith("_present"):
         return check
     codes = ", ".join(f"'{reason.code}'" for reason in unread(table, str(check.column)))
@@ -217,7 +217,7 @@ def _unless_unconvertible(table: Table, check: Check) -> Check:
 
 
 def _without_guests(converted: DataFrame, source: Source) -> DataFrame:
-    """The same; a user_id of the source's guest_ids is null, as any guest's."""
+    """The records with null for a user_id in the source's guest_ids, as for any guest."""
     if not source.guest_ids or "user_id" not in source.map:
         return converted
     known = ~F.col("user_id").isin(source.guest_ids)
@@ -225,7 +225,7 @@ def _without_guests(converted: DataFrame, source: Source) -> DataFrame:
 
 
 def _raw_columns(source: Source) -> list[Column]:
-    """The source's columns of each record; those of `carry_down` from the group's line before where they are empty."""
+    """The source's raw columns; empty ones of `carry_down` take the last value of an earlier line of their group."""
     raw = {
         name: F.nullif(F.trim(F.get("fields", F.lit(place)), F.lit(WHITE_SPACE + INVISIBLE)), F.lit(""))
         for place, name in enumerate(source.columns)
@@ -240,7 +240,7 @@ def _raw_columns(source: Source) -> list[Column]:
 
 
 def _is_no(table: Table, name: str, condition: Column) -> Column:
-    """Why a value is null that was there, if the condition holds."""
+    """The reason for a null value where the condition holds: it was given, and did not convert."""
     why = because(not_converted(table, name))
     if table.column(name).type == "TIMESTAMP":
         why = F.coalesce(f"_why_{name}", why)
@@ -248,9 +248,9 @@ def _is_no(table: Table, name: str, condition: Column) -> Column:
 
 
 def _given_but_unfit(source: Source, table: Table, name: str) -> Column:
-    """Whether the raw columns that a column's SQL names are all given and, for a number, one of them is none.
+    """Whether all raw columns that a column's SQL names are given and, for a numeric column, one of them is no number.
 
-    Where the value is null nevertheless, a conversion in that SQL has failed, such as try_cast('many' AS INT).
+    If the value is null nevertheless, a conversion in that SQL failed, such as try_cast('many' AS INT).
     """
     wanted, sql = table.column(name).type, source.map[name]
     named = [column for column in source.columns if re.search(rf"(?<!\w){re.escape(column)}(?!\w)", sql, re.IGNORECASE)]
@@ -264,12 +264,12 @@ def _given_but_unfit(source: Source, table: Table, name: str) -> Column:
 
 
 def _typed_value(table: Table, name: str, mapped: StructType, clock: ShopClock) -> list[Column]:
-    """A mapped value as its column's type; of a moment also `_why_<column>`, why it is none."""
+    """A mapped value as its column's type; for a TIMESTAMP also `_why_<column>`, why it is null."""
     wanted, value, of = table.column(name).type, F.col(f"_{name}"), mapped[f"_{name}"].dataType
     if wanted == "TIMESTAMP":
         far = F.col(f"_far_{name}") if f"_far_{name}" in mapped.names else None
-        found = shop_time.moment(name, value, of, clock, far)
-        return [found.value.alias(name), found.why.alias(f"_why_{name}")]
+        moment = shop_time.moment(name, value, of, clock, far)
+        return [moment.value.alias(name), moment.why.alias(f"_why_{name}")]
     if wanted == "DATE":
         return [shop_time.day(value, of, clock).alias(name)]
     return [F.expr(f"try_cast(`_{name}` AS {wanted})").alias(name)]

@@ -27,10 +27,10 @@ def with_replaced(events: DataFrame, deployment: Deployment) -> DataFrame:
 
 
 def judged_as_orders(judged: DataFrame, past: DataFrame) -> DataFrame:
-    """The same, where orders are written again; `past` is silver.events.
+    """The records, judged by the versions of their orders; `past` is silver.events.
 
     A line of an order that a later file of the same day has too is rejected. Lines that only the deployment's own rules
-    reject stay as `cancelled`, where the order was written on an earlier day: they say that it is a sale no more.
+    reject stay as `cancelled`, where the order was written on an earlier day: they record that it is no sale now.
     """
     order, is_order = F.coalesce("order_id", "event_id"), F.col("order_id").isNotNull()
     newest = F.max("source_file").over(Window.partitionBy("run_date", order))
@@ -41,7 +41,7 @@ def judged_as_orders(judged: DataFrame, past: DataFrame) -> DataFrame:
     own = (F.size("reasons") > 0) & F.forall("reasons", lambda reason: reason["code"].startswith(OWN))
     cancelled = is_order & own & (F.least("_written", written_here) < F.col("run_date"))
     marked = judged.join(written, "order_id", "left").withColumn("_cancelled", F.coalesce(cancelled, F.lit(False)))
-    kept = F.when(F.col("_cancelled"), only()).otherwise(F.col("reasons"))
+    reasons = F.when(F.col("_cancelled"), only()).otherwise(F.col("reasons"))
     event_type = F.when(F.col("_cancelled"), F.lit(CANCELLED)).otherwise(F.col("event_type"))
-    decided = marked.withColumns({"reasons": F.concat(kept, replaced), "event_type": event_type})
+    decided = marked.withColumns({"reasons": F.concat(reasons, replaced), "event_type": event_type})
     return decided.drop("_written", "_cancelled")

@@ -21,7 +21,7 @@ COLUMNS = (
 
 
 def purchases(events: DataFrame, deployment: Deployment) -> DataFrame:
-    """COLUMNS of what was bought and not returned: `quantity` is what is left of a line, user_id null for a guest.
+    """COLUMNS of purchases not returned: `quantity` is the rest of a line after returns, user_id null for a guest.
 
     basket_id is that of `basket`. Returns undo what was bought at most `returns_within_days` days before
     (jobs/transforms/returns.py). Of an order that was written several times the last version counts
@@ -36,10 +36,10 @@ def purchases(events: DataFrame, deployment: Deployment) -> DataFrame:
 
 
 def purchase_history(events: DataFrame, deployment: Deployment) -> DataFrame:
-    """COLUMNS and undone_on: what was bought, also what was returned; undone_on is null where it was kept.
+    """COLUMNS and undone_on of all purchases, returned ones too; undone_on is null for units still sold.
 
-    A line of which a part was returned is several. A night saw those with a run_date up to its own and no undone_on
-    up to it: their units are what `purchases` gives of the events known that night.
+    A partly returned line becomes several rows. The run of a date knew the rows with a run_date up to it and no
+    undone_on up to it: their units are those of `purchases` for the events known then.
     """
     known, units = with_replaced(events, deployment), events.schema["quantity"].dataType
     pieces = undone_units(known.where("replaced_on IS NULL"), deployment.returns_within_days)
@@ -48,8 +48,8 @@ def purchase_history(events: DataFrame, deployment: Deployment) -> DataFrame:
     returned = F.coalesce("undone", none)
     total = F.aggregate(returned, F.lit(0).cast(units), lambda sum_, piece: (sum_ + piece["units"]).cast(units))
     left = (F.col("quantity") - total).cast(units)
-    kept = F.array(F.struct(left.alias("units"), F.col("replaced_on").alias("undone_on")))
-    parts = F.filter(F.concat(kept, returned), lambda part: F.coalesce(part["units"] > 0, F.lit(True)))
+    remaining = F.array(F.struct(left.alias("units"), F.col("replaced_on").alias("undone_on")))
+    parts = F.filter(F.concat(remaining, returned), lambda part: F.coalesce(part["units"] > 0, F.lit(True)))
     lines = _bought(known).join(F.broadcast(undone), list(LINE), "left").withColumn("part", F.explode(parts))
     return lines.withColumn("quantity", F.col("part.units")).select(*COLUMNS, "part.undone_on")
 
@@ -62,7 +62,7 @@ def _bought(events: DataFrame) -> DataFrame:
 def basket() -> Column:
     """What was bought together: a location's, day's and user's lines with one basket_id; receipts are numbered anew.
 
-    Without a basket_id in the log, what one user bought there on one day is one; a guest's every line is.
+    Without a basket_id in the log, a user's lines there on one day are one basket; each line of a guest is its own.
     """
     line = F.when(F.col("user_id").isNull(), F.col("event_id"))
     place = [F.coalesce(name, F.lit("")) for name in ("location_id", "user_id")]
@@ -101,21 +101,21 @@ def active_items(bought: DataFrame, run_date: dt.date, days: int) -> DataFrame:
 
 
 def of_catalogue(bought: DataFrame, items: DataFrame) -> DataFrame:
-    """What was bought of items in tonight's catalogue: one sold lately may since have been refused.
+    """Purchases of items in the run's catalogue: an item sold lately may since have been rejected.
 
-    Quantities are doubles: models read them as such, and a decimal would be a Python object there.
+    Quantities are doubles, as models read them; a decimal would be a Python object in pandas.
     """
     typed = bought.withColumn("quantity", F.col("quantity").cast("double"))
     return typed.join(items.select("item_id"), "item_id", "left_semi")
 
 
 def known_purchases(events: DataFrame, items: DataFrame, deployment: Deployment) -> DataFrame:
-    """LINES of every purchase of an item in tonight's catalogue."""
+    """LINES of every purchase of an item in the run's catalogue."""
     return of_catalogue(purchases(events, deployment), items).select(*LINES)
 
 
 def known_history(events: DataFrame, items: DataFrame, deployment: Deployment) -> DataFrame:
-    """The same of `purchase_history`, with known_on and undone_on: what past nights are made of."""
+    """The same of `purchase_history`, with known_on and undone_on: the input of past runs."""
     bought = of_catalogue(purchase_history(events, deployment), items)
     return bought.select(*LINES, F.col("run_date").alias("known_on"), "undone_on")
 

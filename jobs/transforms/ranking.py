@@ -73,8 +73,8 @@ def ranked_lists(
             counts = ranked.where("category IS NOT NULL").groupBy("user_id", "category").count()
             full = counts.where(F.col("count") >= rules.cap_per_category)
             possible = possible.join(full.select("user_id", "category"), ["user_id", "category"], "left_anti")
-        kept = every and top_k % every == 0  # the last place is an arrival's
-        ranked = with_long_tail(ranked, possible, top_k - 1 if kept else top_k, rules.long_tail)
+        has_arrival = every and top_k % every == 0  # the last place is an arrival's
+        ranked = with_long_tail(ranked, possible, top_k - 1 if has_arrival else top_k, rules.long_tail)
     return _with_reasons(ranked, items, model, run_date)
 
 
@@ -124,7 +124,7 @@ def fallback(candidates: DataFrame, wanted: DataFrame, allowed: DataFrame, top_k
 
 
 def _arrival() -> Column:
-    """Of a row of features.candidates: nobody has bought the item yet, its text proposes it."""
+    """Whether a row of features.candidates is of an item without a purchase, proposed for its text."""
     return F.array_contains("sources", "fresh") & (F.col("recent_buyers") == 0)
 
 

@@ -49,17 +49,17 @@ def sound(judged: DataFrame) -> DataFrame:
 
 
 def rejected_once(judged: DataFrame) -> DataFrame:
-    """The records with a reason, with `codes` and `reasons`; one that came on several days is the newest one.
+    """The records with a reason, with `codes` and `reasons`; a record repeated on several days is one row, the newest.
 
-    `record_count` has how many there were. Equal lines of one day are records of their own: the first of one day is
+    `record_count` is the number of its records. Equal lines of one day stay separate rows: the first of one day matches
     the first of another.
     """
     alike = ("item_id", "raw", "source", "reasons")
     nth = F.row_number().over(Window.partitionBy("run_date", *alike).orderBy("source_file", "source_row"))
     refused = judged.where("size(reasons) > 0").withColumn("_nth", nth)
     place = F.struct(F.unix_date("run_date").alias("day"), "source_file", "source_row")
-    found = refused.groupBy(*alike, "_nth").agg(F.max(place).alias("_at"), F.count("*").alias("record_count"))
-    return found.withColumns(_split()).select("*", "_at.source_file", "_at.source_row")
+    latest = refused.groupBy(*alike, "_nth").agg(F.max(place).alias("_at"), F.count("*").alias("record_count"))
+    return latest.withColumns(_split()).select("*", "_at.source_file", "_at.source_row")
 
 
 def rejected(judged: DataFrame, columns: Sequence[str]) -> DataFrame:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
-LINE = ("run_date", "event_id")  # what tells the lines of a log apart
+LINE = ("run_date", "event_id")  # key of a log's lines
 BY_RECEIPT, BY_USER, BY_DAY = range(3)
 
 
@@ -14,7 +14,7 @@ def undone_units(events: DataFrame, within_days: int) -> DataFrame:
 
     A return undoes purchases of the same item by the same user. Without a user it undoes those of the receipt
     (location_id and basket_id) that it names, or else purchases without a user on the same day and at the same
-    location. They were made before it, at most `within_days` days before, and the newest is undone first; of a user's,
+    location. These are at most `within_days` days older than it, and the newest is undone first; of a user's,
     those of the receipt that the return names. What is left of a return undoes nothing.
 
     Lines pair up on the day from which both are known (`undone_on`), and stay so: rows with an undone_on of at most D
@@ -24,7 +24,7 @@ def undone_units(events: DataFrame, within_days: int) -> DataFrame:
 
 
 def unmatched(events: DataFrame, within_days: int) -> DataFrame:
-    """run_date, returns_unmatched: how many returns of its files undid less than their units on the night they came."""
+    """run_date, returns_unmatched: how many returns of its files undid less than their units up to that date."""
     in_time = _pieces(events, within_days).where(F.col("undone_on") <= F.col("r.run_date"))
     done = in_time.groupBy("r").agg(F.sum("units").alias("done"))
     returns = events.where("event_type = 'return'").select("run_date", F.struct(*LINE).alias("r"), "quantity")

@@ -1,4 +1,4 @@
-"""Rows of a share of what a column names, whole and the same ones every time: what a bounded task is given."""
+"""Deterministic samples for bounded tasks: all rows of a share of a column's values."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ SEVERAL = (
 UNCLEAR = rf"(?s){DATED}.*:[0-9]{{1,2}}(?:\.[0-9]*)?{BLANK}(?:{'|'.join(SEVERAL)}){BLANK}$"
 # SQL that itself says of which zone its times are.
 NAMES_ITS_ZONE = re.compile(r"\bto_utc_timestamp\s*\(", re.IGNORECASE)
-# A zone to try a deployment's SQL in, so far from all others that a local time is another moment there.
+# A zone for testing a deployment's SQL, so far from all others that a local time is another moment in it.
 FAR, FAR_HOURS = "+18:00", 18
 
 
@@ -66,7 +66,7 @@ def day_of(moment: Column | str, clock: ShopClock) -> Column:
 
 @dataclass(frozen=True)
 class Moment:
-    """A mapped value as a TIMESTAMP, and why it is none although it is there: one reason, null where it is one."""
+    """A mapped value as a TIMESTAMP, and the reason why a given value is none; null where it is one."""
 
     value: Column
     why: Column

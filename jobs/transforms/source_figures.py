@@ -11,7 +11,7 @@ TYPES = {"events": silver.EVENT_TYPES, "ad_events": silver.AD_EVENT_TYPES}  # of
 
 
 def by_source(judged: DataFrame, kind: str) -> DataFrame:
-    """run_date, kept, rejected, identical_lines and `entries` (a figure's name and value each), a row a day and source.
+    """run_date, kept, rejected, identical_lines and `entries` (a figure's name and value each), by day and source.
 
     One aggregate over judged records with their `source` and `_number` (log_days.py). An event type without a record
     has no figure.

@@ -1,4 +1,4 @@
-"""Rows of a date in a table of records, when new ones join them: what becomes of the earlier ones."""
+"""Rows of a date in a table of records: which earlier ones remain when new ones are added."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ def models(earlier: Rows, new: Rows) -> list[dict[str, Any]]:
 
 
 def _kind(row: Mapping[str, Any]) -> str:
-    return str(row["kind"] or "recommend")  # null: a row of before there were kinds
+    return str(row["kind"] or "recommend")  # null: a row from before models had kinds
 
 
-# Jobs make the new rows of these tables; the lake joins them with what is there when it commits.
+# Jobs compute the new rows of these tables; the lake merges them with the existing ones when it commits.
 SUCCESSION: dict[str, Callable[[Rows, Rows], list[dict[str, Any]]]] = {
     "ops.publications": publications,
     "ops.models": models,

@@ -1,4 +1,4 @@
-"""The one top-N: every order in Nightshelf is total, so that a night run twice gives the same lists."""
+"""The one top-N: every order in Nightshelf is total, so that a run repeated gives the same lists."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pyspark.sql import functions as F
 def top_n(
     frame: DataFrame, per: Sequence[str], order: Sequence[Column | str], n: int, rank: str | None = None
 ) -> DataFrame:
-    """The first `n` rows of each group in `order`, which must tell any two rows of a group apart.
+    """The first `n` rows of each group in `order`, which must be total within a group.
 
     With `rank`, that column numbers them from 1 (int).
     """

@@ -1,4 +1,4 @@
-"""Texts into vectors and vectors into nearest neighbours, on the executors; what happens to a batch is in udfs/."""
+"""Texts into vectors and vectors into nearest neighbours, on the executors; the code for one batch is in udfs/."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ from udfs.encoder.encoder import Encoder, load_encoder
 from udfs.encoder.stored_vectors import stored_rows, to_bytes
 from udfs.top_k.exact import QUERY_BLOCK, top_k
 
-# Of so many tokens, some ten seconds of work on one core, a task has texts of any length. Counted, for texts are not
-# alike: a task of as many rows as the others may have several times their work.
+# Tokens of one encoding task: some ten seconds of work on one core. Tasks are sized by tokens because text lengths
+# differ: a task of as many rows as the others may have several times their work.
 TOKENS_PER_TASK = 40_000
-FEWEST_TOKENS_PER_TASK = 4_000  # with fewer a further task is not worth its start, where a model stands ready
-LONGEST = 2_048  # characters; no text counts for more, whatever the model reads of it
+FEWEST_TOKENS_PER_TASK = 4_000  # below this another task costs more to start than it saves, even with the model loaded
+LONGEST = 2_048  # characters: the most that a text counts for, whatever the model reads of it
 TOKENS_PER_GPU_TASK = 4_000_000  # some seconds of a GPU, as data sheets have it; not measured
 BYTES_PER_TOKEN = 4  # of plain words, about; enough to size tasks without tokenising twice
-# What a worker reports of one batch in which it encoded texts, on the first of its rows; null on the others. So a batch
-# that is computed twice, since a worker died or was too slow, counts once: with the rows that are accepted.
+# A worker's report of one batch in which it encoded texts, on the first row of the batch; null on the others. So a
+# batch that is computed twice, since a worker died or was too slow, counts once: with the rows that Spark accepts.
 BATCH_TYPE = pa.struct(
     {
         "worker": pa.string(),
@@ -77,13 +77,15 @@ def encode(texts: DataFrame, known: DataFrame, model: Model) -> tuple[DataFrame,
     reused = known.select("text_key", "vector").dropDuplicates(["text_key"]).join(wanted, "text_key", "left_semi")
     missing = wanted.join(known, "text_key", "left_anti").persist()
     lengths = missing.groupBy(_length().alias("length")).agg(F.count("*").alias("texts")).collect()
-    made = missing.sparkSession.createDataFrame([], ENCODED)
+    encoded = missing.sparkSession.createDataFrame([], ENCODED)
     if lengths:
         tokens = {row.length: row.texts * (2 + row.length / BYTES_PER_TOKEN) for row in lengths}
-        made = _made(missing, tokens, model).persist()
-    vectors = reused.unionByName(made.select("text_key", "vector"))
-    found = keyed.join(vectors, "text_key", "inner").drop("text").withColumn("model_version", F.lit(model.version))
-    return found, _account(wanted, made, model)
+        encoded = _encoded(missing, tokens, model).persist()
+    vectors = reused.unionByName(encoded.select("text_key", "vector"))
+    item_vectors = (
+        keyed.join(vectors, "text_key", "inner").drop("text").withColumn("model_version", F.lit(model.version))
+    )
+    return item_vectors, _account(wanted, encoded, model)
 
 
 def _length() -> Column:
@@ -91,7 +93,7 @@ def _length() -> Column:
     return F.least(F.length("text"), F.lit(LONGEST))
 
 
-def _made(missing: DataFrame, tokens: dict[int, float], model: Model) -> DataFrame:
+def _encoded(missing: DataFrame, tokens: dict[int, float], model: Model) -> DataFrame:
     """ENCODED: a vector for each text, by tasks of about as many tokens each; `tokens`: of the texts of each length."""
     context, total = missing.sparkSession.sparkContext, sum(tokens.values())
     share = devices.share(dict(context.getConf().getAll()))
@@ -104,10 +106,10 @@ def _made(missing: DataFrame, tokens: dict[int, float], model: Model) -> DataFra
         task = sum(((_length() >= start).cast("int") for start in starts), F.lit(0))
         spread = missing.repartitionById(len(starts) + 1, task)
     profile = devices.profile(share)
-    made = spread.mapInArrow(_encoder(model.file_name), ENCODED, profile=profile)
-    # A stage has the profile of all that it reads, up to a shuffle: without one here, whatever uses the vectors would
-    # run one task a GPU, too.
-    return made.repartition("text_key") if share.gpus else made
+    encoded = spread.mapInArrow(_encoder(model.file_name), ENCODED, profile=profile)
+    # A stage takes the resource profile of its inputs, up to a shuffle: without one here, the jobs that use the vectors
+    # would run one task per GPU, too.
+    return encoded.repartition("text_key") if share.gpus else encoded
 
 
 def starts_of(tokens: dict[int, float], tasks: int) -> list[int]:
@@ -123,13 +125,13 @@ def starts_of(tokens: dict[int, float], tasks: int) -> list[int]:
     return starts
 
 
-def _account(wanted: DataFrame, made: DataFrame, model: Model) -> DataFrame:
-    """The row of ops.encodes, but for its date; told now, for once the vectors are in the table none is missing.
+def _account(wanted: DataFrame, encoded: DataFrame, model: Model) -> DataFrame:
+    """The row of ops.encodes without its date; computed now, since no vector is missing once the table has them.
 
-    (Delta computes anew what is cached of a table that is written to: a row that is held would say that nothing was
-    encoded, wherever it is written last.)
+    (Delta recomputes cached frames of a table that is written to: a lazy row, written after the vectors, would record
+    that nothing was encoded.)
     """
-    batch = made.where("batch IS NOT NULL").select("batch.*")
+    batch = encoded.where("batch IS NOT NULL").select("batch.*")
 
     def total(name: str) -> Column:
         return F.coalesce(F.sum(name), F.lit(0)).cast(ops.ENCODES.column(name).type).alias(name)
@@ -143,7 +145,7 @@ def _account(wanted: DataFrame, made: DataFrame, model: Model) -> DataFrame:
         F.max("peak_memory_bytes").alias("peak_memory_bytes"),
     )
     seconds = F.when(F.col("encode_seconds") > 0, F.col("encode_seconds"))
-    told = (
+    account = (
         wanted.agg(F.count("*").alias("texts"))
         .crossJoin(sums)
         .select(
@@ -155,7 +157,7 @@ def _account(wanted: DataFrame, made: DataFrame, model: Model) -> DataFrame:
             (F.col("real_tokens") / seconds).alias("tokens_per_worker_second"),
         )
     )
-    return told.sparkSession.createDataFrame(told.collect(), told.schema)
+    return account.sparkSession.createDataFrame(account.collect(), account.schema)
 
 
 def _encoder(file_name: str) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
@@ -226,8 +228,8 @@ def nearest(queries: DataFrame, items: DataFrame, k: int) -> DataFrame:
     (query_key, vector), by cosine, exactly; equal scores by text_key. Keys must be unique on each side.
 
     Where `queries` has a column `exclude` (array of text_key), these are left out of that query's list, in the search
-    itself. Every block of queries meets every block of items in some task, so neither side has to fit anywhere whole;
-    where one block holds all items, as most catalogues are, what a task finds is final.
+    itself. Every block of queries meets every block of items in some task, so no worker has to hold a complete side.
+    If one block holds all items, as for most catalogues, the result of a task is final.
     """
     count, slots = queries.count(), queries.sparkSession.sparkContext.defaultParallelism
     rounds = math.ceil(count / (QUERIES_PER_BLOCK * slots))
@@ -236,10 +238,10 @@ def nearest(queries: DataFrame, items: DataFrame, k: int) -> DataFrame:
 
     def met(vectors: DataFrame, block: Column, others: range) -> GroupedData:
         """Each vector once for every block of the other side. A pair of blocks is a group, and a task."""
-        # By names of their own: the two sides may come from one table, and a cogroup takes its columns for the same.
+        # Renamed: the two sides may come from one table, and a cogroup would treat their columns as the same.
         renamed = vectors.select(*(F.col(name).alias(name) for name in vectors.columns))
-        met_ones = F.sequence(block, block + others[-1], F.lit(others.step))
-        pairs = renamed.withColumn("pair", F.explode(met_ones))
+        met_blocks = F.sequence(block, block + others[-1], F.lit(others.step))
+        pairs = renamed.withColumn("pair", F.explode(met_blocks))
         return pairs.repartitionById(query_blocks * item_blocks, "pair").groupBy("pair")
 
     def block_of(key: str, blocks: int) -> Column:
@@ -263,7 +265,7 @@ def _scorer(k: int) -> Callable[[pa.Table, pa.Table], pa.Table]:
         if "exclude" in queries.column_names:
             banned = [excluded or [] for excluded in queries.column("exclude").to_pylist()]
         device = devices.of_this_task()[0]
-        found, scores = top_k(
+        nearest_rows, scores = top_k(
             stored_rows(queries.column("vector").to_pylist(), dims),
             stored_rows(items.column("vector").to_pylist(), dims),
             np.array(keys.to_pylist()),
@@ -271,11 +273,11 @@ def _scorer(k: int) -> Callable[[pa.Table, pa.Table], pa.Table]:
             exclude=banned,
             device=None if device == "cpu" else device,
         )
-        query, place = np.nonzero(found >= 0)  # all of them, unless a query's exclude leaves fewer than k
+        query, place = np.nonzero(nearest_rows >= 0)  # all of them, unless a query's exclude leaves fewer than k
         return pa.table(
             {
                 "query_key": names.take(pa.array(query)),
-                "text_key": keys.take(pa.array(found[query, place])),
+                "text_key": keys.take(pa.array(nearest_rows[query, place])),
                 "score": pa.array(scores[query, place].astype(np.float64)),
             }
         )
@@ -289,9 +291,9 @@ def nearest_items(queries: DataFrame, item_vectors: DataFrame, k: int) -> DataFr
     Items that share a text share a vector, and are searched once: the nearest k items are among those of the
     nearest k keys.
     """
-    # A text goes by the name of its first item: then a tie between two texts falls as one between their items.
+    # A text takes the key of its first item, so that a tie between two texts resolves like one between their items.
     named = item_vectors.withColumn("text_key", F.min("item_id").over(Window.partitionBy("text_key")))
     distinct = named.select("text_key", "vector").dropDuplicates(["text_key"])
     members = top_n(named.select("text_key", "item_id"), ["text_key"], ["item_id"], k)
-    found = nearest(queries, distinct, k).join(members, "text_key", "inner").drop("text_key")
-    return top_n(found, ["query_key"], [F.desc("score"), "item_id"], k)
+    neighbours = nearest(queries, distinct, k).join(members, "text_key", "inner").drop("text_key")
+    return top_n(neighbours, ["query_key"], [F.desc("score"), "item_id"], k)

@@ -1,15 +1,15 @@
-"""Who is contacted for which campaign: the most expected value that every limit allows.
+"""Allocation of users to campaigns: the greatest expected value within all limits.
 
 maximise the sum of value over chosen pairs; at most capacity[c] users of campaign c, at most left[u] campaigns of user
 u, a pair once. Each contact takes one place of either, so the linear programme is a transportation problem and has
-whole optima. Two ways:
+integer optima. Two methods:
 
 - `allocate`, up to EXACT_PAIRS pairs: HiGHS solves it.
 - By prices, for any number of users: each campaign gets a price (a Lagrange multiplier), at which every user chooses
-  without asking anybody. `find_prices` on all users, or on a sample with its share of the capacities; then, block of
+  independently. `find_prices` on all users, or on a sample with its share of the capacities; then, block of
   users by block, `choose` and `bound_terms` with these prices; then of each campaign the `capacity` best of the chosen
-  by value less price; then `fill` for the places that are left. It is run on values `without_ties`, because at a price
-  that many pairs are just worth nobody knows who is to have the last places.
+  by value less price; then `fill` for the places that are left. Values must be `without_ties`, because a price that
+  equals the value of many pairs does not say which of them get the last places.
 
 Limits hold by construction. Any prices bound the optimum from above (weak duality), so the gap is computed either way:
 the bound is prices @ capacity and the sum of the blocks' terms.
@@ -31,7 +31,7 @@ Longs = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 
 EXACT_PAIRS = 100_000
-TIES = 1e-3  # of a value: what it may be moved by so that no two are equal
+TIES = 1e-3  # share of a value by which it may be moved so that no two are equal
 ROUNDS = 60  # of prices, each campaign once
 UNLIMITED = np.iinfo(np.int32).max
 TOLERANCE = 1e-9  # of the bound: sums of floats are not exact
@@ -40,9 +40,9 @@ HASH_DIGITS = 13  # hex digits of a hash that a float holds exactly: 52 bits
 
 @dataclass(frozen=True)
 class Allocation:
-    """The chosen pairs, their value, what no allocation can exceed, and the campaigns' prices.
+    """The chosen pairs, their value, an upper bound on any allocation, and the campaigns' prices.
 
-    chosen: [pairs]; prices: [campaigns], what one more place in a campaign is worth.
+    chosen: [pairs]; prices: [campaigns], the worth of one more place in a campaign.
     """
 
     chosen: Mask
@@ -52,7 +52,7 @@ class Allocation:
 
     @property
     def gap(self) -> float:
-        """How far the value may be from the best: 0.01 is one percent of the bound."""
+        """Greatest possible distance from the optimum: 0.01 is one percent of the bound."""
         return (self.upper_bound - self.value) / self.upper_bound if self.upper_bound > 0 else 0.0
 
 
@@ -84,7 +84,7 @@ def capacities(max_audience: Doubles, budget: Doubles, contact_cost: float) -> L
 def allocate(user: Longs, campaign: Longs, value: Doubles, capacity: Longs, left: Longs) -> Allocation:
     """The best allocation of pairs (user, campaign), each at most once, in any order: codes into `left`, `capacity`.
 
-    value: [pairs], what a contact is expected to bring; pairs that bring nothing are never chosen. capacity:
+    value: [pairs], expected worth of a contact; pairs worth nothing are never chosen. capacity:
     [campaigns], left: [users], how many contacts each may still have. ValueError on a pair given twice.
     """
     order = np.lexsort((campaign, user))  # the same pairs give the same allocation
@@ -103,15 +103,15 @@ def allocate(user: Longs, campaign: Longs, value: Doubles, capacity: Longs, left
 
 
 def without_ties(value: Doubles, draws: Doubles) -> Doubles:
-    """[pairs] values of which no two are equal: moved by up to half of TIES, by draws in [0, 1) that are the pair's."""
+    """[pairs] distinct values: each moved by up to half of TIES, by the pair's own draw in [0, 1)."""
     moved: Doubles = value * (1 + TIES * (draws - 0.5))
     return moved
 
 
 def choose(user: Longs, campaign: Longs, value: Doubles, left: Longs, prices: Doubles) -> Mask:
-    """[pairs] what each user would take at these prices: the `left` best of value less price, if more than 0.
+    """[pairs] the choice of each user at these prices: the `left` best of value less price, if more than 0.
 
-    Equal ones in the order of the campaigns. Users do not concern each other: any block of whole users will do.
+    Ties in the order of the campaigns. Users are independent, so any block with all pairs of its users will do.
     """
     net = value - prices[campaign]
     order = np.lexsort((campaign, -net, user))
@@ -123,11 +123,11 @@ def choose(user: Longs, campaign: Longs, value: Doubles, left: Longs, prices: Do
 def choose_controls(
     user: Longs, campaign: Longs, value: Doubles, control: Mask, capacity: Longs, left: Longs, prices: Doubles
 ) -> Mask:
-    """[pairs] the controls that `choose` would take, each as if it alone were none, beside the user's other pairs.
+    """[pairs] the controls that `choose` would take, each as if it alone were no control.
 
     Controls do not compete with each other: as a contact would, each needs room in its campaign, value above its price
-    and fewer than `left` of the user's open pairs that are no controls before it. So the controls are `share` of those
-    listed of any campaign, and whoever is listed is of the same sort, control or not.
+    and fewer than `left` of the user's open pairs that are no controls before it. So controls are a fixed share
+    of each campaign's listed users, and do not differ from the others.
     """
     net = value - prices[campaign]
     is_open = capacity[campaign] > 0
@@ -141,7 +141,7 @@ def choose_controls(
 
 
 def bound_terms(user: Longs, campaign: Longs, value: Doubles, left: Longs, prices: Doubles) -> float:
-    """What the users of these pairs gain at these prices; with the worth of all places it bounds every allocation.
+    """Gain of the users of these pairs at these prices; with the worth of all places it bounds every allocation.
 
     upper bound = prices @ capacity + the sum of the terms of all blocks of users.
     """
@@ -152,9 +152,9 @@ def bound_terms(user: Longs, campaign: Longs, value: Doubles, left: Longs, price
 def find_prices(user: Longs, campaign: Longs, value: Doubles, capacity: Longs, left: Longs) -> Doubles:
     """[campaigns] prices at which about `capacity` users choose each campaign; 0 where fewer would at any price.
 
-    The bound is brought down one campaign after the other: with the others' prices given, a user takes a campaign up
-    to what it is worth beside the best that the user has without it, and the price is the first such worth too many.
-    Rounds end when no price moves or the bound falls no more; the best prices seen are kept.
+    The bound is brought down one campaign after the other: with the other prices fixed, each user takes the
+    campaign up to its worth over the user's best alternative, and the price is set where `capacity` users take it.
+    Rounds end when the bound no longer falls; the best prices are returned.
     """
     prices = np.zeros(len(capacity))
     best, lowest = prices.copy(), np.inf
@@ -176,29 +176,29 @@ def find_prices(user: Longs, campaign: Longs, value: Doubles, capacity: Longs, l
 
 
 def fill(user: Longs, campaign: Longs, value: Doubles, room: Longs, slots: Longs) -> Mask:
-    """[pairs] of those not chosen whatever still fits, best value first: room of campaigns, slots of users are left."""
-    kept, room, slots = np.zeros(len(user), bool), room.copy(), slots.copy()
+    """[pairs] pairs not chosen before that still fit, best value first, into the remaining room and slots."""
+    chosen, room, slots = np.zeros(len(user), bool), room.copy(), slots.copy()
     for pair in np.lexsort((campaign, user, -value)):
         if value[pair] > 0 and room[campaign[pair]] > 0 and slots[user[pair]] > 0:
-            kept[pair] = True
+            chosen[pair] = True
             room[campaign[pair]] -= 1
             slots[user[pair]] -= 1
-    return kept
+    return chosen
 
 
 def _without(user: Longs, campaign: Longs, value: Doubles, left: Longs, prices: Doubles, number: int) -> Doubles:
-    """[users] what a campaign's contact would displace: the worst of a full list of other campaigns, else 0."""
+    """[users] value displaced by a contact of the campaign: the worst of a full list of other campaigns, else 0."""
     others = campaign != number
     who, net = user[others], (value - prices[campaign])[others]
     order = np.lexsort((-net, who))
     last = order[_place(who[order]) == left[who[order]] - 1]
-    found = np.where(left > 0, 0.0, np.inf)
-    found[who[last]] = np.maximum(net[last], 0.0)
-    return found
+    displaced = np.where(left > 0, 0.0, np.inf)
+    displaced[who[last]] = np.maximum(net[last], 0.0)
+    return displaced
 
 
 def _solve(user: Longs, campaign: Longs, value: Doubles, capacity: Longs, left: Longs) -> tuple[Mask, Doubles]:
-    """The optimum by the dual simplex, which ends at a corner, and corners are whole; and the campaigns' prices."""
+    """The optimum by the dual simplex, which ends at a corner (corners are integer), and the campaigns' prices."""
     if not len(user):
         return np.zeros(0, bool), np.zeros(len(capacity))
     users, row = np.unique(user, return_inverse=True)
@@ -206,10 +206,12 @@ def _solve(user: Longs, campaign: Longs, value: Doubles, capacity: Longs, left: 
     ones = np.ones(2 * len(user))
     rows = np.concatenate([campaign, len(capacity) + row])
     limits = sp.csr_matrix((ones, (rows, np.concatenate([pairs, pairs]))), (len(capacity) + len(users), len(user)))
-    found = linprog(-value, A_ub=limits, b_ub=np.concatenate([capacity, left[users]]), bounds=(0, 1), method="highs-ds")
-    if found.status != 0:
-        raise RuntimeError(f"HiGHS found no allocation of {len(user)} pairs: {found.message}")
-    return found.x > 0.5, np.maximum(-found.ineqlin.marginals[: len(capacity)], 0.0)
+    optimum = linprog(
+        -value, A_ub=limits, b_ub=np.concatenate([capacity, left[users]]), bounds=(0, 1), method="highs-ds"
+    )
+    if optimum.status != 0:
+        raise RuntimeError(f"HiGHS found no allocation of {len(user)} pairs: {optimum.message}")
+    return optimum.x > 0.5, np.maximum(-optimum.ineqlin.marginals[: len(capacity)], 0.0)
 
 
 def _place(group: Longs) -> Longs:

@@ -1,4 +1,4 @@
-"""One result is a book of campaigns as arrays: what every task must know of them, of the items and of past answers."""
+"""Book of campaigns as arrays: campaigns, items and past answers, broadcast to every task."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ KINDS_OF_EVENT: Final = ("impression", "click", "conversion")
 IMPRESSION, CLICK, CONVERSION = range(3)
 CATEGORY = ATTRIBUTES.index("category")
 PRIOR_RATE = 0.05  # of a shop without a single finished campaign
-PRIOR_CONTACTS = 100.0  # as how many contacts it counts beside all that there were
-SHRINK_CONTACTS = 10.0  # as how many contacts of one campaign the rate of all counts
+PRIOR_CONTACTS = 100.0  # its weight, in contacts, beside all actual contacts
+SHRINK_CONTACTS = 10.0  # weight of the rate of all, in contacts of one campaign
 
 
 @dataclass(frozen=True)
 class Book:
     """Campaigns in ascending order of `ids`, their items as codes into the catalogue, and each day's answers.
 
-    kind: a word each, "" where there is none; starts, ends: first and last day; indptr, items: the items of campaign
-    c are items[indptr[c] : indptr[c + 1]], ascending; first_day: from when there are logs; tally: [rows, 4], campaign,
+    kind: one word, or ""; starts, ends: first and last day; indptr, items: the items of campaign
+    c are items[indptr[c] : indptr[c + 1]], ascending; first_day: the first day with logs; tally: [rows, 4], campaign,
     day, users first contacted and users first converted on it; usual: [campaigns, features], see
     udfs/audiences/features.py.
     """
@@ -48,11 +48,11 @@ class Book:
 
     @cached_property
     def vectors(self) -> Floats:
-        """[different texts, dims] of unit length, less the mean of them all."""
+        """Vectors [different texts, dims] less their mean, scaled to unit length."""
         plain = self.catalogue.vectors.astype(np.float32)
         centred = plain - plain.mean(axis=0, keepdims=True) if len(plain) > 1 else plain
-        found: Floats = centred / np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-12)
-        return found
+        unit: Floats = centred / np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-12)
+        return unit
 
     def items_of(self, campaign: int) -> Codes:
         """The codes of a campaign's items."""
@@ -63,21 +63,21 @@ class Book:
         return np.flatnonzero((self.starts <= day) & (self.ends >= day))
 
     def finished(self, day: int) -> npt.NDArray[np.int64]:
-        """Those that ended before this day and whose whole run is in the logs: what there is to learn from."""
+        """The campaigns that ended before this day and are completely in the logs: the training set."""
         return np.flatnonzero((self.ends < day) & (self.starts > self.first_day))
 
     def rates(self, day: int) -> Doubles:
-        """[campaigns] converted per contacted user before a day, those of few contacts drawn to the rate of all."""
+        """[campaigns] converted per contacted user before a day, shrunk to the rate of all where contacts are few."""
         seen = self.tally[self.tally[:, 1] < day]
         size = len(self.ids)
         contacted, converted = (np.bincount(seen[:, 0], seen[:, place], size).astype(float) for place in (2, 3))
         mean = (converted.sum() + PRIOR_RATE * PRIOR_CONTACTS) / (contacted.sum() + PRIOR_CONTACTS)
-        # At most 1 where somebody converted who was never contacted.
-        found: Doubles = np.minimum((converted + mean * SHRINK_CONTACTS) / (contacted + SHRINK_CONTACTS), 1.0)
-        return found
+        # At most 1, also where users converted without a contact.
+        shrunk: Doubles = np.minimum((converted + mean * SHRINK_CONTACTS) / (contacted + SHRINK_CONTACTS), 1.0)
+        return shrunk
 
     def length_days(self, campaign: int) -> int:
-        """From the first to the last day, both included."""
+        """Number of days from the first to the last, inclusive."""
         return max(int(self.ends[campaign] - self.starts[campaign]) + 1, 1)
 
     def to_bytes(self) -> bytes:
@@ -90,7 +90,7 @@ class Book:
 
 
 def from_bytes(data: bytes) -> Book:
-    """What `Book.to_bytes` wrote."""
+    """Book from the bytes of `Book.to_bytes`."""
     with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
         own = {name: arrays[f"book_{name}"] for name in Book.__dataclass_fields__ if name != "catalogue"}
         known = Catalogue(**{name: arrays[name] for name in Catalogue.__dataclass_fields__})
@@ -98,10 +98,10 @@ def from_bytes(data: bytes) -> Book:
 
 
 def book_of(campaigns: pd.DataFrame, tally: pd.DataFrame, catalogue: Catalogue, first_day: int) -> Book:
-    """From campaigns (campaign_id, unique; kind; starts_on; ends_on; items, a list or missing) and their tally.
+    """Book from campaigns (campaign_id, unique; kind; starts_on; ends_on; items, a list or missing) and their tally.
 
     tally: per campaign_id and event_date, how many users were first contacted on it and how many first converted.
-    Items that the catalogue lacks are left out. first_day: the first with logs of sales and of ads.
+    Items that the catalogue lacks are left out. first_day: the first day with logs of sales and of ads.
     """
     campaigns = campaigns.sort_values("campaign_id", ignore_index=True)
     index = pd.Index(catalogue.items)
@@ -127,9 +127,9 @@ def book_of(campaigns: pd.DataFrame, tally: pd.DataFrame, catalogue: Catalogue, 
 
 
 def days_or_never(dates: pd.Series) -> Codes:
-    """Days since 1970-01-01 of a column of dates; NEVER where there is none."""
-    there = pd.to_datetime(dates)
-    return np.where(there.isna(), NEVER, there.to_numpy("datetime64[D]").astype(np.int64)).astype(np.int32)
+    """Days since 1970-01-01 of a column of dates; NEVER for a missing date."""
+    stamps = pd.to_datetime(dates)
+    return np.where(stamps.isna(), NEVER, stamps.to_numpy("datetime64[D]").astype(np.int64)).astype(np.int32)
 
 
 def days(dates: pd.Series) -> Codes:

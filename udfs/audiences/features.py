@@ -1,7 +1,7 @@
-"""One result row is one pair of a user and a campaign: what was known of the two on the day before a cut.
+"""Audience features: one row per pair of a user and a campaign, from what was known on the day before a cut.
 
-Everything of a pair follows from the user's own lines and from a `Book` that every task holds, so that users can be
-taken block by block, and a row is the same whichever block it stands in. Nothing dated on or after the cut has a say.
+A row depends only on the user's own lines and on a `Book` that every task holds, so users can be processed in blocks
+of any composition. No record dated on or after the cut is used.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Doubles = npt.NDArray[np.float64]
 Longs = npt.NDArray[np.int64]
 
 RESPONSE_HALF_LIFE_DAYS = 90
-SHRINK_CONVERSIONS = 1.0  # conversions, as many as expected, that everybody is given
+SHRINK_CONVERSIONS = 1.0  # prior conversions of each user, observed and expected alike
 TOP_COSINES = 10
 BLOCK_VALUES = 2**24  # cosines held at once: 64 MiB
 
@@ -30,24 +30,24 @@ RESPONSE: Final = ("contacts", "conversions", "redemptions", "response", "recent
 ITEMS: Final = ("item_share", "item_spend", "items_bought", "item_recency", "category_share", "category_cosine")
 VECTORS: Final = ("cosine_centre", "cosine_top", "cosine_best")
 CAMPAIGN: Final = ("length", "item_count")
-RELATIVE: Final = ITEMS + VECTORS  # these are told less what is usual among the shop's users: see `usual_of`
+RELATIVE: Final = ITEMS + VECTORS  # given less the mean of the shop's users: see `usual_of`
 FEATURES: Final = USER + RESPONSE + ITEMS + VECTORS + CAMPAIGN
-SPENT: Final = ("basket_spend", "basket_days")  # on the campaign's items, and on how many days: weighted by age
+SPENT: Final = ("basket_spend", "basket_days")  # spend on the campaign's items, and the days with any, weighted by age
 USUAL: Final = RELATIVE + SPENT  # the columns of `Book.usual`
 
 
 def features(past: Past, book: Book, user: Longs, campaign: int) -> tuple[Floats, Doubles]:
-    """[users, FEATURES] of the users with these codes for one campaign, and [users, SPENT].
+    """Features [users, FEATURES] for one campaign of the users with these codes, and [users, SPENT].
 
     NaN where a feature has no meaning: a campaign without items, a user without lines.
     """
     about, spent = _about_items(past, book, user, campaign)
-    told = np.array([np.log(book.length_days(campaign)), np.log1p(len(book.items_of(campaign)))])
+    campaign_values = np.array([np.log(book.length_days(campaign)), np.log1p(len(book.items_of(campaign)))])
     parts: list[Floats | Doubles] = [
         past.user[user],
         np.stack(_response_columns(past, book, campaign), axis=1)[user],
         about - book.usual[campaign, : len(RELATIVE)] if book.usual.shape[1] else about,
-        np.broadcast_to(told, (len(user), len(CAMPAIGN))),
+        np.broadcast_to(campaign_values, (len(user), len(CAMPAIGN))),
     ]
     table = np.concatenate(parts, axis=1).astype(np.float32)
     table[~np.isfinite(table)] = np.nan
@@ -55,27 +55,27 @@ def features(past: Past, book: Book, user: Longs, campaign: int) -> tuple[Floats
 
 
 def usual_of(block: Block, book: Book, campaigns: Longs) -> pd.DataFrame:
-    """Per campaign_id and feature of USUAL its sum over the users of the block who had bought by the campaign's
-    start, and how many these are: total, count. Sums of blocks may be added; `with_usual` divides.
+    """Sums for the usual values: per campaign_id and feature of USUAL its total and count over the block's users who
+    had bought by the campaign's start. Sums of blocks may be added; `with_usual` divides.
 
-    A campaign with half the catalogue is near to everybody. What is learned within campaigns holds for another
-    only where each is measured from what is usual for it.
+    A campaign with half the catalogue is close to every user. What is learned within campaigns transfers to another
+    only if features are relative to the campaign's usual value.
     """
-    found = []
+    frames = []
     for campaign in campaigns.tolist():
         past = past_of(block, book, int(book.starts[campaign]))
         buyers = np.unique(past.lines.user).astype(np.int64)
         table = np.concatenate(_about_items(past, book, buyers, campaign), axis=1).astype(np.float64)
         given = np.isfinite(table)
         columns = {"total": np.where(given, table, 0).sum(axis=0), "count": given.sum(axis=0)}
-        found.append(pd.DataFrame({"campaign_id": str(book.ids[campaign]), "feature": list(USUAL), **columns}))
+        frames.append(pd.DataFrame({"campaign_id": str(book.ids[campaign]), "feature": list(USUAL), **columns}))
     empty = pd.DataFrame(columns=["campaign_id", "feature", "total", "count"])
-    whole = pd.concat(found, ignore_index=True) if found else empty
-    return whole.astype({"campaign_id": object, "feature": object, "total": float, "count": "int64"})
+    sums = pd.concat(frames, ignore_index=True) if frames else empty
+    return sums.astype({"campaign_id": object, "feature": object, "total": float, "count": "int64"})
 
 
 def with_usual(book: Book, sums: pd.DataFrame) -> Book:
-    """The book with what is usual for each campaign, from rows of `usual_of`; 0 for a campaign without any."""
+    """The book with the usual values of each campaign, from rows of `usual_of`; 0 for a campaign without any."""
     table = sums.groupby(["campaign_id", "feature"])[["total", "count"]].sum()
     mean = (table["total"] / table["count"].clip(lower=1)).unstack("feature")
     usual = mean.reindex(index=list(book.ids), columns=list(USUAL)).fillna(0.0)
@@ -83,7 +83,7 @@ def with_usual(book: Book, sums: pd.DataFrame) -> Book:
 
 
 def usual_basket(book: Book, campaign: int) -> float:
-    """What the shop's users spend on the campaign's items on a day of buying any; NaN where nobody did."""
+    """Mean spend of the shop's users on the campaign's items on a day with such a purchase; NaN without any."""
     if not book.usual.shape[1]:
         return float("nan")
     spend, visits = (float(number) for number in book.usual[campaign, -len(SPENT) :])
@@ -91,7 +91,7 @@ def usual_basket(book: Book, campaign: int) -> float:
 
 
 def _about_items(past: Past, book: Book, user: Longs, campaign: int) -> tuple[Floats, Doubles]:
-    """[users, RELATIVE] before what is usual is taken away, and [users, SPENT]."""
+    """[users, RELATIVE] before the usual values are subtracted, and [users, SPENT]."""
     items, spent = _item_columns(past, book, campaign)
     table = np.concatenate([np.stack(items, axis=1)[user], _cosines(past, book, campaign, user)], axis=1)
     table[~np.isfinite(table)] = np.nan
@@ -99,10 +99,10 @@ def _about_items(past: Past, book: Book, user: Longs, campaign: int) -> tuple[Fl
 
 
 def _response_columns(past: Past, book: Book, campaign: int) -> list[Doubles]:
-    """Of each user, the features RESPONSE: how the user answered other campaigns, beside how others answered them.
+    """The features RESPONSE of each user: conversions on other campaigns, relative to the rates of these campaigns.
 
-    A response is the log of conversions over those expected of anybody: the sum of the rates, so far, of the campaigns
-    that the user was contacted in. So a running campaign is held against nobody.
+    A response is the log of conversions over expected conversions: the sum of the rates, so far, of the campaigns that
+    contacted the user. So a running campaign without answers yet lowers no user's response.
     """
     block, day = past.lines, past.day
     size = len(block.users)
@@ -117,10 +117,10 @@ def _response_columns(past: Past, book: Book, campaign: int) -> list[Doubles]:
     def total(keys: Longs, weight: Doubles) -> Doubles:
         return np.bincount(keys // len(book.ids), weight, size).astype(np.float64)
 
-    def response(expected: Doubles, found: Doubles) -> Doubles:
-        hoped, got = total(contact, expected), total(answer, found)
-        told: Doubles = np.log((got + SHRINK_CONVERSIONS) / (hoped + SHRINK_CONVERSIONS))
-        return told
+    def response(expected: Doubles, answered: Doubles) -> Doubles:
+        hoped, got = total(contact, expected), total(answer, answered)
+        log_ratio: Doubles = np.log((got + SHRINK_CONVERSIONS) / (hoped + SHRINK_CONVERSIONS))
+        return log_ratio
 
     fade = 0.5 ** ((day - contact_day) / RESPONSE_HALF_LIFE_DAYS)
     faded = 0.5 ** ((day - answer_day) / RESPONSE_HALF_LIFE_DAYS)
@@ -136,14 +136,14 @@ def _response_columns(past: Past, book: Book, campaign: int) -> list[Doubles]:
 
 
 def _first(block: Block, chosen: npt.NDArray[np.bool_], book: Book) -> tuple[Longs, Longs]:
-    """Each pair that has such an event, as user x campaigns + campaign, and the day of its first."""
+    """Each pair with a chosen event, as user x campaigns + campaign, and the day of its first such event."""
     key = block.ad_user[chosen].astype(np.int64) * len(book.ids) + block.ad_campaign[chosen]
     keys, row = np.unique(key, return_index=True)  # the first row is the first day: events are sorted
     return keys, block.ad_day[chosen][row].astype(np.int64)
 
 
 def _item_columns(known: Past, book: Book, campaign: int) -> tuple[list[Doubles], Doubles]:
-    """Of each user, the features ITEMS, and [users, SPENT]."""
+    """The features ITEMS of each user, and [users, SPENT]."""
     day, past, weight, weeks, _ = known
     size = len(past.users)
     items = book.items_of(campaign)
@@ -160,10 +160,10 @@ def _item_columns(known: Past, book: Book, campaign: int) -> tuple[list[Doubles]
     last = np.full(size, day - NEVER_DAYS)
     np.maximum.at(last, past.user[own], past.day[own])
     line, category = categorised(past, book)
-    asked = book.catalogue.attributes[items, CATEGORY]
+    categories = book.catalogue.attributes[items, CATEGORY]
     kinds = int(book.catalogue.attributes[:, CATEGORY].max(initial=0)) + 1
     mix = sp.csr_matrix(((weight * past.spend)[line], (past.user[line], category)), shape=(size, kinds))
-    wanted = np.bincount(asked[asked >= 0], minlength=kinds).astype(np.float64)
+    wanted = np.bincount(categories[categories >= 0], minlength=kinds).astype(np.float64)
     length = np.sqrt(np.asarray(mix.multiply(mix).sum(axis=1)).ravel() * (wanted**2).sum())
     with np.errstate(divide="ignore", invalid="ignore"):
         columns = [
@@ -180,10 +180,11 @@ def _item_columns(known: Past, book: Book, campaign: int) -> tuple[list[Doubles]
 def _cosines(seen: Past, book: Book, campaign: int, user: Longs) -> Floats:
     """[users, VECTORS]: cosines of each user's mean vector with the campaign's: their mean, their best ten, the best.
 
-    Vectors are taken less the catalogue's mean: the texts of a shop all lie to one side. NaN without a vector.
+    The catalogue's mean is subtracted from the vectors, since the texts of a shop share one direction. NaN without a
+    vector.
     """
     past, weight = seen.lines, seen.weight
-    found = np.full((len(user), len(VECTORS)), np.nan, np.float32)
+    columns = np.full((len(user), len(VECTORS)), np.nan, np.float32)
     vectors, of_item = book.vectors, book.catalogue.vector_of
     mine = of_item[book.items_of(campaign)]
     mine = np.unique(mine[mine >= 0])
@@ -191,21 +192,21 @@ def _cosines(seen: Past, book: Book, campaign: int, user: Longs) -> Floats:
     row = np.where(known, of_item[past.item], -1) if len(of_item) else past.item
     known = row >= 0
     if not len(mine) or not known.any():
-        return found
+        return columns
     shape = (len(past.users), len(vectors))
     bought = sp.csr_matrix((weight[known].astype(np.float32), (past.user[known], row[known])), shape=shape)[user]
     mean = _unit(np.asarray(bought @ vectors, np.float32))
-    told = np.linalg.norm(mean, axis=1) > 0
+    has_mean = np.linalg.norm(mean, axis=1) > 0
     wanted = vectors[mine]
-    found[told, 0] = mean[told] @ _unit(wanted.mean(axis=0, keepdims=True))[0]
+    columns[has_mean, 0] = mean[has_mean] @ _unit(wanted.mean(axis=0, keepdims=True))[0]
     top = min(TOP_COSINES, len(mine))
     step = max(1, BLOCK_VALUES // len(mine))
     for start in range(0, len(user), step):
         cosines = mean[start : start + step] @ wanted.T
         best = np.partition(cosines, len(mine) - top, axis=1)[:, -top:]
         part = np.stack([best.mean(axis=1), best.max(axis=1)], axis=1)
-        found[start : start + step, 1:] = np.where(told[start : start + step, None], part, np.nan)
-    return found
+        columns[start : start + step, 1:] = np.where(has_mean[start : start + step, None], part, np.nan)
+    return columns
 
 
 def _unit(rows: Floats) -> Floats:

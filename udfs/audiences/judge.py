@@ -1,4 +1,4 @@
-"""A newly fitted audience model beside the one in use, on the newest campaigns, which neither has learned from."""
+"""Comparison of a newly fitted audience model with the one in use, on campaigns that neither has learned from."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ Doubles = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Judged:
-    """A model of the campaigns that were over before a day: it may be judged by campaigns that began from then on."""
+    """A model of the campaigns that were over before a day; campaigns that began on it or later may judge the model."""
 
     before: int
     model: AudienceModel
 
     def to_json(self) -> str:
-        """All of it as one JSON object."""
+        """The model and its day as one JSON object."""
         return json.dumps({"before": self.before, "model": self.model.to_json()})
 
 
 def from_json(text: str) -> Judged:
-    """What `Judged.to_json` wrote. Raises ValueError on anything else."""
-    found = json.loads(text)
-    if not isinstance(found, dict) or set(found) != {"before", "model"}:
+    """Judged from the text of `Judged.to_json`. ValueError on any other text."""
+    values = json.loads(text)
+    if not isinstance(values, dict) or set(values) != {"before", "model"}:
         raise ValueError("this is no audience model with the day of its campaigns: train it again")
-    return Judged(found["before"], audience.from_json(found["model"]))
+    return Judged(values["before"], audience.from_json(values["model"]))
 
 
 def fit_judged(rows: pd.DataFrame) -> Judged | None:
-    """A model without the newest third of the campaigns, nor any that ran with these; None where it learned nothing.
+    """A model without the newest third of the campaigns or any that overlap them; None without training rows.
 
     rows: udfs.audiences.rows.TRAINED, and the first and last day of the row's campaign (starts, ends).
     """
@@ -56,10 +56,10 @@ def fit_judged(rows: pd.DataFrame) -> Judged | None:
 
 
 def judge(fitted: Judged | None, current: Judged | None, rows: pd.DataFrame) -> tuple[bool, dict[str, float]]:
-    """Whether the new model is promoted, and by which figures.
+    """Whether the new model is promoted, and the figures behind the decision.
 
-    It is unless its log loss is higher than that of the one in use beyond chance, over the contacts of the campaigns
-    that began when neither had learned of them. log_loss; gain_log_loss, _low, _high: by how much it is lower, with the
+    It is promoted unless its log loss is significantly higher than that of the model in use, over the contacts of
+    campaigns that neither has learned from. log_loss; gain_log_loss, _low, _high: by how much it is lower, with the
     95 % interval over users.
     """
     if fitted is None:
@@ -81,6 +81,6 @@ def judge(fitted: Judged | None, current: Judged | None, rows: pd.DataFrame) -> 
 
 
 def _log_loss(model: AudienceModel, rows: pd.DataFrame) -> Doubles:
-    """[rows] -log of the probability of what came of it, as foreseen at the campaign's start."""
+    """[rows] -log of the probability of the outcome, as predicted at the campaign's start."""
     chance, label = audience.probability(model, rows), rows["converted"].to_numpy(bool)
     return np.asarray(-np.where(label, np.log(chance), np.log1p(-chance)), np.float64)

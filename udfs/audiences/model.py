@@ -1,12 +1,12 @@
-"""One result is the probability that a user answers a campaign, and what an answer is expected to be worth.
+"""Audience model: the probability that a user answers a campaign, and the expected worth of an answer.
 
 A ridge logistic regression over the pair's features with an intercept per campaign and per kind of campaign, both
-penalised: slopes are learned within campaigns, and a campaign that nobody has seen gets the intercept of its kind,
-drawn to the mean of all (a mixed model, fitted by its penalised likelihood). Its log odds are calibrated by Platt's
-a x + b on rows whose campaign had been left out of the fit, which is how a new campaign will be met.
+penalised: slopes are learned within campaigns, and a new campaign gets the intercept of its kind, shrunk to the mean
+of all (a mixed model, fitted by its penalised likelihood). Its log odds are calibrated by Platt's
+a x + b on rows whose campaign was left out of the fit, the situation of a new campaign.
 
-A running campaign is scored by Bayes' rule: how much of the answers come late is known from past campaigns, so the
-odds of somebody who has not answered yet fall as it runs.
+A running campaign is scored by Bayes' rule: past campaigns show what share of the answers come late, so the odds of a
+user who has not answered yet fall as it runs.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from udfs.audiences.features import CAMPAIGN, FEATURES, SPENT, VECTORS
 Doubles = npt.NDArray[np.float64]
 
 CLIP = 4.0  # standard deviations: log odds must not follow an outlier
-GRID: Final = 20  # steps in which the time of an answer is kept
-PRIOR_TIMES = 5.0  # answers, spread evenly over a campaign, that the times begin with
-PRIOR_AGAIN = 0.3  # of those who answered once, how many answer again, before any did
-PRIOR_VALUE, PRIOR_VALUES = 10.0, 5.0  # worth of an answer before there is any, and as how many it counts
-# Left out after the validation campaigns: counts that grow with the logs, and what others say as well.
+GRID: Final = 20  # steps by which the time of an answer is stored
+PRIOR_TIMES = 5.0  # prior answers, spread evenly over a campaign
+PRIOR_AGAIN = 0.3  # prior share of users with an answer who answer again
+PRIOR_VALUE, PRIOR_VALUES = 10.0, 5.0  # prior worth of an answer, and its weight in answers
+# Dropped on the validation campaigns: counts that grow with the logs, and redundant features.
 UNUSED: Final = frozenset({"contacts", "trend", "breadth", "price_level", "item_share", *CAMPAIGN})
 LEARNED: Final = tuple(name for name in FEATURES if name not in UNUSED)
 WITHOUT_VECTORS: Final = tuple(name for name in LEARNED if name not in VECTORS)
@@ -47,20 +47,20 @@ class Settings:
     ridge: float = 10.0  # of the slopes, in rows: a standard normal prior would be 1
     campaign_ridge: float = 8.0  # of each campaign's intercept: its standard deviation is 0.35 in log odds
     kind_ridge: float = 4.0
-    trust_contacts: float = 200.0  # rows of PRIOR_RATE beside those there are, in the common intercept
+    trust_contacts: float = 200.0  # prior rows of PRIOR_RATE, in the common intercept
     calibration_ridge: float = 10.0  # towards a = 1, b = 0
-    value_days: float = 3.0  # days of shopping at the common value that everybody is given
+    value_days: float = 3.0  # prior days of shopping at the common value, of each user
     features: tuple[str, ...] = LEARNED
 
 
 @dataclass(frozen=True)
 class AudienceModel:
-    """Slopes over standardised features, intercepts by kind, Platt's a and b, when answers come, what they are worth.
+    """Slopes over standardised features, intercepts by kind, Platt's a and b, times and worth of answers.
 
-    answered: of each step of a campaign's run, the share of the first answers that have come by its end; again: the
-    share of those who have answered by then who answer once more; value: what an answer brings on average, and
-    value_ratio: over a usual day's spending on the campaign's items; rows, answers, campaigns: what it was learned
-    from, 0 where there was nothing: then every probability is the prior rate.
+    answered: share of first answers that are in by the end of each step of a campaign; again: share of users with an
+    answer by then who answer once more; value: mean worth of an answer; value_ratio: that worth over a usual day's
+    spend on the campaign's items; rows, answers, campaigns: size of the training set; without rows every probability is
+    the prior rate.
     """
 
     event: str
@@ -83,23 +83,23 @@ class AudienceModel:
 
     @property
     def is_prior(self) -> bool:
-        """Whether there was nothing to learn from: all probabilities are the prior rate."""
+        """Whether there were no training rows: all probabilities are the prior rate."""
         return not self.rows
 
     def to_json(self) -> str:
-        """All of it as one JSON object."""
+        """The model as one JSON object."""
         return json.dumps(asdict(self))
 
 
 def from_json(text: str) -> AudienceModel:
-    """What `AudienceModel.to_json` wrote. Raises ValueError on anything else."""
+    """Model from the text of `AudienceModel.to_json`. ValueError on any other text."""
     return json_model.from_json(AudienceModel, text, "an audience model", "train it again")
 
 
 def fit(rows: pd.DataFrame, event: str = "converted", settings: Settings | None = None) -> AudienceModel | None:
-    """A model of udfs.audiences.rows.TRAINED rows, in any order; None where the event is `clicked` and nobody did.
+    """A model of udfs.audiences.rows.TRAINED rows, in any order; None where the event is `clicked` and no row has it.
 
-    Rows of few campaigns or answers give probabilities near PRIOR_RATE, none at all the prior itself.
+    Few campaigns or answers give probabilities near PRIOR_RATE, no rows the prior itself.
     """
     settings = settings or Settings()
     rows = rows.sort_values(["campaign_id", "user_id"], ignore_index=True)
@@ -114,9 +114,9 @@ def fit(rows: pd.DataFrame, event: str = "converted", settings: Settings | None 
     theta = _solve(plain, label, group, kind, len(kinds), settings)
     left_out = np.empty(len(rows))
     for number in range(len(ids)):
-        there = group == number
-        others = _solve(plain[~there], label[~there], group[~there], kind, len(kinds), settings)
-        left_out[there] = _log_odds(others, plain[there], kind_of_row[there], len(kinds))
+        inside = group == number
+        without = _solve(plain[~inside], label[~inside], group[~inside], kind, len(kinds), settings)
+        left_out[inside] = _log_odds(without, plain[inside], kind_of_row[inside], len(kinds))
     slope, shift = _platt(left_out, label, settings.calibration_ridge) if len(rows) else (1.0, 0.0)
     slopes, effects = theta[1 : 1 + plain.shape[1]], theta[1 + plain.shape[1] : 1 + plain.shape[1] + len(kinds)]
     worth = rows[rows["value"].notna()]
@@ -146,7 +146,7 @@ def fit(rows: pd.DataFrame, event: str = "converted", settings: Settings | None 
 
 
 def probability(model: AudienceModel, rows: pd.DataFrame) -> Doubles:
-    """[rows] that the user answers between a campaign's first and last day, as known at its start."""
+    """[rows] probability that the user answers between a campaign's first and last day, as known at its start."""
     plain = _plain_features(rows, model.names, np.array(model.mean), np.array(model.scale))
     effect = rows["kind"].map(model.kinds).fillna(0.0).to_numpy(np.float64)
     odds = model.intercept + effect + (plain * np.array(model.weights)).sum(axis=1)
@@ -154,23 +154,23 @@ def probability(model: AudienceModel, rows: pd.DataFrame) -> Doubles:
 
 
 def predict(model: AudienceModel, rows: pd.DataFrame) -> Doubles:
-    """[rows] that the user answers (once more, after an earlier answer) in what is left of the campaign.
+    """[rows] probability that the user answers (after an earlier answer: once more) in the remaining campaign.
 
     rows: udfs.audiences.rows.SCORED, on the eve of the day for which they are scored.
     """
-    whole = probability(model, rows)
+    at_start = probability(model, rows)
     elapsed = rows["elapsed_share"].to_numpy(np.float64)
     steps = np.linspace(0, 1, GRID + 1)
     gone = np.interp(elapsed, steps, [0.0, *model.answered])
     again = np.interp(elapsed, steps, [model.again[0], *model.again])
     had = rows["has_converted" if model.event == "converted" else "has_clicked"].to_numpy(bool)
-    return np.where(had, again, within(whole, gone, 1.0))
+    return np.where(had, again, within(at_start, gone, 1.0))
 
 
-def within(whole: Doubles, gone: Doubles | float, until: Doubles | float) -> Doubles:
-    """[rows] that somebody who had not answered when the share `gone` of answers was in does so before `until` is."""
-    found: Doubles = whole * (until - gone) / np.maximum(1 - whole * gone, SMALLEST)
-    return np.clip(found, 0.0, 1.0)
+def within(at_start: Doubles, gone: Doubles | float, until: Doubles | float) -> Doubles:
+    """[rows] probability of an answer between the shares `gone` and `until` of all answers, given none before."""
+    updated: Doubles = at_start * (until - gone) / np.maximum(1 - at_start * gone, SMALLEST)
+    return np.clip(updated, 0.0, 1.0)
 
 
 def answered_by(model: AudienceModel, share: Doubles | float) -> Doubles:
@@ -181,17 +181,17 @@ def answered_by(model: AudienceModel, share: Doubles | float) -> Doubles:
 def expected_value(
     model: AudienceModel, rows: pd.DataFrame, p_conversion: Doubles, contact_cost: float = 0.0
 ) -> Doubles:
-    """[rows] p_conversion x what the conversion is worth, less what the contact costs.
+    """[rows] p_conversion x worth of the conversion, less contact_cost.
 
-    Worth: what the user spends on the campaign's items on a day of buying any, late days counting more than old ones,
-    drawn to what is usual for the campaign with the weight of `value_days` days, times what past conversions were
-    worth beside that. Nobody knows what would have been spent without the campaign; the control group will tell.
+    Worth: the user's spend on the campaign's items on a day with such a purchase, recent days weighted more, shrunk to
+    the campaign's usual value with the weight of `value_days` days, times the ratio of past conversions' worth to that.
+    The spend without the campaign is unknown here; the control group measures it.
     """
     return p_conversion * model.value_ratio * _baskets(rows, model.value, model.value_days) - contact_cost
 
 
 def _baskets(rows: pd.DataFrame, average: float, value_days: float) -> Doubles:
-    """[rows] what the user is expected to spend on the campaign's items on a day of buying any."""
+    """[rows] expected spend of the user on the campaign's items on a day with such a purchase."""
     spend, visits = (rows[name].to_numpy(np.float64) for name in SPENT)
     usual = rows["usual_basket"].fillna(average).to_numpy(np.float64)
     return np.asarray((spend + value_days * usual) / (visits + value_days), np.float64)
@@ -208,7 +208,7 @@ def _standardised(rows: pd.DataFrame, names: Sequence[str]) -> tuple[Doubles, Do
 
 
 def _plain_features(rows: pd.DataFrame, names: Sequence[str], mean: Doubles, scale: Doubles) -> Doubles:
-    """[rows, F]: features less their mean, in standard deviations; 0 where not given."""
+    """[rows, F]: features less their mean, in standard deviations; 0 where missing."""
     table = (rows[list(names)].to_numpy(np.float64) - mean) / scale
     return np.clip(np.nan_to_num(table, nan=0.0), -CLIP, CLIP)
 
@@ -216,7 +216,7 @@ def _plain_features(rows: pd.DataFrame, names: Sequence[str], mean: Doubles, sca
 def _solve(
     plain: Doubles, label: Doubles, group: npt.NDArray[np.int64], kind: npt.NDArray[np.int64], kinds: int, how: Settings
 ) -> Doubles:
-    """The intercept, slopes, effects of kinds, effects of campaigns that make the answers likeliest, less penalties."""
+    """Penalised maximum likelihood: intercept, slopes, effects of kinds, effects of campaigns."""
     width, campaigns = plain.shape[1], len(kind)
     penalty = np.concatenate(
         [[0.0], np.full(width, how.ridge), np.full(kinds, how.kind_ridge), np.full(campaigns, how.campaign_ridge)]
@@ -238,32 +238,32 @@ def _solve(
 
     begin = np.zeros(1 + width + kinds + campaigns)
     begin[0] = np.log(PRIOR_RATE / (1 - PRIOR_RATE))
-    found = minimize(loss, begin, jac=True, method="L-BFGS-B", options={"maxiter": 2_000, "gtol": 1e-6, "ftol": 1e-12})
-    return np.asarray(found.x, np.float64)
+    fitted = minimize(loss, begin, jac=True, method="L-BFGS-B", options={"maxiter": 2_000, "gtol": 1e-6, "ftol": 1e-12})
+    return np.asarray(fitted.x, np.float64)
 
 
 def _log_odds(theta: Doubles, plain: Doubles, kind: npt.NDArray[np.int64], kinds: int) -> Doubles:
-    """Of rows of campaigns that nobody has seen."""
+    """Log odds of rows of new campaigns."""
     width = plain.shape[1]
     return np.asarray(theta[0] + plain @ theta[1 : 1 + width] + theta[1 + width : 1 + width + kinds][kind], np.float64)
 
 
 def _platt(odds: Doubles, label: Doubles, ridge: float) -> tuple[float, float]:
-    """Platt's a > 0 and b, drawn to 1 and 0: a campaign or two must not turn the order round."""
+    """Platt's a > 0 and b, shrunk to 1 and 0: one or two campaigns must not reverse the order."""
 
     def loss(line: Doubles) -> tuple[float, Doubles]:
-        found = line[0] * odds + line[1]
-        off = _sigmoid(found) - label
+        scaled = line[0] * odds + line[1]
+        off = _sigmoid(scaled) - label
         away = line - np.array([1.0, 0.0])
-        value = float(np.logaddexp(0, found).sum() - label @ found) + ridge / 2 * float(away @ away)
+        value = float(np.logaddexp(0, scaled).sum() - label @ scaled) + ridge / 2 * float(away @ away)
         return value, np.array([off @ odds, off.sum()]) + ridge * away
 
-    found = minimize(loss, np.array([1.0, 0.0]), jac=True, method="L-BFGS-B", bounds=[(0.1, 3.0), (-2.0, 2.0)])
-    return float(found.x[0]), float(found.x[1])
+    fitted = minimize(loss, np.array([1.0, 0.0]), jac=True, method="L-BFGS-B", bounds=[(0.1, 3.0), (-2.0, 2.0)])
+    return float(fitted.x[0]), float(fitted.x[1])
 
 
 def _times(rows: pd.DataFrame, event: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Of each step of a campaign: the share of first answers in, and of those who answered, how many do so again."""
+    """For each step of a campaign: the share of first answers in, and the share of answering users who answer again."""
     first, last = (rows[name].dropna().to_numpy(np.float64) for name in TIMES[event])
     steps = np.linspace(0, 1, GRID + 1)[1:]
     come = np.array([(first <= step).sum() for step in steps])

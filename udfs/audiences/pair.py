@@ -14,25 +14,25 @@ from udfs.audiences.model import AudienceModel
 
 @dataclass(frozen=True)
 class AudiencePair:
-    """A model of conversions, and one of clicks where there were any to learn from."""
+    """A model of conversions, and one of clicks if the training rows have any."""
 
     conversion: AudienceModel
     click: AudienceModel | None
 
     def to_json(self) -> str:
-        """All of it as one JSON object."""
+        """Both models as one JSON object."""
         return json.dumps(
             {"conversion": self.conversion.to_json(), "click": self.click.to_json() if self.click else None}
         )
 
 
 def from_json(text: str) -> AudiencePair:
-    """What `AudiencePair.to_json` wrote. Raises ValueError on anything else, and on a model of other features."""
-    found = json.loads(text)
-    if not isinstance(found, dict) or set(found) != {"conversion", "click"}:
+    """Models from the text of `AudiencePair.to_json`. ValueError on other text, and on a model with other features."""
+    values = json.loads(text)
+    if not isinstance(values, dict) or set(values) != {"conversion", "click"}:
         raise ValueError("this is no pair of audience models: train them again")
     pair = AudiencePair(
-        audience.from_json(found["conversion"]), audience.from_json(found["click"]) if found["click"] else None
+        audience.from_json(values["conversion"]), audience.from_json(values["click"]) if values["click"] else None
     )
     for each in (pair.conversion, pair.click):
         if each and not set(each.names) <= set(FEATURES):
@@ -43,5 +43,5 @@ def from_json(text: str) -> AudiencePair:
 def fit_pair(rows: pd.DataFrame) -> AudiencePair:
     """Both models of udfs.audiences.rows.TRAINED rows."""
     conversion = audience.fit(rows)
-    assert conversion is not None  # that is for clicks alone
+    assert conversion is not None  # only a model of clicks can be
     return AudiencePair(conversion, audience.fit(rows, "clicked"))

@@ -1,4 +1,4 @@
-"""One row is one user and one campaign: of a finished campaign with what came of it, or of a running one to score."""
+"""Rows of users and campaigns: finished campaigns with outcomes for training, running ones for scoring."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ _Mask = npt.NDArray[np.bool_]
 def training_rows(block: Block, book: Book, day: int, campaigns: Collection[int] | None = None) -> pd.DataFrame:
     """TRAINED: one row per contacted user of each campaign that was over before `day`, as known at its start.
 
-    converted, clicked: whether the user did so from the first to the last day; first_share, last_share: how much of the
-    campaign had gone by at the first and at the last conversion, in (0, 1], NaN without one; first_click_share,
+    converted, clicked: whether the user did so from the first to the last day; first_share, last_share: the share of
+    the campaign that was over at the first and at the last conversion, in (0, 1], NaN without one; first_click_share,
     last_click_share: the same of clicks; value: what the user spent on the campaign's items on the day of the first
-    conversion, NaN without one. campaigns: these instead, cut off at `day`.
+    conversion, NaN without one. campaigns: use these instead, cut off at `day`.
     """
     chosen = book.finished(day) if campaigns is None else campaigns
     return _together([_outcomes(block, book, day, int(campaign)) for campaign in chosen], TRAINED)
@@ -45,14 +45,14 @@ def training_rows(block: Block, book: Book, day: int, campaigns: Collection[int]
 def scoring_rows(block: Block, book: Book, day: int) -> pd.DataFrame:
     """SCORED: one row per user of the block and campaign that runs on `day`, as known on the day before.
 
-    elapsed_share: how much of the campaign is over, in [0, 1); has_converted, has_clicked: whether the user did so.
+    elapsed_share: share of the campaign that is over, in [0, 1); has_converted, has_clicked: whether the user did so.
     """
     active = book.active(day)
     if not len(active):
         return _together([], SCORED)
     past = past_of(block, book, day)
     everyone = np.arange(len(block.users))
-    found = []
+    frames = []
     for campaign in active:
         table, spent = features(past, book, everyone, int(campaign))
         rows = _frame(block, book, int(campaign), everyone, table, spent)
@@ -60,8 +60,8 @@ def scoring_rows(block: Block, book: Book, day: int) -> pd.DataFrame:
         for name, kind in (("has_converted", CONVERSION), ("has_clicked", CLICK)):
             before = (block.ad_campaign == campaign) & (block.ad_type == kind) & (block.ad_day < day)
             rows[name] = np.isin(everyone, block.ad_user[before])
-        found.append(rows)
-    return _together(found, SCORED)
+        frames.append(rows)
+    return _together(frames, SCORED)
 
 
 def _outcomes(block: Block, book: Book, day: int, campaign: int) -> pd.DataFrame:
@@ -85,13 +85,13 @@ def _outcomes(block: Block, book: Book, day: int, campaign: int) -> pd.DataFrame
 def _edge(block: Block, chosen: _Mask, edge: np.ufunc) -> npt.NDArray[np.int64]:
     """[block's users] the first or the last day of the chosen ad events; -1 without one."""
     never = np.iinfo(np.int64).max if edge is np.minimum else -1
-    found = np.full(len(block.users), never)
-    edge.at(found, block.ad_user[chosen], block.ad_day[chosen])
-    return np.where(found == never, -1, found)
+    day_of_user = np.full(len(block.users), never)
+    edge.at(day_of_user, block.ad_user[chosen], block.ad_day[chosen])
+    return np.where(day_of_user == never, -1, day_of_user)
 
 
 def _share(book: Book, campaign: int, day: npt.NDArray[np.integer]) -> npt.NDArray[np.float64]:
-    """How much of a campaign is over at the end of each day."""
+    """Share of a campaign that is over at the end of each day."""
     length = int(book.ends[campaign]) - int(book.starts[campaign]) + 1
     return np.clip((day - int(book.starts[campaign]) + 1) / max(length, 1), 0.0, 1.0)
 
@@ -99,7 +99,7 @@ def _share(book: Book, campaign: int, day: npt.NDArray[np.integer]) -> npt.NDArr
 def _spent_on(
     block: Block, book: Book, campaign: int, users: npt.NDArray[np.int64], day: npt.NDArray[np.int64]
 ) -> npt.NDArray[np.float64]:
-    """What each user spent on the campaign's items on the given day and did not return."""
+    """Spend of each user on the campaign's items on the given day, less returns."""
     wanted = np.full(len(block.users), -1)
     wanted[users] = day
     lines = block.kept() & (block.day == wanted[block.user]) & np.isin(block.item, book.items_of(campaign))
@@ -123,7 +123,7 @@ def _frame(
 
 
 def _together(parts: list[pd.DataFrame], columns: tuple[str, ...]) -> pd.DataFrame:
-    """The parts below each other, typed also where there are none."""
-    whole = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=list(columns))
+    """The parts concatenated; typed also without parts."""
+    frame = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=list(columns))
     plain = {"STRING": "object", "BOOLEAN": "bool", "DOUBLE": "float64", "FLOAT": "float32"}
-    return whole[list(columns)].astype({name: plain[TYPES[name]] for name in columns})
+    return frame[list(columns)].astype({name: plain[TYPES[name]] for name in columns})

@@ -1,7 +1,7 @@
-"""One block is the purchases and ad events of some users; one row of `Past` what a user is known for before a day.
+"""Blocks of users: their purchases and ad events, and in `Past` what was known of each user before a day.
 
 A day is a number, days since 1970-01-01. Rates are weighted by 0.5 ^ (age / HALF_LIFE_DAYS) and divided by the same
-weights of the days that the logs cover, so that a day early in the logs and a late one are told in the same unit.
+weights of the days that the logs cover, so that rates early and late in the logs have the same unit.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ HALF_LIFE_DAYS = 56
 TREND_DAYS = 28
 NEVER_DAYS = 400  # how long ago counts as never: more than a year of logs
 CHEAP = 0.9  # a line paid below this share of the item's usual price was a deal
-SHRINK_LINES = 5.0  # lines at the usual price, DEAL_SHARE of them deals, that everybody is given
+SHRINK_LINES = 5.0  # prior lines of each user at the usual price, DEAL_SHARE of them deals
 DEAL_SHARE = 0.15
 
 USER: Final = ("recency", "baskets", "spend", "basket_value", "trend", "breadth", "price_level", "deal_share")
 
 
 class Block(NamedTuple):
-    """Lines and ad events of some users, whole, as arrays; `users` are ascending.
+    """All lines and ad events of some users as arrays; `users` are ascending.
 
     Lines: user and item (-1 where the catalogue lacks it) as codes, day, basket (a code), spend, paid (a unit), and
     price, the log of paid over the item's usual price, NaN where that is not known; known and undone, the days of the
-    first night that had the line and of the first that had seen it returned (NEVER: kept). Ad events: user, campaign,
-    day, type, known.
+    first run that had the line and of the first run that had its return (NEVER: not returned). Ad events: user,
+    campaign, day, type, known.
     """
 
     users: npt.NDArray[np.str_]
@@ -55,25 +55,25 @@ class Block(NamedTuple):
     ad_known: Codes
 
     def kept(self) -> npt.NDArray[np.bool_]:
-        """The lines that were not returned, as far as is known."""
+        """Which lines were not returned, as known today."""
         return np.asarray(self.undone == NEVER)
 
 
 def block_of(lines: pd.DataFrame, ad_events: pd.DataFrame, book: Book) -> Block:
     """The block of all users of some lines or ad events, in any order.
 
-    lines: user_id, item_id, event_date, quantity, unit_price, basket_id (each one user's) and, where it is there,
-    usual_price; ad events: event_date, user_id, campaign_id, event_type; both with known_on (default: event_date),
-    lines with undone_on (missing: kept), where they are there. Rows without a user, and ad events of unknown campaigns
-    or types, are left out.
+    lines: user_id, item_id, event_date, quantity, unit_price, basket_id (each of one user); optional: usual_price,
+    known_on (default: event_date), undone_on (default: never). ad_events: event_date, user_id, campaign_id, event_type;
+    optional: known_on (default: event_date). Rows without a user, and ad events of unknown campaigns or types, are left
+    out.
     """
     lines = lines[lines["user_id"].notna()]
     campaign = pd.Index(book.ids).get_indexer(pd.Index(ad_events["campaign_id"]))
     kind = pd.Index(KINDS_OF_EVENT).get_indexer(pd.Index(ad_events["event_type"]))
-    told = (campaign >= 0) & (kind >= 0) & ad_events["user_id"].notna().to_numpy()
-    ads = ad_events[told]
-    both = np.concatenate([lines["user_id"].to_numpy(object), ads["user_id"].to_numpy(object)])
-    code, users = pd.factorize(both, sort=True)
+    usable = (campaign >= 0) & (kind >= 0) & ad_events["user_id"].notna().to_numpy()
+    ads = ad_events[usable]
+    user_ids = np.concatenate([lines["user_id"].to_numpy(object), ads["user_id"].to_numpy(object)])
+    code, users = pd.factorize(user_ids, sort=True)
     item = pd.Index(book.catalogue.items).get_indexer(pd.Index(lines["item_id"]))
     paid = lines["unit_price"].to_numpy(np.float64)
     usual = lines["usual_price"].to_numpy(np.float64) if "usual_price" in lines else np.full(len(lines), np.nan)
@@ -84,11 +84,11 @@ def block_of(lines: pd.DataFrame, ad_events: pd.DataFrame, book: Book) -> Block:
     known = days(lines["known_on"]) if "known_on" in lines else day
     undone = days_or_never(lines["undone_on"]) if "undone_on" in lines else np.full(len(lines), NEVER, np.int32)
     spend = paid * lines["quantity"].to_numpy(np.float64)
-    # Sums do not follow the order of the input.
+    # Sums do not depend on the order of the input.
     order = np.lexsort((spend, undone, known, paid, basket, item, day, code[: len(lines)]))
     ad_day, ad_user = days(ads["event_date"]), code[len(lines) :]
     ad_known = days(ads["known_on"]) if "known_on" in ads else ad_day
-    ad_order = np.lexsort((ad_known, kind[told], ad_day, campaign[told], ad_user))
+    ad_order = np.lexsort((ad_known, kind[usable], ad_day, campaign[usable], ad_user))
     return Block(
         users=np.asarray(users, dtype=np.str_),
         user=code[: len(lines)][order].astype(np.int32),
@@ -101,15 +101,15 @@ def block_of(lines: pd.DataFrame, ad_events: pd.DataFrame, book: Book) -> Block:
         known=known[order],
         undone=undone[order],
         ad_user=ad_user[ad_order].astype(np.int32),
-        ad_campaign=campaign[told][ad_order].astype(np.int32),
+        ad_campaign=campaign[usable][ad_order].astype(np.int32),
         ad_day=ad_day[ad_order],
-        ad_type=kind[told][ad_order].astype(np.int32),
+        ad_type=kind[usable][ad_order].astype(np.int32),
         ad_known=ad_known[ad_order],
     )
 
 
 class Past(NamedTuple):
-    """A block as seen on the day before `day`: lines before it, their weight by age, and the weeks that weights cover.
+    """A block as known on the day before `day`: its lines, their weights by age, and the weights' sum in weeks.
 
     user: [block's users, USER], the features of the user alone.
     """
@@ -122,7 +122,7 @@ class Past(NamedTuple):
 
 
 def past_of(block: Block, book: Book, day: int) -> Past:
-    """What of a block was known before `day`, less what had been returned by then."""
+    """The lines and ad events of a block known before `day`, less lines returned by then."""
     lines, ads = (block.known < day) & (block.undone >= day), block.ad_known < day
     parts = {name: ads if name.startswith("ad_") else lines for name in Block._fields if name != "users"}
     past = _merged(block._replace(**{name: getattr(block, name)[chosen] for name, chosen in parts.items()}))
@@ -134,9 +134,9 @@ def past_of(block: Block, book: Book, day: int) -> Past:
 
 
 def _merged(past: Block) -> Block:
-    """Lines of one item in one basket at one price are one line: what of it is returned later must not tell.
+    """Merges lines of one item in one basket at one price: a later return of a part must not leak into the features.
 
-    They lie side by side.
+    Such lines are adjacent.
     """
     new, columns = np.ones(len(past.user), bool), (past.user, past.day, past.item, past.basket, past.paid)
     new[1:] = np.any([column[1:] != column[:-1] for column in columns], axis=0)
@@ -154,7 +154,7 @@ def categorised(past: Block, book: Book) -> tuple[Longs, Longs]:
 
 
 def _user_columns(past: Block, book: Book, day: int, weight: Doubles, weeks: float) -> list[Doubles]:
-    """Of each user in the block, the features USER."""
+    """The features USER of each user in the block."""
     size = len(past.users)
     last = np.full(size, day - NEVER_DAYS)
     np.maximum.at(last, past.user, past.day)

@@ -1,4 +1,4 @@
-"""One result is a chance or a quantile of a count of units: negative binomial, given by its mean and its dispersion."""
+"""Tail probabilities and quantiles of unit counts: negative binomial, given by mean and dispersion."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ def chance_of_more(mean: Doubles, dispersion: Doubles, units: npt.NDArray[np.num
 
     In SciPy's terms nbinom(n = mean / (dispersion - 1), p = 1 / dispersion). Its sums over days keep the dispersion,
     so the demand of any run of days is one call with the sum of the days' means. 0 where the mean is 0. Between two
-    whole numbers of units the chance falls from the one's to the other's.
+    integers the probability is interpolated, falling with the units.
     """
     mean, dispersion, units = np.broadcast_arrays(mean, dispersion, np.maximum(units, -1))
     some = (mean > 0) & (units >= 0)
     poisson = some & (dispersion < POISSON_BELOW)
     chance = np.where(units < 0, 1.0, 0.0)
     chance[poisson] = special.gammainc(units[poisson] + 1.0, mean[poisson])
-    rest = some & ~poisson
-    extra = dispersion[rest] - 1
-    chance[rest] = special.betainc(units[rest] + 1.0, mean[rest] / extra, extra / dispersion[rest])
+    dispersed = some & ~poisson
+    extra = dispersion[dispersed] - 1
+    chance[dispersed] = special.betainc(units[dispersed] + 1.0, mean[dispersed] / extra, extra / dispersion[dispersed])
     return chance
 
 
 def quantile(mean: Doubles, dispersion: Doubles, level: npt.ArrayLike) -> Longs:
-    """The fewest whole units that cover the demand with probability `level`, of each row: the newsvendor's quantity.
+    """The least integer that covers the demand of each row with probability `level`: the newsvendor quantity.
 
     mean, dispersion [rows]; level [rows], or [levels, 1] for a sweep of levels at once ([levels, rows] then), each in
     (0, 1). Probabilities are summed from 0 up, P(k + 1) = P(k) (mean + k (dispersion - 1)) / (dispersion (k + 1)), over
-    the rows that no sum has covered yet: eight levels of 400,000 of a grocer's pairs take 0.5 s, SciPy's ppf 2.3 s.
+    the rows not covered yet: eight levels of 400,000 of a grocer's pairs take 0.5 s, SciPy's ppf 2.3 s.
     """
     level = np.asarray(level, np.float64)
     if np.any((level <= 0) | (level >= 1)):
@@ -61,7 +61,7 @@ def quantile(mean: Doubles, dispersion: Doubles, level: npt.ArrayLike) -> Longs:
     while len(open_):
         short = covered < wanted
         units[:, open_] += short
-        # Past the mean chances only fall. Once one adds nothing, a level nearer to 1 than doubles add up ends here.
+        # Past the mean, probabilities only fall: once one no longer changes the sum, no later one does.
         left = short.any(axis=0) & ((covered + chance > covered) | (count <= own))
         if not left.all():
             open_, own, extra, wanted = open_[left], own[left], extra[left], wanted[:, left]
@@ -81,6 +81,6 @@ def quantiles(mean: Doubles, dispersion: Doubles, levels: Sequence[float]) -> li
 def _by_search(mean: Doubles, spread: Doubles, levels: Doubles) -> Longs:
     poisson = spread < POISSON_BELOW
     extra = np.where(poisson, 1.0, spread - 1)
-    found = np.where(poisson, stats.poisson.ppf(levels, mean), stats.nbinom.ppf(levels, mean / extra, 1 / (1 + extra)))
-    units: Longs = found.astype(np.int64)
+    least = np.where(poisson, stats.poisson.ppf(levels, mean), stats.nbinom.ppf(levels, mean / extra, 1 / (1 + extra)))
+    units: Longs = least.astype(np.int64)
     return units

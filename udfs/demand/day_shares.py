@@ -18,7 +18,7 @@ MOST_FACTOR: Final = 5.0
 
 
 class Holiday(NamedTuple):
-    """A day that is not like its weekday; those of one name are alike from year to year. Closed: nothing is sold."""
+    """A day that differs from its weekday; holidays of one name are alike from year to year. Closed: no sales."""
 
     day: int
     name: str
@@ -29,8 +29,8 @@ class Holiday(NamedTuple):
 class Profile:
     """Shares of the days after run_day, per category: [categories + 1, 28], the last row for any other category.
 
-    The shares of a week add up to 1; they are all 0 in a week that is closed throughout. categories ascend, and "" is
-    that of items without one. holidays: [28] names, None for none.
+    The shares of a week add up to 1; they are all 0 in a week that is closed throughout. categories ascend; "" is the
+    category of items without one. holidays: [28] names, None for none.
     """
 
     run_day: int
@@ -58,7 +58,7 @@ class Profile:
 
 
 def profile(shop: Shop, run_day: int, holidays: Sequence[Holiday] = ()) -> Profile:
-    """The shares of the 28 days after run_day of every category that the shop has sold."""
+    """The shares of the 28 days after run_day, for every category that the shop has sold."""
     shop = shop.as_of(run_day)
     known = shop.categories.keys
     weights = day_weights(shop, np.append(known, np.array([None], object)), run_day, holidays)
@@ -71,10 +71,10 @@ def profile(shop: Shop, run_day: int, holidays: Sequence[Holiday] = ()) -> Profi
 
 
 def day_weights(shop: Shop, categories: Ids, run_day: int, holidays: Sequence[Holiday] = ()) -> Doubles:
-    """[categories, 28]: what each day after run_day is of a seventh of a week's expectation; about 1.
+    """[categories, 28]: weight of each day after run_day, relative to a seventh of the week's expectation; about 1.
 
-    A category's profile of weekdays is shrunk to the shop's. A holiday multiplies its day by what days of its name
-    were in the past, and by 0 where it is closed; weeks with one then have more or less than an ordinary week.
+    A category's weekday profile is shrunk to the shop's. A holiday multiplies its day by the mean ratio of past days of
+    its name to ordinary days, and by 0 where it is closed, so its week differs from an ordinary one.
     """
     shop = shop.as_of(run_day)
     table = shop.categories
@@ -86,7 +86,7 @@ def day_weights(shop: Shop, categories: Ids, run_day: int, holidays: Sequence[Ho
     per_day = np.zeros((len(table.keys), WEEK))
     for weekday in range(WEEK):
         per_day[:, weekday] = units[:, ordinary % WEEK == weekday].sum(axis=1) / max(count[weekday], 1)
-    per_day[:, count == 0] = units.sum(axis=1, keepdims=True) / max(len(ordinary), 1)  # of a log not a week long yet
+    per_day[:, count == 0] = units.sum(axis=1, keepdims=True) / max(len(ordinary), 1)  # logs shorter than a week
     overall = _profile(per_day.sum(axis=0))
     sold = units.sum(axis=1, keepdims=True)
     own = np.stack([_profile(row) for row in per_day]) if len(per_day) else np.zeros((0, WEEK))
@@ -99,13 +99,13 @@ def day_weights(shop: Shop, categories: Ids, run_day: int, holidays: Sequence[Ho
 
 
 def _factors(table: Daily, ahead: np.ndarray, run_day: int, holidays: Sequence[Holiday]) -> Doubles:
-    """For each day ahead, the product over its holidays of what their like were in the past; 1 without a past."""
+    """For each day ahead, the product of its holidays' factors from past years; 1 without a past."""
     factors = np.ones(len(ahead))
     special = {holiday.day for holiday in holidays}
     for coming in holidays:
         if coming.day not in ahead:
             continue
-        found = []
+        ratios = []
         for past in holidays:
             known = table.first_day <= past.day <= run_day and past.day > run_day - 2 * HISTORY_DAYS - 2 * WEEK
             if past.name == coming.name and known:
@@ -114,8 +114,8 @@ def _factors(table: Daily, ahead: np.ndarray, run_day: int, holidays: Sequence[H
                 near = [day for day in near if table.first_day <= day <= run_day]
                 ordinary = _columns(table, np.array(near, np.int64)).sum(axis=0).mean() if near else 0.0
                 if ordinary > 0:
-                    found.append(_columns(table, np.array([past.day])).sum() / ordinary)
-        factor = min(float(np.mean(found)), MOST_FACTOR) if found else 1.0
+                    ratios.append(_columns(table, np.array([past.day])).sum() / ordinary)
+        factor = min(float(np.mean(ratios)), MOST_FACTOR) if ratios else 1.0
         factors[ahead == coming.day] *= 0.0 if coming.closed else factor
     return factors
 

@@ -1,8 +1,8 @@
-"""One value is the dispersion of units sold, fitted to counts and the means that were told of them.
+"""Dispersion of units sold, fitted to counts and their forecast means.
 
 Units are negative binomial with variance = dispersion x mean (NB1; Cameron & Trivedi 1986): n = mean / (dispersion - 1)
-and p = 1 / dispersion in scipy.stats.nbinom. Sums of days, or of independent pairs, with one dispersion are so again,
-with the sum of the means: a reader of the table has the quantiles of any lead time.
+and p = 1 / dispersion in scipy.stats.nbinom. Sums of days, or of independent pairs, with one dispersion have the same
+dispersion and the sum of the means, so readers of the table can compute quantiles for any lead time.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from scipy.optimize import minimize
 
 from udfs.demand.block import Doubles
 
-LEAST_DISPERSION: Final = 1.001  # nearer to 1 it is Poisson's to three digits, and n would have no bound
+LEAST_DISPERSION: Final = 1.001  # nearer to 1 it is Poisson to three digits, and n has no bound
 MOST_DISPERSION: Final = 50.0
 RIDGE: Final = 1e-3
 
 
 def fit_dispersion(units: Doubles, mean: Doubles, inputs: Doubles) -> Doubles:
-    """Weights [F + 1] of the inputs [rows, F], the last one the constant, of log(dispersion - 1).
+    """Weights [F + 1] for log(dispersion - 1): of the inputs [rows, F], then the constant.
 
-    units: [rows, weeks] counts that are independent given the mean [rows] of each. Greatest likelihood with a ridge.
+    units: [rows, weeks] counts that are independent given the mean [rows] of each. Maximum likelihood with a ridge.
     """
     design = np.column_stack([inputs, np.ones(len(inputs))])
     mean = np.maximum(mean, 1e-9)[:, None]
@@ -45,12 +45,12 @@ def fit_dispersion(units: Doubles, mean: Doubles, inputs: Doubles) -> Doubles:
         penalty = RIDGE * weights
         return -value / units.size + RIDGE / 2 * float(weights @ weights), penalty - gradient
 
-    found = minimize(loss, np.zeros(design.shape[1]), jac=True, method="L-BFGS-B", options={"maxiter": 100})
-    return np.asarray(found.x, np.float64)
+    fitted = minimize(loss, np.zeros(design.shape[1]), jac=True, method="L-BFGS-B", options={"maxiter": 100})
+    return np.asarray(fitted.x, np.float64)
 
 
 def dispersion_of(weights: Doubles, inputs: Doubles) -> Doubles:
-    """[rows], between LEAST_DISPERSION and MOST_DISPERSION."""
-    told = inputs @ weights[:-1] + weights[-1]
-    spread: Doubles = 1 + np.exp(np.clip(told, np.log(LEAST_DISPERSION - 1), np.log(MOST_DISPERSION - 1)))
+    """Dispersion [rows], between LEAST_DISPERSION and MOST_DISPERSION."""
+    log_extra = inputs @ weights[:-1] + weights[-1]
+    spread: Doubles = 1 + np.exp(np.clip(log_extra, np.log(LEAST_DISPERSION - 1), np.log(MOST_DISPERSION - 1)))
     return spread

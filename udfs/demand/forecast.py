@@ -1,10 +1,10 @@
-"""What a location will sell of an item in a week: expected units, p10, p50 and p90.
+"""Demand forecast of an item at a location, by week: expected units, p10, p50 and p90.
 
-One global model for all pairs of a location and an item: LightGBM with Poisson's loss on the features of
+One global model for all pairs of a location and an item: LightGBM with Poisson loss on the features of
 udfs/demand/features.py at past origins, starting from a mean of the pair's own past; then the dispersion of the counts
-(udfs/demand/dispersion.py) by greatest likelihood. A pair's rate is even over the four weeks but for their holidays;
-the days of a week have the shares of udfs/demand/day_shares.py. A second, smaller model of the same kind says what an
-item sells in all locations together, those included where it was not sold lately.
+(udfs/demand/dispersion.py) by maximum likelihood. A pair's rate is even over the four weeks except for holidays; the
+days of a week have the shares of udfs/demand/day_shares.py. A second, smaller model of the same kind forecasts an
+item's sales in all locations together, also those where it was not sold lately.
 
 Spark calls `training_rows` per block of items, `fit` once on all of them, `forecast` per block.
 """
@@ -35,7 +35,7 @@ Level = Literal["pair", "item"]
 TARGETS: Final = ("week_1", "week_2", "week_3", "week_4")
 LEVEL_FEATURES: Final[Mapping[Level, tuple[str, ...]]] = {"pair": FEATURES, "item": ITEM_FEATURES}
 KEYS: Final = ("level", "origin", "item_id", "location_id")
-THREADS: Final = re.compile(r"\[num_threads: \d+\]\n")  # the one line of a model's text that names the machine
+THREADS: Final = re.compile(r"\[num_threads: \d+\]\n")  # the only line of a model's text that depends on the machine
 FIXED: Final[dict[str, Any]] = {
     "objective": "poisson",
     "seed": 7,
@@ -47,10 +47,10 @@ FIXED: Final[dict[str, Any]] = {
 
 @dataclass(frozen=True)
 class Settings:
-    """How the model is fitted; the defaults were chosen on validation cuts before the ones it is judged by."""
+    """How the model is fitted; the defaults were chosen on validation cuts that precede the test cuts."""
 
     origins: int = 3  # past origins, 28 days apart, the newest 28 days before run_date
-    max_pairs: int = 800_000  # training rows of pairs, all origins together: whole items are drawn beyond it
+    max_pairs: int = 800_000  # training rows of pairs, all origins together: beyond it, items are sampled
     trees: int = 200
     learning_rate: float = 0.05
     leaves: int = 31
@@ -60,7 +60,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Model:
-    """LightGBM's text and the dispersion's weights, of pairs and of items; "" is the base alone, and Poisson."""
+    """LightGBM's text and the dispersion weights, for pairs and for items; "" is the base alone, and Poisson."""
 
     run_day: int
     names: tuple[str, ...]  # FEATURES of the code that fitted it
@@ -70,12 +70,12 @@ class Model:
     item_dispersion: tuple[float, ...]
 
     def to_json(self) -> str:
-        """All of it as one JSON object."""
+        """The model as one JSON object."""
         return json.dumps(asdict(self))
 
 
 def from_json(text: str) -> Model:
-    """What `Model.to_json` wrote. Raises ValueError on anything else, and on a model of other features."""
+    """Model from the text of `Model.to_json`. ValueError on other text, and on a model with other features."""
     model = json_model.from_json(Model, text, "a demand model", "fit it again")
     if model.names != FEATURES:
         raise ValueError("this demand model reads other features than this version computes: fit it again")
@@ -86,7 +86,7 @@ def from_json(text: str) -> Model:
 class Forecast:
     """Forecasts of pairs; expected, p10, p50 and p90 are [pairs, 4] of the four weeks after run_day.
 
-    category: [pairs] that of the pair's item, "" for none.
+    category: [pairs] category of the pair's item, "" for none.
     """
 
     run_day: int
@@ -120,7 +120,7 @@ def training_rows(
 ) -> pd.DataFrame:
     """One row a pair (level 0) or item (level 1) and past origin: KEYS, FEATURES and TARGETS, units of the weeks after.
 
-    Of about `share` of the items (`sample_share`), the same ones in every block. The weeks of the newest origin end
+    Covers about `share` of the items (`sample_share`), the same ones in every block. The weeks of the newest origin end
     on run_day. Origins before half a LISTED_DAYS of history are left out, if there is a later one.
     """
     settings = settings or Settings()
@@ -146,13 +146,13 @@ def fit(rows: pd.DataFrame, run_day: int, settings: Settings | None = None) -> M
     """The model of the rows of all blocks together, whatever their order."""
     settings = settings or Settings()
     rows = rows.sort_values(list(KEYS), kind="stable", ignore_index=True)
-    found: dict[str, Any] = {}
+    fields: dict[str, Any] = {}
     for level, names in LEVEL_FEATURES.items():
         part = rows[rows["level"] == (level == "item")]
         features = part[list(names)].to_numpy(np.float32)
         units = part[list(TARGETS)].to_numpy(np.float64)
-        found |= _fit_level(level, features, units, settings)
-    return Model(run_day=run_day, names=FEATURES, **found)
+        fields |= _fit_level(level, features, units, settings)
+    return Model(run_day=run_day, names=FEATURES, **fields)
 
 
 def forecast(block: Block, shop: Shop, model: Model, run_day: int, holidays: Sequence[Holiday] = ()) -> Forecast:
@@ -182,7 +182,7 @@ def item_weeks(block: Block, shop: Shop, model: Model, run_day: int, holidays: S
 def forecast_items(
     block: Block, shop: Shop, model: Model, run_day: int, holidays: Sequence[Holiday] = ()
 ) -> tuple[Doubles, Doubles]:
-    """Of every item of the block: units in all locations in each of the 4 weeks [items, 4], and their dispersion.
+    """For every item of the block: units in all locations in each of the 4 weeks [items, 4], and their dispersion.
 
     More than the sum over its listed pairs: an item is also bought where it was not in the last 26 weeks.
     """
@@ -194,14 +194,14 @@ def forecast_items(
 
 
 def rates(model: Model, level: Level, features: Floats) -> tuple[Doubles, Doubles]:
-    """Units an ordinary week [rows] and their dispersion [rows], by LEVEL_FEATURES of the level."""
+    """Units in an ordinary week [rows] and their dispersion [rows], by LEVEL_FEATURES of the level."""
     pairs = level == "pair"
     rate = _rate(level, model.pair_trees if pairs else model.item_trees, features)
     return rate, _dispersion(level, model.pair_dispersion if pairs else model.item_dispersion, features, rate)
 
 
 def _week_weights(block: Block, shop: Shop, run_day: int, holidays: Sequence[Holiday]) -> Doubles:
-    """[items, 4]: what each week after run_day is of an ordinary one, by its holidays."""
+    """[items, 4]: each week after run_day relative to an ordinary one, by its holidays."""
     if not len(block.items):
         return np.ones((0, WEEKS_AHEAD))
     weights = day_weights(shop, block.category, run_day, holidays)
@@ -216,9 +216,9 @@ def _first_days(run_day: int) -> Codes:
 
 def _fit_level(level: Level, features: Floats, units: Doubles, settings: Settings) -> dict[str, Any]:
     """The fields of `Model` of one level."""
-    told = {f"{level}_trees": "", f"{level}_dispersion": ()}
+    prior = {f"{level}_trees": "", f"{level}_dispersion": ()}
     if units.sum() <= 0:
-        return told
+        return prior
     params = FIXED | {
         "num_threads": settings.threads or os.cpu_count() or 1,
         "learning_rate": settings.learning_rate,
@@ -251,12 +251,12 @@ def _rate(level: Level, trees: str, features: Floats) -> Doubles:
 
 
 def _seen(level: Level, features: Floats) -> Floats:
-    """The columns that the trees of the level see."""
+    """The feature columns used by the trees of the level."""
     return features if level == "pair" else np.ascontiguousarray(features[:, ITEM_INPUTS])
 
 
 def _dispersion_inputs(level: Level, features: Floats, rate: Doubles) -> Doubles:
-    """[rows, 3]: logarithms of the rate and of the units of one sale of the item, and the like of the trend."""
+    """[rows, 3]: logarithms of the rate, of the item's units per sale, and of the recent trend."""
     names = FEATURES if level == "pair" else ITEM_FEATURES
     a_sale = features[:, names.index("item_units_a_sale")].astype(np.float64)
     month, week = (features[:, names.index(f"{level}_units_{days}")].astype(np.float64) for days in (28, 7))
@@ -273,7 +273,7 @@ def _dispersion(level: Level, weights: tuple[float, ...], features: Floats, rate
 def _long(
     ids: Mapping[str, Ids], days: Codes, expected: Doubles, levels: Sequence[Doubles], dispersion: Doubles
 ) -> pd.DataFrame:
-    """One row a series and week, `days` being the first of each: ids, dispersion [series], the rest [series, weeks]."""
+    """One row a series and week, `days` being the first of each: ids, dispersion [series], others [series, weeks]."""
     count, width = expected.shape
     return pd.DataFrame(
         {
@@ -287,10 +287,10 @@ def _long(
 
 
 def _rows(level: int, origin: int, items: Ids, locations: Ids, features: Floats, units: Doubles) -> pd.DataFrame:
-    told = pd.DataFrame({"level": np.full(len(items), level, np.int8), "origin": np.full(len(items), origin, np.int32)})
-    told["item_id"], told["location_id"] = items, locations
+    keys = pd.DataFrame({"level": np.full(len(items), level, np.int8), "origin": np.full(len(items), origin, np.int32)})
+    keys["item_id"], keys["location_id"] = items, locations
     numbers = np.column_stack([features, units.astype(np.float32)])
-    return pd.concat([told, pd.DataFrame(numbers, columns=[*FEATURES, *TARGETS])], axis=1)
+    return pd.concat([keys, pd.DataFrame(numbers, columns=[*FEATURES, *TARGETS])], axis=1)
 
 
 def _no_rows() -> tuple[Ids, Ids, Floats, Doubles]:

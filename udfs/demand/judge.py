@@ -1,4 +1,4 @@
-"""A newly fitted demand model beside the one in use, on the four weeks that neither has learned from."""
+"""Comparison of a newly fitted demand model with the one in use, on four weeks that neither has learned from."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ DRAWS: Final = 400
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether runs may use a new model, and by which figures.
+    """Whether runs may use a new model, and the figures behind the decision.
 
-    log_score_<level>: its negative log likelihood a series and week; gain_<level>, _low, _high: by what share that is
-    below the one in use, with the 95 % interval over items.
+    log_score_<level>: its negative log likelihood per series and week; gain_<level>, _low, _high: the share by which
+    that is below the model in use, with the 95 % interval over items.
     """
 
     promoted: bool
@@ -36,7 +36,7 @@ def held_out(rows: pd.DataFrame, run_day: int) -> pd.DataFrame:
 
 
 def fit_judged(rows: pd.DataFrame, run_day: int, settings: Settings, most: int) -> Model | None:
-    """A model of the earlier rows alone, of at most about `most` of them (whole items); None without any."""
+    """A model of the earlier rows alone, of at most about `most` of them, complete by item; None without any."""
     earlier = rows[rows["origin"] < run_day - HORIZON_DAYS]
     if earlier.empty:
         return None
@@ -46,9 +46,9 @@ def fit_judged(rows: pd.DataFrame, run_day: int, settings: Settings, most: int) 
 
 
 def judge(fitted: Model | None, current: Model | None, newest: pd.DataFrame) -> Verdict:
-    """Promoted unless the model is worse than the one in use beyond chance, for pairs or for items.
+    """Promoted unless the model is significantly worse than the one in use, for pairs or for items.
 
-    Both are of `fit_judged`, so that neither has learned from the weeks of the `held_out` rows; None: there is none.
+    Both are from `fit_judged`, so that neither has learned from the weeks of the `held_out` rows; None: no such model.
     """
     promoted, figures = True, {}
     for level in LEVELS:

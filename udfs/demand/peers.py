@@ -1,9 +1,9 @@
-"""One row is what a plain method forecasts for one series: the point that it publishes, and its p10, p50 and p90.
+"""Baseline forecasts per series, the peers of the demand model: the point that a method publishes, p10, p50 and p90.
 
-History is [series, weeks] of weekly units, oldest first; every method forecasts the same number for each of the 4
-weeks, but for the seasonal naive one. Points are published as they are, means as means. Intervals: AutoETS has its
-own (80 %, cut at 0); the others get theirs as practice has it for methods that have none, from the series' own
-one-step errors of the last ERROR_WEEKS weeks, added to the point and cut at 0.
+History is [series, weeks] of weekly units, oldest first; every method except the seasonal naive one forecasts the same
+number for each of the 4 weeks. Points are as published, means as means. Intervals: AutoETS has its own (80 %, cut at
+0); the others, which have none, get the usual ones from the series' own one-step errors of the last ERROR_WEEKS weeks,
+added to the point and cut at 0.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ import numpy as np
 
 from udfs.demand.block import WEEKS_AHEAD, Doubles
 
-SEASON_WEEKS: Final = 4  # of the seasonal naive forecast: week h ahead is as the one 4 weeks before
+SEASON_WEEKS: Final = 4  # of the seasonal naive forecast: week h ahead equals the week 4 weeks before it
 ERROR_WEEKS: Final = 26
-ALPHAS: Final = (0.05, 0.1, 0.2, 0.3)  # of Croston's smoothing: per series the one of least squared one-step error
+# Of Croston's smoothing: each series gets the one of least squared one-step error.
+ALPHAS: Final = (0.05, 0.1, 0.2, 0.3)
 LEAST_WEEKS: Final = 13  # AutoETS reads a series from its first sale on, but at least so many weeks
 INTERVAL: Final = 80  # per cent: p10 to p90
 
@@ -38,7 +39,7 @@ class PeerForecast:
 
 
 def zero(history: Doubles) -> PeerForecast:
-    """Nothing is sold: what WAPE alone would have one say of rare items."""
+    """Zero units: the forecast that minimises WAPE for rare items."""
     nothing = np.zeros((len(history), WEEKS_AHEAD))
     return PeerForecast(nothing, nothing, nothing, nothing)
 
@@ -50,7 +51,7 @@ def empirical(history: Doubles) -> PeerForecast:
 
 
 def seasonal_naive(history: Doubles, season: int = SEASON_WEEKS) -> PeerForecast:
-    """Each week as the one `season` weeks before it, or the last such that is known."""
+    """Each week as the latest known week a multiple of `season` weeks before it."""
     steps = (np.arange(WEEKS_AHEAD) % season) - season
     return _with_errors(history[:, steps], history[:, season:] - history[:, :-season])
 
@@ -65,17 +66,17 @@ def mean_28_days(history: Doubles) -> PeerForecast:
 def croston_sba(history: Doubles, alphas: tuple[float, ...] = ALPHAS) -> PeerForecast:
     """Croston's method with the bias correction of Syntetos & Boylan (2005): (1 - alpha / 2) size / interval.
 
-    Size and interval are smoothed with the same alpha, of `alphas` the one with the least squared one-step error of
-    the series (of equals the smallest); both start with the first sale, the interval with the weeks up to it.
+    Size and interval are smoothed with the same alpha: of `alphas` the one with the least squared one-step error of
+    the series (the first of equals). Both start with the first sale, the interval with the weeks up to it.
     """
     count, weeks = history.shape
     best = np.full(count, np.inf)
     point, errors = np.zeros(count), np.zeros((count, weeks))
     for alpha in alphas:
-        found, misses = _croston(history, alpha)
+        forecasts, misses = _croston(history, alpha)
         loss = np.square(misses).sum(axis=1)
         better = loss < best
-        best, point = np.where(better, loss, best), np.where(better, found, point)
+        best, point = np.where(better, loss, best), np.where(better, forecasts, point)
         errors[better] = misses[better]
     return _with_errors(_even(point), errors)
 
@@ -97,7 +98,7 @@ def _croston(history: Doubles, alpha: float) -> tuple[Doubles, Doubles]:
 
 
 def auto_ets(history: Doubles) -> PeerForecast:
-    """ETS of the form that AICc chooses (Hyndman & Khandakar 2008), by statsforecast; without a season in weeks.
+    """ETS with the form chosen by AICc (Hyndman & Khandakar 2008), from statsforecast; not seasonal.
 
     Some 4 ms a series. A series is read from its first sale on, but at least LEAST_WEEKS weeks.
     """
@@ -110,8 +111,8 @@ def auto_ets(history: Doubles) -> PeerForecast:
         if not series.any():
             continue
         start = min(int(np.argmax(series > 0)), max(weeks - LEAST_WEEKS, 0))
-        told = model.forecast(np.ascontiguousarray(series[start:], np.float64), WEEKS_AHEAD, level=[INTERVAL])
-        result[:, row] = told["mean"], told[f"lo-{INTERVAL}"], told[f"hi-{INTERVAL}"]
+        predicted = model.forecast(np.ascontiguousarray(series[start:], np.float64), WEEKS_AHEAD, level=[INTERVAL])
+        result[:, row] = predicted["mean"], predicted[f"lo-{INTERVAL}"], predicted[f"hi-{INTERVAL}"]
     point, low, high = np.nan_to_num(np.maximum(result, 0))
     return PeerForecast(point, np.minimum(low, point), point, np.maximum(high, point))
 
@@ -131,14 +132,14 @@ def _even(column: Doubles) -> Doubles:
 
 
 def _quantiles(values: Doubles) -> tuple[Doubles, Doubles, Doubles]:
-    """p10, p50 and p90 of each row: the least value that such a share of the row does not exceed."""
+    """p10, p50 and p90 of each row: the least value that at least this share of the row does not exceed."""
     ordered, count = np.sort(values, axis=1), values.shape[1]
     low, middle, high = (ordered[:, max(-(-count * tenth // 10) - 1, 0)] for tenth in (1, 5, 9))
     return low, middle, high
 
 
 def _with_errors(point: Doubles, errors: Doubles) -> PeerForecast:
-    """The point as p50 too; p10 and p90 of its last one-step errors around it."""
+    """The point also as p50; p10 and p90 from the p10 and p90 of the last one-step errors."""
     low, _, high = _quantiles(errors[:, -ERROR_WEEKS:])
     return PeerForecast(
         point,

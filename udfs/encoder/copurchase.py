@@ -1,8 +1,8 @@
-"""One result is one vector per item, learned from who bought what next: the loss that the item tower shares.
+"""Item vectors learned from next purchases, and the loss that the item tower shares.
 
-A customer is the pooled vectors of what was bought before a day; the softmax over the catalogue asks what is
-bought in the four weeks from that day, given how many bought each item lately. So vectors learn what
-popularity does not say already.
+A customer's vector pools the items bought before a day; the softmax over the catalogue predicts what is bought in
+the four weeks from that day, given the recent buyers of each item. So vectors learn what popularity does not
+explain.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def user_vectors(history: Interactions, item_vectors: Floats, day: int, pooling:
 
 
 def recent_buyers(history: Interactions, day: int, window_days: int = POPULARITY_DAYS) -> Floats:
-    """The log of 1 + each item's known buyers in the days before `day`, float32 [items]: what popularity adds."""
+    """The log of 1 + each item's known buyers in the days before `day`, float32 [items]: the popularity term."""
     bought = history.within(day - window_days, day).matrix()
     return np.log1p(np.bincount(bought.indices, minlength=len(history.items))).astype(np.float32)
 
@@ -176,7 +176,7 @@ def next_purchase_loss(
 
 @dataclass(frozen=True)
 class Learned:
-    """Item vectors as purchases want them, unit rows [items, dims], and how they blend with popularity."""
+    """Item vectors learned from purchases, unit rows [items, dims], and how they blend with popularity."""
 
     vectors: Floats
     weight: Floats  # [dims, hidden size]: vectors = the texts' own through this map, plus residual, normalised
@@ -197,7 +197,7 @@ def learn_vectors(
     residuals: bool = True,
     start: Learned | None = None,
 ) -> Learned:
-    """Item vectors that start where their texts are ([items, dims], centred unit rows) and move to who buys them.
+    """Item vectors that start at their texts' ([items, dims], centred unit rows) and move towards their buyers.
 
     Without residuals only the linear map is learned: the texts as they are, frozen, with an adapter. start:
     continue from an earlier result.
@@ -231,8 +231,8 @@ def learn_vectors(
         optimizer.step()
     with torch.no_grad():
         learned = vectors().numpy().copy()
-        mapping, rest = weight.detach().numpy().copy(), residual.detach().numpy().copy()
-    return Learned(learned, mapping, rest, log_scale.exp().item(), popularity.item())
+        mapping, residual_rows = weight.detach().numpy().copy(), residual.detach().numpy().copy()
+    return Learned(learned, mapping, residual_rows, log_scale.exp().item(), popularity.item())
 
 
 def example_rows(count: int, size: int, seed: int, steps: int, first: int = 0) -> list[npt.NDArray[np.int64]]:

@@ -1,8 +1,8 @@
-"""One result is one smaller encoder: a few of a BERT's layers, taught to write the whole one's vectors from the texts.
+"""Distillation of an encoder: a few of a BERT's layers learn to compute the complete model's vectors of texts.
 
-The student starts as some layers of its teacher, evenly spaced, with its adapter, and its embeddings, which stay. It
-learns from texts alone: no purchase is seen, so it knows of the shop what its teacher knew. The budget is counted in
-steps: the same seed, texts, teacher, machine and number of threads give the same weights.
+The student starts as some layers of its teacher, evenly spaced, with its adapter and its embeddings, which stay fixed.
+It learns from texts alone: no purchase is seen, so it knows about the shop only what its teacher knew. The budget is
+counted in steps: the same seed, texts, teacher, machine and number of threads give the same weights.
 """
 
 from __future__ import annotations
@@ -153,11 +153,11 @@ class _Student:
     def __init__(self, teacher: Any, layers: int, adapter: model_reader.Adapter | None) -> None:
         import torch
 
-        kept = kept_layers(layers, teacher.config.num_hidden_layers)
+        numbers = kept_layers(layers, teacher.config.num_hidden_layers)
         self.model = deepcopy(teacher)
-        self.model.encoder.layer = torch.nn.ModuleList(self.model.encoder.layer[number] for number in kept)
+        self.model.encoder.layer = torch.nn.ModuleList(self.model.encoder.layer[number] for number in numbers)
         self.model.config.num_hidden_layers = layers
-        self.model.embeddings.requires_grad_(False)  # a word that no text learned from has would fall behind
+        self.model.embeddings.requires_grad_(False)  # words absent from the training texts would fall behind
         self.adapter: Any = None
         if adapter is not None:
             self.adapter = torch.nn.Linear(adapter.weight.shape[1], len(adapter.bias))

@@ -30,13 +30,13 @@ if TYPE_CHECKING:
 DType: TypeAlias = Literal["auto", "float32", "bfloat16"]
 Floats: TypeAlias = npt.NDArray[np.float32]
 
-# A batch is bounded in tokens, not rows. 2,048 tokens of the widest layer (1,536 x bf16) are 6 MiB; blocks twice as
-# large the C library hands back to the system, and each layer pays for its pages anew (5 % of the time). Smaller
-# batches feed the products less well. A GPU needs far more work per launch.
+# A batch is bounded in tokens, not rows. 2,048 tokens of the widest layer (1,536 x bf16) are 6 MiB; the C library
+# returns blocks twice as large to the system, and each layer pays for new pages (5 % of the time). Smaller batches
+# slow the products down. A GPU needs far more work per launch.
 TOKENS_PER_BATCH = {"cpu": 2_048, "cuda": 131_072}
 
 # On a CPU a batch has no fewer tokens than this; a smaller one is filled up with copies. oneDNN adds up a product of
-# few rows in another order (seen with AMX: 33 to some 150 rows), and a text's last bits would follow its batch mates.
+# few rows in another order (seen with AMX: 33 to some 150 rows), and a text's last bits would depend on its batch.
 FEWEST_TOKENS = 512
 
 TEXTS_AHEAD = 20_000  # tokenised in a thread while a GPU reads the ones before
@@ -44,7 +44,7 @@ TEXTS_AHEAD = 20_000  # tokenised in a thread while a GPU reads the ones before
 
 @dataclass
 class Work:
-    """What an encoder has done so far: different texts, their own tokens, tokens read (fillers too), forward passes."""
+    """Counters of an encoder: different texts, their own tokens, tokens read (fillers too), forward passes."""
 
     texts: int = 0
     real_tokens: int = 0
@@ -79,12 +79,12 @@ class Encoder:
             self._packed = PackedBert(self.model, flash_attention)
 
     def _prepare(self, tokenizer: Any, settings: Settings, adapter: Adapter | None, most_tokens: int) -> None:
-        """What every kind of encoder has, whatever multiplies its matrices."""
+        """Set the fields that every kind of encoder has."""
         self.settings, self.work = settings, Work()
         self._tokenizer, self._adapter, self._most_tokens = tokenizer, adapter, most_tokens
 
     def use_threads(self, count: int) -> None:
-        """From now on so many threads multiply in this process: as many as its task slot has cores."""
+        """Set the number of threads that multiply in this process: as many as its task slot has cores."""
         import torch
 
         torch.set_num_threads(count)
@@ -95,7 +95,7 @@ class Encoder:
         max_tokens bounds a text's tokens, [CLS] and [SEP] included; the rest is cut. The empty text is valid.
         A batch holds texts of equal token count only, so nothing is padded or masked, and a text's vector
         does not depend on its batch mates: bit for bit in bfloat16 on one thread of a CPU (seen with AVX-512
-        and AMX), to about 1e-6 in float32 (a matrix product's last bits may follow its number of rows).
+        and AMX), to about 1e-6 in float32 (a matrix product's last bits may depend on its number of rows).
         Raises ValueError if max_tokens does not fit.
         """
         if not 3 <= max_tokens <= self._most_tokens:
@@ -116,8 +116,8 @@ class Encoder:
         self.work.texts += len(ids)
         self.work.real_tokens += sum(map(len, ids))
         self.work.passes += len(batches)
-        found = self._read([ids[row] for row in batch] for batch in batches)
-        return found[np.argsort(np.concatenate(batches))]
+        vectors = self._read([ids[row] for row in batch] for batch in batches)
+        return vectors[np.argsort(np.concatenate(batches))]
 
     def _read(self, batches: Iterable[list[list[int]]]) -> Floats:
         """One unit vector per text, in the order of the batches."""
@@ -155,7 +155,7 @@ class Encoder:
         return torch.nn.functional.normalize(hidden.float().mean(dim=1), dim=-1)
 
 
-@lru_cache(maxsize=2)  # a night needs one model, a comparison two; a model folder never changes once written
+@lru_cache(maxsize=2)  # a run needs one model, a comparison two; a model folder never changes once written
 def _load(folder: Path, device: str, dtype: DType) -> Encoder:
     if weights_file(folder).name == INT8:
         from udfs.encoder.int8 import Int8Encoder  # which builds on this module
@@ -168,9 +168,9 @@ def _load(folder: Path, device: str, dtype: DType) -> Encoder:
 
 
 def load_encoder(folder: str | Path, device: str = "cpu", dtype: DType = "auto") -> Encoder:
-    """One encoder per (folder, device, dtype) and Python worker, kept between batches. Raises ModelError.
+    """One encoder per (folder, device, dtype) and Python worker, cached between batches. Raises ModelError.
 
-    An int8 folder has no other precision: dtype says nothing to it.
+    An int8 folder has no other precision: dtype is ignored.
     """
     return _load(Path(folder).resolve(), device, dtype)
 

@@ -1,7 +1,7 @@
-"""One result is one text's vector from an encoder of 8-bit products: ONNX Runtime in place of torch.
+"""Encoder of 8-bit products: ONNX Runtime in place of torch.
 
 Neither torch nor transformers is imported to read a folder's model.onnx. A text's vector has the same bits whatever
-its batch mates are, on any chip whose float operations round alike (udfs/top_k/int8_graph.py says why).
+its batch mates are, on any chip whose float operations round alike (udfs/top_k/int8_graph.py explains why).
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Int8Encoder(Encoder):
             raise model_folder.ModelError(f"{path} is no graph that ONNX Runtime reads: {error}") from error
 
     def use_threads(self, count: int) -> None:
-        """From now on so many batches are read side by side, each on one thread: the bits stay the same."""
+        """Set the number of batches that are read in parallel, each on one thread: the bits stay the same."""
         self._threads = max(1, count)
 
     def _read(self, batches: Iterable[list[list[int]]]) -> Floats:

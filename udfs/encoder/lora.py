@@ -1,6 +1,6 @@
-"""One result is a BERT in which low-rank matrices alone learn (LoRA), or the plain BERT that they add up to.
+"""LoRA: a BERT in which only low-rank matrices learn, and its merge into a plain BERT.
 
-peft is imported here when LoRA is chosen: it takes all of transformers with it, some ten seconds.
+peft is imported here when LoRA is chosen: it imports all of transformers, some ten seconds.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ ALPHA_PER_RANK = 2.0  # what the matrices add is scaled by alpha / rank, here th
 
 
 def with_lora(model: Any, first_layer: int, rank: int, seed: int) -> Any:
-    """The model as peft wraps it: in its layers from `first_layer` on matrices of this rank learn, nothing else does.
+    """The model wrapped by peft: in its layers from `first_layer` on only matrices of this rank learn.
 
-    The model itself is changed in place and gives the vectors it gave before, until the matrices learn.
+    The model is changed in place; its vectors stay the same until the matrices learn.
     """
     import torch
     from peft import LoraConfig, get_peft_model
@@ -34,5 +34,5 @@ def with_lora(model: Any, first_layer: int, rank: int, seed: int) -> Any:
 
 
 def merged(wrapped: Any) -> Any:
-    """A plain copy of the model: what the matrices add is in its weights, none of peft is left."""
+    """A plain copy of the model, without peft: the matrices are added to its weights."""
     return deepcopy(wrapped).merge_and_unload()

@@ -27,7 +27,7 @@ class ModelError(ValueError):
 
 @dataclass(frozen=True)
 class Settings:
-    """What encoder.json says of one model: where texts are cut ([CLS], [SEP] count) and what a vector is."""
+    """Settings of one model, in encoder.json: where texts are cut ([CLS], [SEP] count) and what a vector is."""
 
     name: str
     dims: int
@@ -67,10 +67,10 @@ def check_files(folder: Path) -> None:
 
 
 def expect_sha256(path: Path, wanted: str, source: str, advice: str) -> None:
-    """Raise ModelError unless the file has this SHA-256, which `source` says."""
-    found = sha256(path) if path.is_file() else "no such file"
-    if found != wanted:
-        raise ModelError(f"{path}: sha256 is {found}, {source} {wanted}; {advice}")
+    """Raise ModelError unless the file has this SHA-256, which `source` declares."""
+    actual = sha256(path) if path.is_file() else "no such file"
+    if actual != wanted:
+        raise ModelError(f"{path}: sha256 is {actual}, {source} {wanted}; {advice}")
 
 
 def sha256(path: Path) -> str:
@@ -81,7 +81,7 @@ def sha256(path: Path) -> str:
 
 @contextmanager
 def new_folder(output: Path) -> Iterator[Path]:
-    """A folder to fill; at the end it gets a manifest and is renamed to `output`, so nobody reads half a model."""
+    """A folder to fill; at the end it gets a manifest and is renamed to `output`, so no model is read half-written."""
     folder = output.with_name(f".{output.name}.{os.getpid()}.tmp")
     folder.mkdir(parents=True)
     try:
@@ -118,8 +118,8 @@ def write_model(
             shutil.copyfile(base / name, folder / name)
         if layers:
             config = json.loads((folder / CONFIG).read_text("utf-8"))
-            told = json.dumps(config | {"num_hidden_layers": layers}, indent=2)
-            (folder / CONFIG).write_text(told + "\n", "utf-8")
+            config_json = json.dumps(config | {"num_hidden_layers": layers}, indent=2)
+            (folder / CONFIG).write_text(config_json + "\n", "utf-8")
         save_file({name: tensor.cpu() for name, tensor in weights.items()}, folder / WEIGHTS)
         for file, tensors in ((ADAPTER, adapter), (FROZEN_ADAPTER, frozen_adapter)):
             if tensors is not None:

@@ -1,4 +1,4 @@
-"""What the files of a model folder hold: a BertModel, a tokenizer, adapters, settings.
+"""Readers of a model folder's files: a BertModel, a tokenizer, adapters, settings.
 
 torch and the one BERT module of transformers are imported when a model is read. Nothing here reads the network.
 """
@@ -45,14 +45,14 @@ class Adapter:
 
     def __call__(self, vectors: Floats) -> Floats:
         """One unit vector per row, float32 [n, dims]."""
-        # In float64, rounded at the end: a row's bits do not follow the number of rows beside it.
+        # In float64, rounded at the end: a row's bits do not depend on the number of rows.
         mapped = vectors.astype(np.float64) @ self.weight.T.astype(np.float64) + self.bias
         lengths = np.linalg.norm(mapped, axis=1, keepdims=True)
         return np.asarray(mapped / np.maximum(lengths, 1e-12), dtype=np.float32)
 
 
 def read_model(folder: Path) -> tuple[Any, Tokenizer, Settings]:
-    """One BertModel as its folder states it, float32 on the CPU, after every file's hash has been checked.
+    """A folder's BertModel, tokenizer and settings, float32 on the CPU, after every file's hash has been checked.
 
     Without encoder.json (a base model) the settings are the defaults. Raises ModelError.
     """
@@ -102,7 +102,7 @@ def read_adapter(folder: Path, name: str = ADAPTER) -> Adapter | None:
 
 
 def read_settings(folder: Path, hidden_size: int) -> Settings:
-    """What encoder.json says; the defaults for a base model, which has none. Raises ModelError."""
+    """The settings in encoder.json; the defaults for a base model, which has none. Raises ModelError."""
     path = folder / SETTINGS
     adapter = read_adapter(folder)
     dims = hidden_size if adapter is None else len(adapter.bias)

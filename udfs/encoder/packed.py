@@ -1,6 +1,6 @@
-"""One pass is a BERT over many texts as one row of tokens, nothing padded: the way of a GPU, where launches cost most.
+"""Passes of a BERT over many texts as one row of tokens, without padding: for GPUs, where launches cost most.
 
-Attention alone looks across tokens, so only it must know where texts end. It is handed in: on a GPU torch's
+Attention alone looks across tokens, so only it must know where texts end. It is a parameter: on a GPU torch's
 variable-length FlashAttention (Dao 2023, arXiv:2307.08691), in a test a plain loop. The rest is the same code on both.
 """
 
@@ -25,7 +25,7 @@ class PackedBert:
     """The weights of one BertModel, query, key and value of a layer in one product."""
 
     def __init__(self, model: Any, attention: Attention) -> None:
-        """Raises ValueError for a BERT whose parts are not the ones written down here."""
+        """Raises ValueError for a BERT with parts that are not implemented here."""
         import torch
 
         config = model.config
@@ -69,14 +69,14 @@ class PackedBert:
 def plain_attention(
     query: "torch.Tensor", key: "torch.Tensor", value: "torch.Tensor", bounds: "torch.Tensor", _longest: int
 ) -> "torch.Tensor":
-    """Attention text by text, on any device: what the fast one must equal."""
+    """Attention text by text, on any device: the reference for the fast one."""
     import torch
 
-    made = torch.empty_like(query)
+    attended = torch.empty_like(query)
     for start, stop in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):
-        own, others, told = (part[start:stop].transpose(0, 1) for part in (query, key, value))
-        made[start:stop] = torch.nn.functional.scaled_dot_product_attention(own, others, told).transpose(0, 1)
-    return made
+        queries, keys, values = (part[start:stop].transpose(0, 1) for part in (query, key, value))
+        attended[start:stop] = torch.nn.functional.scaled_dot_product_attention(queries, keys, values).transpose(0, 1)
+    return attended
 
 
 def flash_attention(
@@ -105,33 +105,33 @@ def encode(
     """
     import torch
 
-    made, places, count = [], [], 0
+    parts, places, count = [], [], 0
     with ThreadPoolExecutor(1) as pool, torch.inference_mode():
         for ids in _one_ahead(pool, chunks):
             lengths = np.array([len(row) for row in ids])
             order = np.argsort(-lengths, kind="stable")  # long ones first: what does not fit shows at once
 
             def run(rows: Rows, ids: Sequence[Sequence[int]] = ids) -> "torch.Tensor":
-                found = model(*pack([ids[row] for row in rows], device))
+                pooled = model(*pack([ids[row] for row in rows], device))
                 tell(len(rows), sum(len(ids[row]) for row in rows))
-                return found
+                return pooled
 
             vectors, tokens = within_memory(run, order, lengths, tokens)
-            made.extend(vectors)
+            parts.extend(vectors)
             places.append(order + count)
             count += len(ids)
-        if not made:
+        if not parts:
             return np.empty((0, 0), np.float32)
-        found = torch.cat(made).cpu().numpy()
-    vectors_in_order = np.empty_like(found)
-    vectors_in_order[np.concatenate(places)] = found
+        by_pass = torch.cat(parts).cpu().numpy()
+    vectors_in_order = np.empty_like(by_pass)
+    vectors_in_order[np.concatenate(places)] = by_pass
     return vectors_in_order
 
 
 def pack(
     ids: Sequence[Sequence[int]], device: "torch.device"
 ) -> "tuple[torch.Tensor, torch.Tensor, torch.Tensor, int]":
-    """What PackedBert takes of some lists of token ids; copied from pinned memory, without waiting, to a GPU."""
+    """The arguments of PackedBert for some lists of token ids; copied from pinned memory, without waiting, to a GPU."""
     import torch
 
     lengths = np.array([len(row) for row in ids])
@@ -156,13 +156,13 @@ def within_memory(
     """
     import torch
 
-    made: list[T] = []
+    results: list[T] = []
     start = 0
     while start < len(order):
         ends = np.cumsum(lengths[order[start : start + tokens]])
         rows = order[start : start + max(1, int(np.searchsorted(ends, tokens, side="right")))]
         try:
-            made.append(run(rows))
+            results.append(run(rows))
         except torch.cuda.OutOfMemoryError:
             if len(rows) == 1:
                 raise
@@ -171,7 +171,7 @@ def within_memory(
             torch.cuda.empty_cache()
         else:
             start += len(rows)
-    return made, tokens
+    return results, tokens
 
 
 def _one_ahead(pool: ThreadPoolExecutor, calls: Iterable[Callable[[], T]]) -> Iterator[T]:

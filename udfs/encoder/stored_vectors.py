@@ -1,4 +1,4 @@
-"""Vectors as tables keep them: one binary cell a row, little-endian float16."""
+"""Vectors as tables store them: one binary cell a row, little-endian float16."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def from_bytes(cells: Iterable[bytes], dims: int) -> Floats:
 
 
 def stored_rows(cells: Iterable[bytes], dims: int) -> npt.NDArray[np.float16]:
-    """The same as it is stored: float16."""
+    """The same as stored: float16."""
     rows = list(cells)
     wrong = next((row for row, cell in enumerate(rows) if len(cell) != 2 * dims), None)
     if wrong is not None:

@@ -1,4 +1,4 @@
-"""Text vectors of a model folder: what training has encoded with the served encoder, so that no run encodes it again.
+"""Text vectors of a model folder: those that training has encoded with the served encoder, for no run to repeat.
 
 Two files of equal length, one row per different text in the order of the keys: the text's MD5, and its vector as
 float16. They are mapped into memory: a worker reads the pages of the texts that it looks up.
@@ -31,14 +31,14 @@ class TextVectors:
 
     def find(self, texts: Sequence[str]) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.float16]]:
         """Which of the texts are known [texts], and their vectors [texts, dims], zeros where unknown."""
-        found = np.zeros((len(texts), self.vectors.shape[1]), np.float16)
+        vectors = np.zeros((len(texts), self.vectors.shape[1]), np.float16)
         if not len(self.keys):
-            return np.zeros(len(texts), bool), found
+            return np.zeros(len(texts), bool), vectors
         wanted = _keys(texts)
         row = np.minimum(np.searchsorted(self.keys, wanted), len(self.keys) - 1)
         known = np.asarray(self.keys[row] == wanted)
-        found[known] = self.vectors[row[known]]
-        return known, found
+        vectors[known] = self.vectors[row[known]]
+        return known, vectors
 
 
 def _keys(texts: Sequence[str]) -> npt.NDArray[np.bytes_]:
@@ -54,7 +54,7 @@ def write(folder: Path, texts: Sequence[str], vectors: npt.NDArray[np.floating])
 
 @lru_cache(maxsize=2)
 def read(folder: str) -> TextVectors | None:
-    """What `write` wrote, kept per process; None for a folder without. ModelError where the manifest says otherwise."""
+    """What `write` wrote, cached per process; None for a folder without. ModelError where the manifest differs."""
     place = Path(folder)
     if not (place / VECTORS).is_file():
         return None
@@ -69,17 +69,17 @@ def read(folder: str) -> TextVectors | None:
 
 
 def encode(folder: Path, texts: Sequence[str]) -> encoder.Floats:
-    """One unit vector per text, float32 [texts, dims]: those that the folder holds as they are stored (float16).
+    """One unit vector per text, float32 [texts, dims]: for texts in the folder the stored ones (float16).
 
-    The others are encoded on all cores: for the driver, not for a worker beside others.
+    The others are encoded on all cores: for the driver, not for one of several workers.
     """
     stored = read(str(folder.resolve()))
     if stored is None:
         return _encoded(folder, texts)
-    known, found = stored.find(texts)
-    vectors = found.astype(np.float32)
+    known, stored_rows = stored.find(texts)
+    vectors = stored_rows.astype(np.float32)
     if not known.all():
-        vectors[~known] = _encoded(folder, [text for text, there in zip(texts, known, strict=True) if not there])
+        vectors[~known] = _encoded(folder, [text for text, is_known in zip(texts, known, strict=True) if not is_known])
     return vectors
 
 

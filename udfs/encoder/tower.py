@@ -1,9 +1,9 @@
-"""The item tower: BERT fine-tuned so that a product's text alone lies where its buyers would look for it.
+"""The item tower: BERT fine-tuned so that the vector of a product's text is close to those of its buyers.
 
 Two stages, both on days before the cut. First purchases move each item's vector away from its text's
-(udfs/encoder/copurchase.py). Then BERT and a linear adapter learn to write these vectors from the text, while the
+(udfs/encoder/copurchase.py). Then BERT and a linear adapter learn to compute these vectors from the text, while the
 same next-purchase loss corrects them; a step takes a slice of the catalogue through BERT, the other items keep their
-last vectors. Nothing else knows an item than its text, so one never sold gets a vector too.
+last vectors. An item is known by its text alone, so one never sold gets a vector too.
 
 The budget is counted in steps: the same seed, data, machine and number of threads give the same weights.
 """
@@ -47,9 +47,9 @@ def train_tower(
     texts: one per interactions.items. The 28 days before `day` first choose the step to stop at, then are
     learned too (refit_steps; 0: no refit). Beside the tower's own adapter lies the one learned over the weights of
     `untuned` (default: `base`, which may be tuned already), frozen, from the same texts and days. checkpoint: a
-    safetensors file, written every settings.evaluate_every steps and gone at the end; a run that finds it goes on
-    from there, so it must be of the same arguments. done: called now and then with the share of the work that is
-    done. Raises FileExistsError if `output` is there already.
+    safetensors file, written every settings.evaluate_every steps and removed at the end; a run that finds it
+    continues from there, so it must be of the same arguments. done: called now and then with the share of the work
+    that is done. Raises FileExistsError if `output` exists.
     """
     settings = settings or TowerSettings()
     if output.exists():
@@ -97,8 +97,8 @@ class _Training:
 
     def _frozen(self, checks: Checks) -> tuple[TowerPoint, float, float]:
         """The evaluation of the map over the frozen weights, its scale, and the popularity that goes best with it."""
-        found, scale = self.maps.frozen, self.maps.frozen.scale
-        alone, blended, popularity = checks.measure(found.vectors, self.settings.pooling, scale)
+        frozen, scale = self.maps.frozen, self.maps.frozen.scale
+        alone, blended, popularity = checks.measure(frozen.vectors, self.settings.pooling, scale)
         self.log(f"frozen: NDCG@10 {alone:.4f}, with popularity {blended:.4f}")
         self.log(f"learned: NDCG@10 {self.ceiling.ndcg:.4f}, with popularity {self.ceiling.ndcg_with_popularity:.4f}")
         return TowerPoint(0, float("nan"), alone, blended), scale, popularity
@@ -123,7 +123,7 @@ class _Training:
         self.popularity = state.checks.measure(state.best_vectors, self.settings.pooling, self.scale)[2]
 
     def refit(self) -> None:
-        """Learn the days too that have checked each step, if settings.refit_steps says so."""
+        """Learn also the days that have checked each step, if settings.refit_steps is not 0."""
         if not self.settings.refit_steps:
             return
         seed = self.seed + 1

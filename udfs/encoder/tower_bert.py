@@ -1,4 +1,4 @@
-"""The BERT of an item tower while it learns: its frozen layers' output is kept, an adapter follows its pooling."""
+"""The BERT of an item tower while it learns: its frozen layers' output is cached, an adapter follows its pooling."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from udfs.encoder import encoder, lora, model_folder, model_reader
 from udfs.encoder.tower_settings import TowerSettings
 from udfs.interactions import Floats
 
-CACHE_BYTES = 2 << 30  # of what the frozen layers give
+CACHE_BYTES = 2 << 30  # of the frozen layers' output
 
 
 class Tower:
-    """BERT whose lower layers' output is kept, its adapter, and the catalogue's texts."""
+    """BERT whose lower layers' output is cached, its adapter, and the catalogue's texts."""
 
     def __init__(self, texts: Sequence[str], base: Path, settings: TowerSettings, seed: int) -> None:
         import torch
 
-        self.model, self.tokenizer, found = model_reader.read_model(base)
-        self.settings, self.dims, self.texts = settings, found.dims, list(texts)
+        self.model, self.tokenizer, base_settings = model_reader.read_model(base)
+        self.settings, self.dims, self.texts = settings, base_settings.dims, list(texts)
         self.ids = encoder.token_ids(self.tokenizer, self.texts, settings.max_item_tokens)
         self.adapter = torch.nn.Linear(self.dims, self.dims)
         layers = self.model.encoder.layer
@@ -45,33 +45,34 @@ class Tower:
     def _read_base(self) -> Floats:
         """The texts' vectors without the adapter, unit rows [items, dims].
 
-        On the way it keeps the frozen layers' output in half precision, of as many texts as CACHE_BYTES hold; of the
+        It also caches the frozen layers' output in half precision, for as many texts as CACHE_BYTES hold; for the
         others it is computed each time.
         """
         import torch
 
         plain = encoder.Encoder(self.plain_model(), self.tokenizer, model_folder.Settings("tower", self.dims))
-        kept: list[torch.Tensor] = []
+        outputs: list[torch.Tensor] = []
         frozen = self.frozen_layers
         last = plain.model.encoder.layer[frozen - 1] if frozen else plain.model.embeddings
-        last.register_forward_hook(lambda _module, _given, hidden: kept.append(hidden))
+        last.register_forward_hook(lambda _module, _given, hidden: outputs.append(hidden))
         vectors, room = np.empty((len(self.ids), plain.model.config.hidden_size), np.float32), CACHE_BYTES
         with torch.inference_mode():
             for rows in encoder.equal_length_batches(self.ids, encoder.TOKENS_PER_BATCH["cpu"]):
                 vectors[rows] = plain.read_batch([self.ids[row] for row in rows]).numpy()
-                for row, hidden in zip(rows, kept.pop().to(torch.float16), strict=False):  # copies fill small batches
+                # Not strict: copies fill small batches.
+                for row, hidden in zip(rows, outputs.pop().to(torch.float16), strict=False):
                     room -= 2 * hidden.numel()
                     if room >= 0:
                         self.hidden[row] = hidden.clone()
         return vectors
 
     def _lower(self, rows: Sequence[int]) -> Any:
-        """What the frozen layers give of texts of one length, float32 [rows, tokens, hidden size]."""
+        """The frozen layers' output for texts of one length, float32 [rows, tokens, hidden size]."""
         import torch
 
-        kept = [hidden for row in rows if (hidden := self.hidden[row]) is not None]
-        if len(kept) == len(rows):
-            return torch.stack(kept).float()
+        cached = [hidden for row in rows if (hidden := self.hidden[row]) is not None]
+        if len(cached) == len(rows):
+            return torch.stack(cached).float()
         with torch.no_grad(), torch.autocast(**self._autocast):
             hidden = self.model.embeddings(input_ids=torch.tensor([self.ids[row] for row in rows]))
             for layer in self.model.encoder.layer[: self.frozen_layers]:
@@ -79,7 +80,7 @@ class Tower:
         return hidden.float()
 
     def plain_model(self) -> Any:
-        """A copy of the BertModel as it is served, with what has been learned in its weights."""
+        """A copy of the BertModel as it is served, with the learned values in its weights."""
         return lora.merged(self.with_lora) if self.with_lora else deepcopy(self.model)
 
     def set_adapter(self, tensors: dict[str, Any]) -> None:

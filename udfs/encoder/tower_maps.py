@@ -1,4 +1,4 @@
-"""What purchases say of texts as an untuned BERT reads them: linear maps of its vectors, and free vectors of items."""
+"""Maps learned from purchases: linear maps of an untuned BERT's text vectors, and free vectors of items."""
 
 from __future__ import annotations
 

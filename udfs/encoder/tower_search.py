@@ -1,4 +1,4 @@
-"""The state of one training of an item tower, as its checkpoint keeps it: the best step so far, and the refit."""
+"""The state of one training of an item tower, as its checkpoint stores it: the best step so far, and the refit."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from udfs.interactions import Floats
 
 
 class TowerSearch:
-    """The evaluations of a tower, which of them is best, and the weights and vectors that it had then.
+    """The evaluations of a tower, which of them is best, and the weights and vectors at that step.
 
-    scale: what cosines are multiplied by in each evaluation. checkpoint: where the state is kept; None for nowhere.
+    scale: what cosines are multiplied by in each evaluation. checkpoint: where the state is stored; None for nowhere.
     """
 
     def __init__(

@@ -61,8 +61,8 @@ class TowerPoint:
 class TowerReport:
     """One training run; `frozen` is an adapter alone over the base's weights, `learned` the vectors BERT imitates.
 
-    Both had the same passes over the same examples. tuned: whether the steps were worth more than `frozen`, and so are
-    what was written. Serve scale x cosine + popularity x recent_buyers; frozen_scale and frozen_popularity are what
+    Both had the same passes over the same examples. tuned: whether the tuned weights were better than `frozen`, and
+    so were written. Serve scale x cosine + popularity x recent_buyers; frozen_scale and frozen_popularity are what
     goes best with `frozen`.
     """
 
@@ -82,7 +82,7 @@ class TowerReport:
     curve: tuple[TowerPoint, ...]
 
     @classmethod
-    def from_dict(cls, told: dict[str, Any]) -> TowerReport:
-        """What asdict() made of a report, as a report."""
-        points = {name: TowerPoint(**told[name]) for name in ("frozen", "learned", "best")}
-        return cls(**{**told, **points, "curve": tuple(TowerPoint(**row) for row in told["curve"])})
+    def from_dict(cls, values: dict[str, Any]) -> TowerReport:
+        """The report from its asdict()."""
+        points = {name: TowerPoint(**values[name]) for name in ("frozen", "learned", "best")}
+        return cls(**{**values, **points, "curve": tuple(TowerPoint(**row) for row in values["curve"])})

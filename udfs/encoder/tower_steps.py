@@ -13,7 +13,7 @@ from udfs.encoder.copurchase import Examples, Learned, example_rows, next_purcha
 from udfs.encoder.tower_bert import Tower
 from udfs.interactions import Floats
 
-TRUST_PURCHASES = 5.0  # an item's learned vector is believed n / (n + this)
+TRUST_PURCHASES = 5.0  # weight of an item's learned vector: n / (n + this)
 MAX_GRADIENT_NORM = 1.0
 
 
@@ -89,13 +89,13 @@ class TuningSteps:
         return float(np.mean(losses))
 
     def tensors(self) -> dict[str, Any]:
-        """What a resumed run needs, by name."""
-        found = {f"now.{name}": value.detach().clone() for name, value in self._learning().items()}
-        found["table"] = self.table
+        """The state that a resumed run needs, by name."""
+        tensors = {f"now.{name}": value.detach().clone() for name, value in self._learning().items()}
+        tensors["table"] = self.table
         for name, value in self._learning().items():
             for key, moment in self.optimizer.state[value].items():
-                found[f"{key}/{name}"] = moment
-        return found
+                tensors[f"{key}/{name}"] = moment
+        return tensors
 
     def _learning(self) -> dict[str, Any]:
         return self.tower.trained() | {"log_scale": self.log_scale, "popularity": self.popularity}

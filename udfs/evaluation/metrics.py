@@ -1,8 +1,8 @@
-"""One result is how good lists of items are: for each user, over all users with an interval, or for a slice of either.
+"""Quality of recommendation lists: per user, over all users with an interval, or over a slice of users or items.
 
 Lists are item codes [users, K], best first, -1 where a list is short; truth is a sparse matrix [users, items] whose
-stored entries are what the users bought. Where a user has nothing to be measured by, the figure is NaN, and means
-leave the user out. Sums run in a fixed order: the same input gives the same figures.
+stored entries are what the users bought. Where a metric is not defined for a user, it is NaN, and means leave the user
+out. Sums run in a fixed order: the same input gives the same figures.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ WILSON_Z = 1.959964  # standard normal, 97.5 %
 
 
 def truths(interactions: Interactions, day: int, horizon: int = HORIZON_DAYS) -> tuple[Codes, dict[str, sp.csr_matrix]]:
-    """The users with a purchase before `day` and one in the horizon from it, and per task what they bought in it.
+    """Users with a purchase before `day` and one in the horizon from it, and per task what they bought in the horizon.
 
-    Distinct items, [users, items] in the users' order. In TASK_NEW a user's row may be empty: it measures nothing.
+    Distinct items, [users, items] in the users' order. In TASK_NEW a user's row may be empty; its metrics are NaN.
     Items never sold before the day stay in truth.
     """
     seen, later = interactions.before(day).known(), interactions.within(day, day + horizon).known()
@@ -47,7 +47,7 @@ def truths(interactions: Interactions, day: int, horizon: int = HORIZON_DAYS) ->
 
 
 def hits(lists: Lists, truth: sp.csr_matrix) -> Mask:
-    """[users, K]: whether the user bought the listed item. ValueError if a list names an item twice or none such."""
+    """[users, K]: whether the user bought the listed item. ValueError on a repeated or unknown item in a list."""
     users, items = truth.shape
     if lists.shape[0] != users:
         raise ValueError(f"{lists.shape[0]} lists for {users} users of truth")
@@ -65,18 +65,18 @@ def ranking(lists: Lists, truth: sp.csr_matrix, k: int = 10) -> dict[str, PerUse
     NDCG with binary gains, 1 / log2(rank + 1), against the best list of min(k, |truth|) items; precision over k
     places, also where a list is shorter.
     """
-    found = hits(lists[:, :k], truth)
+    hit = hits(lists[:, :k], truth)
     wanted = np.diff(truth.indptr).astype(np.float64)
     wanted[wanted == 0] = np.nan
     gains = 1 / np.log2(np.arange(2, k + 2))
     best = np.concatenate([[np.nan], np.cumsum(gains)])[np.minimum(np.nan_to_num(wanted), k).astype(np.int64)]
-    count = found.sum(axis=1)
-    told = np.where(np.isnan(wanted), np.nan, 1.0)
+    count = hit.sum(axis=1)
+    defined = np.where(np.isnan(wanted), np.nan, 1.0)
     return {
-        "ndcg": (found * gains[: found.shape[1]]).sum(axis=1) / best,
+        "ndcg": (hit * gains[: hit.shape[1]]).sum(axis=1) / best,
         "recall": count / wanted,
-        "precision": told * count / k,
-        "hit_rate": told * (count > 0),
+        "precision": defined * count / k,
+        "hit_rate": defined * (count > 0),
     }
 
 
@@ -93,7 +93,7 @@ def slice_hits(lists: Lists, truth: sp.csr_matrix, items: Mask) -> tuple[PerUser
 def novelty(lists: Lists, buyers: npt.NDArray[np.integer], user_count: int) -> PerUser:
     """Per user: the mean of -log2(share of the user_count users that bought the item); NaN for an empty list.
 
-    buyers: users per item in the training period. An item that nobody bought counts as bought by one.
+    buyers: users per item in the training period. An item without a buyer counts as bought by one.
     """
     surprise = -np.log2(np.maximum(buyers, 1) / max(user_count, 1))
     return _mean_of_listed(surprise[lists], lists)
@@ -102,7 +102,7 @@ def novelty(lists: Lists, buyers: npt.NDArray[np.integer], user_count: int) -> P
 def diversity(lists: Lists, vectors: npt.NDArray[np.floating]) -> PerUser:
     """Per user: 1 - mean cosine over the pairs of listed items; NaN for lists with fewer than two.
 
-    vectors [items, d] of any length; a zero vector is like no other, its cosine is 0.
+    vectors [items, d] of any length; cosines with a zero vector are 0.
     """
     length = np.linalg.norm(vectors, axis=1, keepdims=True)
     unit = vectors / np.where(length > 0, length, 1)
@@ -110,12 +110,12 @@ def diversity(lists: Lists, vectors: npt.NDArray[np.floating]) -> PerUser:
     pairs = np.where(count > 1, count * (count - 1), np.nan)
     listed = unit[lists] * (lists >= 0)[:, :, None]
     # The sum over all ordered pairs is the square of the sum less the squares.
-    both = np.square(listed.sum(axis=1)).sum(axis=1) - np.square(listed).sum(axis=(1, 2))
-    return np.asarray(1 - both / pairs, np.float64)
+    similarity = np.square(listed.sum(axis=1)).sum(axis=1) - np.square(listed).sum(axis=(1, 2))
+    return np.asarray(1 - similarity / pairs, np.float64)
 
 
 def coverage(lists: Lists, catalogue: Mask) -> float:
-    """The share of the catalogue that stands in at least one list; NaN for an empty catalogue."""
+    """The share of the catalogue that is in at least one list; NaN for an empty catalogue."""
     listed = np.zeros(len(catalogue), np.bool_)
     listed[lists[lists >= 0]] = True
     return float((listed & catalogue).sum() / catalogue.sum()) if catalogue.any() else float("nan")
@@ -124,7 +124,7 @@ def coverage(lists: Lists, catalogue: Mask) -> float:
 def personalisation(lists: Lists) -> float:
     """1 - the mean share of K that the lists of two users have in common, over all pairs; NaN for one user.
 
-    An item in c lists is common to c (c - 1) / 2 pairs, so counts give it exactly.
+    An item in c lists is common to c (c - 1) / 2 pairs, so the result is exact.
     """
     users, k = lists.shape
     if users < 2:
@@ -149,9 +149,9 @@ class Interval:
 
 
 class Bootstrap:
-    """The same resamples of one set of users for every figure, so that figures of one run are paired.
+    """Bootstrap over one set of users, with the same resamples for every figure: figures of one run are paired.
 
-    Percentile intervals. A user that a figure leaves out (NaN) counts for nothing in any resample.
+    Percentile intervals. A user without a value (NaN) has no weight in any resample.
     """
 
     def __init__(self, users: int, *, draws: int = DRAWS, seed: int = 0) -> None:
@@ -163,39 +163,39 @@ class Bootstrap:
         return self.ratio(values, np.ones(self.users), chosen)
 
     def ratio(self, top: PerUser, bottom: PerUser, chosen: Mask | None = None) -> Interval:
-        """The sum of top over the sum of bottom; user_count are users whose bottom is not 0."""
-        told = self._told(chosen, top, bottom)
-        return self._interval(_only(top, told), _only(bottom, told), 0, int((told & (bottom != 0)).sum()))
+        """The sum of top over the sum of bottom; user_count: users whose bottom is not 0."""
+        counted = self._told(chosen, top, bottom)
+        return self._interval(_only(top, counted), _only(bottom, counted), 0, int((counted & (bottom != 0)).sum()))
 
     def difference(self, contender: PerUser, peer: PerUser, chosen: Mask | None = None) -> Interval:
         """The mean of contender - peer, user by user."""
         return self.mean(contender - peer, chosen)
 
     def relative(self, contender: PerUser, peer: PerUser, chosen: Mask | None = None) -> Interval:
-        """Mean of contender / mean of peer - 1, over the users that both have."""
-        told = self._told(chosen, contender, peer)
-        return self._interval(_only(contender, told), _only(peer, told), 1, int(told.sum()))
+        """Mean of contender / mean of peer - 1, over the users with a value for each."""
+        counted = self._told(chosen, contender, peer)
+        return self._interval(_only(contender, counted), _only(peer, counted), 1, int(counted.sum()))
 
     def _told(self, chosen: Mask | None, *values: PerUser) -> Mask:
         if any(len(array) != self.users for array in values):
             raise ValueError(f"{self.users} users expected; found {[len(array) for array in values]}")
-        told = np.ones(self.users, np.bool_) if chosen is None else chosen.copy()
+        counted = np.ones(self.users, np.bool_) if chosen is None else chosen.copy()
         for array in values:
-            told &= ~np.isnan(array)
-        return told
+            counted &= ~np.isnan(array)
+        return counted
 
-    def _interval(self, top: PerUser, bottom: PerUser, less: float, count: int) -> Interval:
-        both = np.stack([top, bottom], axis=1)
-        sums = np.concatenate([counts @ both for counts in (self._kept or self._drawn())])
+    def _interval(self, top: PerUser, bottom: PerUser, offset: float, count: int) -> Interval:
+        columns = np.stack([top, bottom], axis=1)
+        sums = np.concatenate([counts @ columns for counts in (self._kept or self._drawn())])
         with np.errstate(divide="ignore", invalid="ignore"):
-            value = np.divide(top.sum(), bottom.sum()) - less
-            shares = sums[:, 0] / sums[:, 1] - less
-        shares = shares[np.isfinite(shares)]  # a resample may hold nobody of a small slice
+            value = np.divide(top.sum(), bottom.sum()) - offset
+            shares = sums[:, 0] / sums[:, 1] - offset
+        shares = shares[np.isfinite(shares)]  # a resample may hold no user of a small slice
         low, high = np.quantile(shares, [0.025, 0.975]) if len(shares) and count else (np.nan, np.nan)
         return Interval(float(value) if count else float("nan"), float(low), float(high), count)
 
     def _drawn(self) -> Iterator[npt.NDArray[np.float32]]:
-        """Blocks [draws, users] of how often each user stands in a resample."""
+        """Blocks [draws, users] of how often each user is in a resample."""
         draw = np.random.default_rng(self.seed)
         size = max(1, BLOCK_VALUES // max(self.users, 1))
         for start in range(0, self.draws, size):
@@ -206,13 +206,13 @@ class Bootstrap:
             yield counts.reshape(rows, self.users).astype(np.float32)
 
 
-def _only(values: PerUser, told: Mask) -> PerUser:
-    return np.where(told, values, 0).astype(np.float64)
+def _only(values: PerUser, counted: Mask) -> PerUser:
+    return np.where(counted, values, 0).astype(np.float64)
 
 
 @dataclass(frozen=True)
 class ReliabilityBin:
-    """Lists' rows of like probability: their mean, the share bought with its 95 % Wilson interval, their number."""
+    """Bin of rows with similar probability: mean, share bought with its 95 % Wilson interval, number of rows."""
 
     predicted: float
     observed: float
@@ -222,7 +222,7 @@ class ReliabilityBin:
 
 
 def reliability(probability: npt.NDArray[np.floating], bought: Mask, bins: int = 20) -> list[ReliabilityBin]:
-    """One entry per bin, by rising probability; bins of like size, equal probabilities never parted.
+    """Reliability bins by rising probability, of similar size; equal probabilities share a bin.
 
     Bins of equal width would put nearly every row, whose probability is small, into the first.
     """
@@ -230,14 +230,14 @@ def reliability(probability: npt.NDArray[np.floating], bought: Mask, bins: int =
     value, hit = probability[order].astype(np.float64), bought[order].astype(np.float64)
     edges = np.searchsorted(value, value[np.arange(bins) * len(value) // bins]) if len(value) else np.zeros(0, np.int64)
     places = np.unique(np.append(edges, len(value)))
-    found = []
+    result = []
     for start, end in pairwise(places):
         n, share = int(end - start), float(hit[start:end].mean())
         spread = WILSON_Z * np.sqrt(share * (1 - share) / n + WILSON_Z**2 / (4 * n * n))
         middle, scale = share + WILSON_Z**2 / (2 * n), 1 + WILSON_Z**2 / n
         ends = (float((middle - spread) / scale), float((middle + spread) / scale))
-        found.append(ReliabilityBin(float(value[start:end].mean()), share, *ends, n))
-    return found
+        result.append(ReliabilityBin(float(value[start:end].mean()), share, *ends, n))
+    return result
 
 
 def calibration_error(bins: list[ReliabilityBin]) -> float:

@@ -1,4 +1,4 @@
-"""What each pair of item and location has, expects to sell and needs to keep its service level."""
+"""Stock needs of each pair of item and location: stock, expected sales and units needed for the service level."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ Mask = npt.NDArray[np.bool_]
 class Pairs(NamedTuple):
     """Arrays with one entry a pair, by (item_id, location_id).
 
-    item, place: codes from 0 in the order of the ids; on_hand, on_order: units, of what is weighed with fractions;
-    needed_lead, needed: whole units, the service level's quantile of the demand over the lead time, and over the lead
-    time and the review; known: it has a forecast; expected_lead, expected: mean units over the same days; dispersion:
-    variance / mean.
+    item, place: codes from 0 in the order of the ids; on_hand, on_order: units, fractional for weighed items;
+    needed_lead, needed: integer units, the service level's quantile of the demand over the lead time, and over the lead
+    time and the review; known: the pair has a forecast; expected_lead, expected: mean units over the same days;
+    dispersion: variance / mean.
     """
 
     item: Longs
@@ -40,7 +40,7 @@ class Pairs(NamedTuple):
 
     @property
     def position(self) -> Doubles:
-        """On hand and on order: what is there before an order made tonight could come."""
+        """On hand and on order: the stock available before an order of this run could arrive."""
         return self.on_hand + self.on_order
 
 
@@ -58,17 +58,17 @@ class DayShares:
 
     def codes(self, category: pd.Series) -> Longs:
         """The row of each category; -1 where the profile does not have it."""
-        found: Longs = pd.Index(self._categories).get_indexer(pd.Index(_named(category))).astype(np.int64)
-        return found
+        codes: Longs = pd.Index(self._categories).get_indexer(pd.Index(_named(category))).astype(np.int64)
+        return codes
 
     def sum(self, code: Longs, after: Longs, until: Longs) -> Doubles:
         """The shares of the days after `after` up to `until`, of each category; NaN outside the profile."""
         width = self._sums.shape[1]
         start, end = after + 1 - self._first, until + 1 - self._first
         inside = (code >= 0) & (start >= 0) & (end < width)
-        found: Doubles = np.full(len(code), np.nan)
-        found[inside] = np.maximum(self._sums[code[inside], end[inside]] - self._sums[code[inside], start[inside]], 0)
-        return found
+        sums: Doubles = np.full(len(code), np.nan)
+        sums[inside] = np.maximum(self._sums[code[inside], end[inside]] - self._sums[code[inside], start[inside]], 0)
+        return sums
 
 
 def needs(
@@ -134,9 +134,9 @@ def needs(
 
 
 def _rows_of(forecast: pd.DataFrame, code: Longs, items: pd.Index, places: pd.Index) -> tuple[Longs, Mask]:
-    """Of each row of a forecast the row of its pair in the snapshot, and whether there is one.
+    """For each row of a forecast the row of its pair in the snapshot, and whether the pair has one.
 
-    The snapshot is in the order of `code`, an item's place x places + a location's: a pair is found by bisection.
+    The snapshot is in the order of `code`, an item's place x places + a location's: the lookup is by bisection.
     """
     item, place = (
         pd.Index(known).get_indexer(pd.Index(forecast[name])).astype(np.int64)
@@ -155,7 +155,7 @@ def _days_after(dates: pd.Series, run_date: dt.date) -> Longs:
 
 
 def _named(category: pd.Series) -> pd.Series:
-    """Categories as texts, "" where there is none."""
+    """Categories as texts, "" for none."""
     named: pd.Series = category.astype(object).where(category.notna(), "")
     return named
 
@@ -167,13 +167,13 @@ def _sum(row: Longs, values: Doubles, count: int) -> Doubles:
 
 
 def _units(column: pd.Series) -> Doubles:
-    """Units with three decimals, at least 0; 0 where there is none."""
-    found: Doubles = np.maximum(np.nan_to_num(column.to_numpy(np.float64, na_value=np.nan)), 0).round(3)
-    return found
+    """Units with three decimals, at least 0; 0 for a missing value."""
+    units: Doubles = np.maximum(np.nan_to_num(column.to_numpy(np.float64, na_value=np.nan)), 0).round(3)
+    return units
 
 
 def whole(column: pd.Series, rounded: np.ufunc) -> Longs:
-    """Whole numbers, at least 0; 0 where there is none."""
+    """Integers, at least 0; 0 for a missing value."""
     numbers: Longs = rounded(np.maximum(np.nan_to_num(column.to_numpy(np.float64, na_value=np.nan)), 0)).astype(
         np.int64
     )

@@ -1,23 +1,23 @@
-"""What to do about each item at each location: nothing, alert, order, or take from another location.
+"""Stock plan: the actions for each item at each location (none, alert, order, or transfer from another location).
 
-An order made tonight comes after the lead time and the next one is made review_days later, so what is on hand and
+An order of this run arrives after the lead time and the next one is placed review_days later, so stock on hand and
 on order must last for lead_time_days + review_days: `needed` is the newsvendor's quantity, the service level's
-quantile of the demand over those days (Arrow, Harris and Marschak 1951). What is on order was ordered at most a
-lead time ago and comes within it.
+quantile of the demand over those days (Arrow, Harris and Marschak 1951). Stock on order was ordered at most a
+lead time ago and arrives within it.
 
-- transfer (one row a giver): before anything is bought, to a pair that has fewer than the quantile of the lead time
-  alone, which no order can help before it comes; from locations with more on hand than their own `needed`, which
-  keep it. As many whole units as can be moved, at the least cost, exactly: see udfs/inventory/transfers.py. No
-  transfer where it takes (transfer_days) as long as an order.
-- replenish: order up to `needed`, the transfers received counted; in whole packs. A pack is one unit where the stock
+- transfer (one row a giver): planned before any order, to a pair with less than the quantile of the lead time alone,
+  since no order can arrive earlier; from locations with more on hand than their own `needed`, which they retain. The
+  most integer units that can be moved, at the least cost, exactly: see udfs/inventory/transfers.py. No transfer where
+  it takes (transfer_days) as long as an order.
+- replenish: order up to `needed`, counting transfers received; in full packs. A pack is one unit where the stock
   has no pack_size, and may be a fraction of one: 0.1 where cheese is counted in kg and ordered by 100 g.
-- alert: the chance to run out within the lead time is above alert_above, the transfers received counted; quantity
-  is what is missing for that time. It stands beside the order, which comes too late to help.
+- alert: the probability to run out within the lead time is above alert_above, counting transfers received; quantity
+  is the shortage for that time. It is issued beside the order, which arrives too late to help.
 - ok, quantity 0: a pair without any of these. So every pair has at least one row.
 
-stockout_probability: P(demand over the lead time > on hand + on order), before any of tonight's actions. A pair
-that the forecast does not know is left alone (ok, no probability): to be unknown is not to be without demand, so it
-neither buys nor gives. A negative count is an error of counting, and read as 0.
+stockout_probability: P(demand over the lead time > on hand + on order), before the actions of this run. A pair
+without a forecast gets ok and no probability: its demand is unknown, not zero, so it neither orders nor gives. A
+negative count is a counting error, and read as 0.
 """
 
 from __future__ import annotations
@@ -63,14 +63,14 @@ def plan(
     transfer_days: int = 1,
     way_costs: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
-    """The actions for one block of whole items (all their locations): COLUMNS, by (item_id, location_id, action, from).
+    """The actions for one block of items, with all their locations: COLUMNS, by (item_id, location_id, action, from).
 
     stock: location_id, item_id, on_hand, on_order, lead_time_days, one row a pair; it may have pack_size. forecast:
     location_id, item_id, category, target_week (the week's first day), expected_units, dispersion; profile: category,
     target_date, share of the week. A day's demand is the product; days up to run_date are left out, days past the last
     count as the mean day.
-    way_costs: from_location_id, to_location_id, cost of one unit; None: all ways cost the same; a pair that is not in
-    it is no way.
+    way_costs: transfer costs: from_location_id, to_location_id, cost of one unit; None: equal costs everywhere; no
+    transfer between locations without a cost.
     """
     if not 0 <= alert_above <= 1:
         raise ValueError(f"alert_above is a probability; it is {alert_above}")
@@ -81,17 +81,17 @@ def plan(
     received = np.bincount(moves.receiver, moves.units, len(stock)).astype(np.int64)
     order = _ordered(np.maximum(pairs.needed - pairs.position - received, 0), stock)
     chance = chance_of_more(pairs.expected_lead, pairs.dispersion, pairs.position)
-    left = chance_of_more(pairs.expected_lead, pairs.dispersion, pairs.position + received)
-    alerts, orders = np.flatnonzero(left > alert_above), np.flatnonzero(order)
-    rest = np.setdiff1d(np.arange(len(stock)), np.concatenate([alerts, orders, moves.receiver]))
+    chance_left = chance_of_more(pairs.expected_lead, pairs.dispersion, pairs.position + received)
+    alerts, orders = np.flatnonzero(chance_left > alert_above), np.flatnonzero(order)
+    covered = np.setdiff1d(np.arange(len(stock)), np.concatenate([alerts, orders, moves.receiver]))
     locations = stock["location_id"].to_numpy()
-    says = stock_reasons.Reasons(pairs, locations, service_level, review_days, given, received)
+    sentences_of = stock_reasons.Reasons(pairs, locations, service_level, review_days, given, received)
     missing = np.maximum(pairs.needed_lead - pairs.position - received, 0).round(3)
     blocks = (
-        (OK, rest, np.zeros(len(rest)), says.ok(rest)),
-        (ALERT, alerts, missing[alerts], says.alert(alerts, left, alert_above, missing)),
-        (REPLENISH, orders, order[orders], says.replenish(orders, order)),
-        (TRANSFER, moves.receiver, moves.units, says.transfer(moves)),
+        (OK, covered, np.zeros(len(covered)), sentences_of.ok(covered)),
+        (ALERT, alerts, missing[alerts], sentences_of.alert(alerts, chance_left, alert_above, missing)),
+        (REPLENISH, orders, order[orders], sentences_of.replenish(orders, order)),
+        (TRANSFER, moves.receiver, moves.units, sentences_of.transfer(moves)),
     )
     row = np.concatenate([rows for _, rows, _, _ in blocks])
     givers = np.full(len(row), None, object)
@@ -122,8 +122,8 @@ def _one_row_a_pair(stock: pd.DataFrame) -> pd.DataFrame:
 
 
 def _moves(pairs: Pairs, stock: pd.DataFrame, transfer_days: int, way_costs: pd.DataFrame | None) -> Moves:
-    """Rows of the snapshot: who gives how many to whom."""
-    # On order is no giver's to give, and is not counted on to come before its own need.
+    """Transfers between rows of the snapshot."""
+    # Stock on order cannot be given, nor relied on to arrive before the giver's own need.
     spare = np.floor(np.where(pairs.known, np.maximum(pairs.on_hand - pairs.needed, 0), 0)).astype(np.int64)
     late = pairs.lead_days > transfer_days
     short = np.ceil(np.where(late, np.maximum(pairs.needed_lead - pairs.position, 0), 0)).astype(np.int64)
@@ -133,13 +133,13 @@ def _moves(pairs: Pairs, stock: pd.DataFrame, transfer_days: int, way_costs: pd.
     places = pd.Index(pd.factorize(stock["location_id"], sort=True)[1])
     cost = np.full((len(places), len(places)), np.inf)
     start, end = (places.get_indexer(pd.Index(way_costs[f"{side}_location_id"])) for side in ("from", "to"))
-    both = (start >= 0) & (end >= 0)
-    cost[start[both], end[both]] = way_costs["cost"].to_numpy(np.float64)[both]
+    known = (start >= 0) & (end >= 0)
+    cost[start[known], end[known]] = way_costs["cost"].to_numpy(np.float64)[known]
     return transfers.cheapest(pairs.item, spare, short, pairs.place, cost)
 
 
 def _ordered(missing: Doubles, stock: pd.DataFrame) -> Doubles:
-    """Units to order for what is missing: in whole packs, of one unit where a pair has none. Exact to a thousandth."""
+    """Units to order for the missing units: full packs, of one unit without pack_size. Exact to a thousandth."""
     pack = np.full(len(stock), 1_000, np.int64)
     if "pack_size" in stock:
         size = stock["pack_size"].to_numpy(np.float64, na_value=np.nan)

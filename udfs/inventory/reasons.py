@@ -1,4 +1,4 @@
-"""One result is a sentence: why this action for this item at this location, in numbers that can be checked by hand."""
+"""Reasons of stock actions: one sentence each, with figures that can be checked by hand."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Longs = npt.NDArray[np.int64]
 class Reasons:
     """Sentences about pairs, each by its row; location: its id; given, received: units by all its transfers.
 
-    level: the probability that what is needed lasts.
+    level: the service level, the probability that the units needed suffice.
     """
 
     pairs: Pairs
@@ -30,20 +30,20 @@ class Reasons:
     received: Longs
 
     def ok(self, rows: Longs) -> list[str]:
-        """Nothing to do."""
+        """Why a pair has no action."""
         pairs, sentences = self.pairs, []
         for row, has, needs, known in zip(rows, self._has(rows), self._needs(rows), pairs.known[rows], strict=True):
             if not known:
                 sentences.append(f"{has}; no forecast: left alone")
             elif self.given[row]:
-                (kept,) = shown(pairs.on_hand[[row]] - self.given[row])
-                sentences.append(f"{has}; {needs}: gives {self.given[row]} and keeps {kept}")
+                (retained,) = shown(pairs.on_hand[[row]] - self.given[row])
+                sentences.append(f"{has}; {needs}: gives {self.given[row]} and keeps {retained}")
             else:
                 sentences.append(f"{has}; {needs}: nothing to do")
         return sentences
 
     def replenish(self, rows: Longs, order: Doubles) -> list[str]:
-        """What is missing of the need, and what is ordered for it."""
+        """The shortage, and the units ordered for it."""
         missing = np.maximum(self.pairs.needed - self.pairs.position - self.received, 0).round(3)[rows]
         more = order[rows] > missing
         return [
@@ -54,7 +54,7 @@ class Reasons:
         ]
 
     def alert(self, rows: Longs, chance: Doubles, limit: float, missing: Doubles) -> list[str]:
-        """The chance to run out before an order could come, and what is missing until then."""
+        """The probability to run out before an order could arrive, and the shortage until then."""
         return [
             f"{has}; {lead}: {percent(likely)} chance to run out, above {percent(limit)}; {units} short of "
             f"{percent(self.level)}"
@@ -68,10 +68,10 @@ class Reasons:
         ]
 
     def transfer(self, moves: Moves) -> list[str]:
-        """Why the receiver needs it before an order could come, and why the giver can do without."""
+        """Why the receiver needs units before an order could arrive, and why the giver can spare them."""
         pairs, giver, receiver, level = self.pairs, moves.giver, moves.receiver, percent(self.level)
         has = self._has(receiver, received=False)
-        kept = pairs.on_hand[giver] - self.given[giver]
+        retained = pairs.on_hand[giver] - self.given[giver]
         return [
             f"{here}; {lead}, {needed} needed for {level}: {units} of the {received} it gets from {name}, which keeps "
             f"{keeps} on hand and needs {own} for {level} of its own {days} days ({expected:.2f} expected)"
@@ -82,7 +82,7 @@ class Reasons:
                 moves.units.tolist(),
                 self.received[receiver].tolist(),
                 self.location[giver].tolist(),
-                shown(kept),
+                shown(retained),
                 pairs.needed[giver].tolist(),
                 (pairs.lead_days[giver] + self.review_days).tolist(),
                 pairs.expected[giver].tolist(),
@@ -91,7 +91,7 @@ class Reasons:
         ]
 
     def _has(self, rows: Longs, *, received: bool = True) -> list[str]:
-        """`3 on hand, 0 on order`, and what the transfers bring."""
+        """`3 on hand, 0 on order`, and units by transfer."""
         coming = self.received[rows] if received else np.zeros(len(rows), np.int64)
         return [
             f"{hand} on hand, {order} on order" + (f", {units} by transfer" if units else "")
@@ -129,10 +129,10 @@ class Reasons:
 
 
 def shown(units: Doubles) -> list[str]:
-    """Units as a sentence has them: `3`, and `0.45` of what is weighed."""
+    """Units as printed in sentences: `3`, or `0.45` of a weighed item."""
     return [f"{value:.3f}".rstrip("0").rstrip(".") for value in units.tolist()]
 
 
 def percent(share: float) -> str:
-    """`95 %`, with the digits that it has, up to four."""
+    """`95 %`, with up to four significant digits."""
     return f"{100 * share:.4g} %"

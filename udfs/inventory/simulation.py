@@ -1,9 +1,9 @@
-"""One result is what a stock policy would have held and sold: day by day on real sales, at many service levels at once.
+"""Simulation of stock policies: stock and sales day by day on real demand, at many service levels at once.
 
-A policy says each evening, for every pair of item and location, at what stock to order and up to what. The day: what
-was ordered lead_days + 1 evenings ago is on the shelf in the morning; sales take what is there, the rest is lost; stock
-is counted; then orders are made. So stock on hand and on order must last for lead_days + 1 days, the same as in
-udfs/inventory/plan.py with a review every night.
+A policy sets each evening, for every pair of item and location, the stock at which to order and the order-up-to level.
+The day: orders of lead_days + 1 evenings ago arrive in the morning; sales take the stock on hand, unmet demand is lost;
+stock is counted; then orders are placed. So stock on hand and on order must last for lead_days + 1 days, the same as in
+udfs/inventory/plan.py with a daily review.
 
 Two policies are compared at the same fill rate (units sold / units wanted): each is run over a sweep of its own service
 parameter, which gives a curve from fill rate to average stock, and the curves are read at the same fill rates.
@@ -30,7 +30,7 @@ DRAWS_AT_ONCE: Final = 50
 
 
 class Levels(NamedTuple):
-    """Of each setting and pair [settings, pairs], whole units: order when at or below `at`, up to `up_to`."""
+    """Order levels of each setting and pair [settings, pairs], integer units: order at or below `at`, up to `up_to`."""
 
     at: Longs
     up_to: Longs
@@ -43,7 +43,7 @@ DemandAhead: TypeAlias = Callable[[int], tuple[Doubles, Doubles]]
 
 
 class Outcome(NamedTuple):
-    """Of each setting and pair [settings, pairs]: units sold, and mean units on hand at the end of a day."""
+    """Units sold, and mean units on hand at the end of a day, of each setting and pair [settings, pairs]."""
 
     sold: Doubles
     stock: Doubles
@@ -73,7 +73,7 @@ def newsvendor(demand_ahead: DemandAhead, service_levels: Sequence[float]) -> Po
 
 
 def weekly_forecasts(expected: Sequence[Doubles], dispersion: Sequence[Doubles], lead_days: Longs) -> DemandAhead:
-    """The demand ahead, of a forecast made before each week: expected [pairs, 8 days + the longest lead] of each."""
+    """The demand ahead by a forecast of each week's eve: expected [pairs, 8 days + the longest lead] of each."""
     sums = [np.concatenate([np.zeros((len(days), 1)), np.cumsum(days, axis=1)], axis=1) for days in expected]
     pairs = np.arange(len(lead_days))
 
@@ -90,12 +90,12 @@ def weekly_forecasts(expected: Sequence[Doubles], dispersion: Sequence[Doubles],
 def reorder_point(
     sales: Units, lead_days: Longs, safety_factors: Sequence[float], *, cover_days: float, floor: int = 0
 ) -> Policy:
-    """The textbook's (s, S) on the mean of the last 28 days: the peer.
+    """Textbook (s, S) policy on the mean of the last 28 days: the peer.
 
     sales [MEAN_DAYS + days, pairs]: the simulated days and as many as the mean needs before them. With the mean m and
     the standard deviation d of the last 28 days, s = m P + z d sqrt(P) for the P = lead_days + 1 days that stock must
     last, z being the safety factor, and S = s + m x cover_days, rounded up (Silver, Pyke and Thomas 2017, ch. 6).
-    floor: S is at least so much, for pairs that sold nothing in 28 days: without it the policy drops them.
+    floor: lower bound of S, for pairs that sold nothing in 28 days: without it the policy drops them.
     """
     protected = (lead_days + REVIEW_DAYS).astype(np.float64)
     factors = np.asarray(safety_factors, np.float64)[:, None]
@@ -111,12 +111,12 @@ def reorder_point(
 
 
 def simulate(demand: Units, lead_days: Longs, policy: Policy) -> Outcome:
-    """What the policy sells of the demand [days, pairs] and holds; it starts with its own order-up-to level on hand.
+    """Sales and stock of the policy on the demand [days, pairs]; it starts with its own order-up-to level on hand.
 
     Cost: each day a few passes over [settings, pairs]; orders and sales touch only the pairs that have any.
     """
     levels = policy(-1)
-    on_hand = levels.up_to.astype(np.float64)  # of what is weighed, fractions are sold
+    on_hand = levels.up_to.astype(np.float64)  # float: weighed items sell in fractions
     position = on_hand.copy()  # on hand and on order
     sold, stock = np.zeros(on_hand.shape), np.zeros(on_hand.shape)
     arrivals: dict[int, list[tuple[Longs, Longs, Doubles]]] = {}
@@ -152,10 +152,10 @@ def curve(outcome: Outcome, demand: Units) -> tuple[Doubles, Doubles]:
 def compare(
     ours: Outcome, peer: Outcome, demand: Units, item: Longs, fill_rates: Sequence[float], draws: int = 1_000
 ) -> list[Comparison]:
-    """One row a fill rate: the stock of both at it, read off their curves by straight lines between settings.
+    """One row a fill rate: the stock of both policies at it, interpolated linearly between settings.
 
-    item [pairs]: code from 0; the interval is a paired bootstrap over items, since the locations of an item share its
-    luck. The same draw of items gives both curves. No figure where a curve does not reach the fill rate.
+    item [pairs]: code from 0; the interval is a paired bootstrap over items, since the locations of an item are
+    correlated. Each draw of items gives both curves. No figure where a curve does not reach the fill rate.
     """
     count = int(item.max(initial=-1)) + 1
     wanted = np.bincount(item, demand.sum(axis=0), count)[None]
@@ -173,15 +173,15 @@ def compare(
             sold_ours, stock_ours, sold_peer, stock_peer = np.split(total[1:], bounds[1:-1] - 1)
             filled = max(float(total[0]), 1.0)
             drawn.append([_read(sold_ours / filled, stock_ours, rates), _read(sold_peer / filled, stock_peer, rates)])
-    both = np.array(drawn)  # [1 + draws, 2, rates]
-    change = both[:, 0] / both[:, 1] - 1
+    stocks = np.array(drawn)  # [1 + draws, 2, rates]
+    change = stocks[:, 0] / stocks[:, 1] - 1
     rows = []
     for place, rate in enumerate(rates.tolist()):
         reached = np.isfinite(change[1:, place])
-        # With more draws out of reach than an end of the interval leaves out, the rest would make it too narrow.
+        # With more than 2.5 % of the draws out of reach, the others would give too narrow an interval.
         enough = draws > 0 and reached.mean() >= 0.975
         low, high = np.quantile(change[1:, place][reached], [0.025, 0.975]) if enough else (np.nan, np.nan)
-        first = (float(both[0, 0, place]), float(both[0, 1, place]), float(change[0, place]))
+        first = (float(stocks[0, 0, place]), float(stocks[0, 1, place]), float(change[0, place]))
         rows.append(Comparison(rate, *first, float(low), float(high)))
     return rows
 

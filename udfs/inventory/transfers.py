@@ -1,4 +1,4 @@
-"""One result is a set of transfers of whole units: who gives how many to whom, item by item."""
+"""Transfers of integer units between locations, item by item."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ class Moves(NamedTuple):
 
 
 def fewest(item: Longs, spare: Longs, short: Longs, urgency: Doubles) -> Moves:
-    """Transfers that move as many units as can be moved, where every way costs the same. Exact.
+    """Transfers that move the most units possible, where every transfer costs the same. Exact.
 
-    item: the row's item, a code from 0; spare, short: whole units, at least 0, never both above 0 in a row; urgency:
-    who comes first where units are scarce. Ties go to the row that comes first: let it be the first location_id.
+    item: the row's item, a code from 0; spare, short: integer units, at least 0, never both above 0 in a row; urgency:
+    the highest is served first where units are scarce. Ties go to the earlier row: sort by location_id.
 
     Any plan that moves min(spare, short) units of an item costs the same, so all of them are optimal. This one is the
-    north-west corner rule's: what is spare, the largest givers first, is laid on a line beside what is short, the most
-    urgent first, and each stretch with one giver and one receiver is a transfer. So the givers are the fewest that can
-    do it, and an item has at most givers + receivers - 1 transfers: less than twice the fewest that serve the same
-    receivers (to find those is NP-hard). Cost: a sort over all items at once, n log n.
+    north-west corner rule's: spare units, largest givers first, are laid on a line beside short units, most urgent
+    receivers first, and each stretch with one giver and one receiver is a transfer. So the givers are the fewest
+    possible, and an item has at most givers + receivers - 1 transfers: less than twice the fewest that serve the same
+    receivers (finding those is NP-hard). Cost: a sort over all items at once, n log n.
     """
     moved = np.minimum(_sum(item, spare), _sum(item, short))
     givers = _in_turn(item, -spare, (spare > 0) & (moved > 0)[item])
@@ -48,14 +48,14 @@ def fewest(item: Longs, spare: Longs, short: Longs, urgency: Doubles) -> Moves:
 
 
 def cheapest(item: Longs, spare: Longs, short: Longs, place: Longs, cost: Doubles) -> Moves:
-    """Transfers that move as many units as can be moved, at the least cost: a transportation problem per item. Exact.
+    """Transfers that move the most units possible, at the least cost: a transportation problem per item. Exact.
 
     item, spare, short: as for `fewest`; place: the row and the column of each row's location in `cost`
-    [places, places], of one unit from row to column, at least 0, infinite where there is no way. Scarce units go where
-    they are cheapest to bring.
+    [places, places], of one unit from row to column, at least 0, infinite where no transfer is possible. Scarce units
+    go where they are cheapest to bring.
 
-    The matrix of a transportation problem is totally unimodular, so its corners are whole, and HiGHS's dual simplex
-    ends at a corner. A unit left short costs more than any chain of re-routings can save (the dearest way once for
+    The matrix of a transportation problem is totally unimodular, so its corners are integer, and HiGHS's dual simplex
+    ends at a corner. A unit left short costs more than any chain of re-routings can save (the highest cost once for
     every giver and receiver), so the most units come first and their cost second.
     """
     if np.isnan(cost).any() or (cost < 0).any():
@@ -67,7 +67,7 @@ def cheapest(item: Longs, spare: Longs, short: Longs, place: Longs, cost: Double
     price = cost[place[giver], place[receiver]]
     open_ = np.isfinite(price)
     giver, receiver, price = giver[open_], receiver[open_], price[open_]
-    # Whole items only: a program begins where an item does, at the first after so many ways.
+    # Items are not split: a program begins with an item, the first after WAYS_PER_PROGRAM pairs.
     first = np.flatnonzero(np.diff(item[giver], prepend=-1))
     program = (first // WAYS_PER_PROGRAM).repeat(np.diff(np.append(first, len(giver))))
     units = np.zeros(len(giver), np.int64)
@@ -79,32 +79,32 @@ def cheapest(item: Longs, spare: Longs, short: Longs, place: Longs, cost: Double
 
 
 def _least_cost(giver: Longs, receiver: Longs, price: Doubles, spare: Longs, short: Longs) -> Longs:
-    """[ways]: the whole units on each way, all that can be moved, at the least cost."""
+    """[pairs of giver and receiver]: integer units of each, the most that can be moved, at the least cost."""
     givers, row = np.unique(giver, return_inverse=True)
     receivers, column = np.unique(receiver, return_inverse=True)
-    ways, wanted = np.arange(len(giver)), np.arange(len(receivers))
+    routes, wanted = np.arange(len(giver)), np.arange(len(receivers))
     scale = max(float(price.max()), 1e-300)
-    left = 1.0 + len(givers) + len(receivers)  # the cost of a unit that stays short, in the dearest way's
-    found = linprog(
-        np.concatenate([price / scale, np.full(len(receivers), left)]),
-        A_ub=sparse.csr_array((np.ones(len(ways)), (row, ways)), shape=(len(givers), len(ways) + len(receivers))),
+    penalty = 1.0 + len(givers) + len(receivers)  # the cost of a unit left short, in multiples of the highest cost
+    solution = linprog(
+        np.concatenate([price / scale, np.full(len(receivers), penalty)]),
+        A_ub=sparse.csr_array((np.ones(len(routes)), (row, routes)), shape=(len(givers), len(routes) + len(receivers))),
         b_ub=spare[givers],
         A_eq=sparse.csr_array(
             (
-                np.ones(len(ways) + len(receivers)),
-                (np.concatenate([column, wanted]), np.concatenate([ways, len(ways) + wanted])),
+                np.ones(len(routes) + len(receivers)),
+                (np.concatenate([column, wanted]), np.concatenate([routes, len(routes) + wanted])),
             ),
-            shape=(len(receivers), len(ways) + len(receivers)),
+            shape=(len(receivers), len(routes) + len(receivers)),
         ),
         b_eq=short[receivers],
         method="highs-ds",
     )
-    if found.status != 0:
-        raise ArithmeticError(f"HiGHS found no transfers for {len(givers)} givers: {found.message}")
-    units: Longs = np.rint(found.x[: len(ways)]).astype(np.int64)
+    if solution.status != 0:
+        raise ArithmeticError(f"HiGHS found no transfers for {len(givers)} givers: {solution.message}")
+    units: Longs = np.rint(solution.x[: len(routes)]).astype(np.int64)
     given, taken = np.bincount(row, units), np.bincount(column, units)
     if (
-        np.abs(found.x[: len(ways)] - units).max() > 1e-6
+        np.abs(solution.x[: len(routes)] - units).max() > 1e-6
         or (given > spare[givers]).any()
         or (taken > short[receivers]).any()
     ):
@@ -113,7 +113,7 @@ def _least_cost(giver: Longs, receiver: Longs, price: Doubles, spare: Longs, sho
 
 
 def _ways(item: Longs, givers: Longs, receivers: Longs) -> tuple[Longs, Longs]:
-    """Every (giver, receiver) of one item, by item, as both come."""
+    """Every (giver, receiver) of the same item, by item, in the order of givers and receivers."""
     start = np.searchsorted(item[receivers], item[givers], side="left")
     count = np.searchsorted(item[receivers], item[givers], side="right") - start
     giver = givers.repeat(count)

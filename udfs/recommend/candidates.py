@@ -24,7 +24,7 @@ PER_SOURCE: Final = {
     "ease": 60,  # EASE over the most-bought items
     "als": 100,  # implicit ALS, folded in
     "popular": 60,  # buyers in the last 28 days
-    "trend": 20,  # more buyers this week than weeks before let expect
+    "trend": 20,  # more buyers this week than earlier weeks predict
     "bert": 60,  # cosine of the user's and the item's vector
     "fresh": 20,  # the same among items first sold in the last 14 days or never
 }
@@ -40,8 +40,9 @@ class Candidates:
     """One row is one pair, by (user, item); users without known purchases have none.
 
     user, item: codes; row: the item's row in ItemModels; scores: [rows, GENERATORS], NaN where a generator was
-    not asked for or needs vectors that were not given; reason: code of the own item whose neighbour this one is most,
-    -1 where none; carried: that own item's share of the sum; carriers: how many own items are neighbours.
+    not requested or needs vectors that were not given; reason: code of the own item with the largest part of the
+    ItemKNN score, -1 where none; carried: that own item's share of the score; carriers: how many own items
+    are neighbours.
     """
 
     user: Codes
@@ -109,7 +110,7 @@ def propose(
             scores["fresh"] = np.where(fresh, scores["bert"], np.float32(-np.inf))
         scores = {name: score for name, score in scores.items() if name in generators}
         parts.append(_block(scores, limits, weight.toarray(), models, users[block]))
-    if not parts:  # nobody with a history
+    if not parts:  # no user with a history
         none = np.empty(0, np.int32)
         wide = np.empty((0, len(GENERATORS)), np.float32)
         return Candidates(none, none, none, wide, wide > 0, none, wide[:, 0], wide[:, 0])
@@ -120,7 +121,7 @@ def propose(
 def _products(users: Floats, items: npt.NDArray[np.float64]) -> Floats:
     """[users, items]: the product of each pair, rounded from float64.
 
-    In float32 its last bit would follow how many users stand in the block, and so would the places of near ties.
+    In float32 its last bit would depend on the number of users in the block, and so would the order of near ties.
     """
     return np.asarray(users.astype(np.float64) @ items.T, np.float32)
 
@@ -136,7 +137,7 @@ def fold_in(taste: sp.csr_matrix, models: ItemModels) -> Floats:
         own = models.factors[taste.indices[part]].astype(np.float64)
         confidence = alpha * taste.data[part].astype(np.float64)
         if len(confidence):
-            # implicit: confidence c = alpha x weight stands for 1 + (c - 1): Y'CY = Y'Y + Y'(C - 1)Y
+            # implicit: confidence c = alpha x weight is 1 + (c - 1): Y'CY = Y'Y + Y'(C - 1)Y
             left = ridge + (own * (confidence - 1)[:, None]).T @ own
             result[user] = np.linalg.solve(left, own.T @ confidence)
     return result
@@ -144,9 +145,11 @@ def fold_in(taste: sp.csr_matrix, models: ItemModels) -> Floats:
 
 def _transposed(rows: Codes, values: Halves) -> sp.csr_matrix:
     """[own items, items]: the similarity where the own item is among the item's neighbours."""
-    there = rows >= 0
-    ends = np.concatenate([[0], np.cumsum(there.sum(axis=1))])
-    near = sp.csr_matrix((values[there].astype(np.float32), rows[there], ends), shape=(len(rows), len(rows)))
+    is_neighbour = rows >= 0
+    ends = np.concatenate([[0], np.cumsum(is_neighbour.sum(axis=1))])
+    near = sp.csr_matrix(
+        (values[is_neighbour].astype(np.float32), rows[is_neighbour], ends), shape=(len(rows), len(rows))
+    )
     return near.T.tocsr()
 
 
@@ -172,12 +175,12 @@ def _top(scores: Floats, count: int) -> npt.NDArray[np.bool_]:
         return chosen
     # The count-th best of the chunks' maxima is no more than the count-th best score: few scores are left to sort.
     chunk = max(1, width // (8 * count))
-    whole = width // chunk * chunk
-    maxima = scores[:, :whole].reshape(rows, -1, chunk).max(axis=2)
+    covered = width // chunk * chunk
+    maxima = scores[:, :covered].reshape(rows, -1, chunk).max(axis=2)
     edge = np.partition(maxima, maxima.shape[1] - count, axis=1)[:, -count][:, None]
     row, item = np.nonzero((scores >= edge) & (scores > -np.inf))
-    kept = ranks(row, scores[row, item]) <= count
-    chosen[row[kept], item[kept]] = True
+    is_best = ranks(row, scores[row, item]) <= count
+    chosen[row[is_best], item[is_best]] = True
     return chosen
 
 
@@ -191,7 +194,7 @@ def _block(
         wanted = np.where(mine, score, np.float32(-np.inf)) if name == "own" else score
         if name in ("knn", "next", "basket", "ease"):
             wanted = np.where(score > 0, score, np.float32(-np.inf))
-        if name != "own":  # own items have their generator; the rest look for others
+        if name != "own":  # own items have their generator; the others propose new items
             wanted = np.where(mine, np.float32(-np.inf), wanted)
         proposed[name] = _top(wanted, limits[name])
     union = np.logical_or.reduce(list(proposed.values()))
@@ -209,7 +212,7 @@ def _block(
 
 
 def _reasons(user: Longs, row: Longs, taste: Floats, models: ItemModels) -> tuple[Codes, Floats, Floats]:
-    """The own item that gives an item's ItemKNN score most, its share of the score, and how many give some."""
+    """The own item with the largest part of an item's ItemKNN score, its share, and how many own items have a part."""
     near = models.neighbours[row, :REASON_NEIGHBOURS]
     weights = taste[user[:, None], near] * (near >= 0) * models.similarities[row, :REASON_NEIGHBOURS]
     best = weights.argmax(axis=1)

@@ -1,4 +1,4 @@
-"""Features of candidates: what is known of each pair of a user and an item on a day. One column a feature."""
+"""Features of candidates, pairs of a user and an item, as of a day. One column a feature."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from udfs.recommend.user_matrix import decay
 
 Columns: TypeAlias = dict[str, npt.NDArray[Any]]
 
-PRIOR_GAPS = 2.0  # how many of an item's usual gaps stand beside the user's own
+PRIOR_GAPS = 2.0  # prior weight of an item's usual gap, in gaps of the user
 
 
 def features(candidates: Candidates, history: Interactions, models: ItemModels, day: int) -> Floats:
@@ -85,7 +85,7 @@ def _blends(columns: Columns) -> Columns:
 
 
 def _own_columns(pairs: Candidates, days: Interactions, models: ItemModels, day: int) -> Columns:
-    """What the user's own purchases of the item say."""
+    """Features of the user's own purchases of the item."""
     width = len(days.items)
     order = np.lexsort((days.day, days.item, days.user))
     user, item, when = days.user[order].astype(np.int64), days.item[order], days.day[order]
@@ -137,7 +137,7 @@ def _visits(user: Longs, when: Codes) -> tuple[Longs, Longs, Longs]:
 
 
 def _item_columns(pairs: Candidates, models: ItemModels) -> Columns:
-    """What all buyers of the item say."""
+    """Features of all buyers of the item."""
     week, month, before = (models.column(name) for name in ("buyers_7", "buyers_28", "buyers_56"))
     columns = {
         "item_buyers_7": np.log1p(week),
@@ -155,7 +155,7 @@ def _item_columns(pairs: Candidates, models: ItemModels) -> Columns:
 
 
 def _user_columns(pairs: Candidates, days: Interactions, models: ItemModels, day: int) -> Columns:
-    """What the user's purchases say of the user, the same for all of the user's rows."""
+    """Features of the user, the same in all of the user's rows."""
     user = days.user.astype(np.int64)
     visit_user, visit_day, _ = _visits(user, days.day)
     codes, visit_number = np.unique(visit_user, return_inverse=True)
@@ -174,7 +174,7 @@ def _user_columns(pairs: Candidates, days: Interactions, models: ItemModels, day
     lines_late = np.bincount(number[late], minlength=size)
     again_late = np.bincount(number[late], ~fresh[late], minlength=size)
     last, oldest = day - visit_day[ends - 1], day - visit_day[first]
-    gap = (oldest - last + 30.0) / visits  # one gap of 30 days stands beside the user's own
+    gap = (oldest - last + 30.0) / visits  # prior: one gap of 30 days
     rows = models.rows(days.item)
     known = rows >= 0
     popular = np.bincount(number[known], popularity(models)[rows[known]], minlength=size)
@@ -220,9 +220,9 @@ def _attribute_columns(pairs: Candidates, days: Interactions, models: ItemModels
         mine = kind[pairs.row]
         wanted = pairs.user.astype(np.int64) * width + mine
         spot = np.minimum(np.searchsorted(keys, wanted), max(len(keys) - 1, 0))
-        there = (keys[spot] == wanted) & (mine >= 0) if len(keys) else np.zeros(len(pairs), bool)
-        found = np.where(there, share[spot], 0.0) if len(keys) else np.zeros(len(pairs))
-        columns[stem] = found
-        columns[f"{stem}_lift"] = np.log((found + 1e-3) / (shop[mine] + 1e-3))
-        columns[f"{stem}_last"] = np.where(there, last[spot], np.nan) if len(keys) else np.full(len(pairs), np.nan)
+        is_known = (keys[spot] == wanted) & (mine >= 0) if len(keys) else np.zeros(len(pairs), bool)
+        user_share = np.where(is_known, share[spot], 0.0) if len(keys) else np.zeros(len(pairs))
+        columns[stem] = user_share
+        columns[f"{stem}_lift"] = np.log((user_share + 1e-3) / (shop[mine] + 1e-3))
+        columns[f"{stem}_last"] = np.where(is_known, last[spot], np.nan) if len(keys) else np.full(len(pairs), np.nan)
     return columns

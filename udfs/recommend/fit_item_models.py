@@ -24,7 +24,7 @@ def fit(
     catalogue: npt.NDArray[np.integer] | None = None,
     attributes: Codes | None = None,
 ) -> ItemModels:
-    """Models of the purchases before `day`; later ones are not looked at.
+    """Models of the purchases before `day`; later ones are not used.
 
     catalogue: codes of further candidate items (described, never or not lately sold); attributes: [all items, kinds].
     """
@@ -71,9 +71,9 @@ def _sampled(days: Interactions, settings: FitSettings) -> Interactions:
     active = np.unique(days.user)
     if len(active) <= settings.max_users:
         return days
-    kept = np.zeros(len(days.users), bool)
-    kept[np.random.default_rng(SEED).choice(active, settings.max_users, replace=False)] = True
-    return days.part(kept[days.user])
+    is_drawn = np.zeros(len(days.users), bool)
+    is_drawn[np.random.default_rng(SEED).choice(active, settings.max_users, replace=False)] = True
+    return days.part(is_drawn[days.user])
 
 
 def _baskets(seen: Interactions, settings: FitSettings) -> sp.csr_matrix:

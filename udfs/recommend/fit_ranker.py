@@ -42,16 +42,16 @@ class Settings:
     learning_rate: float = 0.05
     leaves: int = 15
     truncation: int = 20  # LambdaMART looks at pairs with one of them in the first so many
-    new_weight: float = 1.0  # of each user's list of new items beside the list of all
+    new_weight: float = 1.0  # of each user's list of new items, relative to the list of all
     ridge: float = 3e-3
     steps: int = 80  # of the linear fit
-    max_rows: int = 1_200_000  # whole users are drawn beyond it
+    max_rows: int = 1_200_000  # beyond it a sample of complete users is drawn
     calibration_trees: int = 60
     threads: int = 1  # the trees are the same, however many (FIXED)
 
 
 class _Lists(NamedTuple):
-    """One list per user of those rows: its rows, how many each list has, where each starts, and each row's list."""
+    """One list per user: the rows of all lists, the size and start of each list, and each row's list."""
 
     rows: Longs
     sizes: Longs
@@ -66,7 +66,7 @@ def fit(
     generators: Sequence[str],
     settings: Settings | None = None,
 ) -> Ranker:
-    """A ranker of `nights` (only users who bought something teach it), calibrated on later nights it never saw.
+    """A ranker fitted to `nights` (to users who bought something), calibrated on later nights it never saw.
 
     The horizons of the two must not overlap. `calibration` must hold every user with a history, also those who buy
     nothing: the score is a probability for all of them.
@@ -121,7 +121,7 @@ def fit_order(
 
 
 def calibrate(ranker: Ranker, nights: Sequence[Night], settings: Settings | None = None) -> Ranker:
-    """The same order, whose scores are the probabilities found on `nights`."""
+    """A ranker of the same order, whose scores are probabilities as observed on `nights`."""
     settings = settings or Settings()
     inputs = [calibration_inputs(ranker, night.features, settings.threads) for night in nights]
     params = FIXED | {
@@ -147,7 +147,7 @@ def _text(booster: lgb.Booster) -> str:
 
 
 def _buyers(nights: Sequence[Night], settings: Settings) -> tuple[Longs, Floats, Labels]:
-    """User (apart by night), features and label of users who bought a candidate, whole users drawn up to max_rows."""
+    """User (apart by night), features and label of users who bought a candidate; a sample of users up to max_rows."""
     chosen = []
     for number, night in enumerate(nights):
         users, group = np.unique(night.user, return_inverse=True)
@@ -228,5 +228,5 @@ def _fit_linear(
         return value / total + settings.ridge / 2 * float(weights @ weights), gradient
 
     start = np.zeros(sum(plain.shape[1] for _, plain in kinds))
-    found = minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": settings.steps})
-    return np.asarray(found.x, np.float32)
+    optimum = minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": settings.steps})
+    return np.asarray(optimum.x, np.float32)

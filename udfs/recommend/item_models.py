@@ -1,4 +1,4 @@
-"""Item models: what the purchases before one day say about items (counts, neighbours, factors), no user in it."""
+"""Item models: counts, neighbours and factors of items from the purchases before one day, without any user."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class FitSettings:
     half_life: float = 120.0  # of a purchase's weight in ItemKNN, EASE and ALS, days
     shrinkage: float = 10.0  # users added to either item's count in the cosine
     next_neighbours: int = 200
-    next_half_life: float = 20.0  # of the purchases that tell what the buyers of an item turn to, days
+    next_half_life: float = 20.0  # of the purchases that show what the buyers of an item turn to, days
     basket_neighbours: int = 50
     ease_items: int = 3_000  # EASE inverts a matrix of the most-bought items
     ease_neighbours: int = 100

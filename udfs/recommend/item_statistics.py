@@ -22,7 +22,7 @@ STATISTICS: Final = (
     "gap",  # mean days between two purchases of one user, drawn to the shop's own mean
     "quantity",  # mean of log(1 + units) of a user and day
 )
-PRIOR_BUYERS = 10.0  # so many buyers of the shop's average behaviour stand beside an item's own
+PRIOR_BUYERS = 10.0  # prior weight of the shop's average behaviour, in buyers of an item
 
 
 def statistics_of(seen: Interactions, days: Interactions, day: int) -> Floats:

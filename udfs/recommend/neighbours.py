@@ -21,7 +21,7 @@ def turned_to(days: Interactions, items: Codes, day: int, settings: FitSettings)
     similarity of y for the buyers of x = sum over users of x_u y_u / n_u, over |x| |y|: x_u is 1 if the user bought x,
     y_u is what the user's purchases of y still weigh (at most 1) over what they weigh on average in the shop, so that
     a busy season does not raise every similarity; n_u is the number of the user's items, |x| the root of the sum of
-    x_u / n_u. Who buys few things says more by each. An item with one buyer says nothing to others and has no weight.
+    x_u / n_u. A purchase of a user with few items weighs more. An item with one buyer has weight 0.
     """
     rows = np.full((len(items), settings.next_neighbours), -1, np.int32)
     similarities = np.zeros(rows.shape, np.float16)
@@ -51,7 +51,7 @@ def turned_to(days: Interactions, items: Codes, day: int, settings: FitSettings)
 def _strongest(near: sp.csr_matrix, first: int, count: int) -> tuple[Codes, Halves]:
     """The `count` largest values of each row with their columns, by (value desc, column asc), -1 where there are fewer.
 
-    Row 0 stands for item `first`, which is no neighbour of itself.
+    Row 0 is item `first`; an item is no neighbour of itself.
     """
     shape = near.shape[0], count
     near.sort_indices()
@@ -88,13 +88,13 @@ def cosine(matrix: sp.csr_matrix, count: int, shrinkage: float) -> tuple[Codes, 
     near = model.similarity.tocsr()
     near.sort_indices()
     row, col = np.repeat(np.arange(width), np.diff(near.indptr)), near.indices
-    other = (row != col) & (near.data > 0)
-    row, col, value = row[other], col[other], near.data[other].astype(np.float32)
+    is_pair = (row != col) & (near.data > 0)
+    row, col, value = row[is_pair], col[is_pair], near.data[is_pair].astype(np.float32)
     rank = ranks(row, value) - 1
-    kept = rank < count
+    best = rank < count
     rows, similarities = np.full(shape, -1, np.int32), np.zeros(shape, np.float16)
-    rows[row[kept], rank[kept]] = col[kept]
-    similarities[row[kept], rank[kept]] = value[kept]
+    rows[row[best], rank[best]] = col[best]
+    similarities[row[best], rank[best]] = value[best]
     return rows, similarities
 
 

@@ -18,7 +18,7 @@ USER_BLOCK = 256  # with 70,000 items: 70 MiB of scores at a time
 
 @dataclass(frozen=True)
 class Scorer:
-    """A fitted peer: fresh scores [users, items] for a block of users; a score of 0 means that nothing speaks for it.
+    """A fitted peer: fresh scores [users, items] for a block of users; a score of 0 means no evidence for an item.
 
     own: [users, items], stored where the user bought the item before the day; sold: items with a sale before it;
     recent: log(1 + buyers of the last 28 days) per item; weight: the b of the blend, 0 without.
@@ -36,10 +36,10 @@ class Scorer:
 
     def scores(self, users: Codes) -> Floats:
         """[users, items] float32; -inf for what is not to be listed: never sold, or scored 0."""
-        found = self.of(users)
+        values = self.of(users)
         if self.weight:
-            found += np.float32(self.weight) * self.recent
-        return np.where((found != 0) & self.sold, found, np.float32(-np.inf))
+            values += np.float32(self.weight) * self.recent
+        return np.where((values != 0) & self.sold, values, np.float32(-np.inf))
 
     def top(self, users: Codes, k: int, exclude_own: bool) -> Lists:
         """[users, k] item codes by (score desc, item_id asc), -1 where a list is short; `users` may hold any codes."""

@@ -38,7 +38,7 @@ class Choice:
 def tune(name: str, interactions: Interactions, day: int, *, horizon: int = HORIZON_DAYS, k: int = 10) -> list[Choice]:
     """The best plain and the best blended form of the peer for each of its tasks, by mean NDCG@k on the cut `day`.
 
-    Of equals the earlier in the grid and the smaller b. Purchases from day + horizon on are not looked at.
+    Of equals the earlier in the grid and the smaller b. Purchases from day + horizon on are not used.
     """
     peer = PEERS[name]
     users, bought = truths(interactions, day, horizon)
@@ -69,12 +69,12 @@ def _ndcg(
     popular = np.sort(np.lexsort((np.arange(len(scorer.recent)), -scorer.recent))[:TUNED_POPULAR])
     is_popular = np.zeros(len(scorer.recent), np.bool_)
     is_popular[popular] = True
-    found: dict[str, list[PerUser]] = {task: [] for task in tasks}
+    ndcg_by_task: dict[str, list[PerUser]] = {task: [] for task in tasks}
     for start in range(0, len(users), USER_BLOCK):
         rows = slice(start, start + USER_BLOCK)
         block = users[rows]
         base = np.where(scorer.sold, scorer.of(block), np.float32(-np.inf))
-        for task in sorted(found):  # all items first: then the own ones are masked in place
+        for task in sorted(ndcg_by_task):  # all items first: then the own ones are masked in place
             if task == TASK_NEW:
                 mask_own(base, scorer.own[block])
             top = best_columns(np.where(base == 0, np.float32(-np.inf), base), TUNED_BEST)
@@ -91,15 +91,15 @@ def _ndcg(
                 place = best_columns(np.where(blend == 0, np.float32(-np.inf), blend), k)
                 lists = np.where(place < 0, -1, np.take_along_axis(items, np.maximum(place, 0), axis=1))
                 by_weight.append(ranking(lists, truth, k)["ndcg"])
-            found[task].append(np.stack(by_weight))
-    return {task: np.asarray(np.nanmean(np.hstack(parts), axis=1)) for task, parts in found.items()}
+            ndcg_by_task[task].append(np.stack(by_weight))
+    return {task: np.asarray(np.nanmean(np.hstack(parts), axis=1)) for task, parts in ndcg_by_task.items()}
 
 
 def lists_of(
     choices: Sequence[Choice], interactions: Interactions, day: int, users: Codes, k: int = 10
 ) -> dict[tuple[str, str], Lists]:
     """The lists [users, k] of each choice, by (task, contender), fitted before `day`; equal parameters fit once."""
-    found = {}
+    lists_by_choice = {}
     fitted: dict[str, list[Choice]] = {}
     for choice in choices:
         fitted.setdefault(f"{choice.peer} {sorted(choice.params.items())}", []).append(choice)
@@ -107,5 +107,5 @@ def lists_of(
         scorer = PEERS[alike[0].peer].fit(interactions, day, **alike[0].params)
         for choice in alike:
             lists = scorer.blended(choice.weight).top(users, k, choice.task == TASK_NEW)
-            found[choice.task, choice.contender] = lists
-    return found
+            lists_by_choice[choice.task, choice.contender] = lists
+    return lists_by_choice

@@ -125,9 +125,9 @@ def ease(
     weights[np.diag_indices_from(weights)] = 0
 
     def of(users: Codes) -> Floats:
-        found = np.zeros((len(users), len(seen.items)), np.float32)
-        found[:, chosen] = profile[users] @ weights
-        return found
+        scores = np.zeros((len(users), len(seen.items)), np.float32)
+        scores[:, chosen] = profile[users] @ weights
+        return scores
 
     return scorer(seen, day, of)
 
@@ -192,7 +192,7 @@ def tifu_knn(
     own_share: float = 0.7,
     neighbours: int = 300,
 ) -> Scorer:
-    """TIFU-KNN (Hu et al. 2020): own_share * the user's vector + the rest * the mean of the nearest users' vectors.
+    """TIFU-KNN (Hu et al. 2020): own_share * the user's vector + (1 - own_share) * the mean of the nearest users'.
 
     A vector: days of purchase in `groups` groups of like size, weighted by `within` per day back in a group and by
     `between` per group back.

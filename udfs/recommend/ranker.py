@@ -17,7 +17,7 @@ Doubles = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.bool_]
 Longs = npt.NDArray[np.int64]
 
-OWN = "is_own"  # the feature that parts own from new items: each has its own linear weights
+OWN = "is_own"  # the feature that separates own from new items: each has its own linear weights
 USER_FEATURE = "user_"  # features of the user alone begin so: they move a user's probabilities up or down together
 CLIP = 5.0  # standard deviations: a linear score must not follow an outlier
 TIE_BREAK = 1e-3  # of the raw score in the log odds: trees tie many rows, and the order of the raw score must stay
@@ -52,7 +52,7 @@ def raw_score(ranker: Ranker, features: Floats, threads: int = 1) -> Doubles:
     for start in range(0, len(features), 100_000):  # bounds the standardised copy
         part = slice(start, start + 100_000)
         plain = standardised(features[part], *_numbers(ranker.mean, ranker.scale))
-        # In float64: the last bits of a row must not follow how many rows stand beside it.
+        # In float64: the last bits of a row must not depend on the number of rows.
         raw[part] = (plain.astype(np.float64) * _weights(ranker, own[part])).sum(axis=1)
     return raw + _predict(ranker.trees, features, threads) if ranker.trees else raw
 
@@ -100,7 +100,7 @@ def _weights(ranker: Ranker, own: Labels) -> Floats:
 
 
 def calibration_inputs(ranker: Ranker, features: Floats, threads: int = 1) -> Doubles:
-    """[rows, 1 + features of the user]: the raw score, and who the user is."""
+    """[rows, 1 + features of the user]: the raw score and the features of the user."""
     places = [place for place, name in enumerate(ranker.names) if name.startswith(USER_FEATURE)]
     columns: Doubles = np.column_stack([raw_score(ranker, features, threads), features[:, places]]).astype(np.float64)
     return columns

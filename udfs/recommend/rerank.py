@@ -1,4 +1,4 @@
-"""One result row is one place of one user's list: the best candidates, kept apart by diversity, caps and arrivals."""
+"""Re-ranking of each user's candidates by diversity, caps and arrivals; one result row is one place of a list."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def rerank(
     at most so many of one kind (-1 is no kind; 0 caps nothing), as long as others are left. `vectors` [rows, dims] of
     unit length and `diversity` in [0, 1): maximal marginal relevance (Carbonell and Goldstein 1998); the next item has
     most of (1 - diversity) x score / the user's best score - diversity x its largest cosine to an item above it.
-    `arrivals` [rows] and `every`: each `every`-th place is kept for the best of them that stands nowhere above, as long
-    as there is one (and the cap leaves one); elsewhere they compete like all others. Ties go to the row that comes
+    `arrivals` [rows] and `every`: each `every`-th place is reserved for the best arrival that is not above it, as long
+    as there is one (and the cap leaves one); elsewhere arrivals compete like all others. Ties go to the row that comes
     first.
     """
     if not 0 <= diversity < 1:
@@ -44,9 +44,9 @@ def rerank(
         block = slice(start, start + USERS_PER_BLOCK)
         widest = int(size[block].max())
         row = first[block, None] + np.arange(widest)
-        there = np.arange(widest) < size[block, None]
-        row[~there] = first[block].repeat((~there).sum(axis=1))
-        relevance = np.where(there, score[row] / score[first[block], None], -np.inf)
+        is_candidate = np.arange(widest) < size[block, None]
+        row[~is_candidate] = first[block].repeat((~is_candidate).sum(axis=1))
+        relevance = np.where(is_candidate, score[row] / score[first[block], None], -np.inf)
         kinds = np.full(row.shape, -1) if kind is None else kind[row]
         near = None if spread == 0 or vectors is None else vectors[row]
         new = None if arrivals is None else arrivals[row]
@@ -80,8 +80,8 @@ def _greedy(
         if every and arrivals is not None and (place + 1) % every == 0:
             now = _only(arrivals, now)
         best = now.argmax(axis=1)
-        found = now[everyone, best] > -np.inf
-        chosen[found, place] = best[found]
+        has_next = now[everyone, best] > -np.inf
+        chosen[has_next, place] = best[has_next]
         open_[everyone, best] = False
         taken_of_kind += kinds == kinds[everyone, best][:, None]
         if near is not None:
@@ -92,5 +92,5 @@ def _greedy(
 
 def _only(wanted: Mask, value: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
     """The values with -inf where not wanted; of a user with nothing that is wanted and open, as they are."""
-    kept = np.where(wanted, value, -np.inf)
-    return np.where((kept > -np.inf).any(axis=1, keepdims=True), kept, value)
+    limited = np.where(wanted, value, -np.inf)
+    return np.where((limited > -np.inf).any(axis=1, keepdims=True), limited, value)

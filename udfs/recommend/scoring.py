@@ -1,4 +1,4 @@
-"""One result row is one candidate of one user with its probability: what a night does with one block of users."""
+"""Scoring of one block of users in a run: one result row is one candidate of one user with its probability."""
 
 from __future__ import annotations
 
@@ -59,14 +59,14 @@ class State:
 def state_from_bytes(data: bytes) -> State:
     """What `State.to_bytes` wrote."""
     with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
-        found = {name: arrays[name] for name in Catalogue.__dataclass_fields__}
-        return State(Catalogue(**found), item_models.from_bytes(arrays["models"].tobytes()))
+        columns = {name: arrays[name] for name in Catalogue.__dataclass_fields__}
+        return State(Catalogue(**columns), item_models.from_bytes(arrays["models"].tobytes()))
 
 
 def fit_state(
     interactions: Interactions, known: Catalogue, day: int, settings: item_models.FitSettings | None = None
 ) -> State:
-    """The state of the night before `day`, from purchases before it; `interactions` has the catalogue's item codes."""
+    """The state of the run before `day`, from purchases before it; `interactions` has the catalogue's item codes."""
     never = np.ones(len(known.items), bool)
     never[interactions.before(day).item] = False
     never[known.inactive(day)] = False
@@ -93,7 +93,7 @@ def propose(
 
 
 def arrivals(pairs: candidates.Candidates, models: item_models.ItemModels) -> npt.NDArray[np.bool_]:
-    """[candidates]: proposed by their text, as nobody has bought them yet."""
+    """[candidates]: proposed by their text, as they have no buyers yet."""
     by_text = pairs.proposed[:, candidates.GENERATORS.index("fresh")]
     return np.asarray(by_text & (models.column("buyers")[pairs.row] == 0))
 
@@ -107,7 +107,7 @@ def best_first(
 
 
 def _places(user: Codes) -> npt.NDArray[np.int64]:
-    """How many rows of the same user stand before each row; `user` is ascending."""
+    """How many rows of the same user precede each row; `user` is ascending."""
     return np.arange(len(user)) - np.searchsorted(user, user)
 
 
@@ -116,14 +116,14 @@ def lists(user: Codes, item: Codes, score: npt.NDArray[np.floating], users: Code
     order, place = best_first(user, item, score)
     row = np.searchsorted(users, user[order])
     kept = (place < k) & (users[np.minimum(row, len(users) - 1)] == user[order])
-    found = np.full((len(users), k), -1, np.int64)
-    found[row[kept], place[kept]] = item[order][kept]
-    return found
+    best_items = np.full((len(users), k), -1, np.int64)
+    best_items[row[kept], place[kept]] = item[order][kept]
+    return best_items
 
 
 @lru_cache(maxsize=1)
 def read_ranker(folder: str) -> ranker.Ranker:
-    """The ranker of a model folder; encoder.ModelError where a file is not what the manifest says."""
+    """The ranker of a model folder; ModelError where a file differs from the manifest."""
     check_files(Path(folder))
     return ranker.from_json((Path(folder) / RANKER).read_text("utf-8"))
 
@@ -134,8 +134,8 @@ def score_users(
     """The most probable active candidates of each user of `lines`, in the order (user, score desc, item_id).
 
     Those are the `keep` best of all, the `keep_new` best of the items that the user never bought, and the
-    `keep_arrivals` best of those that nobody ever bought.
-    lines: user_id, item_id, event_date, basket_id, quantity of whole users. Columns: SCORED.
+    `keep_arrivals` best of the items without any buyer.
+    lines: user_id, item_id, event_date, basket_id, quantity of complete users. Columns: SCORED.
     """
     history = from_frame(lines, state.catalogue.items)
     fitted = read_ranker(folder)

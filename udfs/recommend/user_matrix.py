@@ -1,4 +1,4 @@
-"""What a user's purchases still weigh: [users, items], the older the lighter."""
+"""Decayed weights of users' purchases: [users, items], the older the lighter."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from udfs.recommend.grouped import ranks
 
 
 def decay(age: npt.NDArray[np.integer], half_life: float) -> Floats:
-    """What a purchase of so many days ago still weighs: 1 today, 1/2 after half_life days."""
+    """Weight of a purchase by its age in days: 1 today, 1/2 after half_life days."""
     weight: Floats = np.exp2(-age.astype(np.float32) / np.float32(half_life))
     return weight
 
@@ -19,7 +19,7 @@ def decay(age: npt.NDArray[np.integer], half_life: float) -> Floats:
 def user_matrix(days: Interactions, day: int, half_life: float, user_items: int | None = None) -> sp.csr_matrix:
     """[users, items]: the decayed number of days on which the user bought the item, at most 1 + log of it.
 
-    days: as `Interactions.user_days` gives them. user_items: so many of a user's items are kept, those of most weight.
+    days: as `Interactions.user_days` gives them. user_items: the limit of items per user; those of most weight stay.
     """
     matrix = days.matrix(decay(day - days.day, half_life))
     matrix.sum_duplicates()

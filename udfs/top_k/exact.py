@@ -1,4 +1,4 @@
-"""One result row is one query's best items, in an order that is total and the same on every machine.
+"""Exact top-k search, in a total order that is the same on every machine.
 
 Vectors are compared as they are stored, in float16. The product of two float16 values is a whole multiple of
 2^-48, and for rows of length up to 5 every partial sum stays below 2^5, so it fits the 53 bits of a float64:
@@ -6,9 +6,9 @@ the sum is exact, in whatever order a matrix product adds. Hence equal vectors g
 block size nor threads nor the BLAS library can turn a tie into an order. (In float32 they do, in the last
 bit.)
 
-Most scores are needed only to be dropped. So all items are scanned in float32 or in 8 bits (udfs/top_k/scan.py), which
-is two to eight times as fast, and only those are scored exactly that may be among the best, by a bound on what the
-scan's rounding does. The lists are the same whichever scan is used.
+Most scores are computed only to be dropped. So all items are scanned in float32 or in 8 bits (udfs/top_k/scan.py),
+which is two to eight times as fast, and only the items that may be among the best, by a bound on the scan's rounding
+error, are scored exactly. The lists are the same whichever scan is used.
 """
 
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ POOL = 32  # candidates kept for a query, in multiples of k, before the worst ar
 
 
 class Candidates(NamedTuple):
-    """One entry is a query's row, an item that may be among its best, and what its score is at most, by the scan."""
+    """Candidates of a scan: a query's row, an item that may be among its best, and the upper bound of its score."""
 
     rows: Indices
     found: Indices
@@ -49,35 +49,35 @@ def top_k(
     queries [n, d], items [m, d], item_ids [m] strictly ascending. Order: score descending, then item_id
     ascending, where the score is the float32 returned. exclude, if given, lists for each query the item_ids
     it must not get (unknown ids are ignored); a row left with too few items ends in position -1, score -inf.
-    device: torch's name of one that is to search (udfs/top_k/device.py); the lists are the same. Without one
-    NumPy and ONNX Runtime do, with at most QUERY_BLOCK x block scores at a time. Raises ValueError on shapes,
+    device: the torch device that searches (udfs/top_k/device.py); the lists are the same. Without one NumPy and
+    ONNX Runtime search, with at most QUERY_BLOCK x block scores at a time. Raises ValueError on shapes,
     order or values that do not fit.
     """
     _check(queries, items, item_ids, k, exclude, block)
     queries, items = (rows.astype(np.float16, copy=False) for rows in (queries, items))
     stored = items.astype(np.float32)
     _check_lengths(queries.astype(np.float32), stored)
-    n, kept = len(queries), min(k, len(items))
-    best_items = np.full((n, kept), -1, np.int64)
-    best_scores = np.full((n, kept), -np.inf, np.float32)
-    if kept == 0:
+    n, length = len(queries), min(k, len(items))
+    best_items = np.full((n, length), -1, np.int64)
+    best_scores = np.full((n, length), -np.inf, np.float32)
+    if length == 0:
         return best_items, best_scores
     ids = np.asarray(item_ids, dtype=np.str_)
     if device is not None and n:
         from udfs.top_k import device as topk_device
 
         banned = _positions(exclude, ids) if exclude is not None else None
-        best_items, best_scores, doubtful = topk_device.top_k(queries, items, kept, banned, device)
+        best_items, best_scores, doubtful = topk_device.top_k(queries, items, length, banned, device)
         again = np.flatnonzero(doubtful)
         if len(again):
             left_out = [exclude[int(row)] for row in again] if exclude is not None else None
             best_items[again], best_scores[again] = top_k(queries[again], items, ids, k, exclude=left_out, block=block)
         return best_items, best_scores
-    scan = scan_of(stored, block, n, kept)
+    scan = scan_of(stored, block, n, length)
     for start in range(0, n, QUERY_BLOCK):
         rows = slice(start, start + QUERY_BLOCK)
         banned = _positions(exclude[rows], ids) if exclude is not None else None
-        best_items[rows], best_scores[rows] = _best(queries[rows], stored, kept, banned, scan)
+        best_items[rows], best_scores[rows] = _best(queries[rows], stored, length, banned, scan)
     return best_items, best_scores
 
 
@@ -88,7 +88,7 @@ def _best(
     n, start = len(queries), 0
     exact = queries.astype(np.float64)
     scores = scan.scores(exact)
-    least = np.full((n, k), -np.inf, np.float32)  # what the scores of k items are at least
+    least = np.full((n, k), -np.inf, np.float32)  # lower bounds of the k best scores
     pool: list[Candidates] = []
     if banned is not None:
         place = np.empty_like(scan.order)
@@ -97,8 +97,8 @@ def _best(
     for slack, near in scores.blocks:
         width = near.shape[1]
         if banned is not None:
-            here = (banned[1] >= start) & (banned[1] < start + width)
-            near[banned[0][here], banned[1][here] - start] = -np.inf
+            in_block = (banned[1] >= start) & (banned[1] < start + width)
+            near[banned[0][in_block], banned[1][in_block] - start] = -np.inf
         least = _highest(near, slack, least)
         at = np.flatnonzero(near > _below(least[:, 0] - slack)[:, None])
         rows, columns = np.divmod(at, width)
@@ -106,7 +106,7 @@ def _best(
         pool.append(Candidates(rows, scan.order[columns + start], most))
         if _size(pool) > POOL * n * k:
             pool = [_above(least[:, 0], pool)]
-        if _size(pool) > POOL * n * k:  # ties: only exact scores and ids tell what to drop
+        if _size(pool) > POOL * n * k:  # ties: only exact scores and ids decide what to drop
             pool = [_exact_best(exact, items, pool[0], scores.unit, k)[0]]
         start += width
     best, exact_scores, place = _exact_best(exact, items, _above(least[:, 0], pool), scores.unit, k)
@@ -120,14 +120,14 @@ def _size(pool: list[Candidates]) -> int:
 
 
 def _above(least: Floats, pool: list[Candidates]) -> Candidates:
-    """Those of the pool whose scores may be as high as what their row's best have at least."""
-    rows, found, most = (np.concatenate(parts) for parts in zip(*pool, strict=True))
+    """The candidates of the pool whose scores may reach the lower bound of their row's best."""
+    rows, positions, most = (np.concatenate(parts) for parts in zip(*pool, strict=True))
     kept = np.flatnonzero(most > _below(least)[rows])
-    return Candidates(rows[kept], found[kept], most[kept])
+    return Candidates(rows[kept], positions[kept], most[kept])
 
 
 def _highest(near: Floats, slack: Doubles, least: Floats) -> Floats:
-    """What the scores of k items of each row are at least, about the highest of those given; first the lowest.
+    """The highest lower bounds, approximately, of k scores of each row; first the lowest.
 
     Only the best of each group of items counts, for a partition of all takes longer than their product. With 3k
     groups, the k-th best group has the item that is some 1.2k-th.
@@ -145,11 +145,11 @@ def _exact_best(
 ) -> tuple[Candidates, Floats, Indices]:
     """The best k candidates of each row by exact score, then item; their scores, and places from 0.
 
-    First the k whose scores may be the highest: what their exact scores leave of the others is little, and of that
-    float32 leaves hardly any.
+    The k candidates with the highest bounds are scored exactly first: their scores rule out most others, and float32
+    scores nearly all of the remaining ones.
     """
     by_row = np.argsort(pool.rows.astype(np.uint16), kind="stable")  # of 16 bits: sorted by radix
-    found, most = pool.found[by_row], pool.most[by_row]
+    positions, most = pool.found[by_row], pool.most[by_row]
     edges = np.searchsorted(pool.rows[by_row], np.arange(len(exact) + 1))
     single, rounding = exact.astype(np.float32), float_slack(exact)
     chosen, exact_scores = [], []
@@ -157,19 +157,19 @@ def _exact_best(
         bound = most[edges[row] : edges[row + 1]]
         is_likely = bound >= (np.partition(bound, -k)[-k] if len(bound) > k else -np.inf)
         likely = edges[row] + np.flatnonzero(is_likely)
-        sure = (items.take(found[likely], axis=0).astype(np.float64) @ query).astype(np.float32)
+        sure = (items.take(positions[likely], axis=0).astype(np.float64) @ query).astype(np.float32)
         least = np.partition(sure, -k)[-k] if len(sure) >= k else -np.inf  # what is surely below is not needed
         others = edges[row] + np.flatnonzero(~is_likely & (bound > _below(least / unit[row])))
-        vectors = items.take(found[others], axis=0)
+        vectors = items.take(positions[others], axis=0)
         may_be = vectors @ single[row] > _below(least - rounding[row])
         more = (vectors[may_be].astype(np.float64) @ query).astype(np.float32)
         mine, score = np.concatenate([likely, others[may_be]]), np.concatenate([sure, more])
-        order = np.lexsort((found[mine], -score))[:k]
+        order = np.lexsort((positions[mine], -score))[:k]
         chosen.append(mine[order])
         exact_scores.append(score[order])
     place = np.concatenate([np.arange(len(row)) for row in chosen])
     best = np.concatenate(chosen)
-    return Candidates(pool.rows[by_row[best]], found[best], most[best]), np.concatenate(exact_scores), place
+    return Candidates(pool.rows[by_row[best]], positions[best], most[best]), np.concatenate(exact_scores), place
 
 
 def _below(values: Doubles | Floats) -> Floats:
@@ -182,9 +182,9 @@ def _positions(exclude: Sequence[Sequence[str]], item_ids: npt.NDArray[np.str_])
     """One (query row, item position) per excluded id that is among item_ids."""
     rows = np.repeat(np.arange(len(exclude)), [len(ids) for ids in exclude])
     wanted = np.array([item_id for ids in exclude for item_id in ids], dtype=np.str_)
-    found = np.minimum(np.searchsorted(item_ids, wanted), len(item_ids) - 1)
-    known = item_ids[found] == wanted
-    return rows[known], found[known]
+    positions = np.minimum(np.searchsorted(item_ids, wanted), len(item_ids) - 1)
+    known = item_ids[positions] == wanted
+    return rows[known], positions[known]
 
 
 def _check(

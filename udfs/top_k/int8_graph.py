@@ -1,8 +1,8 @@
-"""One result is one BERT as an ONNX graph whose products are of 8-bit integers, read by udfs/encoder/int8.py.
+"""ONNX graph of a BERT with products of 8-bit integers, read by udfs/encoder/int8.py.
 
-A matrix is rounded once, each column by its own largest value; what meets it is rounded on the way, each token by its
-own. One scale for a whole batch, which is what the quantisers of ONNX Runtime and of torch use, makes a text's vector
-follow its batch mates. Here it cannot: all that a token meets outside its text is sums of integers, exact in any order.
+A matrix is rounded once, with one scale per column; its inputs are rounded at run time, with one scale per token. One
+scale per batch, as in the quantisers of ONNX Runtime and torch, makes a text's vector depend on its batch mates. Here
+it cannot: tokens of different texts share only sums of integers, which are exact in any order.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ IDS, HIDDEN = "ids", "hidden"  # int64 [texts, tokens], texts of one token count
 OPSET, IR_VERSION = 23, 11
 LARGEST = 127
 ZERO = 128  # ONNX Runtime has fast sums of unsigned by signed integers on every chip, of signed ones on few
-# Without VNNI a chip adds two products of 8 bits in 16 and cuts off what is more: 2 x 255 x 64 is not. So the same
-# graph gives the same sums on every chip.
+# Without VNNI a chip adds two 8-bit products in 16 bits, with saturation; 2 x 255 x 64 fits. So the same graph gives
+# the same sums on every chip.
 LARGEST_WEIGHT = 63
 SMALLEST_SCALE = np.float32(1e-12)  # of a token or column of zeros
 
 
 def rounded(rows: Array, largest: int) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]]:
-    """The rows as integers from -largest to largest, and each row's scale: integers x scale are nearly the row."""
+    """The rows as integers from -largest to largest, and each row's scale: integers x scale approximate the row."""
     scale = np.maximum(np.abs(rows).max(axis=1) / np.float32(largest), SMALLEST_SCALE).astype(np.float32)
     return np.round(rows / scale[:, None]).astype(np.int8), scale
 
@@ -57,10 +57,10 @@ class Graph:
         return name
 
     def looked_up(self, table: Array, ids: str) -> str:
-        """The rows of a table, nearly: it is kept in 8 bits."""
-        whole, scale = rounded(table, LARGEST)
-        found = self.add("Cast", self.add("Gather", self.constant(whole), ids), to=TensorProto.FLOAT)
-        return self.add("Mul", found, self.add("Gather", self.constant(scale[:, None]), ids))
+        """The rows of a table, approximately: it is stored in 8 bits."""
+        integers, scale = rounded(table, LARGEST)
+        rows = self.add("Cast", self.add("Gather", self.constant(integers), ids), to=TensorProto.FLOAT)
+        return self.add("Mul", rows, self.add("Gather", self.constant(scale[:, None]), ids))
 
     def quantised(self, rows: str) -> tuple[str, str]:
         """uint8 [tokens, width] of float rows, ZERO for 0, and their scales [tokens, 1]."""
@@ -68,8 +68,8 @@ class Graph:
         scale = self.add("Mul", largest, self.constant(np.float32(1 / LARGEST)))
         scale = self.add("Max", scale, self.constant(SMALLEST_SCALE))
         zeros = self.add("Expand", self.zero, self.add("Shape", scale))
-        whole = self.add("QuantizeLinear", rows, scale, zeros, axis=0)
-        return whole, self.add("Unsqueeze", scale, self.by_token)
+        integers = self.add("QuantizeLinear", rows, scale, zeros, axis=0)
+        return integers, self.add("Unsqueeze", scale, self.by_token)
 
     def linear(self, rows: tuple[str, str], weight: Array, bias: Array) -> str:
         """Rows x weight.T + bias, weight [out, in] as torch has it."""
@@ -87,7 +87,7 @@ def write_graph(
 ) -> None:
     """Write the graph of a BertModel's weights, by their names in torch, float32. Raises ValueError.
 
-    graph: an empty one, which may multiply in another way.
+    graph: an empty Graph, or one of a subclass that multiplies in another way.
     """
     for name, wanted in (("hidden_act", "gelu"), ("position_embedding_type", "absolute")):
         if config.get(name, wanted) != wanted:
@@ -112,22 +112,22 @@ def write_graph(
     for number in range(config["num_hidden_layers"]):
         layer = f"encoder.layer.{number}"
         own = graph.quantised(rows)
-        asked = [
+        projections = [
             graph.add("Reshape", linear(own, f"{layer}.attention.self.{part}"), by_text)
             for part in ("query", "key", "value")
         ]
-        seen = graph.add("Attention", *asked, q_num_heads=heads, kv_num_heads=heads)
+        seen = graph.add("Attention", *projections, q_num_heads=heads, kv_num_heads=heads)
         seen = graph.add("Reshape", seen, by_row)
         seen = linear(graph.quantised(seen), f"{layer}.attention.output.dense")
         rows = normed(graph.add("Add", seen, rows), f"{layer}.attention.output")
         inner = graph.add("Gelu", linear(graph.quantised(rows), f"{layer}.intermediate.dense"))
         inner = linear(graph.quantised(inner), f"{layer}.output.dense")
         rows = normed(graph.add("Add", inner, rows), f"{layer}.output")
-    # Means are not the graph's: ONNX Runtime adds up the tokens of one text in another order than those of many.
+    # Means are not in the graph: ONNX Runtime adds up the tokens of one text in another order than those of many.
     graph.nodes.append(helper.make_node("Reshape", [rows, by_text], [HIDDEN], HIDDEN))
 
     ids = helper.make_tensor_value_info(IDS, TensorProto.INT64, ["texts", "tokens"])
     hidden = helper.make_tensor_value_info(HIDDEN, TensorProto.FLOAT, ["texts", "tokens", config["hidden_size"]])
-    whole_graph = helper.make_graph(graph.nodes, "bert", [ids], [hidden], graph.constants)
+    onnx_graph = helper.make_graph(graph.nodes, "bert", [ids], [hidden], graph.constants)
     opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid("com.microsoft", 1)]
-    onnx.save(helper.make_model(whole_graph, opset_imports=opsets, ir_version=IR_VERSION), str(path))
+    onnx.save(helper.make_model(onnx_graph, opset_imports=opsets, ir_version=IR_VERSION), str(path))

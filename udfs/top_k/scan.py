@@ -1,7 +1,7 @@
-"""One result is the scores of a block of queries with all items, nearly, and by how much they may be off.
+"""Approximate scores of a block of queries with all items, with a bound on their error.
 
-A scan says which items may be among a query's best; udfs/top_k/exact.py scores these, and only these, exactly. So a
-scan may be as coarse as is fast, if only its bound holds. In float32 the bound is tiny, and the product takes most of
+A scan selects the items that may be among a query's best; udfs/top_k/exact.py scores only these exactly. So a scan may
+be as coarse as is fast, as long as its bound holds. In float32 the bound is tiny, and the product takes most of
 the time. In 8 bits the product takes a quarter to a half of that, and more items are left in question: a score q.k of
 rows that were rounded to q', k' is off by (q - q').k + q'.(k - k'), which is at most |q - q'| |k| + |q'| |k - k'|.
 """
@@ -20,21 +20,22 @@ Doubles: TypeAlias = npt.NDArray[np.float64]
 Indices: TypeAlias = npt.NDArray[np.int64]
 
 LONGEST_ROW = 5.0  # of queries and of items; a normalised row is 1
-HALF_BIT = 2.0**-24  # by how much at most, of itself, a value changes when it is rounded to float32
+HALF_BIT = 2.0**-24  # largest relative change of a value that is rounded to float32
 
 # A row's values are rounded to whole numbers from -steps to steps. ONNX Runtime multiplies bytes of 0 to 2 x steps by
-# signed ones. A chip without VNNI adds two such products in 16 bits and cuts off what is more: 2 x 180 x 90 is not. As
-# many steps for either side are the best with such a product, for the bound is about 1 / steps + 1 / steps.
-# By steps, how many items there must be to choose each place from: with fewer, exact scores take most of the time. Seen
-# on vectors in random directions, of which 8 bits leave more in question than of texts'.
+# signed ones. A chip without VNNI adds two such products in 16 bits, with saturation; 2 x 180 x 90 fits. Equal steps on
+# both sides are best for such a product, for the bound is about 1 / steps + 1 / steps.
+# By steps, the items needed per place of a list: with fewer, exact scores take most of the time. Measured on vectors in
+# random directions, of which 8 bits leave more in question than of text vectors.
 ITEMS_PER_PLACE = {127: 200, 90: 800}
 PAIRS = 2**27  # with fewer scores the rounding of the items and the start of ONNX Runtime, some .6 s, count
 MAX_DIMS = 2**16  # of so many, sums of 8-bit products fit into 32 bits
 
 
 class Scores(NamedTuple):
-    """Of n queries, for each block of items in turn: slack [n] and near [n, block], which times unit [n] is the exact
-    score, rounded to float32, but for slack x unit at most.
+    """Approximate scores of n queries: for each block of items in turn slack [n] and near [n, block].
+
+    near x unit [n] differs from the exact score, rounded to float32, by slack x unit at most.
     """
 
     unit: Doubles
@@ -42,7 +43,7 @@ class Scores(NamedTuple):
 
 
 class Scan(NamedTuple):
-    """A way to scan some items. They come in `order` [m], of their positions."""
+    """A scan of some items, which come in `order` [m], their positions."""
 
     order: Indices
     scores: Callable[[Doubles], Scores]  # of queries [n, d]; they and the items hold float16 values
@@ -69,7 +70,7 @@ def float_scan(items: Floats, block: int) -> Scan:
 
 
 def float_slack(queries: Doubles) -> Doubles:
-    """By how much at most the float32 scores of each query are off: [n].
+    """Error bound of the float32 scores of each query: [n].
 
     A float32 sum of d products is off by at most d x 2^-24 x the product of the lengths, in whatever order it is
     added; doubled for the roundings around it.
@@ -79,10 +80,10 @@ def float_slack(queries: Doubles) -> Doubles:
 
 
 def int8_scan(items: Floats, block: int, steps: int) -> Scan:
-    """Scores in 8 bits, each row rounded by its own largest value; a query's are in units of what it was rounded to.
+    """Scores in 8 bits, each row rounded by its own largest value; a query's scores are in units of its own scale.
 
-    Items come by their largest values, so that those of one block lose about as much by rounding: one item that loses
-    much would leave more in question wherever it is.
+    Items are ordered by their largest values, so that the items of one block have similar rounding errors: an item with
+    a large error leaves more of its block in question.
     """
     from udfs.top_k.int8_graph import rounded
 
@@ -91,20 +92,20 @@ def int8_scan(items: Floats, block: int, steps: int) -> Scan:
     blocks = []
     for start in range(0, len(items), block):
         rows = items[order[start : start + block]]
-        whole, unit = rounded(rows, steps)
-        rest = unit[:, None].astype(np.float64) * whole
-        rest -= rows
-        blocks.append((_longest(rows), _longest(rest), _product(whole, unit, steps)))
+        integers, unit = rounded(rows, steps)
+        residual = unit[:, None].astype(np.float64) * integers
+        residual -= rows
+        blocks.append((_longest(rows), _longest(residual), _product(integers, unit, steps)))
 
     def scores(queries: Doubles) -> Scores:
-        whole, single = rounded(queries.astype(np.float32), steps)
+        integers, single = rounded(queries.astype(np.float32), steps)
         unit = single.astype(np.float64)
-        kept = unit[:, None] * whole
-        off, length = np.linalg.norm(queries - kept, axis=1), np.linalg.norm(kept, axis=1)
-        unsigned = (whole.astype(np.int16) + steps).astype(np.uint8)
+        approximate = unit[:, None] * integers
+        off, length = np.linalg.norm(queries - approximate, axis=1), np.linalg.norm(approximate, axis=1)
+        unsigned = (integers.astype(np.int16) + steps).astype(np.uint8)
 
         def slack(longest: float, astray: float) -> Doubles:
-            # Sums of integers are exact. What comes after them is rounded five times at most; doubled to be sure.
+            # Sums of integers are exact. The steps after them round five times at most; doubled to be sure.
             most: Doubles = off * longest + length * astray + 10 * HALF_BIT * (off + length) * (longest + astray)
             return most / unit
 
@@ -118,9 +119,9 @@ def _longest(rows: npt.NDArray[np.floating]) -> float:
 
 
 def _product(items: npt.NDArray[np.int8], units: Floats, zero: int) -> Callable[[npt.NDArray[np.uint8]], Floats]:
-    """Of queries [n, d], `zero` for 0: their products with the items [m, d], times the items' units: float32 [n, m].
+    """Products of queries [n, d] (`zero` for 0) with the items [m, d], times the items' units: float32 [n, m].
 
-    The items are a constant of a graph: ONNX Runtime puts these into the order in which it reads them, once.
+    The items are a constant of a graph: ONNX Runtime brings them into its reading order once.
     """
     import onnxruntime
     from onnx import TensorProto, helper
@@ -131,11 +132,11 @@ def _product(items: npt.NDArray[np.int8], units: Floats, zero: int) -> Callable[
     graph = Graph()
     inputs = ["queries", graph.constant(items.T), graph.one, graph.constant(units), graph.constant(np.uint8(zero))]
     near = graph.add("MatMulIntegerToFloat", *inputs, domain="com.microsoft")
-    takes = helper.make_tensor_value_info("queries", TensorProto.UINT8, ["n", items.shape[1]])
-    gives = helper.make_tensor_value_info(near, TensorProto.FLOAT, ["n", len(items)])
-    whole_graph = helper.make_graph(graph.nodes, "scan", [takes], [gives], graph.constants)
+    input_info = helper.make_tensor_value_info("queries", TensorProto.UINT8, ["n", items.shape[1]])
+    output_info = helper.make_tensor_value_info(near, TensorProto.FLOAT, ["n", len(items)])
+    onnx_graph = helper.make_graph(graph.nodes, "scan", [input_info], [output_info], graph.constants)
     opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid("com.microsoft", 1)]
-    model = helper.make_model(whole_graph, opset_imports=opsets, ir_version=IR_VERSION).SerializeToString()
+    model = helper.make_model(onnx_graph, opset_imports=opsets, ir_version=IR_VERSION).SerializeToString()
     threads = max((pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"), default=1)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
@@ -148,7 +149,7 @@ def _product(items: npt.NDArray[np.int8], units: Floats, zero: int) -> Callable[
 
 @cache
 def most_steps() -> int:
-    """The most steps with which this chip adds up products rightly; 0 where ONNX Runtime is missing."""
+    """The most steps with which this chip adds up products correctly; 0 where ONNX Runtime is missing."""
     try:
         for steps in ITEMS_PER_PLACE:
             product = _product(np.full((64, 64), steps, np.int8), np.ones(64, np.float32), steps)
