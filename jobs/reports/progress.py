@@ -14,7 +14,7 @@ meters: list[Meter] = []  # of the job that runs
 
 def say(text: str) -> None:
     """One line of progress."""
-    console.print(f"    {text}", style="dim", markup=False)
+    console.print(f"    {text}", style="dim", markup=False, soft_wrap=True)
 
 
 class Meter:
