@@ -16,6 +16,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from udfs.days import NEVER
+from udfs.demand.knowledge import holds, knowledge_of, undone_by
 from udfs.demand.promotions import Promotions
 from udfs.horizon import HORIZON_DAYS
 
@@ -56,7 +57,7 @@ class Daily:
     def of(cls, rows: pd.DataFrame, key: str) -> Daily:
         """From rows (key, day, units; optional known and undone), in any order; those of a key and day are added."""
         names, code = _coded(rows[key])
-        known, undone = _knowledge(rows)
+        known, undone = knowledge_of(rows)
         totals = Totals(names, code, np.asarray(rows["day"], np.int64), _doubles(rows["units"]), known, undone)
         return cls._sum(totals, undone == NEVER)
 
@@ -73,7 +74,7 @@ class Daily:
 
     def as_of(self, day: int) -> Daily:
         """The table as the run of that day knew it."""
-        chosen = (self.totals.known <= day) & (self.totals.undone > day)
+        chosen = holds(self.totals.known, self.totals.undone, day)
         return self if np.array_equal(chosen, self.totals.undone == NEVER) else Daily._sum(self.totals, chosen)
 
     def units(self, after: int, last: int) -> Doubles:
@@ -155,7 +156,7 @@ class Block:
         day = np.asarray(sales["day"], np.int64)
         first = int(day.min())
         span = int(day.max()) - first + 1
-        known, undone = _knowledge(sales)
+        known, undone = knowledge_of(sales)
         states, state = np.unique(np.stack([known - day, undone], axis=1), axis=0, return_inverse=True)
         place = (item * len(locations) + location) * span + day - first
         key, line = np.unique(place * len(states) + state.reshape(-1), return_inverse=True)
@@ -190,7 +191,7 @@ class Block:
             np.asarray(promotions["day"], np.int64),
             np.asarray(promotions["mailer"], bool),
             np.asarray(promotions["display"], bool),
-            *_knowledge(promotions),
+            *knowledge_of(promotions),
         )
         return replace(self, promotions=coded.part(known_pairs))
 
@@ -224,12 +225,12 @@ class Block:
 
     def as_known(self, day: int) -> Block:
         """All sales that the run of a day knew, also those it knew as returned."""
-        seen = self._part(self.known <= day, np.where(self.undone <= day, self.undone, NEVER))
+        seen = self._part(self.known <= day, undone_by(self.undone, day))
         return replace(seen, promotions=self.promotions and self.promotions.as_known(day))
 
     def as_of(self, day: int) -> Block:
         """Sales less returns as the run of a day knew them: one entry per pair and day."""
-        chosen = (self.known <= day) & (self.undone > day)
+        chosen = holds(self.known, self.undone, day)
         seen = self._part(chosen, np.full(len(chosen), NEVER))
         seen = replace(seen, promotions=self.promotions and self.promotions.as_of(day))
         new = np.ones(len(seen.pair), bool)  # sales are by (pair, day): entries to be added are adjacent
@@ -246,7 +247,7 @@ class Block:
     def listed(self, origin: int) -> Codes:
         """The pairs that are forecast on the origin: sold in the LISTED_DAYS up to it, as its run knew."""
         sold = np.zeros(len(self.pair_item), bool)
-        seen = (self.known <= origin) & (self.undone > origin)
+        seen = holds(self.known, self.undone, origin)
         sold[self.pair[seen & self.window(origin - LISTED_DAYS, origin)]] = True
         return np.flatnonzero(sold)
 
@@ -275,12 +276,6 @@ def places(keys: Ids, ids: Ids) -> Codes:
 
 def _doubles(values: pd.Series) -> Doubles:
     return np.asarray(values, np.float64)
-
-
-def _knowledge(rows: pd.DataFrame) -> tuple[Codes, Codes]:
-    """Known and undone of each row; by default known on its day and never undone."""
-    known = np.asarray(rows["known"] if "known" in rows else rows["day"], np.int64)
-    return known, np.asarray(rows["undone"], np.int64) if "undone" in rows else np.full(len(rows), NEVER)
 
 
 def _coded(ids: pd.Series) -> tuple[Ids, Codes]:

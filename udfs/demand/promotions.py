@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from udfs.days import NEVER
+from udfs.demand.knowledge import holds, undone_by
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,8 @@ class Promotions:
     def as_known(self, day: int) -> Promotions:
         """All plans that the run of a day had, also those replaced by then."""
         seen = self.part(self.known <= day)
-        return replace(seen, undone=np.where(seen.undone <= day, seen.undone, NEVER))
+        return replace(seen, undone=undone_by(seen.undone, day))
 
     def as_of(self, day: int) -> Promotions:
         """The plans as the run of a day had them."""
-        return self.part((self.known <= day) & (self.undone > day))
+        return self.part(holds(self.known, self.undone, day))
