@@ -158,9 +158,9 @@ class Landing:
         here = [file for file in files if file.uri.startswith("file:") and ":" in file.name.rpartition("/")[2]]
         spark_uris, parts = [file.uri for file in files if file not in here], []
         # Without globbing, a file that has gone since is no error; only with it, signs of a pattern can be escaped.
-        plain = {uri for uri in spark_uris if escape_glob(uri) == uri}
-        patterns = [escape_glob(uri) for uri in spark_uris if uri not in plain and self._exists(uri)]
-        for uris, globbing in ((sorted(plain), "false"), (patterns, "true")):
+        plain = [uri for uri in spark_uris if escape_glob(uri) == uri]
+        patterns = [escape_glob(uri) for uri in spark_uris if escape_glob(uri) != uri and self._exists(uri)]
+        for uris, globbing in ((plain, "false"), (patterns, "true")):
             if uris:
                 read = self.spark.read.format("binaryFile").option("__globPaths__", globbing).load(uris)
                 parts.append(read.select("path", "content"))

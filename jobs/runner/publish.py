@@ -95,7 +95,6 @@ class Publisher:
         with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
             for done in [pool.submit(stage, table) for table in outputs if table not in SUCCESSION]:
                 done.result()
-        self.staged = {table: self.staged[table] for table in outputs if table in self.staged}  # the order of commits
         for table in (name for name in outputs if name in SUCCESSION):
             self.joining[table] = outputs[table].toArrow().to_pylist()
         return {
@@ -170,7 +169,7 @@ class Publisher:
         return by_source
 
     def _commit(self, metadata: Mapping[str, Any]) -> None:
-        """Replace the days of every table, with one commit per table; the ledger's comes last.
+        """Replace the days of every table, one commit each, in the order of job.writes; the ledger's comes last.
 
         Where another run of the job writes the same days meanwhile, tables may end with rows of different runs. The
         last writer detects this: OvertakenError, and the days are unmarked in the ledger.
@@ -178,12 +177,13 @@ class Publisher:
         lake, job, pending = self.lake, self.job, self.pending
         if job.ledger:
             lake.forget(job.ledger, [*pending.days, *pending.later])
-        for table in sorted(self.staged, key=lambda name: name == job.ledger):
+        tables = sorted(self.staged, key=lambda name: (name == job.ledger, job.writes.index(name)))
+        for table in tables:
             self.named.add(table)
             lake.publish(table, self.staged[table], pending.days, metadata)
         for table, rows in self.joining.items():
             lake.join(table, rows, pending.days, metadata)
-        several = self.staged if len(self.staged) > 1 else ()
+        several = tables if len(tables) > 1 else ()
         last_runs = (lake.last_run(table, pending.days, self.record["started_at"]) for table in several)
         runs = {run for run in last_runs if run}  # None: a table that was empty and still is
         if len(runs) > 1:
@@ -191,7 +191,7 @@ class Publisher:
                 lake.forget(job.ledger, pending.days)
             others = sorted(runs - {metadata["run_id"]})
             raise OvertakenError(
-                f"another run ({', '.join(others)}) has written the same days of {', '.join(self.staged)} at the same "
+                f"another run ({', '.join(others)}) has written the same days of {', '.join(tables)} at the same "
                 f"moment: run {job.name} again",
                 waits=metadata["run_id"] > others[0],
             )
