@@ -13,7 +13,7 @@ SIGNS = frozenset("*?[{\\")
 
 
 def alternatives(pattern: str) -> list[str]:
-    """The patterns without braces that a pattern stands for: one for each choice of `{a,b}`."""
+    """The patterns without braces that are equivalent to a pattern: one for each choice of `{a,b}`."""
     depth, start = 0, 0
     for place, sign in enumerate(pattern):
         if sign not in "{}" or pattern[:place].endswith("\\"):

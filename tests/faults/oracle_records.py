@@ -103,7 +103,7 @@ def shown(line: bytes, encoding: str) -> tuple[str, bool]:
     return "".join(parts), False
 
 
-def told(record: Record, raw: str, encoding: str) -> bytes:
+def bytes_of(record: Record, raw: str, encoding: str) -> bytes:
     """The bytes of a record, from its stored text alone."""
     if record.reasons[:1] != [NOT_TEXT]:
         return raw.encode(encoding)

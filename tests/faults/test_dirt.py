@@ -160,7 +160,7 @@ def same_records(judged: list[oracle_records.Record], bronze: pl.DataFrame, shop
         encoding = shop.encoding
         if encoding == "utf-16":
             encoding = "utf-16-be" if record.file.endswith(".gz") else "utf-16-le"
-        assert oracle_records.told(record, rows[key]["raw"], encoding) == record.content, key
+        assert oracle_records.bytes_of(record, rows[key]["raw"], encoding) == record.content, key
         assert (rows[key]["problem"] is None) == record.readable, key
         assert rows[key]["run_date"] == record.day
 

@@ -11,13 +11,13 @@ import pytest
 from pyspark.sql import SparkSession
 
 from jobs.commands import night
-from jobs.flow import INTAKE
 from jobs.offline.contenders import PUBLISHED
 from jobs.offline.judged_night import FROZEN, LISTED, PARTS, TUNED, TUNED_OF, WHOLE, ZERO_SHOT
 from jobs.offline.training_data import collect
-from jobs.runner import run_job
 from jobs.runner.lake import Lake
 from schemas.deployment import load
+from tests.nights.test_intake import list_items, put
+from tests.nights.test_night import intake
 from tests.support import tiny_shop
 from udfs.days import day_number
 from udfs.recommend import ranker, scoring
@@ -141,9 +141,9 @@ def test_the_page_has_figures_and_no_person(judged: Path) -> None:
 
 
 def test_two_months_later_the_night_is_rebuilt_as_it_was(judged: Path, tmp_path: Path, spark: SparkSession) -> None:
-    """Late sales, returns, and a catalogue that lists, drops and switches off items change nothing of a past night."""
+    """Late sales, returns, and a catalogue that lists and drops items change nothing of a past night."""
     conf = tiny_shop.copied(judged.parent, tmp_path / "later")
-    landing, day = conf.parent / "landing", tiny_shop.day
+    day = tiny_shop.day
     scored = read(judged, "features.candidates")
     bought = purchases(judged).filter(pl.col("event_date") <= day(JUDGED)).sort("occurred_at", "event_id")
     first, *_, last = bought.rows(named=True)
@@ -153,15 +153,13 @@ def test_two_months_later_the_night_is_rebuilt_as_it_was(judged: Path, tmp_path:
         for row in (last, first)
     ]
     for number, lines in ((JUDGED + 3, late), (1, returned), (32, tiny_shop.sales(day(32)))):
-        (landing / "sales" / f"sales_{day(number)}.csv").write_text("\n".join([tiny_shop.HEADER, *lines, ""]))
+        put(conf, number, *lines)
     gone = set(list(tiny_shop.skus())[:3])
     listed = [f"{sku},{name},{kind}" for sku, (name, kind) in tiny_shop.skus().items() if sku not in gone]
-    catalogue = "\n".join(["sku,name,kind", *listed, "S99,figs,fruit", ""])
-    (landing / "catalogue" / f"catalogue_{day(30)}.csv").write_text(catalogue)
+    list_items(conf, 30, *listed, "S99,figs,fruit")
     conf.write_text(conf.read_text().replace("[sources.items]", "[sources.items]\nfull = true", 1))
+    intake(conf, spark, 32)
     later = Lake(spark, load(conf))
-    for job in INTAKE:
-        run_job.run(job.name, later, day(32))
     events, items = later.up_to("silver.events", day(32)), later.of_days("silver.items", [day(32)])
     assert items.where("NOT active").count() == len(gone)
 

@@ -33,11 +33,11 @@ def run(conf: Path, number: int, *flags: str) -> int:
     return night.main(["--run-date", str(tiny_shop.day(number)), "--conf", str(conf), *flags])
 
 
-def intake(conf: Path, spark: SparkSession, number: int, since: dt.date | None = None, **told: bool) -> None:
+def intake(conf: Path, spark: SparkSession, number: int, since: dt.date | None = None, **flags: bool) -> None:
     """The first three jobs of a night alone: what becomes of raw files is decided there."""
     lake = Lake(spark, load(conf))
     for job in INTAKE:
-        run_job.run(job.name, lake, tiny_shop.day(number), since=since, **told)
+        run_job.run(job.name, lake, tiny_shop.day(number), since=since, **flags)
 
 
 def lake_of(conf: Path) -> Path:

@@ -231,8 +231,8 @@ def test_nights_before_and_after_a_change_and_across_it_again(tiny_shop_conf, sp
     for number in (14, 15):
         write_changed(conf, number, [f"x{number};;S01;1;100;{tiny_shop.day(number)} 10:00:00"])
     same = [name for name in silver.EVENTS.column_names if name not in ("event_id", "location_id")]
-    told = {"accept_drift": True}  # for the new columns have no location
-    intake(conf, spark, 15, since=tiny_shop.day(13), **told)  # three days, either side of the change, at once
+    drift = {"accept_drift": True}  # for the new columns have no location
+    intake(conf, spark, 15, since=tiny_shop.day(13), **drift)  # three days, either side of the change, at once
     at_once = {number: partition(conf, "silver.events", number) for number in (13, 14, 15)}
     for number in (13, 14, 15):
         kept = read(conf, "silver.events").filter(pl.col("run_date") == tiny_shop.day(number))
@@ -242,7 +242,7 @@ def test_nights_before_and_after_a_change_and_across_it_again(tiny_shop_conf, sp
     rejected = read(conf, "silver.rejected_events").filter(pl.col("run_date") >= tiny_shop.day(14))
     assert rejected["reasons"].to_list() == [["no client"], ["no client"]]
 
-    intake(conf, spark, 14, **told)  # and the first night after the change alone
+    intake(conf, spark, 14, **drift)  # and the first night after the change alone
     assert {number: partition(conf, "silver.events", number) for number in (13, 14, 15)} == at_once
 
 

@@ -146,7 +146,7 @@ def test_a_promotion_is_a_row_a_week_from_its_first_day_to_its_last(rows):
         plan("over", -20, -12),
         plan("day", -5, -5, location_id=None),
         plan("ahead", 1, 7),
-        *(plan("told daily", -3, 3, told, display="end") for told in range(-10, -3)),
+        *(plan("daily", -3, 3, told, display="end") for told in range(-10, -3)),
         plan("prolonged", -14, -8, -30),
         plan("prolonged", -14, -7, -20),
     )
@@ -158,7 +158,7 @@ def test_a_promotion_is_a_row_a_week_from_its_first_day_to_its_last(rows):
 
     prolonged = [("prolonged", -14), ("prolonged", -7)]
     others = [("day", -5), ("month", -8), ("month", -1), ("over", -20), ("over", -13)]
-    assert known(0) == sorted([*others, *prolonged, ("told daily", -3)])
+    assert known(0) == sorted([*others, *prolonged, ("daily", -3)])
     assert known(-11) == sorted([*others, *prolonged]), "its first file has not come"
     assert known(-21) == sorted([*others, ("prolonged", -14)]), "as the earlier file has it"
 
