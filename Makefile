@@ -104,11 +104,11 @@ docs: setup  ## Write docs/tables.md from schemas/
 TWO_WORKERS = python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 .PHONY: test
-test: setup airflow-env  ## Run the tests (a quarter of an hour on two cores); what takes longer has targets of its own
+test: setup airflow-env  ## Run the tests (20 to 25 minutes on two cores); what takes longer has targets of its own
 	@$(TWO_WORKERS)
 
 .PHONY: test-slow
-test-slow: setup airflow-env  ## Run whole jobs and nights of a tiny shop (half an hour and more); .ci/run does, too
+test-slow: setup airflow-env  ## Run whole jobs and nights of a tiny shop (20 to 30 minutes); .ci/run does, too
 	@$(TWO_WORKERS) -m "slow and not nights and not airflow and not cluster and not faults"
 
 .PHONY: test-nights
