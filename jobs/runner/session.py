@@ -23,6 +23,16 @@ NEEDED = {
     "spark.sql.sources.parallelPartitionDiscovery.threshold": "10000",  # Delta's log lists the files
 }
 
+# Unless the properties file sets them. PySpark asks the JVM a dozen things for every operation on a column, to name its
+# line in error messages, and Spark takes a stack trace; every query is described for Spark's UI, at each of its stages
+# anew. In plans of hundreds of columns that was most of the driver's time.
+UNTRACED = {
+    "spark.python.sql.dataFrameDebugging.enabled": "false",
+    "spark.sql.dataFrameQueryContext.enabled": "false",
+    "spark.sql.ui.explainMode": "simple",
+    "spark.sql.debug.maxToStringFields": "2",
+}
+
 
 def session(deployment: Deployment, *, log_file: Path | None = None) -> SparkSession:
     """The session of the deployment's properties file, or the running one.
@@ -33,12 +43,12 @@ def session(deployment: Deployment, *, log_file: Path | None = None) -> SparkSes
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     if os.environ.get("LC_ALL") in ("C", "POSIX"):  # with it the JVM could not open non-ASCII names
         os.environ["LC_ALL"] = "C.UTF-8"
-    builder = SparkSession.builder.appName(f"nightshelf {deployment.name}")
+    builder, name = SparkSession.builder, f"nightshelf {deployment.name}"
     if SparkSession.getActiveSession() is None:
         submitted = "PYSPARK_GATEWAY_PORT" in os.environ
-        given = {} if submitted else properties(deployment.spark)
-        environment_fault.check_master(_submitted_master() if submitted else given.get("spark.master", ""))
-        for key, value in given.items():
+        given = _submitted() if submitted else properties(deployment.spark)
+        environment_fault.check_master(given.get("spark.master", ""))
+        for key, value in (UNTRACED | given | {"spark.app.name": name}).items():
             builder = builder.config(key, value)
     for key, value in NEEDED.items():
         builder = builder.config(key, value)
@@ -46,10 +56,10 @@ def session(deployment: Deployment, *, log_file: Path | None = None) -> SparkSes
         return builder.getOrCreate()
 
 
-def _submitted_master() -> str:
-    """The master that spark-submit was given."""
+def _submitted() -> dict[str, str]:
+    """What spark-submit was given."""
     SparkContext._ensure_initialized()
-    return SparkConf().get("spark.master", "") or ""
+    return dict(SparkConf().getAll())
 
 
 def properties(path: str) -> dict[str, str]:
