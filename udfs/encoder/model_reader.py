@@ -59,16 +59,22 @@ def read_model(folder: Path) -> tuple[Any, Tokenizer, Settings]:
     check_files(folder)
     if weights_file(folder).name == INT8:
         raise ModelError(f"{folder} holds 8-bit weights only: nothing can be trained or compared from {INT8}")
+    import torch
     from safetensors import SafetensorError
     from safetensors.torch import load_file
     from transformers.models.bert.configuration_bert import BertConfig
     from transformers.models.bert.modeling_bert import BertModel
 
     config = BertConfig.from_json_file(str(folder / CONFIG))
-    model: Any = BertModel(config, add_pooling_layer=False)
+    with torch.device("meta"):  # without drawing millions of random weights, which the file's replace
+        model: Any = BertModel(config, add_pooling_layer=False)
+    model.to_empty(device="cpu")
+    embeddings = model.embeddings  # its two buffers are constants, which no file has
+    embeddings.position_ids.copy_(torch.arange(config.max_position_embeddings))
+    embeddings.token_type_ids.zero_()
     try:
         tensors = {plain_name(name): tensor for name, tensor in load_file(folder / WEIGHTS).items()}
-        # Spare tensors (a pooler, a training head) do no harm; absent ones would stay random.
+        # Spare tensors (a pooler, a training head) do no harm; absent ones would stay undefined.
         absent = model.load_state_dict(tensors, strict=False).missing_keys
     except (SafetensorError, RuntimeError) as error:
         raise ModelError(f"{folder / WEIGHTS} is no safetensors file that fits {CONFIG}: {error}") from error
