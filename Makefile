@@ -108,8 +108,12 @@ test: setup airflow-env  ## Run the tests (20 to 25 minutes on two cores); what 
 	@$(TWO_WORKERS)
 
 .PHONY: test-slow
-test-slow: setup airflow-env  ## Run whole jobs and nights of a tiny shop (20 to 30 minutes); .ci/run does, too
+test-slow: setup airflow-env  ## Run whole jobs and nights of a tiny shop (20 to 30 minutes)
 	@$(TWO_WORKERS) -m "slow and not nights and not airflow and not cluster and not faults"
+
+.PHONY: test-all
+test-all: setup airflow-env  ## Run both in one go, as .ci/run does: Spark starts once, and two workers end together
+	@$(TWO_WORKERS) -m "not nights and not airflow and not cluster and not faults"
 
 .PHONY: test-nights
 test-nights: setup  ## Run what takes several nights of a tiny shop: old dates, gaps, prices

@@ -12,6 +12,7 @@ import pytest
 from filelock import FileLock
 from pyspark.sql import DataFrame, SparkSession
 
+from jobs.flow import INTAKE
 from jobs.runner.schema_check import check_schema
 from jobs.runner.session import session as spark_session
 from jobs.transforms.reasons import reasons_of
@@ -28,9 +29,10 @@ Rows = Callable[..., DataFrame]
 
 # The folder of a test says what it needs and which target runs it; a test's own mark, where it has one, goes before.
 MARKS = {"nights": "slow", "faults": "slow", "airflow": "airflow", "cluster": "cluster"}
-# The longest of `make test-slow` first, so that two workers end together; the second of them needs no trained shop.
+# The longest files first, so that two workers end together; the second of them needs no trained shop.
 LONGEST = ("night", "intake", "publication", "evaluation", "trouble", "plans_night", "resume", "plans_intake")
-NEEDS_JVM = {"spark", "trained_shop"}  # what every fixture that needs one asks for
+LONGEST += ("kinds", "served_encoder", "dirt", "changes", "upgrade_lake", "text_identity", "maintain_tables", "dags")
+NEEDS_JVM = {"spark", "trained_shop", "taken_in"}  # what every fixture that needs one asks for
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -112,24 +114,43 @@ def tiny_shop_conf(tmp_path: Path) -> Path:
     return tiny_shop.make(tmp_path)
 
 
-@pytest.fixture(scope="session")
-def trained_shop(tmp_path_factory: pytest.TempPathFactory, spark: SparkSession) -> Path:
-    """The root of a tiny shop whose night of day 13 has been run, model and all. Copy it before you change it.
-
-    One for all of xdist's workers: the first that asks makes it, others wait.
-    """
-    from jobs.commands import night
-
-    own = tmp_path_factory.getbasetemp()
-    root = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "trained"
+def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
+    """A folder for all of xdist's workers: the first that asks makes it, others wait."""
+    own = factory.getbasetemp()
+    root = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / name
     with FileLock(f"{root}.lock"):
         if not (root / "done").exists():
-            assert not root.exists(), "the night of the tiny shop has failed in another worker"
+            assert not root.exists(), f"{name}: making it has failed in another worker"
             root.mkdir()
-            conf = tiny_shop.make(root)
-            assert night.main(["--run-date", str(tiny_shop.day(13)), "--conf", str(conf), "--train", "missing"]) == 0
+            make(root)
             (root / "done").touch()
     return root
+
+
+@pytest.fixture(scope="session")
+def trained_shop(tmp_path_factory: pytest.TempPathFactory, spark: SparkSession) -> Path:
+    """The root of a tiny shop whose night of day 13 has been run, model and all. Copy it before you change it."""
+    from jobs.commands import night
+
+    def make(root: Path) -> None:
+        conf = tiny_shop.make(root)
+        assert night.main(["--run-date", str(tiny_shop.day(13)), "--conf", str(conf), "--train", "missing"]) == 0
+
+    return made_once(tmp_path_factory, "trained", make)
+
+
+@pytest.fixture(scope="session")
+def taken_in(tmp_path_factory: pytest.TempPathFactory, spark: SparkSession) -> Path:
+    """The root of a tiny shop of which the intake of day 0 alone has been run. Copy it before you change it."""
+    from jobs.runner import run_job
+    from jobs.runner.lake import Lake
+
+    def make(root: Path) -> None:
+        lake = Lake(spark, load(tiny_shop.make(root, days=1)))
+        for job in INTAKE:
+            run_job.run(job.name, lake, tiny_shop.day(0))
+
+    return made_once(tmp_path_factory, "taken_in", make)
 
 
 @pytest.fixture

@@ -35,18 +35,8 @@ def always_tuned(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(train_model, "TowerSettings", partial(TowerSettings, may_stay_frozen=False))
 
 
-@pytest.fixture(scope="module")
-def taken_in(tmp_path_factory: pytest.TempPathFactory, spark: SparkSession) -> Path:
-    """The root of a tiny shop of which the intake alone has been run."""
-    root = tmp_path_factory.mktemp("intake")
-    lake = Lake(spark, load(tiny_shop.make(root, days=1)))
-    for job in INTAKE:
-        run_job.run(job.name, lake, tiny_shop.day(0))
-    return root
-
-
 def lake_in(taken_in: Path, root: Path, spark: SparkSession) -> Lake:
-    """A private copy of that shop's lake."""
+    """A private copy of the lake of a tiny shop of which the intake alone has been run."""
     return Lake(spark, load(tiny_shop.copied(taken_in, root)))
 
 

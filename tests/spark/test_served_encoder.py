@@ -11,7 +11,6 @@ import polars as pl
 import pytest
 from pyspark.sql import SparkSession
 
-from jobs.flow import INTAKE
 from jobs.offline import served_encoder
 from jobs.offline.served_encoder import folder_to_serve
 from jobs.offline.training_data import Shop
@@ -96,11 +95,9 @@ def test_a_past_night_knows_the_texts_of_what_was_sold_or_described_before_it() 
 @pytest.mark.slow
 @pytest.mark.usefixtures("few_steps")
 def test_a_small_encoder_is_served_and_the_ranker_learned_with_one_of_its_kind(
-    tmp_path: Path, spark: SparkSession, monkeypatch: pytest.MonkeyPatch
+    taken_in: Path, tmp_path: Path, spark: SparkSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lake = Lake(spark, load(tiny_shop.make(tmp_path, days=1)))
-    for job in INTAKE:
-        run_job.run(job.name, lake, tiny_shop.day(0))
+    lake = Lake(spark, load(tiny_shop.copied(taken_in, tmp_path / "shop")))
     read: list[str] = []
     right = Shop.encoded
     monkeypatch.setattr(Shop, "encoded", lambda shop, folder: read.append(folder.name) or right(shop, folder))

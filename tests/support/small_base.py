@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import tempfile
+from functools import cache
 from pathlib import Path
 
 from filelock import FileLock
@@ -16,8 +17,9 @@ from udfs.encoder.model_folder import CONFIG, TOKENIZER, WEIGHTS
 LAYERS = ("encoder.layer.0.", "encoder.layer.1.")
 
 
+@cache
 def small_base() -> Path:
-    """The folder of the base model, written once on a machine."""
+    """The folder of the base model, written once on a machine and checked once in a process."""
     from safetensors.numpy import load_file, save_file
 
     pinned = base_model.base_folder()

@@ -20,7 +20,7 @@ spark.ui.showConsoleProgress                   false
 spark.log.level                                ERROR
 spark.sql.codegen.wholeStage                   false
 spark.sql.codegen.factoryMode                  NO_CODEGEN
-spark.driver.extraJavaOptions                  -XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=256m
+spark.driver.extraJavaOptions      -XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=256m -XX:+UseSerialGC -Xmn512m
 """
 
 CONF = """
