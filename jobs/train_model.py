@@ -5,7 +5,7 @@ past nights, the newest on D - 56, each with item models fitted before it, with 
 oldest of them, and labelled with the 28 days that followed. The night D - 28, which none of this has seen, calibrates
 the ranker's scores and decides whether it is promoted over the one in use. That one is represented by its ranker in
 ops.models, from before it learned from its own newest night, whose labels lie in the same days. The served ranker then
-learns from that night too, and the encoder, in `newest_steps`, up to run_date. Where tuning is no better on the
+learns from that night too, and the encoder goes on up to run_date. Where tuning is no better on the
 encoder's validation days than a linear map over the published weights, these are served with that map (`encoder_tuned`
 in ops.models.metrics is 0).
 
@@ -51,11 +51,11 @@ def train_model(
     max_users: int = 20_000,
     encoder_method: Method = "full",
     lora_rank: int = 8,
-    encoder_steps: int = 240,
-    refit_steps: int = 120,
-    newest_steps: int = 60,
+    first_encoder_seconds: int = 120,
+    encoder_seconds: int = 600,
+    encoder_steps: int = 0,
+    newest_encoder: bool = True,
     learn_steps: int = 400,
-    evaluate_every: int = 40,
     served_encoder: ServedEncoder = "full",
     ranker_nights: int = 6,
     ranker_rows: int = 1_200_000,
@@ -71,8 +71,10 @@ def train_model(
     (udfs/recommend/candidates.py), separated by commas, that propose nothing in this shop. `encoder_method`: which
     weights of BERT learn, all of its upper layers or low-rank matrices in them (LoRA, `lora_rank`). `served_encoder`:
     `small` serves a distillation to three layers with 8-bit products; the encoder that the ranker learns with is then
-    distilled, too, by texts known before the oldest of its past runs. `newest_steps` of 0: the encoder is served as it
-    is.
+    distilled, too, by texts known before the oldest of its past runs. The encoder is fine-tuned in as many steps as
+    `encoder_seconds` pay for (a shop's first model: `first_encoder_seconds`), counted by a cost model of two slow cores
+    (udfs/encoder/tower_budget.py) and not by a clock, or in `encoder_steps`. Without `newest_encoder` it is served as
+    the ranker learned with it; else it goes on up to run_date.
     """
     if lora_rank < 1:
         raise ConfError(f"[jobs.train_model] lora_rank: must be at least 1, not {lora_rank}")
@@ -80,14 +82,17 @@ def train_model(
     shop = collect(events, items, max_users, run.deployment)
     days = Days.of(run.run_date, ranker_nights, days_between_nights)
     days.check(shop)
-    settings = TowerSettings(
-        max_steps=encoder_steps,
-        refit_steps=refit_steps,
-        evaluate_every=evaluate_every,
-        method=encoder_method,
-        lora_rank=lora_rank,
+    is_first = models.where("coalesce(kind, 'recommend') = 'recommend'").isEmpty()
+    plan = EncoderPlan(
+        base,
+        TowerSettings(method=encoder_method, lora_rank=lora_rank),
+        first_encoder_seconds if is_first else encoder_seconds,
+        encoder_steps,
+        learn_steps,
+        newest_encoder,
+        served_encoder,
+        seed,
     )
-    plan = EncoderPlan(base, settings, learn_steps, newest_steps, served_encoder, seed)
     row, verdict = _train(run, models, shop, days, plan, used, trees=trees, max_rows=ranker_rows)
     progress.say(said_of(row["model_version"], verdict))
     return rows_of(models, [row])
@@ -108,7 +113,7 @@ def _train(
     name = f"{run.deployment.name}-train_model-{run.run_date}"
     with (
         resume.workplace(run.checkpoints, name, _facts(run, shop, days, plan), run.at_end) as place,
-        progress.metered({name: PHASES[name] for name in PHASES if plan.newest_steps or name != NEWEST}) as meter,
+        progress.metered({name: PHASES[name] for name in PHASES if plan.newest or name != NEWEST}) as meter,
     ):
         encoders = Encoders(shop, place, plan, progress.say)
         progress.say(f"encoder for the ranker's past nights: purchases before {date_of(days.first)}")
@@ -127,7 +132,7 @@ def _train(
             return compare(fitted, incumbent(models, generators), shop, past[days.calibration])
 
         rankers = fit_rankers(days, past, generators, trees=trees, max_rows=max_rows, judge=judge)
-        if plan.newest_steps:
+        if plan.newest:
             progress.say("encoder to serve: goes on up to the night")
             meter.begin(NEWEST)
             encoders.newest(days.tomorrow, report.tuned, meter.part)
@@ -146,7 +151,9 @@ def _facts(run: RunContext, shop: Shop, days: Days, plan: EncoderPlan) -> dict[s
         "first": date_of(days.first),
         "base": base_sha256(plan.base),
         "settings": asdict(plan.settings),
-        "newest_steps": plan.newest_steps,
+        "seconds": plan.seconds,
+        "steps": plan.steps,
+        "newest": plan.newest,
         "learn_steps": plan.learn_steps,
         "seed": plan.seed,
         "code": resume.code(run.code_version),

@@ -35,6 +35,9 @@ RENAMED = {
     ("train_model", "served_layers"): 'served_encoder ("full", or "small" for three layers and 8-bit products)',
     ("train_model", "served_format"): 'served_encoder ("full", or "small" for three layers and 8-bit products)',
     ("train_model", "distil_steps"): 'served_encoder ("small" distils in 400 steps)',
+    ("train_model", "refit_steps"): "encoder_seconds (the refit is a part of it)",
+    ("train_model", "newest_steps"): "newest_encoder (true or false; its steps follow from encoder_seconds)",
+    ("train_model", "evaluate_every"): "encoder_seconds (evaluations follow from it)",
 }
 # Former keys of a deployment, with their replacements.
 MOVED = {"max_silent_days": "max_silent_days of each source, such as [sources.events]"}

@@ -22,7 +22,7 @@ from udfs.encoder import model_folder
 from udfs.encoder.tower_settings import TowerSettings
 
 FACTS = {"seed": 7, "code": "1"}
-FLAGS = {"encoder_steps": 4, "refit_steps": 2, "newest_steps": 2}  # an evaluation every second step
+FLAGS = {"encoder_steps": 4}  # evaluated after the third and the last
 
 
 class KilledError(Exception):
@@ -48,16 +48,17 @@ def train(lake: Lake, **flags: object) -> dict[str, str]:
     return {name: model_folder.sha256(Path(lake.deployment.lake) / folder / name) for name in names}
 
 
-def killed_after(words: str, times: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """From now on a line of progress that begins with these words ends the training, the `times`-th time it is said."""
-    heard: list[str] = []
+def killed_after(words: str, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The lines of progress from now on; one that begins with these words ends the training."""
+    said: list[str] = []
 
     def say(text: str) -> None:
-        heard.extend([text] if text.startswith(words) else [])
-        if len(heard) == times:
+        said.append(text)
+        if text.startswith(words):
             raise KilledError
 
     monkeypatch.setattr(progress, "say", say)
+    return said
 
 
 def listening(monkeypatch: pytest.MonkeyPatch) -> list[str]:
@@ -74,17 +75,17 @@ def test_a_killed_training_goes_on_to_the_same_weights(
     whole = train(lake_in(taken_in, tmp_path / "whole", spark))
     lake = lake_in(taken_in, tmp_path / "parts", spark)
     left = Path(lake.deployment.lake) / "checkpoints"
-    killed_after("step 4: ", 1, monkeypatch)
+    killed_after("step 4: ", monkeypatch)
     with pytest.raises(KilledError):
         train(lake)
     assert not list(left.rglob(model_folder.CONFIG))  # nothing there that reads as a model
-    killed_after("refit on all days before the cut, step 2", 2, monkeypatch)  # now within the encoder to serve
+    said = killed_after("all days before the cut, 1 steps", monkeypatch)  # now within the encoder to serve
     with pytest.raises(KilledError):
         train(lake)
+    assert [line for line in said if line.startswith("resumed")] == ["resumed after step 3"]
     said = listening(monkeypatch)
     assert train(lake) == whole
     assert "this encoder is there already: earlier" in said
-    assert [line for line in said if line.startswith("resumed")] == ["resumed after step 2"]
     assert not left.exists()
 
 
@@ -94,11 +95,11 @@ def test_only_a_training_of_the_same_budget_code_and_data_is_gone_on_with(
     lake = lake_in(taken_in, tmp_path / "shop", spark)
     places = []
 
-    def fit_encoder(shop: object, day: int, base: Path, output: Path, *rest: object, **named: object) -> None:
+    def train_tower(texts: object, lines: object, day: int, base: Path, output: Path, **named: object) -> None:
         places.append(output.parent)
         raise KilledError
 
-    monkeypatch.setattr("jobs.offline.encoder_training.fit_encoder", fit_encoder)
+    monkeypatch.setattr("jobs.offline.encoder_training.tower.train_tower", train_tower)
 
     def place(**flags: object) -> Path:
         with pytest.raises(KilledError):
@@ -107,12 +108,19 @@ def test_only_a_training_of_the_same_budget_code_and_data_is_gone_on_with(
 
     first = place()
     assert place() == place(trees=6) == first  # trees say nothing of an encoder
-    for changed in ({"learn_steps": 5}, {"seed": 8}, {"ranker_nights": 1}, {"encoder_method": "lora"}):
+    for changed in (
+        {"learn_steps": 5},
+        {"encoder_steps": 3},
+        {"newest_encoder": False},
+        {"seed": 8},
+        {"ranker_nights": 1},
+        {"encoder_method": "lora"},
+    ):
         assert place(**changed) != first
     monkeypatch.setattr(resume, "code", lambda _: "another")
     assert place() != first
     monkeypatch.undo()
-    monkeypatch.setattr("jobs.offline.encoder_training.fit_encoder", fit_encoder)
+    monkeypatch.setattr("jobs.offline.encoder_training.tower.train_tower", train_tower)
     late = f"late,U01,S01,1,1.5,T0,{tiny_shop.day(-4)} 10:00:00"
     tiny_shop.write_day(tmp_path / "shop" / "landing", tiny_shop.day(-4), [late])
     assert place() == first  # what has not been taken in is not known

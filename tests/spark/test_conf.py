@@ -88,6 +88,10 @@ def test_a_missing_file_is_named(tmp_path):
         ),
         ("trees = 5", 'served_format = "onnx-int8"', "served_format: this key has been replaced by served_encoder"),
         ("trees = 5", "distil_steps = 9", "distil_steps: this key has been replaced by served_encoder"),
+        ("trees = 5", "refit_steps = 9", "refit_steps: this key has been replaced by encoder_seconds"),
+        ("trees = 5", "newest_steps = 9", "newest_steps: this key has been replaced by newest_encoder"),
+        ("trees = 5", "evaluate_every = 9", "evaluate_every: this key has been replaced by encoder_seconds"),
+        ("trees = 5", 'encoder_seconds = "2m"', "encoder_seconds: must be int, not '2m'"),
         ("[jobs.train_model]", "[jobs.train]", r"\[jobs.train\]: no such job; there are ingest_logs"),
     ],
 )

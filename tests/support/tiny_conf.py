@@ -65,10 +65,7 @@ base = "{base}"
 
 [jobs.train_model]
 encoder_steps = 2
-refit_steps = 1
-newest_steps = 1
 learn_steps = 4
-evaluate_every = 2
 ranker_nights = 2
 trees = 5
 

@@ -40,7 +40,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def write_tiny(folder: Path, layers: int = 2, positions: int = 128) -> None:
+def write_tiny(folder: Path, layers: int = 2, positions: int = 128, seed: int = 3) -> None:
     config = BertConfig(
         hidden_size=32,
         num_hidden_layers=layers,
@@ -49,7 +49,7 @@ def write_tiny(folder: Path, layers: int = 2, positions: int = 128) -> None:
         max_position_embeddings=positions,
     )
     with torch.random.fork_rng():
-        torch.manual_seed(3)
+        torch.manual_seed(seed)
         save_file(BertModel(config, add_pooling_layer=False).state_dict(), folder / "model.safetensors")
     (folder / "config.json").write_text(config.to_json_string())
     shutil.copyfile(base_model.base_folder() / "tokenizer.json", folder / "tokenizer.json")

@@ -15,6 +15,7 @@ from tests.unit.test_encoder import write_tiny
 from udfs.encoder import copurchase, model_folder, model_reader, text_vectors, tower
 from udfs.encoder import encoder as enc
 from udfs.encoder.copurchase import Examples, Pooling, next_purchase_loss, recent_buyers, user_vectors
+from udfs.encoder.lower_layers import LowerLayers
 from udfs.encoder.tower_checks import Checks
 from udfs.encoder.tower_settings import TowerReport, TowerSettings
 from udfs.interactions import Interactions, from_frame
@@ -29,7 +30,7 @@ SETTINGS = TowerSettings(
     slice_items=32,
     batch_size=64,
     learning_rate=1e-3,
-    frozen_layers=0,
+    tuned_layers=2,
     adapter_epochs=4,
     epochs=8,
     evaluate_every=12,
@@ -62,7 +63,7 @@ def shop() -> Interactions:
 
 def run(base: Path, output: Path, **changes: object) -> tuple[TowerReport, list[str]]:
     lines: list[str] = []
-    known = {name: changes.pop(name) for name in ("seed", "checkpoint", "untuned") if name in changes}
+    known = {name: changes.pop(name) for name in ("seed", "checkpoint") if name in changes}
     settings = replace(SETTINGS, **changes)  # type: ignore[arg-type]
     world = shop()
     texts = [TEXTS[item] for item in world.items]
@@ -165,6 +166,8 @@ def test_training_finds_the_rule_and_writes_a_folder_that_loads(tiny: Path, tmp_
         "frozen_adapter.safetensors",
         "manifest.json",
         "model.safetensors",
+        "text_keys.npy",
+        "text_vectors.npy",
         "tokenizer.json",
     ]
 
@@ -183,27 +186,46 @@ def test_the_frozen_adapter_gives_the_figures_of_the_frozen_map_back(tiny: Path,
     assert found == pytest.approx(expected, abs=1e-3)  # the adapter maps in float64
 
 
-def test_the_frozen_adapter_is_learned_over_untuned_weights_on_the_days_of_the_tower(
-    tiny: Path, tmp_path: Path
+@pytest.mark.parametrize("steps", [0, 3])
+def test_a_tower_that_goes_on_learns_all_days_and_its_frozen_adapter_too(
+    steps: int, tiny: Path, tmp_path: Path
 ) -> None:
-    few = {"max_steps": 2, "evaluate_every": 2, "refit_steps": 1}
-    run(tiny, tmp_path / "first", **few)
-    run(tmp_path / "first", tmp_path / "second", untuned=tiny, **few)
     world = shop()
-    base = enc.load_encoder(tiny).encode([TEXTS[item] for item in world.items], 32)
+    texts = [TEXTS[item] for item in world.items]
+    settings = replace(SETTINGS, max_steps=2, evaluate_every=2, refit_steps=steps, tuned_layers=1)
+    lower = LowerLayers(texts, tiny, 1, settings.max_item_tokens)
+    tower.train_tower(texts, world, DAY - 28, tiny, tmp_path / "first", settings=settings, log=print, lower=lower)
+    shares, second = list[float](), tmp_path / "second"
+    tower.continue_tower(
+        lower, world, DAY, tmp_path / "first", second, settings=settings, seed=8, log=print, done=shares.append
+    )
+    before, after = (load_file(tmp_path / name / "model.safetensors") for name in ("first", "second"))
+    moved = {name for name in before if not torch.equal(before[name], after[name])}
+    assert bool(moved) == bool(steps)
+    assert all(name.startswith("encoder.layer.1.") for name in moved), "what is below the tuned layer is the base's"
+    assert shares == [n / steps for n in range(1, steps + 1)]
+    base = enc.load_encoder(tiny).encode(texts, 32)
     centred = base - base.mean(axis=0)
     centred /= np.linalg.norm(centred, axis=1, keepdims=True)
-    earlier, whole = (Examples(world, day, Pooling()) for day in (DAY - 28, DAY))
+    epochs = SETTINGS.adapter_epochs + SETTINGS.epochs
+    expected = copurchase.learn_vectors(
+        Examples(world, DAY, Pooling()), centred, epochs=epochs, seed=8, residuals=False
+    )
+    np.testing.assert_allclose(frozen_vectors(second, tiny), expected.vectors, atol=1e-5)
+    stored = text_vectors.read(str(second))
+    assert stored is not None
+    np.testing.assert_allclose(stored.find(texts)[1], enc.load_encoder(second).encode(texts, 32), atol=1e-3)
+    with pytest.raises(FileExistsError, match="is there already"):
+        tower.continue_tower(lower, world, DAY, tmp_path / "first", second, settings=settings, seed=8, log=print)
 
-    def learned(examples: Examples, epochs: float, seed: int, start: copurchase.Learned | None) -> copurchase.Learned:
-        return copurchase.learn_vectors(examples, centred, epochs=epochs, seed=seed, residuals=False, start=start)
 
-    first = learned(earlier, SETTINGS.adapter_epochs, 7, None)
-    first = learned(earlier, SETTINGS.epochs, 7, first)
-    first = learned(whole, SETTINGS.refit_epochs, 8, first)  # as the tower's own refit goes on
-    second = learned(whole, SETTINGS.adapter_epochs + SETTINGS.epochs, 7, None)
-    for folder, expected in (("first", first), ("second", second)):
-        np.testing.assert_allclose(frozen_vectors(tmp_path / folder, tiny), expected.vectors, atol=1e-5)
+def test_a_tower_does_not_go_on_over_the_lower_layers_of_another_base(tiny: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    write_tiny(other, positions=64, seed=5)
+    lower = LowerLayers(list(TEXTS.values()), tiny, 1, 32)
+    with pytest.raises(ValueError, match="lower 1 layers are not those of"):
+        tower.continue_tower(lower, shop(), DAY, other, tmp_path / "second", settings=SETTINGS, seed=8, log=print)
 
 
 @pytest.mark.parametrize("refit_steps", [0, 2])
@@ -224,14 +246,13 @@ def test_where_tuning_is_no_better_the_weights_stay_as_they_were(refit_steps: in
         assert found[:2] == pytest.approx((report.frozen.ndcg, report.frozen.ndcg_with_popularity), abs=1e-3)
     kept, _ = run(tiny, tmp_path / "kept", **changes)
     assert kept.tuned
-    # The vectors that the untuned weights gave on the way lie in the folder; those of tuned ones are not known yet.
-    texts = [TEXTS[item] for item in shop().items]
-    stored = text_vectors.read(str(tmp_path / "model"))
-    assert stored is not None
-    known, vectors = stored.find(texts)
-    assert known.all()
-    np.testing.assert_allclose(vectors, enc.load_encoder(tmp_path / "model").encode(texts, 32), atol=1e-3)
-    assert text_vectors.read(str(tmp_path / "kept")) is None
+    texts = [TEXTS[item] for item in shop().items]  # their vectors lie in the folder, as its weights give them
+    for name in ("model", "kept"):
+        stored = text_vectors.read(str(tmp_path / name))
+        assert stored is not None
+        known, vectors = stored.find(texts)
+        assert known.all()
+        np.testing.assert_allclose(vectors, enc.load_encoder(tmp_path / name).encode(texts, 32), atol=1e-3)
     moved = load_file(tmp_path / "kept" / "model.safetensors")
     # The best step is the one before any: what moves the weights is the refit.
     assert all(torch.equal(before[name], moved[name]) for name in before) == (not refit_steps)

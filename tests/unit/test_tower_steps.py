@@ -14,11 +14,12 @@ from tests.support.tiny_shop import REPO
 from tests.unit.test_encoder import write_tiny
 from tests.unit.test_tower import DAY, SETTINGS, TEXTS, run, shop
 from udfs.encoder import encoder as enc
-from udfs.encoder import tower, tower_bert
+from udfs.encoder import lower_layers, model_reader, tower, tower_budget
 from udfs.encoder.copurchase import Pooling
+from udfs.encoder.lower_layers import LowerLayers
 from udfs.encoder.tower_bert import Tower
 from udfs.encoder.tower_checks import Checks
-from udfs.encoder.tower_settings import TowerReport, TowerSettings
+from udfs.encoder.tower_settings import Steps, TowerReport, TowerSettings
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +83,7 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_others(tiny: Path
 
 def test_lora_learns_low_rank_changes_of_the_upper_layers_and_serves_plain_weights(tiny: Path, tmp_path: Path) -> None:
     """One test of LoRA: which weights move and by what rank, what is served, that it resumes, when peft is imported."""
-    changes: dict[str, object] = {"method": "lora", "lora_rank": 3, "frozen_layers": 1, "refit_steps": 0}
+    changes: dict[str, object] = {"method": "lora", "lora_rank": 3, "tuned_layers": 1, "refit_steps": 0}
     report, _ = run(tiny, tmp_path / "model", **changes)
     before, after = (load_file(folder / "model.safetensors") for folder in (tiny, tmp_path / "model"))
     assert {name: value.shape for name, value in before.items()} == {name: value.shape for name, value in after.items()}
@@ -106,25 +107,27 @@ def test_lora_learns_low_rank_changes_of_the_upper_layers_and_serves_plain_weigh
 
 def tower_of(texts: list[str], base: Path, settings: TowerSettings) -> Tower:
     """One whose adapter changes nothing (it would start at random)."""
-    found = Tower(texts, base, settings, 7)
-    found.set_adapter({"weight": torch.eye(found.dims), "bias": torch.zeros(found.dims)})
+    lower = LowerLayers(texts, base, settings.tuned_layers, settings.max_item_tokens)
+    found = Tower(lower, model_reader.read_model(base)[0], settings, 7)
+    found.set_adapter({"weight": torch.eye(lower.dims), "bias": torch.zeros(lower.dims)})
     return found
 
 
-@pytest.mark.parametrize("frozen_layers", [0, 1, 2])
+@pytest.mark.parametrize("tuned_layers", [0, 1, 2])
 def test_kept_lower_activations_give_what_computing_them_anew_gives(
-    frozen_layers: int, tiny: Path, monkeypatch: pytest.MonkeyPatch
+    tuned_layers: int, tiny: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     texts = [TEXTS[item] for item in shop().items]
-    settings = replace(SETTINGS, frozen_layers=frozen_layers)
+    settings = replace(SETTINGS, tuned_layers=tuned_layers)
     rows = np.random.default_rng(3).permutation(len(texts))
     kept = tower_of(texts, tiny, settings)
-    assert all(hidden is not None and hidden.dtype == torch.float16 for hidden in kept.hidden)
-    monkeypatch.setattr(tower_bert, "CACHE_BYTES", 0)
+    assert all(hidden is not None and hidden.dtype == torch.float16 for hidden in kept.lower.hidden)
+    monkeypatch.setattr(lower_layers, "CACHE_BYTES", 0)
     anew = tower_of(texts, tiny, settings)
-    assert all(hidden is None for hidden in anew.hidden)
-    np.testing.assert_array_equal(kept.base_vectors, anew.base_vectors)
-    np.testing.assert_array_equal(kept.base_vectors, enc.load_encoder(tiny).encode(texts, settings.max_item_tokens))
+    assert all(hidden is None for hidden in anew.lower.hidden)
+    np.testing.assert_array_equal(kept.lower.vectors, anew.lower.vectors)
+    np.testing.assert_allclose(kept.base_vectors(), kept.lower.vectors, atol=1e-3)
+    np.testing.assert_array_equal(kept.lower.vectors, enc.load_encoder(tiny).encode(texts, settings.max_item_tokens))
     together, apart = (one.forward(rows).detach().numpy() for one in (kept, anew))
     np.testing.assert_allclose(together, apart, atol=1e-3)
     np.testing.assert_allclose(kept.encode()[rows], apart, atol=1e-3)
@@ -132,12 +135,12 @@ def test_kept_lower_activations_give_what_computing_them_anew_gives(
 
 def test_kept_lower_activations_take_no_more_than_they_may(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     texts = [TEXTS[item] for item in shop().items]
-    monkeypatch.setattr(tower_bert, "CACHE_BYTES", 2_000)
+    monkeypatch.setattr(lower_layers, "CACHE_BYTES", 2_000)
     some = tower_of(texts, tiny, SETTINGS)
-    sizes = [hidden.untyped_storage().nbytes() for hidden in some.hidden if hidden is not None]
+    sizes = [hidden.untyped_storage().nbytes() for hidden in some.lower.hidden if hidden is not None]
     assert 0 < len(sizes) < len(texts)
     assert sum(sizes) <= 2_000
-    monkeypatch.setattr(tower_bert, "CACHE_BYTES", 2 << 30)
+    monkeypatch.setattr(lower_layers, "CACHE_BYTES", 2 << 30)
     rows = np.arange(len(texts))
     np.testing.assert_allclose(
         some.forward(rows).detach().numpy(),
@@ -154,3 +157,19 @@ def test_the_share_of_a_run_that_is_done_rises_to_one(tiny: Path, tmp_path: Path
     assert shares == sorted(shares)
     assert len(shares) == 1 + 3 + 4 + 2
     assert shares[-1] == pytest.approx(1)
+
+
+def test_a_budget_pays_for_steps_by_the_tokens_it_reads_and_never_for_fewer_than_three_passes(tiny: Path) -> None:
+    texts = [f"{first} {second}" for first in TEXTS.values() for second in TEXTS.values()]
+    lower = LowerLayers(texts, tiny, 1, 32)
+    settings = replace(SETTINGS, slice_items=512)
+    per_pass = -(-len(texts) // 512)
+    little, much, more = (tower_budget.steps_within(seconds, lower, settings) for seconds in (1, 100, 200))
+    assert little == Steps(3 * per_pass, 3 * per_pass, -(-3 * per_pass // 4))
+    assert more.search == pytest.approx(2 * much.search, rel=0.05)
+    assert much.search % per_pass == 0
+    assert -(-much.search // much.every) == tower_budget.MOST_CHECKS
+    assert much == tower_budget.steps_within(100, lower, settings), "no clock is read"
+    # A wider base, more tokens or more layers that learn cost more, so fewer steps are paid for.
+    lower.vectors = np.zeros((len(texts), 64 * 32), np.float32)
+    assert tower_budget.steps_within(200, lower, settings).search < more.search

@@ -207,7 +207,8 @@ def learn_vectors(
     root = float(np.sqrt(texts.shape[1]))  # Adam moves each coordinate by its rate: rows of this length, not 1
     fixed = torch.from_numpy(texts) * root
     first = start or Learned(texts, np.eye(texts.shape[1], dtype=np.float32), np.zeros_like(texts), 8.0, 0.7)
-    weight, residual = (torch.tensor(array, requires_grad=True) for array in (first.weight, first.residual))
+    weight = torch.tensor(first.weight, requires_grad=True)
+    residual = torch.tensor(first.residual, requires_grad=residuals)
     log_scale, popularity = (
         torch.tensor(x, requires_grad=True) for x in (float(np.log(first.scale)), first.popularity)
     )

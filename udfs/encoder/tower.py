@@ -10,13 +10,15 @@ The budget is counted in steps: the same seed, data, machine and number of threa
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from udfs.encoder import encoder, model_folder, model_reader
+from udfs.encoder import model_folder, model_reader
 from udfs.encoder.copurchase import Examples, Learned, learn_vectors
+from udfs.encoder.lower_layers import LowerLayers
 from udfs.encoder.model_folder import write_model
 from udfs.encoder.tower_bert import Tower
 from udfs.encoder.tower_checks import Checks
@@ -39,29 +41,76 @@ def train_tower(
     seed: int = 7,
     log: Callable[[str], None],
     checkpoint: Path | None = None,
-    untuned: Path | None = None,
+    lower: LowerLayers | None = None,
     done: Callable[[float], None] = lambda _share: None,
 ) -> TowerReport:
     """The report of one run; the model folder at `output` holds the weights, adapter and settings of the tower.
 
     texts: one per interactions.items. The 28 days before `day` first choose the step to stop at, then are
-    learned too (refit_steps; 0: no refit). Beside the tower's own adapter lies the one learned over the weights of
-    `untuned` (default: `base`, which may be tuned already), frozen, from the same texts and days. checkpoint: a
-    safetensors file, written every settings.evaluate_every steps and removed at the end; a run that finds it
-    continues from there, so it must be of the same arguments. done: called now and then with the share of the work
-    that is done. Raises FileExistsError if `output` exists.
+    learned too (refit_steps; 0: no refit). Beside the tower's own adapter lies the one learned over the base's weights,
+    frozen, from the same texts and days. checkpoint: a safetensors file, written at every evaluation and removed at the
+    end; a run that finds it continues from there, so it must be of the same arguments. lower: the base's layers over
+    these texts, if they have been computed. done: called now and then with the share of the work that is done. Raises
+    FileExistsError if `output` exists.
     """
     settings = settings or TowerSettings()
+    _expect(texts, interactions, output)
+    share = _Share(done, settings, len(texts))
+    lower = lower or LowerLayers(texts, base, settings.tuned_layers, settings.max_item_tokens)
+    share.read()
+    training = _Training(lower, interactions, day, base, settings, seed, log, checkpoint, share)
+    training.search()
+    training.refit()
+    training.write(output)
+    return training.report()
+
+
+def continue_tower(
+    lower: LowerLayers,
+    interactions: Interactions,
+    day: int,
+    base: Path,
+    output: Path,
+    *,
+    settings: TowerSettings,
+    seed: int,
+    log: Callable[[str], None],
+    done: Callable[[float], None] = lambda _share: None,
+) -> None:
+    """Write to `output` the tower in `base` after `refit_steps` more on all days before `day`.
+
+    lower: the layers of the base that the tower was trained from, over the texts, one per interactions.items. Of no
+    steps, only the linear map over the base's own weights is learned anew. Raises FileExistsError if `output` exists.
+    """
+    _expect(lower.texts, interactions, output)
+    examples, epochs = Examples(interactions, day, settings.pooling), settings.adapter_epochs + settings.epochs
+    texts = centred(lower.vectors)
+    frozen = texts.adapter(learn_vectors(examples, texts.vectors, epochs=epochs, seed=seed, residuals=False))
+    tower = Tower(lower, model_reader.read_model(base)[0], settings, seed)
+    tower.set_adapter(frozen)
+    if steps := settings.refit_steps:
+        maps = learn_maps(centred(tower.base_vectors()), examples, settings, seed, lambda: None, with_frozen=False)
+        tower.set_adapter(maps.texts.adapter(maps.linear))
+        count = itertools.count(1)
+        tuning = TuningSteps(
+            tower, tower.encode(), maps.learned, examples, seed, log, lambda: done(next(count) / steps)
+        )
+        log(f"all days before the cut, {steps} steps: loss {tuning.run(0, steps, steps):.3f}")
+    _write(tower, base, output, frozen)
+
+
+def _expect(texts: Sequence[str], interactions: Interactions, output: Path) -> None:
     if output.exists():
         raise FileExistsError(f"{output} is there already; a model is written once, under a name of its own")
     if len(texts) != len(interactions.items):
         raise ValueError(f"{len(texts)} texts for {len(interactions.items)} items")
-    share = _Share(done, settings, len(texts))
-    training = _Training(texts, interactions, day, base, settings, seed, log, checkpoint, share)
-    training.search()
-    training.refit()
-    training.write(output, untuned)
-    return training.report()
+
+
+def _write(tower: Tower, base: Path, output: Path, frozen: dict[str, Any]) -> None:
+    """Write the model folder of a tower as it is now, with the vectors of its texts."""
+    names = model_folder.Settings(output.name, tower.lower.dims, max_item_tokens=tower.settings.max_item_tokens)
+    known = dict(zip(tower.texts, tower.encode(), strict=True))
+    write_model(tower.plain_model().state_dict(), base, output, names, tower.adapter_tensors(), frozen, known=known)
 
 
 class _Training:
@@ -69,7 +118,7 @@ class _Training:
 
     def __init__(
         self,
-        texts: Sequence[str],
+        lower: LowerLayers,
         interactions: Interactions,
         day: int,
         base: Path,
@@ -79,16 +128,15 @@ class _Training:
         checkpoint: Path | None,
         share: _Share,
     ) -> None:
-        """Read all texts and learn vectors of their items, on the days before the 28 that check each step."""
+        """Learn vectors of the items on the days before the 28 that check each step."""
         self.started = time.perf_counter()
         self.interactions, self.day, self.base = interactions, day, base
         self.settings, self.seed, self.log, self.share = settings, seed, log, share
-        self.tower = Tower(texts, base, settings, seed)
-        share.read()
+        self.tower = Tower(lower, model_reader.read_model(base)[0], settings, seed)
         cut = day - HORIZON_DAYS
         self.examples = Examples(interactions, cut, settings.pooling)
         checks = Checks(interactions.as_known(day), cut)
-        self.maps = learn_maps(centred(self.tower.base_vectors), self.examples, settings, seed, share.learned)
+        self.maps = learn_maps(centred(lower.vectors), self.examples, settings, seed, share.learned)
         self.tower.set_adapter(self.maps.texts.adapter(self.maps.linear))
         self.state = TowerSearch(self.tower, checks, self.maps.learned.scale, log, checkpoint)
         self.ceiling = self.state.point(self.maps.learned.vectors)
@@ -132,29 +180,15 @@ class _Training:
         if self.tuned:
             self.state.refit(self._steps(self.state.best_vectors, self.maps.learned, seed))
 
-    def write(self, output: Path, untuned: Path | None) -> None:
+    def write(self, output: Path) -> None:
         """Write the model folder; without tuning the base's weights, with the map learned over them."""
-        tower, most = self.tower, self.settings.max_item_tokens
         frozen = self.maps.texts.adapter(self.maps.frozen)
-        state, adapter, known = tower.plain_model().state_dict(), tower.adapter_tensors(), None
         if not self.tuned:
-            state, adapter = model_reader.read_model(self.base)[0].state_dict(), frozen
+            self.tower = Tower(self.tower.lower, model_reader.read_model(self.base)[0], self.settings, self.seed)
             self.scale, self.popularity = self.frozen_scale, self.frozen_popularity
-            tower.set_adapter(adapter)
-            known = dict(zip(tower.texts, tower.mapped(tower.base_vectors), strict=True))  # of these very weights
-        if untuned is not None:
-            frozen = self._adapter_over(untuned)
-        names = model_folder.Settings(output.name, tower.dims, max_item_tokens=most)
-        write_model(state, self.base, output, names, adapter, frozen, known=known)
+            self.tower.set_adapter(frozen)
+        _write(self.tower, self.base, output, frozen)
         self.state.end()
-
-    def _adapter_over(self, untuned: Path) -> dict[str, Any]:
-        """The adapter learned over these weights, from the texts and days of the tower."""
-        vectors = encoder.load_encoder(untuned).encode(self.tower.texts, self.settings.max_item_tokens)
-        texts, epochs = centred(vectors), self.settings.adapter_epochs + self.settings.epochs
-        return texts.adapter(
-            learn_vectors(self.examples, texts.vectors, epochs=epochs, seed=self.seed, residuals=False)
-        )
 
     def report(self) -> TowerReport:
         """The figures of the run so far."""

@@ -1,83 +1,42 @@
-"""The BERT of an item tower while it learns: its frozen layers' output is cached, an adapter follows its pooling."""
+"""The BERT of an item tower while it learns: its lower layers' output is cached, an adapter follows its pooling."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from copy import deepcopy
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from udfs.encoder import encoder, lora, model_folder, model_reader
+from udfs.encoder import encoder, lora, model_reader
+from udfs.encoder.lower_layers import LowerLayers
 from udfs.encoder.tower_settings import TowerSettings
 from udfs.interactions import Floats
 
-CACHE_BYTES = 2 << 30  # of the frozen layers' output
-
 
 class Tower:
-    """BERT whose lower layers' output is cached, its adapter, and the catalogue's texts."""
+    """The layers of a BERT that learn, over the cached output of the layers below, and its adapter."""
 
-    def __init__(self, texts: Sequence[str], base: Path, settings: TowerSettings, seed: int) -> None:
+    def __init__(self, lower: LowerLayers, model: Any, settings: TowerSettings, seed: int) -> None:
+        """Start from a BertModel, which is changed; ValueError if its lower layers are not those of `lower`."""
         import torch
 
-        self.model, self.tokenizer, base_settings = model_reader.read_model(base)
-        self.settings, self.dims, self.texts = settings, base_settings.dims, list(texts)
-        self.ids = encoder.token_ids(self.tokenizer, self.texts, settings.max_item_tokens)
-        self.adapter = torch.nn.Linear(self.dims, self.dims)
-        layers = self.model.encoder.layer
-        self.frozen_layers = min(settings.frozen_layers, len(layers) - 1)  # of a small base one layer learns
-        self.top = layers[self.frozen_layers :]
+        if not lower.are_of(model):
+            raise ValueError(f"the encoder's lower {lower.count} layers are not those of {lower.base}")
+        self.lower, self.model, self.settings = lower, model, settings
+        self.texts, self.ids = lower.texts, lower.ids
+        self.adapter = torch.nn.Linear(lower.dims, lower.dims)
+        self.top = model.encoder.layer[lower.count :]
         self.with_lora: Any = None
         if settings.method == "lora":
-            self.with_lora = lora.with_lora(self.model, self.frozen_layers, settings.lora_rank, seed)
-        precision = encoder.serving_dtype(torch.device("cpu"), "auto")
-        self._autocast: dict[str, Any] = {
-            "device_type": "cpu",
-            "dtype": precision,
-            "enabled": precision is torch.bfloat16,
-        }
-        self.hidden: list[torch.Tensor | None] = [None] * len(self.ids)
-        self.base_vectors = self._read_base()
+            self.with_lora = lora.with_lora(model, lower.count, settings.lora_rank, seed)
 
-    def _read_base(self) -> Floats:
-        """The texts' vectors without the adapter, unit rows [items, dims].
-
-        It also caches the frozen layers' output in half precision, for as many texts as CACHE_BYTES hold; for the
-        others it is computed each time.
-        """
+    def base_vectors(self) -> Floats:
+        """The texts' vectors without the adapter, unit rows [items, hidden size]."""
         import torch
 
-        plain = encoder.Encoder(self.plain_model(), self.tokenizer, model_folder.Settings("tower", self.dims))
-        outputs: list[torch.Tensor] = []
-        frozen = self.frozen_layers
-        last = plain.model.encoder.layer[frozen - 1] if frozen else plain.model.embeddings
-        last.register_forward_hook(lambda _module, _given, hidden: outputs.append(hidden))
-        vectors, room = np.empty((len(self.ids), plain.model.config.hidden_size), np.float32), CACHE_BYTES
         with torch.inference_mode():
-            for rows in encoder.equal_length_batches(self.ids, encoder.TOKENS_PER_BATCH["cpu"]):
-                vectors[rows] = plain.read_batch([self.ids[row] for row in rows]).numpy()
-                # Not strict: copies fill small batches.
-                for row, hidden in zip(rows, outputs.pop().to(torch.float16), strict=False):
-                    room -= 2 * hidden.numel()
-                    if room >= 0:
-                        self.hidden[row] = hidden.clone()
-        return vectors
-
-    def _lower(self, rows: Sequence[int]) -> Any:
-        """The frozen layers' output for texts of one length, float32 [rows, tokens, hidden size]."""
-        import torch
-
-        cached = [hidden for row in rows if (hidden := self.hidden[row]) is not None]
-        if len(cached) == len(rows):
-            return torch.stack(cached).float()
-        with torch.no_grad(), torch.autocast(**self._autocast):
-            hidden = self.model.embeddings(input_ids=torch.tensor([self.ids[row] for row in rows]))
-            for layer in self.model.encoder.layer[: self.frozen_layers]:
-                hidden = layer(hidden)
-        return hidden.float()
+            return np.asarray(self._pooled(np.arange(len(self.ids))).numpy())
 
     def plain_model(self) -> Any:
         """A copy of the BertModel as it is served, with the learned values in its weights."""
@@ -115,8 +74,8 @@ class Tower:
 
         parts, order = [], []
         for places in encoder.equal_length_batches([self.ids[row] for row in rows], encoder.TOKENS_PER_BATCH["cpu"]):
-            hidden = self._lower(rows[places].tolist())
-            with torch.autocast(**self._autocast):
+            hidden = self.lower.of(rows[places].tolist())
+            with torch.autocast(**self.lower.autocast):
                 for layer in self.top:
                     hidden = layer(hidden)
             parts.append(hidden.float().mean(dim=1))

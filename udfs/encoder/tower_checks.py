@@ -28,15 +28,28 @@ class Checks:
 
     def measure(self, vectors: Floats, pooling: Pooling, scale: float) -> tuple[float, float, float]:
         """Mean NDCG@10 of the vectors alone, and blended with the best of POPULARITY_WEIGHTS, and that weight."""
-        users = user_vectors(self.history, vectors, self.cut, pooling)[self.users]
-        scores = np.float32(scale) * (users @ vectors.T)
-        scores[:, ~self.offered] = -np.inf
-        scores[self.owned.nonzero()] = -np.inf
+        scores = self._scores(vectors, pooling, scale)
         blends = [(self._ndcg(scores + weight * self.recent), weight) for weight in POPULARITY_WEIGHTS]
         best, weight = max(blends)
         return self._ndcg(scores), best, weight
 
+    def by_user(
+        self, vectors: Floats, pooling: Pooling, scale: float, popularity: float
+    ) -> tuple[metrics.PerUser, metrics.PerUser]:
+        """NDCG@10 of each user by the vectors alone, and blended with popularity of this weight."""
+        scores = self._scores(vectors, pooling, scale)
+        return self._ranked(scores), self._ranked(scores + np.float32(popularity) * self.recent)
+
+    def _scores(self, vectors: Floats, pooling: Pooling, scale: float) -> Floats:
+        """[users, items]; -inf for what cannot be in a list."""
+        users = user_vectors(self.history, vectors, self.cut, pooling)[self.users]
+        scores = np.float32(scale) * (users @ vectors.T)
+        scores[:, ~self.offered] = -np.inf
+        scores[self.owned.nonzero()] = -np.inf
+        return scores
+
+    def _ranked(self, scores: Floats) -> metrics.PerUser:
+        return metrics.ranking(best_columns(scores, 10), self.truth, 10)["ndcg"]
+
     def _ndcg(self, scores: Floats) -> float:
-        if not len(scores):
-            return 0.0
-        return float(np.mean(metrics.ranking(best_columns(scores, 10), self.truth, 10)["ndcg"]))
+        return float(np.mean(self._ranked(scores))) if len(scores) else 0.0

@@ -58,13 +58,23 @@ class Maps:
         return replace(self, frozen=frozen, learned=learned)
 
 
-def learn_maps(texts: Texts, examples: Examples, settings: TowerSettings, seed: int, done: Callable[[], None]) -> Maps:
-    """All three of these texts and examples; `done` is called after each."""
+def learn_maps(
+    texts: Texts,
+    examples: Examples,
+    settings: TowerSettings,
+    seed: int,
+    done: Callable[[], None],
+    *,
+    with_frozen: bool = True,
+) -> Maps:
+    """All three of these texts and examples, or without `frozen`, which is then `linear`; `done`: called after each."""
     known = texts.vectors
     linear = learn_vectors(examples, known, epochs=settings.adapter_epochs, seed=seed, residuals=False)
     done()
-    frozen = learn_vectors(examples, known, epochs=settings.epochs, seed=seed, start=linear, residuals=False)
-    done()
+    frozen = linear
+    if with_frozen:
+        frozen = learn_vectors(examples, known, epochs=settings.epochs, seed=seed, start=linear, residuals=False)
+        done()
     learned = learn_vectors(examples, known, epochs=settings.epochs, seed=seed, start=linear)
     done()
     return Maps(texts, linear, frozen, learned)

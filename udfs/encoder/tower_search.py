@@ -26,7 +26,7 @@ class TowerSearch:
     ) -> None:
         self.tower, self.checks, self.scale, self.log, self.checkpoint = tower, checks, scale, log, checkpoint
         self.settings = tower.settings
-        self.best_vectors = tower.mapped(tower.base_vectors)
+        self.best_vectors = tower.mapped(tower.lower.vectors)
         self.best, self.best_state = self.point(self.best_vectors), tower.state()
         self.curve, self.stale, self.refitted = [self.best], 0, 0
         self._saved = checkpoints.read(checkpoint)

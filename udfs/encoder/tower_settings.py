@@ -2,26 +2,38 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args
 
+import numpy as np
+
 from udfs.encoder.copurchase import Pooling
+from udfs.interactions import Interactions
 
 Method = Literal["full", "lora"]
+
+
+@dataclass(frozen=True)
+class Steps:
+    """The steps of a search, after how many of them it is evaluated each time, and the steps of the refit."""
+
+    search: int
+    every: int
+    refit: int
 
 
 @dataclass(frozen=True)
 class TowerSettings:
     """How a tower is trained; the pooling also serves."""
 
-    max_steps: int = 240
+    max_steps: int = 240  # 0: no search, the base goes on to learn (refit_steps)
     refit_steps: int = 120
     slice_items: int = 512
     batch_size: int = 256
     learning_rate: float = 4e-4
     adapter_rate: float = 2e-3
     warmup_share: float = 0.1
-    frozen_layers: int = 2  # these and the embeddings stay the base's; their output is computed once
+    tuned_layers: int = 1  # the uppermost ones; what is below stays the base's, and its output is computed once
     distil: float = 10.0  # weight of (1 - cosine) to the learned vectors against the next-purchase loss
     adapter_epochs: float = 3.0
     epochs: float = 4.0
@@ -40,6 +52,21 @@ class TowerSettings:
             raise ValueError(f"method is {self.method!r}; it must be one of {', '.join(get_args(Method))}")
         if self.lora_rank < 1:
             raise ValueError(f"lora_rank is {self.lora_rank}; it must be at least 1")
+
+    def bounded(self, steps: Steps, learn_steps: int, history: Interactions) -> TowerSettings:
+        """These with the steps of a budget, and with vectors learned in at most `learn_steps` over this history."""
+        seen = history.known()
+        examples = len(np.unique(seen.user.astype(np.int64) * 100_000 + seen.day))
+        epochs = learn_steps * self.batch_size / max(examples, 1)
+        return replace(
+            self,
+            max_steps=steps.search,
+            evaluate_every=steps.every,
+            refit_steps=steps.refit,
+            epochs=min(self.epochs, epochs),
+            refit_epochs=min(self.refit_epochs, epochs / 2),
+            adapter_epochs=min(self.adapter_epochs, epochs),
+        )
 
     @property
     def top_rate(self) -> float:
