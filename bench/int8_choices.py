@@ -2,9 +2,11 @@
 
     python -m bench.int8_choices --threads 1                # the base weights, texts of the shops' lakes or the example
     python -m bench.int8_choices --file texts.txt --texts 500
+    python -m bench.int8_choices --weights lake/complete_journey/models/<version>   # a model's, with its adapter
 
 "torch" and "ONNX Runtime" are the dynamic quantisation of these libraries: one scale for whatever is in a batch. "A
-text at a time" is the same graph with batches of one text. Vectors are compared to those of float32.
+text at a time" is the same graph with batches of one text. Vectors are compared to those of float32, and each text's
+ten nearest others.
 """
 
 from __future__ import annotations
@@ -23,10 +25,11 @@ from typing import Any
 
 from rich.table import Table
 
+from bench.encode import NEIGHBOURS, neighbours
 from bench.harness import Contenders, alternate, compare, console, on_cpu, report
 from bench.texts import real_texts
 from udfs.encoder import base_model, int8, model_folder, model_reader
-from udfs.encoder.encoder import Encoder, Floats
+from udfs.encoder.encoder import Encoder, Floats, load_encoder
 from udfs.encoder.model_folder import new_folder
 from udfs.top_k.int8_graph import Array, Graph, write_graph
 
@@ -51,13 +54,19 @@ class FloatGraph(Graph):
         return self.add("Add", self.add("MatMul", rows[0], self.constant(weight.T)), self.constant(bias))
 
 
+def _copy(folder: Path, output: Path) -> None:
+    """All but the weights of a model folder."""
+    for name in (model_folder.CONFIG, model_folder.TOKENIZER, model_folder.SETTINGS, model_folder.ADAPTER):
+        if (folder / name).is_file():
+            shutil.copyfile(folder / name, output / name)
+
+
 def write_float(folder: Path, output: Path) -> None:
     """A model folder whose model.onnx has the folder's float32 weights."""
     weights = {name: tensor.numpy() for name, tensor in model_reader.read_model(folder)[0].state_dict().items()}
     config = json.loads((folder / model_folder.CONFIG).read_text("utf-8"))
     with new_folder(output) as scratch:
-        for name in (model_folder.CONFIG, model_folder.TOKENIZER):
-            shutil.copyfile(folder / name, scratch / name)
+        _copy(folder, scratch)
         write_graph(weights, config, scratch / model_folder.INT8, FloatGraph())
 
 
@@ -66,8 +75,7 @@ def write_dynamic(folder: Path, output: Path) -> None:
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     with new_folder(output) as scratch:
-        for name in (model_folder.CONFIG, model_folder.TOKENIZER):
-            shutil.copyfile(folder / name, scratch / name)
+        _copy(folder, scratch)
         quantize_dynamic(
             folder / model_folder.INT8,
             scratch / model_folder.INT8,
@@ -91,7 +99,7 @@ def torch_dynamic(folder: Path) -> Encoder | None:
     except (AttributeError, RuntimeError) as error:
         console().print(f"torch's is left out: {error}")
         return None
-    return Encoder(quantised, tokenizer, settings, dtype="float32")
+    return Encoder(quantised, tokenizer, settings, dtype="float32", adapter=model_reader.read_adapter(folder))
 
 
 def measure(folder: Path, texts: list[str], scratch: Path, repeats: int) -> list[Any]:
@@ -108,7 +116,7 @@ def measure(folder: Path, texts: list[str], scratch: Path, repeats: int) -> list
         TORCH: torch_dynamic(folder),
         FLOAT: int8.Int8Encoder(scratch / "float"),
     }
-    plain = Encoder(*model_reader.read_model(folder), dtype="float32")
+    plain = load_encoder(folder, dtype="float32")
     encoders = {name: way for name, way in ways.items() if way is not None}
     encoders[ALONE].tokens_per_batch = 1
     peer = "float32, torch"
@@ -121,7 +129,11 @@ def measure(folder: Path, texts: list[str], scratch: Path, repeats: int) -> list
     contenders |= {name: (partial(encode, way, texts), len(texts)) for name, way in encoders.items()}
     together = {name: encode(way, texts) for name, way in encoders.items()}
     timings = alternate(contenders, repeats)
-    table = Table("", "texts/s", "to float32 in torch", "spread", "cosine: mean", "least", "other bits among few")
+    near = neighbours(exact, len(exact))
+    table = Table(
+        *("", "texts/s", "to float32 in torch", "spread", "cosine: mean", "least", f"shared top {NEIGHBOURS}"),
+        "other bits among few",
+    )
     rows = []
     for name, way in encoders.items():
         row = compare(
@@ -132,7 +144,9 @@ def measure(folder: Path, texts: list[str], scratch: Path, repeats: int) -> list
         few = encode(way, texts[::MATES])
         changed = float((few != together[name][::MATES]).any(axis=1).mean())
         figures = (f"{row.value:,.0f}", f"{row.ratio:.2f}", f"{row.spread:.2f}")
-        table.add_row(name, *figures, f"{cosine.mean():.4f}", f"{cosine.min():.4f}", f"{changed:.0%}")
+        pairs = zip(neighbours(together[name], len(exact)), near, strict=True)
+        shared = sum(len(found & wanted) for found, wanted in pairs) / (NEIGHBOURS * len(near))
+        table.add_row(name, *figures, f"{cosine.mean():.4f}", f"{cosine.min():.4f}", f"{shared:.1%}", f"{changed:.0%}")
     console().print(table)
     return rows
 
@@ -143,6 +157,7 @@ def main(arguments: list[str]) -> None:
         "python -m bench.int8_choices", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--file", help="a file of texts, one a line")
+    parser.add_argument("--weights", type=Path, help="a model folder in place of the base weights")
     parser.add_argument("--texts", type=int, default=2_048)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=3)
@@ -157,7 +172,7 @@ def main(arguments: list[str]) -> None:
     random.Random(given.seed).shuffle(texts)
     console().print(f"texts of {words}: {len(texts):,} different ones, {len(texts[: given.texts]):,} of them read")
     with tempfile.TemporaryDirectory() as scratch:
-        report(measure(base_model.base_folder(), texts[: given.texts], Path(scratch), given.repeats))
+        report(measure(given.weights or base_model.base_folder(), texts[: given.texts], Path(scratch), given.repeats))
 
 
 if __name__ == "__main__":

@@ -27,9 +27,10 @@ from jobs.offline.model_registry import rows_of
 from jobs.offline.promotion import Verdict, compare, incumbent, said_of
 from jobs.offline.ranker_training import Days, fit_rankers
 from jobs.offline.recommend_model import Trained
-from jobs.offline.served_encoder import ServedEncoder
+from jobs.offline.served_encoder import ServedEncoder, form_to_serve
 from jobs.offline.training_data import Shop, collect
 from jobs.reports import progress
+from jobs.transforms import devices
 from schemas.errors import ConfError
 from schemas.run import RunContext
 from udfs.days import date_of
@@ -70,8 +71,10 @@ def train_model(
     drawn with all their rows, and each row takes some 1.5 kB. `leave_out` names generators
     (udfs/recommend/candidates.py), separated by commas, that propose nothing in this shop. `encoder_method`: which
     weights of BERT learn, all of its upper layers or low-rank matrices in them (LoRA, `lora_rank`). `served_encoder`:
-    `small` serves a distillation to three layers with 8-bit products; the encoder that the ranker learns with is then
-    distilled, too, by texts known before the oldest of its past runs. The encoder is fine-tuned in as many steps as
+    `full` serves the encoder in the fastest form that preserves its vectors, bfloat16 on GPUs and on CPUs that multiply
+    it, else 8 bits; `small` its distillation to three layers, in 8 bits. The form is recorded with the model, so that
+    every machine computes the same vectors. The ranker learns with an encoder of the same kind, distilled by texts
+    known before the oldest of its past runs. The encoder is fine-tuned in as many steps as
     `encoder_seconds` pay for (a shop's first model: `first_encoder_seconds`), counted by a cost model of two slow cores
     (udfs/encoder/tower_budget.py) and not by a clock, or in `encoder_steps`. Without `newest_encoder` it is served as
     the ranker learned with it; else it goes on up to run_date.
@@ -82,6 +85,7 @@ def train_model(
     shop = collect(events, items, max_users, run.deployment)
     days = Days.of(run.run_date, ranker_nights, days_between_nights)
     days.check(shop)
+    share = devices.share(dict(events.sparkSession.sparkContext.getConf().getAll()))
     is_first = models.where("coalesce(kind, 'recommend') = 'recommend'").isEmpty()
     plan = EncoderPlan(
         base,
@@ -91,6 +95,7 @@ def train_model(
         learn_steps,
         newest_encoder,
         served_encoder,
+        form_to_serve(served_encoder, on_gpus=share.gpus > 0),
         seed,
     )
     row, verdict = _train(run, models, shop, days, plan, used, trees=trees, max_rows=ranker_rows)
@@ -120,8 +125,8 @@ def _train(
         meter.begin(EARLIER)
         report = encoders.earlier(days.first, meter.part)
         meter.begin(TEXTS)
-        serving, figures = encoders.to_serve("earlier", days.first)
-        known, ranked_with = shop.encoded(serving), serving
+        ranked_with = serving = encoders.to_serve("earlier", days.first)
+        known = shop.encoded(serving.folder)
         progress.say(f"ranker: {len(days.nights)} past nights and one to calibrate")
         meter.begin(NIGHTS)
         past = days.past_nights(shop, known, generators, meter.part)
@@ -136,10 +141,10 @@ def _train(
             progress.say("encoder to serve: goes on up to the night")
             meter.begin(NEWEST)
             encoders.newest(days.tomorrow, report.tuned, meter.part)
-            serving, figures = encoders.to_serve("newest", days.tomorrow)
+            serving = encoders.to_serve("newest", days.tomorrow)
         base = base_sha256(plan.base)
-        trained = Trained(run, shop, known, base, report, plan.served, figures, rankers, past, days.calibration, trees)
-        folder = trained.write(serving, place, has_read=serving == ranked_with)
+        trained = Trained(run, shop, known, base, report, plan.served, serving, rankers, past, days.calibration, trees)
+        folder = trained.write(place, has_read=serving == ranked_with)
         row = trained.row(folder)
         run.publish_model(folder)
     return row, rankers.verdict

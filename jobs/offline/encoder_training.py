@@ -10,10 +10,11 @@ from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from jobs.offline.served_encoder import Figures, ServedEncoder, folder_to_serve
+from jobs.offline.served_encoder import Served, ServedEncoder, folder_to_serve
 from jobs.offline.training_data import Shop
 from udfs.encoder import tower, tower_budget
 from udfs.encoder.lower_layers import LowerLayers
+from udfs.encoder.model_folder import Form
 from udfs.encoder.tower_settings import TowerReport, TowerSettings
 from udfs.interactions import Interactions
 
@@ -36,6 +37,7 @@ class EncoderPlan:
     learn_steps: int
     newest: bool
     served: ServedEncoder
+    form: Form
     seed: int
 
 
@@ -118,7 +120,9 @@ class Encoders:
             done=done,
         )
 
-    def to_serve(self, name: str, day: int) -> tuple[Path, Figures]:
-        """The folder to serve for the encoder `earlier` or `newest`, which knows texts before `day`; its figures."""
+    def to_serve(self, name: str, day: int) -> Served:
+        """What is served for the encoder `earlier` or `newest`, which knows texts before `day`."""
         plan = self.plan
-        return folder_to_serve(self.place / name, self.shop.texts_before(day), plan.served, plan.seed, self.say)
+        return folder_to_serve(
+            self.place / name, self.shop.texts_before(day), plan.served, plan.form, plan.seed, self.say
+        )

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from jobs.offline.ranker_training import Rankers
-from jobs.offline.served_encoder import Figures, ServedEncoder
+from jobs.offline.served_encoder import Served, ServedEncoder
 from jobs.offline.training_data import PastNight, Shop
 from schemas.run import RunContext
 from udfs.catalogue import Catalogue
@@ -29,8 +29,8 @@ from udfs.recommend.feature_meanings import FEATURES
 class Trained:
     """Result of a training, from which the model's folder and its row of ops.models are written.
 
-    known: the vectors that the rankers learned with; base: the SHA-256 of the weights before any tuning; figures: of
-    the encoder that is served; past: nights by day.
+    known: the vectors that the rankers learned with; base: the SHA-256 of the weights before any tuning; serving: the
+    encoder that is served, of that kind; past: nights by day.
     """
 
     run: RunContext
@@ -38,21 +38,22 @@ class Trained:
     known: Catalogue
     base: str
     encoder: TowerReport
-    served: ServedEncoder
-    figures: Figures
+    kind: ServedEncoder
+    serving: Served
     rankers: Rankers
     past: Mapping[int, PastNight]
     calibration: int
     trees: int
 
-    def write(self, serving: Path, place: Path, *, has_read: bool) -> Path:
-        """The model's folder within `place`, named by its version: the encoder in `serving`, and the rest beside it.
+    def write(self, place: Path, *, has_read: bool) -> Path:
+        """The model's folder within `place`, named by its version: the encoder that is served, and the rest beside it.
 
         has_read: the vectors known are of this encoder, and the texts that it has read go into the folder.
         """
         folder = place / "served"
         shutil.rmtree(folder, ignore_errors=True)  # of a training killed at this point
-        shutil.copytree(serving, folder)
+        shutil.copytree(self.serving.folder, folder)
+        model_folder.record_form(folder, self.serving.form)
         (folder / scoring.RANKER).write_text(self.rankers.served.to_json(), encoding="utf-8")
         np.savez(
             folder / scoring.EARLIER,
@@ -79,7 +80,7 @@ class Trained:
             "trees": self.trees,
             "base_sha256": self.base,
             "encoder": asdict(self.encoder),
-            "served": {"encoder": self.served, **self.figures},
+            "served": {"encoder": self.kind, "form": self.serving.form, **self.serving.figures},
             "verdict": self.rankers.verdict,
             "features": dict(FEATURES),
             "importance": ranker.importance(self.rankers.served, judged_on, os.cpu_count() or 1),
@@ -103,7 +104,7 @@ class Trained:
                 "encoder_ndcg": self.encoder.best.ndcg_with_popularity,
                 "encoder_best_step": float(self.encoder.best_step),
                 "encoder_tuned": float(self.encoder.tuned),
-                **self.figures,
+                **self.serving.figures,
                 **{name: value for name, value in verdict.items() if name != "promoted"},
             },
             "ranker": self.rankers.judged.to_json(),

@@ -1,4 +1,4 @@
-"""The encoder that is served: as it was trained ("full"), or its distillation with 8-bit products ("small")."""
+"""The encoder that is served: as it was trained ("full") or its distillation ("small"), in a form fixed by training."""
 
 from __future__ import annotations
 
@@ -6,38 +6,64 @@ import json
 import os
 import shutil
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
 
 from udfs.encoder import distil, encoder, model_folder
+from udfs.encoder.model_folder import Form
 
 ServedEncoder: TypeAlias = Literal["full", "small"]
 Figures: TypeAlias = dict[str, float]
 
 SMALL = distil.DistilSettings(layers=3, steps=400)  # as measured in docs/performance.md, "Smaller encoders"
 INT8_CHECKED = 1_000  # texts on which the 8-bit encoder is compared
+LEAST_COSINE = 0.99  # mean, of 8-bit vectors to those of the encoder as trained; below, that one is served
+
+
+@dataclass(frozen=True)
+class Served:
+    """A model folder to serve, the form of its vectors, and figures of how near they are to those of the full one."""
+
+    folder: Path
+    form: Form
+    figures: Figures
+
+
+def form_to_serve(kind: ServedEncoder, *, on_gpus: bool) -> Form:
+    """The fastest form that keeps the vectors, on the machines that this training serves; the night has no choice.
+
+    On GPUs bfloat16. On CPUs bfloat16 where this chip multiplies it (executors are taken to be alike), else 8 bits; a
+    small encoder always has 8 bits there.
+    """
+    if on_gpus or (kind == "full" and encoder.multiplies_bfloat16("cpu")):
+        return "bfloat16"
+    return "int8"
 
 
 def folder_to_serve(
-    full: Path, texts: list[str], kind: ServedEncoder, seed: int, say: Callable[[str], None]
-) -> tuple[Path, Figures]:
-    """The model folder to serve for the encoder in `full`, and the figures of how near its vectors are.
+    full: Path, texts: list[str], kind: ServedEncoder, form: Form, seed: int, say: Callable[[str], None]
+) -> Served:
+    """What is served for the encoder in `full`.
 
-    texts: what the small encoder may learn from. It is written beside `full`, and only once: distilled to three layers
-    (one less than a base of three layers or fewer has; a base of one layer keeps it), then rounded to 8 bits.
+    texts: what a small encoder may learn from. What has to be computed is written beside `full`, and only once: a small
+    one is distilled to three layers (one less than a base of three layers or fewer has; a base of one layer keeps it);
+    what is served in 8 bits is rounded. A full encoder whose 8-bit vectors are too far away is served in float32.
     """
-    if kind == "full":
-        return full, {}
     source, figures = full, Figures()
-    layers = min(SMALL.layers, _layers(full) - 1)
+    layers = min(SMALL.layers, _layers(full) - 1) if kind == "small" else 0
     if layers:
         source, distilled = _once(
             full.with_name(f"{full.name}-{layers}-layers"), _student(full, texts, layers, seed, say), say
         )
         figures |= distilled
+    if form != "int8":
+        return Served(source, form, figures)
     folder, rounded = _once(source.with_name(f"{source.name}-int8"), _rounded(source, texts), say)
-    return folder, figures | rounded
+    if kind == "full" and rounded["int8_cosine"] < LEAST_COSINE:
+        say(f"8-bit vectors have a mean cosine of {rounded['int8_cosine']:.4f} only: served in float32")
+        return Served(source, "float32", figures | rounded)
+    return Served(folder, form, figures | rounded)
 
 
 def _layers(folder: Path) -> int:
@@ -62,10 +88,9 @@ def _rounded(source: Path, texts: list[str]) -> Callable[[Path], Figures]:
 
         write_int8(source, output)
         checked = texts[:: max(1, len(texts) // INT8_CHECKED)]
-        before, after = (
-            model.encode(checked, model.settings.max_item_tokens)
-            for model in map(encoder.load_encoder, (source, output))
-        )
+        models = [encoder.load_encoder(folder) for folder in (source, output)]
+        models[1].use_threads(os.cpu_count() or 1)
+        before, after = (model.encode(checked, model.settings.max_item_tokens) for model in models)
         return {"int8_cosine": float((before * after).sum(axis=1).mean())}
 
     return write

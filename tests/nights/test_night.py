@@ -24,6 +24,7 @@ from schemas.deployment import load
 from schemas.errors import ConfError, DataError
 from schemas.run import RunContext
 from tests.support import tiny_shop
+from udfs.encoder.model_folder import weights_file
 
 EVENTS = ("bronze.events", "silver.events", "silver.rejected_events")
 GOLD = ("gold.recommendations", "gold.similar_items", "gold.default_recommendations")
@@ -236,7 +237,7 @@ def test_the_model_folder_is_what_the_registry_says(shop):
     model = model_of(shop)
     folder = lake_of(shop) / model["folder"]
     manifest = json.loads((folder / "manifest.json").read_text())
-    assert manifest["model.safetensors"] == model["weights_sha256"]
+    assert manifest[weights_file(folder).name] == model["weights_sha256"]
     assert model["run_date"] == tiny_shop.day(13)
     shutil.rmtree(folder)
     assert run(shop, 13) == 3  # said before anything is scored, and by name

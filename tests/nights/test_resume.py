@@ -44,8 +44,9 @@ def train(lake: Lake, **flags: object) -> dict[str, str]:
     """Train and register a model; the hash of each of its files that an encoder consists of."""
     run_job.run("train_model", lake, tiny_shop.day(0), FLAGS | flags)
     (folder,) = pl.read_delta(lake.path("ops.models"))["folder"]
-    names = (model_folder.WEIGHTS, model_folder.ADAPTER, model_folder.FROZEN_ADAPTER)
-    return {name: model_folder.sha256(Path(lake.deployment.lake) / folder / name) for name in names}
+    place = Path(lake.deployment.lake) / folder
+    files = (model_folder.weights_file(place), place / model_folder.ADAPTER, place / model_folder.FROZEN_ADAPTER)
+    return {file.name: model_folder.sha256(file) for file in files}
 
 
 def killed_after(words: str, monkeypatch: pytest.MonkeyPatch) -> list[str]:

@@ -161,16 +161,26 @@ def _load(folder: Path, device: str, dtype: DType) -> Encoder:
         from udfs.encoder.int8 import Int8Encoder  # which builds on this module
 
         if device != "cpu":
-            raise ModelError(f"{folder / INT8} is for a CPU; train a model with served_encoder = full for {device}")
+            raise ModelError(f"{folder / INT8} is for CPUs: train a model with the Spark properties that have the GPUs")
         return Int8Encoder(folder)
     model, tokenizer, settings = read_model(folder)
+    if dtype == "auto":
+        model, dtype = _in_its_form(model, settings, device)
     return Encoder(model, tokenizer, settings, device, dtype, read_adapter(folder))
+
+
+def _in_its_form(model: Any, settings: Settings, device: str) -> tuple[Any, DType]:
+    """The model and its precision: the form that training has chosen for a served model, on any chip."""
+    if settings.form == "bfloat16" and not multiplies_bfloat16(device):
+        return model.bfloat16().float(), "float32"  # the nearest that this chip has, at its full speed
+    return model, "auto" if settings.form == "int8" else settings.form
 
 
 def load_encoder(folder: str | Path, device: str = "cpu", dtype: DType = "auto") -> Encoder:
     """One encoder per (folder, device, dtype) and Python worker, cached between batches. Raises ModelError.
 
-    An int8 folder has no other precision: dtype is ignored.
+    dtype "auto" is the form that training has recorded for a served model, else the best of the chip. An int8 folder
+    has no other precision: dtype is ignored.
     """
     return _load(Path(folder).resolve(), device, dtype)
 
@@ -181,12 +191,17 @@ def serving_dtype(device: "torch.device", wanted: DType) -> "torch.dtype":
 
     if wanted != "auto":
         return {"float32": torch.float32, "bfloat16": torch.bfloat16}[wanted]
-    if device.type == "cuda":
-        has_bfloat16 = torch.cuda.is_bf16_supported(including_emulation=False)
-    else:
-        features = torch.cpu.get_capabilities()
-        has_bfloat16 = any(features.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
-    return torch.bfloat16 if has_bfloat16 else torch.float32
+    return torch.bfloat16 if multiplies_bfloat16(device.type) else torch.float32
+
+
+def multiplies_bfloat16(device: str) -> bool:
+    """Whether the chip of a device ("cpu", "cuda:1") multiplies bfloat16 itself."""
+    import torch
+
+    if device.startswith("cuda"):
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    features = torch.cpu.get_capabilities()
+    return any(features.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
 
 
 def token_ids(tokenizer: "Tokenizer", texts: Sequence[str], max_tokens: int) -> list[list[int]]:

@@ -80,4 +80,6 @@ def write_int8(folder: Path, output: Path) -> None:
         ):
             if (folder / name).is_file():
                 shutil.copyfile(folder / name, scratch / name)
+        if (scratch / model_folder.SETTINGS).is_file():  # a base model has none
+            model_folder.record_form(scratch, "int8")
         write_graph(weights, config, scratch / model_folder.INT8)

@@ -21,19 +21,27 @@ MANIFEST, ADAPTER, FROZEN_ADAPTER = "manifest.json", "adapter.safetensors", "fro
 PICKLE_SUFFIXES = frozenset({".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle"})
 
 
+# Of the products of an encoder: what the chip does best ("auto"), or what training has chosen for a served model.
+Form = Literal["auto", "float32", "bfloat16", "int8"]
+
+
 class ModelError(ValueError):
     """One model folder that cannot be trusted or read: which file, what was expected, what to do."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Settings of one model, in encoder.json: where texts are cut ([CLS], [SEP] count) and what a vector is."""
+    """Settings of one model, in encoder.json: where texts are cut ([CLS], [SEP] count) and what a vector is.
+
+    form: the numeric form of a served model's products, on any machine.
+    """
 
     name: str
     dims: int
     max_item_tokens: int = 32
     pooling: Literal["mean"] = "mean"
     normalised: Literal[True] = True
+    form: Form = "auto"
 
 
 def weights_file(folder: Path) -> Path:
@@ -127,6 +135,12 @@ def write_model(
         if known:
             text_vectors.write(folder, list(known), np.stack(list(known.values())))
         (folder / SETTINGS).write_text(json.dumps(asdict(settings), indent=2) + "\n", "utf-8")
+
+
+def record_form(folder: Path, form: Form) -> None:
+    """Write into encoder.json in which form the model is served, before the manifest is written."""
+    path = folder / SETTINGS
+    path.write_text(json.dumps(json.loads(path.read_text("utf-8")) | {"form": form}, indent=2) + "\n", "utf-8")
 
 
 def write_manifest(folder: Path) -> None:

@@ -9,7 +9,7 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,7 @@ from udfs.encoder.model_folder import (
     SETTINGS,
     TOKENIZER,
     WEIGHTS,
+    Form,
     ModelError,
     Settings,
     check_files,
@@ -122,4 +123,6 @@ def read_settings(folder: Path, hidden_size: int) -> Settings:
         raise ModelError(f"{path} cannot be read: {error}") from error
     if (settings.pooling, settings.normalised, settings.dims) != ("mean", True, dims):
         raise ModelError(f"{path}: pooling mean, normalised true, dims {dims} expected; {settings} found")
+    if settings.form not in get_args(Form):
+        raise ModelError(f"{path}: form is {settings.form!r}; one of {', '.join(get_args(Form))} expected")
     return settings
