@@ -27,6 +27,7 @@ from rich.console import Console
 from rich.table import Table
 
 from jobs.offline.encoder_training import MAX_TEXTS
+from jobs.offline.served_encoder import form_to_serve
 from jobs.offline.training_data import Shop, collect
 from jobs.runner.cli import parse_date
 from udfs.catalogue import catalogue_of
@@ -36,7 +37,7 @@ from udfs.encoder.lower_layers import LowerLayers
 from udfs.encoder.tower_checks import Checks
 from udfs.encoder.tower_settings import TowerReport, TowerSettings
 from udfs.horizon import HORIZON_DAYS
-from udfs.interactions import Floats, Interactions, from_frame
+from udfs.interactions import Interactions, from_frame
 
 DRAWS = 2_000
 FROZEN, TUNED = "frozen BERT + linear map", "fine-tuned"
@@ -86,11 +87,15 @@ def relative(contender: npt.NDArray[np.float64], peer: npt.NDArray[np.float64]) 
 
 def measured(folder: Path, report: TowerReport, lower: LowerLayers, checks: Checks) -> dict[str, Figures]:
     """Per user NDCG@10 of the tower in a folder and of the frozen map beside it, alone and with popularity."""
-    stored = text_vectors.read(str(folder.resolve()))
-    frozen = model_reader.read_adapter(folder, model_folder.FROZEN_ADAPTER)
-    assert stored is not None
+    adapter, frozen = (
+        model_reader.read_adapter(folder, n) for n in (model_folder.ADAPTER, model_folder.FROZEN_ADAPTER)
+    )
+    assert adapter is not None
     assert frozen is not None
-    tuned: Floats = stored.find(lower.texts)[1].astype(np.float32)
+    if lower.form == "int8":
+        tuned = adapter(lower.int8_vectors(model_reader.read_model(folder)[0]))
+    else:
+        tuned = text_vectors.encode(folder, lower.texts)
     pooling = TowerSettings().pooling
     return {
         FROZEN: checks.by_user(frozen(lower.vectors), pooling, report.frozen_scale, report.frozen_popularity),
@@ -140,11 +145,18 @@ def main(arguments: list[str]) -> None:
     shop = shop_of_lake(given.conf, given.cut, given.max_users) if given.conf else shop_of_file(given.events, given.cut)
     texts, lines = shop.by_text(MAX_TEXTS)
     settings = TowerSettings(tuned_layers=given.tuned_layers, may_stay_frozen=False)
-    lower = LowerLayers(texts, base_model.base_folder(), settings.tuned_layers, settings.max_item_tokens)
-    steps = tower_budget.steps_within(given.seconds, lower, settings)
-    settings = settings.bounded(steps, given.learn_steps, lines.before(day_number(given.cut)))
+    form = form_to_serve("full", on_gpus=False)
+    lower = LowerLayers(texts, base_model.base_folder(), settings.tuned_layers, settings.max_item_tokens, form)
+    settings = tower_budget.planned(
+        settings,
+        lower,
+        lines.before(day_number(given.cut)),
+        seconds=given.seconds,
+        steps=0,
+        learn_steps=given.learn_steps,
+    )
     console = Console(highlight=False, width=None if Console().is_terminal else 120)
-    console.print(f"{len(texts):,} texts, {lower.tokens:,} tokens, {steps}")
+    console.print(f"{len(texts):,} texts, {lower.tokens:,} tokens, {settings.max_steps} steps")
     methods = {TUNED: settings} | ({"LoRA": replace(settings, method="lora")} if given.lora else {})
     found: dict[str, list[Figures]] = defaultdict(list)
     reports: dict[str, list[TowerReport]] = defaultdict(list)

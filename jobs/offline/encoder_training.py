@@ -9,10 +9,11 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from jobs.offline.served_encoder import Served, ServedEncoder, folder_to_serve
 from jobs.offline.training_data import Shop
-from udfs.encoder import tower, tower_budget
+from udfs.encoder import model_reader, tower, tower_budget
 from udfs.encoder.lower_layers import LowerLayers
 from udfs.encoder.model_folder import Form
 from udfs.encoder.tower_settings import TowerReport, TowerSettings
@@ -61,18 +62,21 @@ class Encoders:
 
         torch.set_num_threads(os.cpu_count() or 1)
         settings = self.plan.settings
-        return LowerLayers(self._texts[0], self.plan.base, settings.tuned_layers, settings.max_item_tokens)
+        return LowerLayers(
+            self._texts[0], self.plan.base, settings.tuned_layers, settings.max_item_tokens, self.plan.form
+        )
 
     def _settings(self, day: int) -> TowerSettings:
         """Those of the plan, with as many steps as its budget pays for and passes over the days before `day`."""
-        plan, lower = self.plan, self._lower
-        settings, texts = plan.settings, len(lower.texts)
-        steps = (
-            tower_budget.steps_of(plan.steps, texts, settings.slice_items)
-            if plan.steps
-            else tower_budget.steps_within(plan.seconds, lower, settings)
+        plan, history = self.plan, self._texts[1].before(day)
+        return tower_budget.planned(
+            plan.settings,
+            self._lower,
+            history,
+            seconds=plan.seconds,
+            steps=plan.steps,
+            learn_steps=plan.learn_steps,
         )
-        return settings.bounded(steps, plan.learn_steps, self._texts[1].before(day))
 
     def earlier(self, day: int, done: Callable[[float], None]) -> TowerReport:
         """The encoder of the purchases before `day`, from the base's weights; its report lies beside it."""
@@ -122,7 +126,13 @@ class Encoders:
 
     def to_serve(self, name: str, day: int) -> Served:
         """What is served for the encoder `earlier` or `newest`, which knows texts before `day`."""
-        plan = self.plan
-        return folder_to_serve(
-            self.place / name, self.shop.texts_before(day), plan.served, plan.form, plan.seed, self.say
-        )
+        plan, folder = self.plan, self.place / name
+
+        def known() -> dict[str, Any]:
+            adapter = model_reader.read_adapter(folder)
+            assert adapter is not None  # every tower has one
+            vectors = self._lower.int8_vectors(model_reader.read_model(folder)[0])
+            return dict(zip(self._lower.texts, adapter(vectors), strict=True))
+
+        texts = self.shop.texts_before(day)
+        return folder_to_serve(folder, texts, plan.served, plan.form, plan.seed, self.say, known)

@@ -8,16 +8,17 @@ import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from udfs.encoder import distil, encoder, model_folder
 from udfs.encoder.model_folder import Form
 
 ServedEncoder: TypeAlias = Literal["full", "small"]
 Figures: TypeAlias = dict[str, float]
+Known: TypeAlias = Callable[[], dict[str, Any]]  # vectors by text
 
 SMALL = distil.DistilSettings(layers=3, steps=400)  # as measured in docs/performance.md, "Smaller encoders"
-INT8_CHECKED = 1_000  # texts on which the 8-bit encoder is compared
+INT8_CHECKED = 500  # texts on which the 8-bit encoder is compared
 LEAST_COSINE = 0.99  # mean, of 8-bit vectors to those of the encoder as trained; below, that one is served
 
 
@@ -42,9 +43,15 @@ def form_to_serve(kind: ServedEncoder, *, on_gpus: bool) -> Form:
 
 
 def folder_to_serve(
-    full: Path, texts: list[str], kind: ServedEncoder, form: Form, seed: int, say: Callable[[str], None]
+    full: Path,
+    texts: list[str],
+    kind: ServedEncoder,
+    form: Form,
+    seed: int,
+    say: Callable[[str], None],
+    known: Known = dict,
 ) -> Served:
-    """What is served for the encoder in `full`.
+    """What is served for the encoder in `full`; known: vectors of the full encoder in 8 bits, by text.
 
     texts: what a small encoder may learn from. What has to be computed is written beside `full`, and only once: a small
     one is distilled to three layers (one less than a base of three layers or fewer has; a base of one layer keeps it);
@@ -59,7 +66,8 @@ def folder_to_serve(
         figures |= distilled
     if form != "int8":
         return Served(source, form, figures)
-    folder, rounded = _once(source.with_name(f"{source.name}-int8"), _rounded(source, texts), say)
+    of_source = known if source == full else dict
+    folder, rounded = _once(source.with_name(f"{source.name}-int8"), _rounded(source, texts, of_source), say)
     if kind == "full" and rounded["int8_cosine"] < LEAST_COSINE:
         say(f"8-bit vectors have a mean cosine of {rounded['int8_cosine']:.4f} only: served in float32")
         return Served(source, "float32", figures | rounded)
@@ -82,11 +90,11 @@ def _student(
     return write
 
 
-def _rounded(source: Path, texts: list[str]) -> Callable[[Path], Figures]:
+def _rounded(source: Path, texts: list[str], known: Known) -> Callable[[Path], Figures]:
     def write(output: Path) -> Figures:
         from udfs.encoder.int8 import write_int8
 
-        write_int8(source, output)
+        write_int8(source, output, known())
         checked = texts[:: max(1, len(texts) // INT8_CHECKED)]
         models = [encoder.load_encoder(folder) for folder in (source, output)]
         models[1].use_threads(os.cpu_count() or 1)

@@ -18,8 +18,9 @@ from safetensors.torch import save_file
 from bench.int8_choices import write_dynamic, write_float
 from tests.support.tiny_shop import REPO
 from tests.unit.test_encoder import TEXTS, write_tiny
-from udfs.encoder import base_model, int8, model_folder, model_reader
+from udfs.encoder import base_model, int8, lower_layers, model_folder, model_reader
 from udfs.encoder import encoder as enc
+from udfs.encoder.lower_layers import LowerLayers
 from udfs.encoder.model_folder import write_manifest
 from udfs.top_k.int8_graph import LARGEST_WEIGHT, rounded, write_graph
 
@@ -124,6 +125,27 @@ def test_the_work_done_is_counted_and_no_batch_is_filled_up(small: Path) -> None
     assert encoder.work == enc.Work(texts=2, real_tokens=6, read_tokens=6, passes=1)
     with pytest.raises(ValueError, match="max_tokens is 129; model tiny takes 3 to 128"):
         encoder.encode(["milk"], 129)
+
+
+@pytest.mark.parametrize("tuned_layers", [1, 2])
+@pytest.mark.parametrize("cache_bytes", [2 << 30, 0])
+def test_cached_lower_layers_give_the_vectors_of_the_8_bit_encoder(
+    tuned_layers: int, cache_bytes: int, tiny: Path, small: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lower_layers, "CACHE_BYTES", cache_bytes)
+    texts = sorted(set(many()))
+    lower = LowerLayers(texts, tiny, tuned_layers, 24, "int8")
+    adapter = model_reader.read_adapter(tiny)
+    assert adapter is not None
+    expected = enc.load_encoder(small).encode(texts, 24)
+    assert lower.count == 2 - tuned_layers
+    if cache_bytes:
+        np.testing.assert_allclose(
+            adapter(lower.vectors), expected, atol=5e-3
+        )  # halves round to another step of 8 bits
+        assert (adapter(lower.vectors) * expected).sum(axis=1).min() > 0.9999
+    else:
+        np.testing.assert_array_equal(adapter(lower.vectors), expected)
 
 
 def test_the_same_weights_give_the_same_file(tiny: Path, small: Path) -> None:

@@ -19,7 +19,7 @@ from udfs.encoder.copurchase import Pooling
 from udfs.encoder.lower_layers import LowerLayers
 from udfs.encoder.tower_bert import Tower
 from udfs.encoder.tower_checks import Checks
-from udfs.encoder.tower_settings import Steps, TowerReport, TowerSettings
+from udfs.encoder.tower_settings import TowerReport, TowerSettings
 
 
 @pytest.fixture(scope="module")
@@ -164,12 +164,21 @@ def test_a_budget_pays_for_steps_by_the_tokens_it_reads_and_never_for_fewer_than
     lower = LowerLayers(texts, tiny, 1, 32)
     settings = replace(SETTINGS, slice_items=512)
     per_pass = -(-len(texts) // 512)
-    little, much, more = (tower_budget.steps_within(seconds, lower, settings) for seconds in (1, 100, 200))
-    assert little == Steps(3 * per_pass, 3 * per_pass, -(-3 * per_pass // 4))
-    assert more.search == pytest.approx(2 * much.search, rel=0.05)
-    assert much.search % per_pass == 0
-    assert -(-much.search // much.every) == tower_budget.MOST_CHECKS
-    assert much == tower_budget.steps_within(100, lower, settings), "no clock is read"
-    # A wider base, more tokens or more layers that learn cost more, so fewer steps are paid for.
-    lower.vectors = np.zeros((len(texts), 64 * 32), np.float32)
-    assert tower_budget.steps_within(200, lower, settings).search < more.search
+
+    def plan(seconds: float, steps: int = 0) -> TowerSettings:
+        return tower_budget.planned(settings, lower, shop(), seconds=seconds, steps=steps, learn_steps=9)
+
+    little, much, more = (plan(seconds) for seconds in (1, 100, 200))
+    assert (little.max_steps, little.evaluate_every, little.refit_steps) == (
+        3 * per_pass,
+        3 * per_pass,
+        -(-3 * per_pass // 4),
+    )
+    assert more.max_steps == pytest.approx(2 * much.max_steps, rel=0.05)
+    assert much.max_steps % per_pass == 0
+    assert -(-much.max_steps // much.evaluate_every) == tower_budget.MOST_CHECKS
+    assert much == plan(100), "no clock is read"
+    assert (plan(100, steps=4).max_steps, plan(100, steps=4).evaluate_every) == (4, 4)
+    assert much.epochs == pytest.approx(9 * 64 / 600)  # 150 users on four days each
+    lower.vectors = np.zeros((len(texts), 64 * 32), np.float32)  # of a wider base
+    assert plan(200).max_steps < more.max_steps

@@ -107,9 +107,9 @@ def _expect(texts: Sequence[str], interactions: Interactions, output: Path) -> N
 
 
 def _write(tower: Tower, base: Path, output: Path, frozen: dict[str, Any]) -> None:
-    """Write the model folder of a tower as it is now, with the vectors of its texts."""
+    """Write the model folder of a tower as it is now, with the vectors of its texts if it is served in that form."""
     names = model_folder.Settings(output.name, tower.lower.dims, max_item_tokens=tower.settings.max_item_tokens)
-    known = dict(zip(tower.texts, tower.encode(), strict=True))
+    known = None if tower.lower.form == "int8" else dict(zip(tower.texts, tower.encode(), strict=True))
     write_model(tower.plain_model().state_dict(), base, output, names, tower.adapter_tensors(), frozen, known=known)
 
 

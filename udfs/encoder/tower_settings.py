@@ -2,24 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
-import numpy as np
-
 from udfs.encoder.copurchase import Pooling
-from udfs.interactions import Interactions
 
 Method = Literal["full", "lora"]
-
-
-@dataclass(frozen=True)
-class Steps:
-    """The steps of a search, after how many of them it is evaluated each time, and the steps of the refit."""
-
-    search: int
-    every: int
-    refit: int
 
 
 @dataclass(frozen=True)
@@ -52,21 +40,6 @@ class TowerSettings:
             raise ValueError(f"method is {self.method!r}; it must be one of {', '.join(get_args(Method))}")
         if self.lora_rank < 1:
             raise ValueError(f"lora_rank is {self.lora_rank}; it must be at least 1")
-
-    def bounded(self, steps: Steps, learn_steps: int, history: Interactions) -> TowerSettings:
-        """These with the steps of a budget, and with vectors learned in at most `learn_steps` over this history."""
-        seen = history.known()
-        examples = len(np.unique(seen.user.astype(np.int64) * 100_000 + seen.day))
-        epochs = learn_steps * self.batch_size / max(examples, 1)
-        return replace(
-            self,
-            max_steps=steps.search,
-            evaluate_every=steps.every,
-            refit_steps=steps.refit,
-            epochs=min(self.epochs, epochs),
-            refit_epochs=min(self.refit_epochs, epochs / 2),
-            adapter_epochs=min(self.adapter_epochs, epochs),
-        )
 
     @property
     def top_rate(self) -> float:

@@ -19,6 +19,7 @@ from onnx import TensorProto, helper, numpy_helper
 Array = npt.NDArray[Any]
 
 IDS, HIDDEN = "ids", "hidden"  # int64 [texts, tokens], texts of one token count; float32 [texts, tokens, width]
+LOWER = "lower"  # HIDDEN of a graph of the layers below, as the input of one of upper layers
 OPSET, IR_VERSION = 23, 11
 LARGEST = 127
 ZERO = 128  # ONNX Runtime has fast sums of unsigned by signed integers on every chip, of signed ones on few
@@ -83,11 +84,18 @@ class Graph:
 
 
 def write_graph(
-    weights: Mapping[str, Array], config: Mapping[str, Any], path: Path, graph: Graph | None = None
+    weights: Mapping[str, Array],
+    config: Mapping[str, Any],
+    path: Path,
+    graph: Graph | None = None,
+    *,
+    layers: range | None = None,
+    upper: bool = False,
 ) -> None:
     """Write the graph of a BertModel's weights, by their names in torch, float32. Raises ValueError.
 
-    graph: an empty Graph, or one of a subclass that multiplies in another way.
+    graph: an empty Graph, or one of a subclass that multiplies in another way; layers: those in the graph, default all;
+    upper: it reads LOWER in place of IDS.
     """
     for name, wanted in (("hidden_act", "gelu"), ("position_embedding_type", "absolute")):
         if config.get(name, wanted) != wanted:
@@ -103,13 +111,19 @@ def write_graph(
         return graph.linear(rows, weights[f"{name}.weight"], weights[f"{name}.bias"])
 
     by_row = graph.constant(np.array([-1, config["hidden_size"]]))
-    by_text = graph.add("Concat", graph.add("Shape", IDS), graph.constant(np.array([-1])), axis=0)
-    words = graph.looked_up(weights["embeddings.word_embeddings.weight"], IDS)
-    places = weights["embeddings.position_embeddings.weight"] + weights["embeddings.token_type_embeddings.weight"][0]
-    tokens = graph.add("Shape", IDS, start=1, end=2)
-    place = graph.add("Slice", graph.constant(places), graph.constant(np.array([0])), tokens)
-    rows = graph.add("Reshape", normed(graph.add("Add", words, place), "embeddings"), by_row)
-    for number in range(config["num_hidden_layers"]):
+    shape = graph.add("Shape", LOWER if upper else IDS, start=0, end=2)
+    by_text = graph.add("Concat", shape, graph.constant(np.array([-1])), axis=0)
+    if upper:
+        rows = graph.add("Reshape", LOWER, by_row)
+    else:
+        words = graph.looked_up(weights["embeddings.word_embeddings.weight"], IDS)
+        places = (
+            weights["embeddings.position_embeddings.weight"] + weights["embeddings.token_type_embeddings.weight"][0]
+        )
+        tokens = graph.add("Shape", IDS, start=1, end=2)
+        place = graph.add("Slice", graph.constant(places), graph.constant(np.array([0])), tokens)
+        rows = graph.add("Reshape", normed(graph.add("Add", words, place), "embeddings"), by_row)
+    for number in layers if layers is not None else range(config["num_hidden_layers"]):
         layer = f"encoder.layer.{number}"
         own = graph.quantised(rows)
         projections = [
@@ -127,7 +141,10 @@ def write_graph(
     graph.nodes.append(helper.make_node("Reshape", [rows, by_text], [HIDDEN], HIDDEN))
 
     ids = helper.make_tensor_value_info(IDS, TensorProto.INT64, ["texts", "tokens"])
-    hidden = helper.make_tensor_value_info(HIDDEN, TensorProto.FLOAT, ["texts", "tokens", config["hidden_size"]])
-    onnx_graph = helper.make_graph(graph.nodes, "bert", [ids], [hidden], graph.constants)
+    lower, hidden = (
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, ["texts", "tokens", config["hidden_size"]])
+        for name in (LOWER, HIDDEN)
+    )
+    onnx_graph = helper.make_graph(graph.nodes, "bert", [lower if upper else ids], [hidden], graph.constants)
     opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid("com.microsoft", 1)]
     onnx.save(helper.make_model(onnx_graph, opset_imports=opsets, ir_version=IR_VERSION), str(path))
