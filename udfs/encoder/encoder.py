@@ -199,7 +199,7 @@ def multiplies_bfloat16(device: str) -> bool:
     import torch
 
     if device.startswith("cuda"):
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     features = torch.cpu.get_capabilities()
     return any(features.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
 
