@@ -179,6 +179,6 @@ def test_a_budget_pays_for_steps_by_the_tokens_it_reads_and_never_for_fewer_than
     assert -(-much.max_steps // much.evaluate_every) == tower_budget.MOST_CHECKS
     assert much == plan(100), "no clock is read"
     assert (plan(100, steps=4).max_steps, plan(100, steps=4).evaluate_every) == (4, 4)
-    assert much.epochs == pytest.approx(9 * 64 / 600)  # 150 users on four days each
+    assert much.epochs == pytest.approx(9 * 256 / 600)  # 150 users on four days each
     lower.vectors = np.zeros((len(texts), 64 * 32), np.float32)  # of a wider base
     assert plan(200).max_steps < more.max_steps

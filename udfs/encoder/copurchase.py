@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 POPULARITY_DAYS = 14
 # A quarter of the examples hides half of the day's purchases instead of what came before: also first baskets teach.
 SHARE_OF_HIDDEN_BASKETS = 0.2
+FIT_BATCH = 256  # examples of a step of learn_vectors
 LARGEST_CATALOGUE = 8_192  # above, a batch's softmax runs over its targets and a uniform draw of the other items
 # The log popularity of an item never sold: nothing is known against it, so it is no negative. An item sold later
 # is one: leaving it out gave better vectors alone, but a worse blend with popularity.
@@ -191,7 +192,7 @@ def learn_vectors(
     *,
     epochs: float,
     seed: int,
-    batch_size: int = 256,
+    batch_size: int = FIT_BATCH,
     learning_rate: float = 0.02,
     map_rate: float = 0.003,
     residuals: bool = True,

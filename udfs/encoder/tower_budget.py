@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from udfs.encoder.copurchase import FIT_BATCH
 from udfs.encoder.lower_layers import LowerLayers
 from udfs.encoder.tower_settings import TowerSettings
 from udfs.interactions import Interactions
@@ -20,7 +21,7 @@ from udfs.interactions import Interactions
 TOKEN_LAYERS_PER_SECOND = 19_000.0
 REFERENCE_WIDTH = 384
 FORWARDS_PER_STEP = 3.0  # forward, backward to the inputs and to the weights
-STEP_SECONDS = 0.3  # of the loss over the catalogue, and of the optimiser
+STEP_SECONDS = 0.1  # of the loss over the catalogue, and of the optimiser
 FIT_SECONDS = 1.7e-5  # of one step of learn_vectors, per text
 LEAST_PASSES = 3  # over the texts, whatever the budget
 MOST_CHECKS = 4
@@ -37,7 +38,7 @@ def planned(
     """
     seen = history.known()
     examples = max(len(np.unique(seen.user.astype(np.int64) * 100_000 + seen.day)), 1)
-    epochs = learn_steps * settings.batch_size / examples
+    epochs = learn_steps * FIT_BATCH / examples
     bounded = replace(
         settings,
         epochs=min(settings.epochs, epochs),
@@ -57,7 +58,7 @@ def _passes(seconds: float, per_pass: int, lower: LowerLayers, settings: TowerSe
     size = (width / REFERENCE_WIDTH) ** 2
     layer_seconds = lower.tokens * size / TOKEN_LAYERS_PER_SECOND
     fits = settings.adapter_epochs + 2 * settings.epochs + 2 * settings.refit_epochs
-    fit_seconds = fits * examples / settings.batch_size * len(lower.texts) * size * FIT_SECONDS
+    fit_seconds = fits * examples / FIT_BATCH * len(lower.texts) * size * FIT_SECONDS
     pass_seconds = FORWARDS_PER_STEP * (layers - lower.count) * layer_seconds + per_pass * STEP_SECONDS
     rest = seconds - layers * layer_seconds - fit_seconds
     return max(LEAST_PASSES, int(rest / ((1 + REFIT_SHARE) * pass_seconds)))

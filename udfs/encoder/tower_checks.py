@@ -9,7 +9,7 @@ from udfs.evaluation import metrics
 from udfs.interactions import Floats, Interactions
 from udfs.top_k.exact import best_columns
 
-POPULARITY_WEIGHTS = (0.5, 0.7, 1.0, 1.4, 2.0, 2.8)
+POPULARITY_WEIGHTS = (0.5, 0.7, 1.0, 1.2, 1.4, 1.7, 2.0, 2.8)
 
 
 class Checks:

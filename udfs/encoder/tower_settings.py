@@ -16,13 +16,15 @@ class TowerSettings:
 
     max_steps: int = 240  # 0: no search, the base goes on to learn (refit_steps)
     refit_steps: int = 120
-    slice_items: int = 512
-    batch_size: int = 256
-    learning_rate: float = 4e-4
+    # Many small steps: of the same passes over the texts, steps of 512 items and 256 users had learned less than half
+    # as much (NDCG@10 alone +3 to +9 % over the frozen map, of 128 and 64 +16 to +18 %).
+    slice_items: int = 128
+    batch_size: int = 64
+    learning_rate: float = 7e-4
     adapter_rate: float = 2e-3
     warmup_share: float = 0.1
     tuned_layers: int = 1  # the uppermost ones; what is below stays the base's, and its output is computed once
-    distil: float = 10.0  # weight of (1 - cosine) to the learned vectors against the next-purchase loss
+    distil: float = 30.0  # weight of (1 - cosine) to the learned vectors against the next-purchase loss
     adapter_epochs: float = 3.0
     epochs: float = 4.0
     refit_epochs: float = 2.0

@@ -80,7 +80,7 @@ class TuningSteps:
                 raise ArithmeticError(
                     f"loss {losses[-1]} at step {step + 1}: set a lower learning rate than {knobs.top_rate}"
                 )
-            if (step + 1) % 10 == 0:
+            if (step + 1) % max(10, total // 8) == 0:
                 rate = (time.perf_counter() - started) / (step + 1 - first)
                 self.log(
                     f"step {step + 1}/{total}: loss {losses[-1]:.3f}, distance {near.item():.3f}, {rate:.1f} s/step"
