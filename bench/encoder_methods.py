@@ -134,7 +134,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--seconds", type=int, default=120, help="the budget of each tower")
     parser.add_argument("--seeds", type=int, nargs="*", default=[7, 8, 9])
     parser.add_argument("--tuned-layers", type=int, default=TowerSettings().tuned_layers)
-    parser.add_argument("--learn-steps", type=int, default=120)
+    parser.add_argument("--learn-steps", type=int, default=100)
     parser.add_argument("--lora", action="store_true", help="also low-rank matrices")
     parser.add_argument("--max-users", type=int, default=20_000)
     given = parser.parse_args(arguments)

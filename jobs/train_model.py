@@ -56,7 +56,7 @@ def train_model(
     encoder_seconds: int = 600,
     encoder_steps: int = 0,
     newest_encoder: bool = True,
-    learn_steps: int = 120,
+    learn_steps: int = 100,
     served_encoder: ServedEncoder = "full",
     ranker_nights: int = 6,
     ranker_rows: int = 1_200_000,

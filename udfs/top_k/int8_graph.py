@@ -139,11 +139,14 @@ def write_graph(
         rows = normed(graph.add("Add", inner, rows), f"{layer}.output")
     # Means are not in the graph: ONNX Runtime adds up the tokens of one text in another order than those of many.
     graph.nodes.append(helper.make_node("Reshape", [rows, by_text], [HIDDEN], HIDDEN))
+    _save(graph, path, config["hidden_size"], upper)
 
+
+def _save(graph: Graph, path: Path, width: int, upper: bool) -> None:
+    """Write the graph with its input, LOWER if `upper`, and its output."""
     ids = helper.make_tensor_value_info(IDS, TensorProto.INT64, ["texts", "tokens"])
     lower, hidden = (
-        helper.make_tensor_value_info(name, TensorProto.FLOAT, ["texts", "tokens", config["hidden_size"]])
-        for name in (LOWER, HIDDEN)
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, ["texts", "tokens", width]) for name in (LOWER, HIDDEN)
     )
     onnx_graph = helper.make_graph(graph.nodes, "bert", [lower if upper else ids], [hidden], graph.constants)
     opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid("com.microsoft", 1)]
