@@ -31,6 +31,7 @@ SETTINGS = TowerSettings(
     batch_size=64,
     learning_rate=1e-3,
     tuned_layers=2,
+    distil=10.0,
     adapter_epochs=4,
     epochs=8,
     evaluate_every=12,
