@@ -14,7 +14,7 @@ import argparse
 import datetime as dt
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -26,7 +26,7 @@ from pyspark.sql import functions as F
 from bench.harness import Contenders, Row, alternate, compare, console, gate, on_cpu, report
 from jobs.flow import JOBS
 from jobs.rank_recommendations import rank_recommendations
-from jobs.runner import model_store
+from jobs.runner import model_store, shared_files
 from jobs.runner.cli import parse_date
 from jobs.runner.lake import Lake
 from jobs.runner.session import session
@@ -47,6 +47,7 @@ class Nights:
         self.model = model_store.promoted_model(lake, run_date)
         self.items = lake.read(today("silver.items"), run_date, [])
         self.item_vectors = lake.read(today("features.item_vectors"), run_date, [])
+        self.endings: list[Callable[[bool], None]] = []
 
     def enlarge(self, users: int, times: Sequence[int]) -> int:
         """Write the events of at most `users` users, and of multiples of them; the number of users chosen.
@@ -80,6 +81,9 @@ class Nights:
         )
         self._write(lists, f"lists-{number}")
         self.lake.spark.catalog.clearCache()
+        for end in self.endings:
+            end(True)
+        self.endings.clear()
 
     def check(self, users: int, number: int) -> str:
         """One line: every life of every user has one list, and the same as the user's first. Raises GateError."""
@@ -96,7 +100,8 @@ class Nights:
         """Settings of the deployment, without long_tail, by which lists depend on other users."""
         knobs = settings(JOBS[function.__name__], function, self.lake.deployment, {})
         knobs.pop("long_tail", None)
-        return knobs | {"run": RunContext(self.run_date, self.lake.deployment)}
+        share = partial(shared_files.share, at_end=self.endings.append)
+        return knobs | {"run": RunContext(self.run_date, self.lake.deployment, share=share)}
 
     def _write(self, frame: DataFrame, name: str) -> None:
         frame.write.format("delta").mode("overwrite").save(f"{self.folder}/{name}")

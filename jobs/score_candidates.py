@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pyarrow as pa
 from pyspark import SparkFiles
@@ -18,7 +18,7 @@ from schemas.run import Model, RunContext
 from udfs.catalogue import catalogue_of
 from udfs.days import day_number
 from udfs.interactions import from_frame
-from udfs.recommend import scoring
+from udfs.recommend import scoring, state_files
 
 
 def score_candidates(
@@ -41,31 +41,35 @@ def score_candidates(
     of the recently described items without a purchase, however improbable (jobs/rank_recommendations.py).
 
     Item models (neighbours, factors, counts) are fitted in one task, on at most `max_users` users, so that their cost
-    is bounded; users are then scored in independent blocks.
+    is bounded, and shipped as files; users are then scored in independent blocks.
     """
     lines = known_purchases(events, items, run.deployment).persist()
     users = lines.select("user_id").where("user_id IS NOT NULL").distinct().count()
     slots = lines.sparkSession.sparkContext.defaultParallelism
-    blocks = max(math.ceil(users / users_per_block), slots)
+    blocks = max(math.ceil(users / users_per_block / slots), 1) * slots  # every slot has as many as any other
     fitted = (
         sampled(lines, users, max_users)
         .groupBy(F.lit(0).alias("all"))
-        .cogroup(described(items, item_vectors).groupBy(F.lit(0).alias("all")))
-        .applyInArrow(_fitter(run.run_date), "state BINARY")
+        .cogroup(_candidates(lines, described(items, item_vectors), run.run_date).groupBy(F.lit(0).alias("all")))
+        .applyInArrow(_fitter(run.run_date), "file STRING, offset BIGINT, content BINARY")
     )
-    states = fitted.crossJoin(lines.sparkSession.range(blocks).select(F.col("id").cast("int").alias("block")))
+    folders = model.file_name, run.share(fitted)
     columns = ", ".join(f"{name} {features.CANDIDATES.column(name).type}" for name in scoring.SCORED)
-    block = F.pmod(F.xxhash64("user_id"), F.lit(blocks)).cast("int")
     scored = (
         lines.where("user_id IS NOT NULL")
-        .withColumn("block", block)
-        .groupBy("block")
-        .cogroup(states.groupBy("block"))
-        .applyInArrow(_scorer(run.run_date, model.file_name, (per_user, new_per_user, arrivals_per_user)), columns)
+        .repartition(blocks, "user_id")
+        .mapInArrow(_scorer(run.run_date, folders, (per_user, new_per_user, arrivals_per_user)), columns)
     )
     return scored.select(
         F.lit(run.run_date).alias("run_date"), *scoring.SCORED, F.lit(model.version).alias("model_version")
     ).select(*features.CANDIDATES.column_names)
+
+
+def _candidates(lines: DataFrame, catalogue: DataFrame, run_date: dt.date) -> DataFrame:
+    """Rows of the catalogue that scoring may need: items that were ever bought, and those first listed lately."""
+    sold = lines.select("item_id").distinct().withColumn("is_sold", F.lit(True))
+    lately = F.coalesce("listed_on", "described_on") > F.lit(run_date - dt.timedelta(days=scoring.FRESH_DAYS))
+    return catalogue.join(sold, "item_id", "left").where(F.col("is_sold") | lately).drop("is_sold")
 
 
 def _fitter(run_date: dt.date) -> Callable[[pa.Table, pa.Table], pa.Table]:
@@ -74,18 +78,26 @@ def _fitter(run_date: dt.date) -> Callable[[pa.Table, pa.Table], pa.Table]:
     def fit(lines: pa.Table, described: pa.Table) -> pa.Table:
         known = catalogue_of(described.to_pandas())
         interactions = from_frame(lines.to_pandas(), known.items)
-        return pa.table({"state": pa.array([scoring.fit_state(interactions, known, day).to_bytes()], pa.binary())})
+        state = scoring.fit_state(interactions, known, day)
+        names = ("file", "offset", "content")
+        pieces = ([pa.array([value]) for value in piece] for piece in state_files.pieces(state))
+        return pa.Table.from_batches([pa.RecordBatch.from_arrays(piece, names) for piece in pieces])
 
     return fit
 
 
-def _scorer(run_date: dt.date, file_name: str, most: tuple[int, int, int]) -> Callable[[pa.Table, pa.Table], pa.Table]:
+def _scorer(
+    run_date: dt.date, folders: tuple[str, str], most: tuple[int, int, int]
+) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+    """folders: of the model and of the state, as SparkFiles knows them."""
     day = day_number(run_date) + 1  # the first that the run has not seen
 
-    def score(lines: pa.Table, states: pa.Table) -> pa.Table:
-        state = scoring.state_from_bytes(states.column("state")[0].as_py())
-        folder = SparkFiles.get(file_name)
-        return pa.Table.from_batches([scoring.score_users(lines.to_pandas(), state, folder, day, *most)])
+    def score(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        lines = list(batches)
+        if lines:
+            model, state = (SparkFiles.get(folder) for folder in folders)
+            table = pa.Table.from_batches(lines).to_pandas()
+            yield from scoring.score_users(table, state_files.read(state), model, day, *most)
 
     return score
 

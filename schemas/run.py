@@ -43,6 +43,11 @@ def _at_once(end: Callable[[bool], None]) -> None:
     end(True)
 
 
+def _nowhere(_pieces: Any) -> str:
+    """An error in place of shipped files, for a context without a lake."""
+    raise TypeError("this context ships no files to the executors: give it `share` (jobs/runner/shared_files.py)")
+
+
 @dataclass(frozen=True)
 class RunContext:
     """What a job may use beside its tables. A context of a dry run or a test writes nothing.
@@ -50,7 +55,9 @@ class RunContext:
     `publish_model` takes a model's folder and returns its new path; `write_page` takes a name below the lake and HTML.
     `maintain` (table, days of rows, days of versions) and `clear` (folder, days) are for upkeep. `gold_tables`: those
     that the run_date's runs have written. `checkpoints`: directory of training checkpoints; None for none.
-    `at_end` takes a function to call when the run has ended, with whether its outputs were committed.
+    `share` takes a frame with pieces of files (jobs/runner/shared_files.py), ships them to the executors, and returns
+    the name of their folder for SparkFiles. `at_end` takes a function to call when the run has ended, with whether its
+    outputs were committed.
     """
 
     run_date: dt.date
@@ -61,6 +68,7 @@ class RunContext:
     checkpoints: Path | None = None
     at_end: Callable[[Callable[[bool], None]], None] = _at_once
     publish_model: Callable[[Path], str] = str
+    share: Callable[[Any], str] = _nowhere
     write_page: Callable[[str, str], object] = _nothing
     maintain: Callable[[str, int, int], dict[str, Any] | None] = _nothing
     clear: Callable[[str, int], int | None] = _nothing

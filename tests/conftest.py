@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import datetime as dt
 import os
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from filelock import FileLock
 from pyspark.sql import DataFrame, SparkSession
 
 from jobs.flow import INTAKE
+from jobs.runner import shared_files
 from jobs.runner.schema_check import check_schema
 from jobs.runner.session import session as spark_session
 from jobs.transforms.reasons import reasons_of
@@ -86,9 +89,15 @@ def rows(spark: SparkSession) -> Rows:
 
 
 def run_of(run_date: dt.date, deployment: Deployment | None = None) -> RunContext:
-    """A run of a date that writes nothing; without a deployment, of one that has only a name and what it sells."""
+    """A run of a date that writes no table; without a deployment, of one that has only a name and what it sells."""
     sources = {kind: Source.model_construct() for kind in ("events", "items")}
-    return RunContext(run_date, deployment or Deployment.model_construct(name="test", sources=sources))
+    some = deployment or Deployment.model_construct(name="test", sources=sources)
+    return RunContext(run_date, some, share=partial(shared_files.share, at_end=_with_the_process))
+
+
+def _with_the_process(end: Callable[[bool], None]) -> None:
+    """Calls when the tests end: frames of a test are computed after the job's function has returned."""
+    atexit.register(end, True)
 
 
 def broken(table: Table, frame: DataFrame) -> list[str]:

@@ -39,12 +39,23 @@ class Catalogue:
         """Codes of the items that the run before `day` may not recommend."""
         return np.flatnonzero(self.inactive_from <= day)
 
+    def __len__(self) -> int:
+        """Items."""
+        return len(self.items)
+
     def item_vectors(self) -> Floats:
         """float32 [items, dims]; zeros where an item has no vector."""
         if not len(self.vectors):
             return np.zeros((len(self.items), 0), np.float32)
         vectors: Floats = self.vectors.astype(np.float32)[self.vector_of]
         vectors[self.vector_of < 0] = 0
+        return vectors
+
+    def take(self, codes: npt.NDArray[np.integer], /, *, axis: int = 0) -> Floats:
+        """float32 [codes, dims]: the vectors of these items; zeros where one has none. No other vectors are read."""
+        row = self.vector_of.take(codes, axis=axis)
+        vectors: Floats = self.vectors[np.maximum(row, 0)].astype(np.float32)
+        vectors[row < 0] = 0
         return vectors
 
     def with_vectors(self, vectors: npt.NDArray[np.floating], vector_of: Codes) -> Catalogue:

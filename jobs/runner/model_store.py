@@ -11,7 +11,7 @@ from pathlib import Path
 from pyspark import SparkFiles
 from pyspark.sql import SparkSession
 
-from jobs.runner import environment_fault, integrity
+from jobs.runner import environment_fault, integrity, shared_files
 from jobs.runner.lake import Lake
 from schemas.contract import PARTITION
 from schemas.errors import DataError, NoModelError
@@ -78,11 +78,10 @@ def ship(spark: SparkSession, model: Model) -> None:
     """
     context, local = spark.sparkContext, model.folder.removeprefix("file://")
     try:
-        if local.startswith("/") and not (context.master or "local").startswith("local"):
-            folder = tempfile.mkdtemp()
-            atexit.register(shutil.rmtree, folder, ignore_errors=True)  # executors fetch it as long as the driver lives
-            archive = shutil.make_archive(f"{folder}/{model.file_name}", "zip", local)
-            context.addArchive(f"{archive}#{model.file_name}")
+        if local.startswith("/") and not shared_files.on_one_machine(context):
+            place = tempfile.mkdtemp()
+            atexit.register(shutil.rmtree, place, ignore_errors=True)
+            shared_files.add_archive(context, Path(local), model.file_name, Path(place))
         else:
             context.addFile(model.folder, recursive=True)
     except Exception as error:

@@ -18,7 +18,7 @@ from typing import Any, Literal, get_args, get_origin
 from pyspark.sql import SparkSession
 
 from jobs.flow import JOBS, NIGHT, lacking, stands
-from jobs.runner import model_store, upkeep
+from jobs.runner import model_store, shared_files, upkeep
 from jobs.runner.cli import common_flags, reported
 from jobs.runner.lake import Lake
 from jobs.runner.pending_days import PendingDays, work_of
@@ -122,7 +122,8 @@ def _publish(
     if any(read.model == "encoding" for read in job.reads):
         _of_one_model(job, lake, record["run_date"], inputs["model"])
     endings: list[Callable[[bool], None]] = []
-    run = replace(_context(lake, record, dry_run), at_end=endings.append)
+    share = partial(shared_files.share, at_end=endings.append)
+    run = replace(_context(lake, record, dry_run), at_end=endings.append, share=share)
     committed = False
     try:
         result = function(**inputs, **knobs, run=run)

@@ -14,12 +14,12 @@ from udfs.recommend.candidates import (
     OWN_HALF_LIFE,
     PER_SOURCE,
     Candidates,
-    fold_in,
     propose,
 )
 from udfs.recommend.feature_meanings import FEATURES
 from udfs.recommend.features import features
 from udfs.recommend.fit_item_models import fit
+from udfs.recommend.generators import fold_in
 from udfs.recommend.item_models import FitSettings, ItemModels
 from udfs.recommend.user_matrix import user_matrix
 

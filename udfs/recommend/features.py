@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from udfs.interactions import Codes, Floats, Interactions
-from udfs.recommend.candidates import GENERATORS, OWN_HALF_LIFE, Candidates, popularity
+from udfs.recommend.candidates import OWN_HALF_LIFE, Candidates
 from udfs.recommend.feature_meanings import (
     ALS_BLENDS,
     ATTRIBUTES,
@@ -18,6 +18,7 @@ from udfs.recommend.feature_meanings import (
     MEANINGS,
     OWN_BLENDS,
 )
+from udfs.recommend.generators import GENERATORS, popularity
 from udfs.recommend.grouped import Longs, ranks, starts
 from udfs.recommend.item_models import ItemModels
 from udfs.recommend.user_matrix import decay

@@ -35,7 +35,8 @@ def fit(
     alive[seen.item[seen.day >= day - settings.alive_days]] = True
     if catalogue is not None:
         alive[catalogue] = True
-    items = np.flatnonzero(alive).astype(np.int32)
+    never = np.bincount(seen.item, minlength=count) == 0
+    items = np.flatnonzero(alive & ~never).astype(np.int32)
     days = seen.user_days()
     known = _sampled(days, settings)
     taste = user_matrix(known, day, settings.half_life, settings.user_items)[:, items].tocsr()
@@ -46,6 +47,7 @@ def fit(
     basket = cosine(baskets, settings.basket_neighbours, settings.shrinkage)
     ease = ease_regression(taste, settings)
     factors = _als(taste, settings)
+    items = np.concatenate([items, np.flatnonzero(alive & never).astype(np.int32)])
     kinds = np.empty((len(items), 0), np.int32) if attributes is None else attributes[items].astype(np.int32)
     return ItemModels(
         day=np.array([day], np.int32),

@@ -5,15 +5,18 @@ from __future__ import annotations
 import io
 from collections.abc import Collection
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+import scipy.sparse as sp
 
 from udfs.interactions import Codes, Floats
 from udfs.recommend.item_statistics import STATISTICS
 
 Halves: TypeAlias = npt.NDArray[np.float16]
+VOTES = ("knn", "next", "basket", "ease")  # generators that add up similarities of the user's items
 
 
 @dataclass(frozen=True)
@@ -45,10 +48,12 @@ class FitSettings:
 
 @dataclass(frozen=True)
 class ItemModels:
-    """One row is one candidate item of the day, in every array; `items` holds their codes, ascending.
+    """One row is one candidate item of the day; `items` has their codes: ascending, first of the items that were ever
+    sold, then of the others.
 
-    neighbours and those of next, basket and ease hold rows (not codes), strongest first, -1 where there is none;
-    a row is no neighbour of itself. factors belong to implicit ALS, `gram` is their Y'Y over all fitted items.
+    neighbours and those of next, basket and ease hold rows (not codes), strongest first, -1 where there is none; a row
+    is no neighbour of itself. factors belong to implicit ALS, `gram` is their Y'Y. Of these arrays, which take
+    kilobytes an item, an item never sold has no row.
     """
 
     day: npt.NDArray[np.int32]  # one number: models know purchases before it
@@ -71,16 +76,35 @@ class ItemModels:
         """Candidate items."""
         return len(self.items)
 
+    @property
+    def fitted(self) -> int:
+        """Rows that have neighbours and factors: the first so many."""
+        return len(self.neighbours)
+
+    @cached_property
+    def votes(self) -> dict[str, sp.csr_matrix]:
+        """For each of VOTES [own items, items] of the fitted rows: the similarity of the own item to the item."""
+        return {
+            "knn": _transposed(self.neighbours, self.similarities),
+            "next": _transposed(self.next_neighbours, self.next_similarities),
+            "basket": _transposed(self.basket_neighbours, self.basket_similarities),
+            "ease": _transposed(self.ease_neighbours, self.ease_weights),
+        }
+
     def column(self, name: str) -> Floats:
         """One of STATISTICS, a number per candidate item."""
         return self.statistics[:, STATISTICS.index(name)]
 
     def rows(self, codes: npt.NDArray[np.integer]) -> Codes:
         """The row of each item code, -1 where it is no candidate item."""
-        if not len(self.items):
-            return np.full(len(codes), -1, np.int32)
-        place = np.minimum(np.searchsorted(self.items, codes), len(self.items) - 1)
-        return np.where(self.items[place] == codes, place, -1).astype(np.int32)
+        rows = np.full(len(codes), -1, np.int32)
+        for start, end in ((0, self.fitted), (self.fitted, len(self))):
+            if start < end:
+                place = start + np.searchsorted(self.items[start:end], codes)
+                place = np.minimum(place, end - 1)
+                found = self.items[place] == codes
+                rows[found] = place[found]
+        return rows
 
     def to_bytes(self) -> bytes:
         """All arrays in NumPy's own format, no pickle."""
@@ -93,3 +117,13 @@ def from_bytes(data: bytes) -> ItemModels:
     """What `to_bytes` wrote."""
     with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
         return ItemModels(**{field.name: arrays[field.name] for field in fields(ItemModels)})
+
+
+def _transposed(rows: Codes, values: Halves) -> sp.csr_matrix:
+    """[own items, items]: the similarity where the own item is among the item's neighbours."""
+    is_neighbour = rows >= 0
+    ends = np.concatenate([[0], np.cumsum(is_neighbour.sum(axis=1))])
+    near = sp.csr_matrix(
+        (values[is_neighbour].astype(np.float32), rows[is_neighbour], ends), shape=(len(rows), len(rows))
+    )
+    return near.T.tocsr()

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -24,6 +23,7 @@ from udfs.recommend.features import features
 Halves = npt.NDArray[np.float16]
 
 FRESH_DAYS = 28  # an item first described so lately and never sold is a candidate
+USERS_PER_BATCH = 1_024  # some 340 candidates of 90 features each are held for each of them
 # In a model folder beside the encoder: the ranker; what was trained on what; the vectors that the ranker learned with.
 RANKER, TRAINING, EARLIER = "ranker.json", "training.json", "earlier.npz"
 
@@ -48,20 +48,6 @@ class State:
     catalogue: Catalogue
     models: item_models.ItemModels
 
-    def to_bytes(self) -> bytes:
-        """All arrays in NumPy's own format; no pickle."""
-        stream = io.BytesIO()
-        models = np.frombuffer(self.models.to_bytes(), np.uint8)
-        np.savez(stream, allow_pickle=False, models=models, **self.catalogue.__dict__)
-        return stream.getvalue()
-
-
-def state_from_bytes(data: bytes) -> State:
-    """What `State.to_bytes` wrote."""
-    with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
-        columns = {name: arrays[name] for name in Catalogue.__dataclass_fields__}
-        return State(Catalogue(**columns), item_models.from_bytes(arrays["models"].tobytes()))
-
 
 def fit_state(
     interactions: Interactions, known: Catalogue, day: int, settings: item_models.FitSettings | None = None
@@ -79,14 +65,18 @@ def propose(
     history: Interactions, state: State, day: int, generators: Collection[str] = candidates.GENERATORS
 ) -> tuple[candidates.Candidates, Floats]:
     """Candidates of the users of `history` and their features [candidates, FEATURES]."""
-    vectors = state.catalogue.item_vectors()
-    with_vectors = vectors.shape[1] > 0
+    known = state.catalogue
+    vectors = None
+    if len(known.vectors):
+        bought, item = np.unique(history.item, return_inverse=True)
+        narrow = replace(history, items=known.items[bought], item=item.astype(np.int32))
+        vectors = user_vectors(narrow, known.take(bought), day)
     pairs = candidates.propose(
         history,
         state.models,
         day,
-        user_vectors=user_vectors(history, vectors, day) if with_vectors else None,
-        item_vectors=vectors if with_vectors else None,
+        user_vectors=vectors,
+        item_vectors=None if vectors is None else known,
         generators=generators,
     )
     return pairs, features(pairs, history, state.models, day)
@@ -130,38 +120,65 @@ def read_ranker(folder: str) -> ranker.Ranker:
 
 def score_users(
     lines: pd.DataFrame, state: State, folder: str, day: int, keep: int, keep_new: int, keep_arrivals: int
-) -> pa.RecordBatch:
+) -> Iterator[pa.RecordBatch]:
     """The most probable active candidates of each user of `lines`, in the order (user, score desc, item_id).
 
     Those are the `keep` best of all, the `keep_new` best of the items that the user never bought, and the
     `keep_arrivals` best of the items without any buyer.
-    lines: user_id, item_id, event_date, basket_id, quantity of complete users. Columns: SCORED.
+    lines: user_id, item_id, event_date, basket_id, quantity of complete users. Columns: SCORED. A batch holds
+    USERS_PER_BATCH users, which bounds the memory.
     """
-    history = from_frame(lines, state.catalogue.items)
+    history = _history(lines, state.catalogue)
     fitted = read_ranker(folder)
-    pairs, table = propose(history, state, day, fitted.generators)
-    score = np.round(ranker.score(fitted, table), 9)
-    offered = np.flatnonzero(~np.isin(pairs.item, state.catalogue.inactive(day)))
-    order, place = best_first(pairs.user[offered], pairs.item[offered], score[offered])
-    order = offered[order]
-    kept, new = place < keep, table[order, list(FEATURES).index("is_own")] == 0
-    kept[new] |= _places(pairs.user[order][new]) < keep_new
-    arrival = arrivals(pairs, state.models)[order]
-    kept[arrival] |= _places(pairs.user[order][arrival]) < keep_arrivals
-    order = order[kept]
+    inactive = state.catalogue.inactive(day)
+    for start in range(0, len(history.users), USERS_PER_BATCH):
+        some = history.part((history.user >= start) & (history.user < start + USERS_PER_BATCH))
+        pairs, table = propose(some, state, day, fitted.generators)
+        score = np.round(ranker.score(fitted, table), 9)
+        offered = np.flatnonzero(~np.isin(pairs.item, inactive))
+        order, place = best_first(pairs.user[offered], pairs.item[offered], score[offered])
+        order = offered[order]
+        kept, new = place < keep, table[order, list(FEATURES).index("is_own")] == 0
+        kept[new] |= _places(pairs.user[order][new]) < keep_new
+        arrival = arrivals(pairs, state.models)[order]
+        kept[arrival] |= _places(pairs.user[order][arrival]) < keep_arrivals
+        yield _scored(pairs, table, score, order[kept], history.users, state, day)
+
+
+def _history(lines: pd.DataFrame, known: Catalogue) -> Interactions:
+    """The lines with the catalogue's item codes, found without an index of the whole catalogue."""
+    ids = np.sort(np.asarray(lines["item_id"].unique(), np.str_))
+    code = np.minimum(np.searchsorted(known.items, ids), len(known.items) - 1)
+    is_known = known.items[code] == ids
+    history = from_frame(lines, ids[is_known])
+    return replace(history, items=known.items, item=code[is_known][history.item].astype(np.int32))
+
+
+def _scored(
+    pairs: candidates.Candidates,
+    table: Floats,
+    score: npt.NDArray[np.float64],
+    order: npt.NDArray[np.int64],
+    users: npt.NDArray[np.str_],
+    state: State,
+    day: int,
+) -> pa.RecordBatch:
+    """The columns of SCORED for these rows of pairs."""
     column = dict(zip(FEATURES, table[order].T, strict=True))
     bought = column["own_days"] > 0
-    names = np.array(candidates.GENERATORS)
+    row, source = np.nonzero(pairs.proposed[order])
+    ends = np.searchsorted(row, np.arange(len(order) + 1)).astype(np.int32)
+    sources = pa.array(candidates.GENERATORS).take(pa.array(source))
     ids = state.catalogue.items
     reason = pairs.reason[order]
     last = day - np.nan_to_num(column["own_last"]).astype(np.int64)
     recent = state.models.column("buyers_28")[pairs.row[order]]
     return pa.RecordBatch.from_arrays(
         [
-            pa.array(history.users[pairs.user[order]]),
+            pa.array(users[pairs.user[order]]),
             pa.array(ids[pairs.item[order]]),
             pa.array(score[order]),
-            pa.array([names[row].tolist() for row in pairs.proposed[order]], pa.list_(pa.string())),
+            pa.ListArray.from_arrays(pa.array(ends), sources),
             pa.array(ids[reason], mask=reason < 0),
             pa.array(column["own_days"].astype(np.int32)),
             pa.array(last.astype("datetime64[D]"), mask=~bought),

@@ -12,7 +12,7 @@ error, are scored exactly. The lists are the same whichever scan is used.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -77,12 +77,22 @@ def top_k(
     for start in range(0, n, QUERY_BLOCK):
         rows = slice(start, start + QUERY_BLOCK)
         banned = _positions(exclude[rows], ids) if exclude is not None else None
-        best_items[rows], best_scores[rows] = _best(queries[rows], stored, length, banned, scan)
+        best_items[rows], best_scores[rows] = best_of_scan(queries[rows], stored, length, banned, scan)
     return best_items, best_scores
 
 
-def _best(
-    queries: Vectors, items: Floats, k: int, banned: tuple[Indices, Indices] | None, scan: Scan
+class Rows(Protocol):
+    """Item vectors as float32 rows: an array, or what reads them from a file."""
+
+    def __len__(self) -> int:
+        """Items."""
+
+    def take(self, indices: Indices, /, *, axis: int) -> Floats:
+        """The vectors of these items."""
+
+
+def best_of_scan(
+    queries: Vectors, items: Rows, k: int, banned: tuple[Indices, Indices] | None, scan: Scan
 ) -> tuple[Indices, Floats]:
     """The best k for one block of queries, out of a pool of candidates that is filled as blocks of items go by."""
     n, start = len(queries), 0
@@ -141,7 +151,7 @@ def _highest(near: Floats, slack: Doubles, least: Floats) -> Floats:
 
 
 def _exact_best(
-    exact: Doubles, items: Floats, pool: Candidates, unit: Doubles, k: int
+    exact: Doubles, items: Rows, pool: Candidates, unit: Doubles, k: int
 ) -> tuple[Candidates, Floats, Indices]:
     """The best k candidates of each row by exact score, then item; their scores, and places from 0.
 
