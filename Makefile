@@ -158,7 +158,7 @@ bench-full: .venv/.bench  ## The same with as many texts, users and items as a l
 	@python -m bench.encode --texts 20000 --naive-texts 1000 && python -m bench.topk --users 100000 --items 100000
 	@python -m bench.through_spark --texts 200000
 	@python -m bench.spark_topk --users 100000 --items 100000 --peer-users 16384
-	@python -m bench.growth --users 500
+	@python -m bench.growth --users 500 && python -m bench.catalogue
 	@python -m bench.smaller && python -m bench.int8_choices
 
 .PHONY: golden
