@@ -14,6 +14,7 @@ from jobs.reports import progress
 from jobs.reports.plans_page import Plans, plans_page
 from jobs.transforms.audience_inputs import logs_since, read_book, read_known, training_rows
 from jobs.transforms.demand_inputs import block_of, daily_sales, holidays_of, promoted_weeks, shop_totals
+from jobs.transforms.held import held
 from jobs.transforms.sample import drawn
 from schemas import ops
 from schemas.contract import PARTITION
@@ -60,7 +61,7 @@ def backtest_plans(
     driver's memory, some 2 GB at these sizes. The HTML page is `backtest/<run_date>.html` in the lake.
     """
     run_date, today, holidays = run.run_date, day_number(run.run_date), holidays_of(run.deployment)
-    sales = daily_sales(events, items, run_date, run.deployment, by_location).persist()
+    sales = daily_sales(events, items, run_date, run.deployment, by_location).transform(held)
     shop, pairs = (
         Shop.of(*(total.toPandas() for total in shop_totals(sales))),
         sales.select("location_id", "item_id").distinct().count(),

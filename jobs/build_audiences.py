@@ -15,6 +15,7 @@ from jobs.reports import progress
 from jobs.transforms import arrow_rows
 from jobs.transforms.audience_inputs import ddl_of, read_known, training_rows
 from jobs.transforms.audience_places import allocated
+from jobs.transforms.held import held
 from jobs.transforms.json_models import applied
 from schemas import gold, ops
 from schemas.contract import PARTITION
@@ -77,9 +78,9 @@ def build_audiences(
     else:
         progress.say(f"audiences: no promoted model up to {run_date}: one is fitted within this run (see make train)")
         models = _fitted(training_rows(known, ad_events, tomorrow, training_contacts))
-    pairs = known.by_block(_values(tomorrow, models, contact_cost), VALUED).persist()
+    pairs = known.by_block(_values(tomorrow, models, contact_cost), VALUED).transform(held)
     marked = pairs.withColumn("is_control", is_control(control_share, control_seed))
-    taken = allocated(marked, limits, max_per_week, max_pairs).persist()
+    taken = allocated(marked, limits, max_per_week, max_pairs).transform(held)
     return {"gold.ad_audiences": _ranked(marked, taken, run_date), "ops.allocations": _judged(marked, taken, run_date)}
 
 

@@ -6,6 +6,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from jobs.transforms import catalogue
+from jobs.transforms.held import held
 from jobs.transforms.purchases import buyer, purchases, within
 from jobs.transforms.top_n import top_n
 from schemas import gold
@@ -47,7 +48,7 @@ def build_default_recommendations(
         named = lately.where(F.col(segment).isNotNull())
         value = F.col(segment).cast("string").alias("segment_value")
         groups.append(named.select(F.lit(segment).alias("segment_name"), value, "item_id", buyer()))
-    met = groups[0].unionByName(groups[-1]).distinct().persist()
+    met = groups[0].unionByName(groups[-1]).distinct().transform(held)
     keys = list(SEGMENT)
     sizes = met.groupBy(*keys).agg(
         F.count_distinct("buyer").alias("all_buyers"), F.count_distinct("buyer.user_id").alias("known_buyers")

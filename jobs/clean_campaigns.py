@@ -7,6 +7,7 @@ from pyspark.sql import functions as F
 
 from jobs.transforms.catalogue import Catalogue, catalogue_of, with_item_verdict
 from jobs.transforms.deduplicate import newest
+from jobs.transforms.held import held
 from jobs.transforms.mapping import all_reasons, completed, mapped
 from jobs.transforms.reasons import REASONS, because, only, rejected, sound
 from schemas import silver
@@ -38,12 +39,12 @@ def clean_campaigns(
     catalogue = catalogue_of(run.deployment, items, rejected_items)
     canonical = completed(mapped(bronze_campaigns, run.deployment, "campaigns"), silver.CAMPAIGNS, DESCRIBED)
     canonical = canonical.withColumn("items", F.coalesce("items", none))
-    judged = canonical.withColumn("reasons", all_reasons(silver.CAMPAIGNS, ("campaign_id", *DESCRIBED))).persist()
+    judged = canonical.withColumn("reasons", all_reasons(silver.CAMPAIGNS, ("campaign_id", *DESCRIBED))).transform(held)
     of_sound = sound(judged)
-    parts = _campaign_items(bronze_campaign_items, catalogue, of_sound, run.deployment).persist()
+    parts = _campaign_items(bronze_campaign_items, catalogue, of_sound, run.deployment).transform(held)
     named = sound(parts).groupBy("campaign_id")
     listed = named.agg(F.collect_set("item_id").alias("more"), F.count("*").alias("item_records"))
-    described = newest(of_sound, "campaign_id").persist()
+    described = newest(of_sound, "campaign_id").transform(held)
     campaigns = (
         described.join(listed, "campaign_id", "left")
         .join(_own_items(described, catalogue), "campaign_id", "left")

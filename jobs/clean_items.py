@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from jobs.transforms.held import held
 from jobs.transforms.mapping import all_reasons, completed, mapped
 from jobs.transforms.reasons import rejected_once, sound
 from jobs.transforms.top_n import top_n
@@ -33,7 +34,7 @@ def clean_items(bronze_items: DataFrame, *, run: RunContext) -> dict[str, DataFr
         "title": _cut(F.coalesce("title", "text"), silver.MOST_TITLE),
     }
     reasons = all_reasons(silver.ITEMS, ("item_id", *described_by))
-    judged = canonical.withColumns(texts).withColumn("reasons", reasons).persist()
+    judged = canonical.withColumns(texts).withColumn("reasons", reasons).transform(held)
 
     described = sound(judged).groupBy("item_id", "run_date", *described_by).agg(F.count("*").alias("records"))
     newest = top_n(described, ["item_id"], [F.desc("run_date"), F.desc("records"), *described_by], 1)

@@ -7,6 +7,7 @@ from pyspark.sql import functions as F
 
 from jobs.transforms.catalogue import catalogue_of, with_item_verdict
 from jobs.transforms.deduplicate import without_overlaps
+from jobs.transforms.held import held
 from jobs.transforms.mapping import all_reasons, completed, mapped
 from jobs.transforms.reasons import has_code, rejected, sound
 from schemas import silver
@@ -44,7 +45,7 @@ def clean_stock(
     )
     newest_first = (F.desc("snapshot_date"), "source_file", "source_row")
     final = without_overlaps(_newest_of_location(judged), table.key, newest_first, STOCK_OVERLAPS)
-    final = final.withColumn("run_date", F.lit(run.run_date)).persist()
+    final = final.withColumn("run_date", F.lit(run.run_date)).transform(held)
     first = F.row_number().over(Window.partitionBy("location_id").orderBy("item_id")) == 1
     count = F.when(first, F.col("_older") + 1).otherwise(F.lit(1)).cast("bigint")
     return {

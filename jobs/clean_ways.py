@@ -6,6 +6,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from jobs.transforms.deduplicate import without_overlaps
+from jobs.transforms.held import held
 from jobs.transforms.mapping import all_reasons, mapped
 from jobs.transforms.reasons import rejected, sound
 from schemas import silver
@@ -23,7 +24,7 @@ def clean_ways(bronze_ways: DataFrame, *, run: RunContext) -> dict[str, DataFram
     judged = mapped(bronze_ways, run.deployment, "ways")
     judged = judged.withColumn("reasons", all_reasons(table, table.column_names))
     final = without_overlaps(judged, table.key, ["source_file", "source_row"], WAY_OVERLAPS)
-    final = final.withColumn("run_date", F.lit(run.run_date)).persist()
+    final = final.withColumn("run_date", F.lit(run.run_date)).transform(held)
     return {
         "silver.ways": sound(final).select(*table.column_names),
         "silver.rejected_ways": rejected(final, silver.REJECTED_WAYS.column_names),

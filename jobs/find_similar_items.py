@@ -6,6 +6,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from jobs.transforms.catalogue import shown
+from jobs.transforms.held import held
 from jobs.transforms.purchases import active_items, purchases
 from jobs.transforms.top_n import top_n
 from jobs.transforms.vectors import nearest_items
@@ -32,7 +33,7 @@ def find_similar_items(
         active_items(purchases(events, run.deployment), run.run_date, active_days),
         "item_id",
         "left_semi",
-    ).persist()
+    ).transform(held)
     queries = active.select(F.col("text_key").alias("query_key"), "vector").dropDuplicates(["query_key"])
     may_be_shown = active.join(shown(run.deployment, items).select("item_id"), "item_id", "left_semi")
     neighbours = nearest_items(queries, may_be_shown, top_k + 1).withColumnRenamed("item_id", "similar_item_id")

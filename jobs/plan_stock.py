@@ -11,6 +11,7 @@ import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from jobs.transforms.held import held
 from jobs.transforms.purchases import location, purchases, within
 from schemas import gold
 from schemas.contract import PARTITION
@@ -61,7 +62,7 @@ def plan_stock(
         if days < 1:
             raise ConfError(f"[jobs.plan_stock] {name} must be at least 1; it is {days}")
     fresh = stock.where(F.col("snapshot_date") >= F.lit(run.run_date - dt.timedelta(days=max_age_days)))
-    now = left_tonight(fresh, purchases(events, run.deployment), run.run_date, max_age_days, by_location).persist()
+    now = held(left_tonight(fresh, purchases(events, run.deployment), run.run_date, max_age_days, by_location))
     known = demand_forecast.select(*KEY, "category", "target_week", "expected_units", "dispersion").join(
         now.select(*KEY), list(KEY), "left_semi"
     )

@@ -12,6 +12,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from jobs.transforms.catalogue import described
+from jobs.transforms.held import held
 from jobs.transforms.purchases import known_purchases, sampled
 from schemas import features
 from schemas.run import Model, RunContext
@@ -43,7 +44,7 @@ def score_candidates(
     Item models (neighbours, factors, counts) are fitted in one task, on at most `max_users` users, so that their cost
     is bounded, and shipped as files; users are then scored in independent blocks.
     """
-    lines = known_purchases(events, items, run.deployment).persist()
+    lines = known_purchases(events, items, run.deployment).transform(held)
     users = lines.select("user_id").where("user_id IS NOT NULL").distinct().count()
     slots = lines.sparkSession.sparkContext.defaultParallelism
     blocks = max(math.ceil(users / users_per_block / slots), 1) * slots  # every slot has as many as any other

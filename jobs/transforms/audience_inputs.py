@@ -14,6 +14,7 @@ from pyspark.sql import functions as F
 
 from jobs.transforms import arrow_rows
 from jobs.transforms.catalogue import described
+from jobs.transforms.held import held
 from jobs.transforms.purchases import of_catalogue, purchase_history
 from jobs.transforms.sample import drawn
 from schemas.contract import PARTITION
@@ -57,14 +58,14 @@ def read_known(
     active: int | None = None,
 ) -> Known:
     """Users, and the book with each campaign's usual figures; with `active`, only of campaigns that run on that day."""
-    known = of_users(events, items, ad_events, deployment).persist()
+    known = of_users(events, items, ad_events, deployment).transform(held)
     blocks = max(1, math.ceil(known.select("user_id").distinct().count() / USERS_PER_BLOCK))
-    book = _book(events, items, item_vectors, campaigns, ad_events).persist()
+    book = _book(events, items, item_vectors, campaigns, ad_events).transform(held)
     ddl = "campaign_id STRING, feature STRING, total DOUBLE, count BIGINT"
     usual = by_block(known, book, blocks, _usual(active), ddl)
     summed = usual.groupBy("campaign_id", "feature").agg(F.sum("total").alias("total"), F.sum("count").alias("count"))
     book_and_sums = book.groupBy(F.lit(0).alias("all")).cogroup(summed.groupBy(F.lit(0).alias("all")))
-    return Known(known, book_and_sums.applyInArrow(_with_usual, "book BINARY").persist(), blocks)
+    return Known(known, book_and_sums.applyInArrow(_with_usual, "book BINARY").transform(held), blocks)
 
 
 def training_rows(

@@ -12,6 +12,7 @@ import pyarrow as pa
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
+from jobs.transforms.held import held
 from jobs.transforms.sample import drawn
 from udfs.audiences import allocation
 
@@ -44,14 +45,14 @@ def _by_prices(candidates: DataFrame, limits: DataFrame, max_per_week: int, max_
     """
     some = drawn(candidates, "user_id", max_pairs, count, "prices").groupBy(F.lit(0).alias("all"))
     price = _prices(max_per_week, min(1.0, max_pairs / count))
-    priced = some.applyInArrow(price, "campaign_id STRING, price DOUBLE").persist()
+    priced = some.applyInArrow(price, "campaign_id STRING, price DOUBLE").transform(held)
     block = F.pmod(F.xxhash64("user_id"), F.lit(4 * math.ceil(count / max_pairs)))
     with_price = candidates.join(F.broadcast(priced), "campaign_id", "left")
     wanted = with_price.groupBy(block).applyInArrow(_choose(max_per_week), CHOSEN)
     better = Window.partitionBy("campaign_id").orderBy(F.desc("net"), "user_id").rowsBetween(*BEFORE)
     before = F.coalesce(F.sum(F.col("taken").cast("int")).over(better), F.lit(0))  # a control is held to the same
     placed = wanted.withColumn("before", before).join(F.broadcast(limits), "campaign_id", "left")
-    within = placed.where("campaign_id IS NULL OR before < capacity").drop("before", "capacity").persist()
+    within = placed.where("campaign_id IS NULL OR before < capacity").drop("before", "capacity").transform(held)
     filled = _open_pairs(with_price, within.where("taken"), limits, max_per_week, max_pairs)
     more = filled.groupBy(F.lit(0).alias("all")).applyInArrow(_fill, CHOSEN)
     places = limits.join(priced, "campaign_id", "inner")
@@ -66,7 +67,7 @@ def _open_pairs(pairs: DataFrame, taken: DataFrame, limits: DataFrame, max_per_w
     """
     shown = taken.groupBy("campaign_id").agg(F.count("*").alias("shown"))
     room = (F.col("capacity") - F.coalesce("shown", F.lit(0))).alias("room")
-    rooms = limits.join(shown, "campaign_id", "left").select("campaign_id", room).where("room > 0").persist()
+    rooms = limits.join(shown, "campaign_id", "left").select("campaign_id", room).where("room > 0").transform(held)
     used = taken.where("NOT counted").groupBy("user_id").agg(F.count("*").alias("used"))
     slots = F.lit(max_per_week) - F.col("recent") - F.coalesce("used", F.lit(0))
     left = (

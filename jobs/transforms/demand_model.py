@@ -13,6 +13,7 @@ from pyspark.sql import functions as F
 
 from jobs.transforms import arrow_rows
 from jobs.transforms.demand_inputs import block_of, daily_sales, promoted_weeks, shop_totals
+from jobs.transforms.held import held
 from schemas.run import RunContext
 from udfs.days import NEVER, day_number
 from udfs.demand import forecast as demand
@@ -56,7 +57,7 @@ def read_demand(
     events: DataFrame, items: DataFrame, promotions: DataFrame, run: RunContext, by_location: bool
 ) -> Demand:
     """What the demand model reads of a shop: purchases of items of the catalogue in two years, promotions begun."""
-    sales = daily_sales(events, items, run.run_date, run.deployment, by_location).persist()
+    sales = daily_sales(events, items, run.run_date, run.deployment, by_location).transform(held)
     shop = Shop.of(*(total.toPandas() for total in shop_totals(sales)))
     listed = sales.where((F.col("day") > day_number(run.run_date) - LISTED_DAYS) & (F.col("undone") == NEVER))
     pairs = listed.select("location_id", "item_id").distinct().count()

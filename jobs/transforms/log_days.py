@@ -10,6 +10,7 @@ from pyspark.sql import functions as F
 
 from jobs.transforms import ledger, orders, returns, source_figures
 from jobs.transforms.catalogue import Catalogue, with_item_verdict
+from jobs.transforms.held import held
 from jobs.transforms.ledger import Log
 from jobs.transforms.mapping import all_reasons, completed, mapped
 from jobs.transforms.reasons import because, only, rejected, sound
@@ -53,7 +54,7 @@ def split(
     if log is ledger.EVENTS and orders.rewrites_orders(deployment):
         judged = orders.judged_as_orders(judged, past)
     numbered = _numbered(judged, rejecting)
-    final = _without_repeats(log, _first_of_the_day(log, numbered).persist(), past)
+    final = _without_repeats(log, held(_first_of_the_day(log, numbered)), past)
     refused = TABLES[f"silver.rejected_{log.kind}"]
     return {
         table.name: sound(final).select(*table.column_names),
@@ -115,11 +116,10 @@ def _without_repeats(log: Log, judged: DataFrame, past: DataFrame) -> DataFrame:
     occurrences = everywhere.join(wanted, same, "inner").groupBy(*wanted.columns)
     first = occurrences.agg(F.min("run_date").alias("_first"))
     again = (F.size("reasons") == 0) & never_replaced & (F.col("_first") < F.col("run_date"))
-    return (
+    return held(
         judged.join(first, same, "left")
         .withColumn("reasons", F.when(again, only(because(REPEATED))).otherwise(F.col("reasons")))
         .drop("_first", *wanted.columns)
-        .persist()
     )
 
 

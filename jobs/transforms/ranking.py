@@ -13,6 +13,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from jobs.transforms.catalogue import without_excluded
+from jobs.transforms.held import held
 from jobs.transforms.recommendation_lists import with_long_tail
 from jobs.transforms.top_n import top_n
 from schemas import gold
@@ -62,7 +63,7 @@ def ranked_lists(
     if every:
         arrivals = top_n(possible.where(_arrival()), ["user_id"], order, top_k)
         pool = pool.unionByName(arrivals).dropDuplicates(["user_id", "item_id"])
-    wanted = pool.persist()
+    wanted = pool.transform(held)
     complete = wanted.unionByName(fallback(candidates, wanted, allowed, top_k), allowMissingColumns=True)
     if rules.cap_per_category or rules.diversity or every:
         ranked = _apart(complete, item_vectors, rules)

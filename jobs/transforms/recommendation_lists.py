@@ -5,6 +5,7 @@ from __future__ import annotations
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
+from jobs.transforms.held import held
 from jobs.transforms.top_n import top_n
 
 OFFERS = 5  # lists that an item competes for; it is placed in one of those it wins
@@ -36,7 +37,7 @@ def with_long_tail(ranked: DataFrame, possible: DataFrame, place: int, share: fl
     )
     best_offers = top_n(offers, ["item_id"], [F.desc("worth"), "user_id"], OFFERS)
     taken = top_n(best_offers, ["user_id"], [F.desc("worth"), "item_id"], 1)
-    placed = top_n(taken, ["item_id"], [F.desc("worth"), "user_id"], 1).persist()
+    placed = top_n(taken, ["item_id"], [F.desc("worth"), "user_id"], 1).transform(held)
     leaving = placed.select("user_id", F.col("leaves").alias("item_id"))
     coming = possible.join(placed.select("user_id", "item_id"), ["user_id", "item_id"], "inner")
     return ranked.join(leaving, ["user_id", "item_id"], "left_anti").unionByName(
