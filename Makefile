@@ -8,6 +8,9 @@ RUN_DATE ?= 2017-12-03
 RAW ?=
 ROWS_OF ?=
 PUBLICATION ?=
+MODEL ?=
+BY ?=
+REASON ?=
 DB ?=
 PORT ?= 8080
 PARALLEL ?= 1
@@ -70,6 +73,11 @@ train: setup example  ## Train and register the models of every kind on what was
 evaluate: setup example  ## Judge the night of RUN_DATE by the 28 days after it, against every peer; writes a page
 	@python -m jobs.commands.night --run-date $(RUN_DATE) --conf $(CONF) $(if $(RAW),--landing $(RAW)) --only evaluation
 
+CUTS ?= 4
+.PHONY: evaluate-cuts
+evaluate-cuts: setup  ## The same (after make evaluate), without ablations, and the lead over the best peer on CUTS earlier dates
+	@python -m jobs.evaluate_recommendations --run-date $$(date -d "$(RUN_DATE) + 28 days" +%F) --conf $(CONF) --no-ablate --cuts $(CUTS)
+
 .PHONY: backtest
 backtest: setup example  ## Judge forecasts, stock actions and audiences of dates before RUN_DATE by what followed; writes a page
 	@python -m jobs.commands.night --run-date $(RUN_DATE) --conf $(CONF) $(if $(RAW),--landing $(RAW)) --only backtest
@@ -78,6 +86,11 @@ backtest: setup example  ## Judge forecasts, stock actions and audiences of date
 rollback: setup  ## Take the night of RUN_DATE back to its last PUBLICATION, or to that of the night ROWS_OF
 	@python -m jobs.commands.rollback --run-date $(RUN_DATE) --conf $(CONF) $(if $(ROWS_OF),--rows-of $(ROWS_OF)) \
 	  $(if $(PUBLICATION),--publication $(PUBLICATION))
+
+.PHONY: approve
+approve: setup  ## Approve the models and the drift of RUN_DATE that wait for a person ([gate] approval), or MODEL alone
+	@python -m jobs.commands.approve --run-date $(RUN_DATE) --conf $(CONF) $(if $(MODEL),--model $(MODEL)) \
+	  $(if $(BY),--by "$(BY)") $(if $(REASON),--reason "$(REASON)")
 
 .PHONY: maintain
 maintain: setup  ## Delete what is older than conf keeps, compact the tables, remove files that no table names

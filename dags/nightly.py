@@ -1,7 +1,8 @@
 """The nightly run: every job of jobs/flow.py, from raw files to recommendations, for one run_date.
 
 It starts two hours after the end of run_date, by the deployment's clock: at 02:00, or at 03:00 where clocks
-skip or repeat 02:00. For another day, trigger it with run_date.
+skip or repeat 02:00. For another day, trigger it with run_date. Where the deployment has `[gate] approval`, a task
+whose figures drift fails as held: `make approve RUN_DATE=...`, then clear it.
 """
 
 from __future__ import annotations

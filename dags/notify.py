@@ -42,6 +42,18 @@ def failed(context: Context) -> None:
     tell(f"Nightshelf: {alert['task']} of {alert['dag']} failed: {alert['error']}", alert)
 
 
+def held(context: Context, version: str) -> None:
+    """Send an alert for a new model that waits for `make approve`; its version is the task's XCom `held`."""
+    task, run = context["task_instance"], context["dag_run"]
+    task.xcom_push(key="held", value=version)
+    alert = {"what": "held", "dag": task.dag_id, "run": run.run_id, "task": task.task_id, "run_date": _run_date(run)}
+    tell(
+        f"Nightshelf: {task.task_id}: model {version} is held: runs use it after make approve "
+        f"RUN_DATE={alert['run_date']}",
+        alert | {"model": version},
+    )
+
+
 def _run_date(run: Any) -> str:
     """The run_date; the parameter as text where it is no valid date, which may be the failure itself."""
     params = run.conf or {}

@@ -36,6 +36,7 @@ from airflow.sdk.exceptions import (
     AirflowSkipException,
 )
 
+from dags import notify
 from dags.outcome import outcome_file, read_outcome
 from dags.run_date import REPO, conf_path
 from jobs.flow import JOBS, lacking
@@ -51,6 +52,7 @@ FINAL = {
     "2": "wrong usage or configuration: mend what the lines above name, then clear this task",
     "3": "the data broke its contract, so no table was changed: the lines above and ops.checks say where",
 }
+HELD = "held for a person: approve it as the lines above say, then clear this task"
 TOO_EARLY = "4"  # the job has no data to judge yet: the task is skipped
 
 
@@ -86,8 +88,11 @@ class SparkJob(SparkSubmitOperator):
             if code == TOO_EARLY:
                 raise AirflowSkipException(message) from failure
             if code in FINAL:
-                raise AirflowFailException(f"{self.task_id}: {message} ({FINAL[code]})") from failure
+                advice = HELD if message.startswith("held:") else FINAL[code]
+                raise AirflowFailException(f"{self.task_id}: {message} ({advice})") from failure
             raise AirflowException(f"{self.task_id}: {message}") from failure
+        if held := outcome.get("held"):
+            notify.held(context, held)
         for table in self.outlets if "rows" in outcome else ():
             context["outlet_events"][table].extra = {
                 "run_date": outcome["run_date"],

@@ -1,6 +1,7 @@
 """The weekly training: a new model from every day up to Saturday, and the evaluation of earlier runs.
 
-It starts on Sunday at 06:00, four hours after the nightly run that reads Saturday.
+It starts on Sunday at 06:00, four hours after the nightly run that reads Saturday. Where the deployment has
+`[gate] approval`, a new model is held: the task's XCom `held` and an alert name it, and `make approve` promotes it.
 """
 
 from __future__ import annotations

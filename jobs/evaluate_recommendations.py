@@ -4,25 +4,26 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import astuple
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 from pyspark import SparkFiles
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from jobs.offline.base_of import base_of
-from jobs.offline.contenders import Contenders, night_lists, peers, published_lists
-from jobs.offline.judged_night import TUNED_OF, WHOLE, WITHOUT, JudgedNight, ablations, bert, listed_ahead
+from jobs.offline.contenders import Contenders, night_lists, peers, published_lists, published_scores
+from jobs.offline.earlier_cuts import earlier_cuts
+from jobs.offline.evaluation_rows import LONG, NIGHT, TASKS, K, generators, rows_of
+from jobs.offline.judged_night import JudgedNight, ablations, bert, listed_ahead
 from jobs.offline.measures import ImportanceRow, MeasureRow, ParameterRow
 from jobs.offline.training_data import collect
 from jobs.reports import progress
-from jobs.reports.evaluation_page import EVERYONE, LEAD, TUNING, WORTH, Evaluation, evaluation_page
+from jobs.reports.evaluation_page import Evaluation, evaluation_page
 from jobs.transforms.purchases import purchases
 from jobs.transforms.ranking import FALLBACK, Rules, ranked_lists
 from jobs.transforms.top_n import top_n
@@ -30,25 +31,16 @@ from schemas import ops
 from schemas.derive import plain_ddl
 from schemas.errors import TooEarlyError
 from schemas.run import Model, RunContext
-from udfs.catalogue import Catalogue
 from udfs.days import date_of, day_number
 from udfs.evaluation import metrics
-from udfs.evaluation.metrics import TASK_ALL, TASK_NEW, Bootstrap, Interval, Mask
+from udfs.evaluation.metrics import TASK_ALL, TASK_NEW
 from udfs.horizon import HORIZON_DAYS
-from udfs.recommend import candidates as proposals
 from udfs.recommend import scoring
 from udfs.recommend.feature_meanings import FEATURES
 from udfs.recommend.peer_tuning import Choice
 
-K = 10
 LONG_TAILS = (0.5,)  # shares for jobs/transforms/recommendation_lists.py; each is a contender
-LONG = 50  # list length for the recall of rare items
-NIGHT = "nightshelf"
-TASKS = {TASK_ALL: "all items, repeats count", TASK_NEW: "items new to the user"}
-COLD_DAYS = 14
 MOST_FEATURES = 30  # shown on the page
-HEAD_SHARE = 0.2  # of the catalogue; the remaining items are the long tail
-FEWEST_OF_A_SEGMENT = 20
 PROTOCOL = (
     "Models saw what was bought before the cut; truth is what each user with a purchase before it bought in the 28 "
     "days from it; lists are of the whole catalogue. Peers were tuned on the cut 28 days earlier. Task B leaves the "
@@ -68,15 +60,19 @@ def evaluate_recommendations(
     segment: str = "",
     max_users: int = 20_000,
     ablate: bool = True,
-    ablation_rows: int = 300_000,
+    ablation_rows: int = 200_000,
+    refits: int = 3,
+    cuts: int = 0,
     listed: bool = False,
 ) -> dict[str, DataFrame]:
     """ops.metrics and ops.evaluation_lists of the run 28 days before run_date, and an HTML page.
 
     That run is judged by what it wrote: features.candidates (its full ranking) and gold.recommendations (what it
-    published, after rules). Peers and ablations are fitted here, on the driver, on at most about `max_users` users.
-    `segment` (a column of silver.events, such as a country) gives the slices for fairness. `listed`: also how well the
-    fusion and BERT recommend items never sold before, had the shop described them ahead of their first sale.
+    published, after rules). Peers and ablations are fitted here, on the driver, on at most about `max_users` users;
+    each ablation `refits` times, on at most `ablation_rows` candidates of past runs. `segment` (a column of
+    silver.events, such as a country) gives the slices for fairness. `listed`: also how well the fusion and BERT
+    recommend items never sold before, had the shop described them ahead of their first sale. `cuts`: the lead over the
+    best peer on so many cuts before, and its mean; each costs some minutes.
     """
     base = base_of(run.deployment)
     night = run.run_date - dt.timedelta(days=HORIZON_DAYS)
@@ -95,25 +91,18 @@ def evaluate_recommendations(
         _give_last_places(contest, share, scored_pairs, items, item_vectors, model, night)
     judged = JudgedNight(contest, seen, shop, folder, base, story, ablation_rows)
     choices = [*peers(contest, progress.say), *bert(judged, progress.say)]
-    parts = ablations(judged) if ablate else []
+    parts = ablations(judged, refits) if ablate else []
     contest.variants += listed_ahead(judged) if listed else []
     known = purchases(events.where(F.col("run_date") <= F.lit(night)), run.deployment)
-    of_users = _rows(contest, seen, cut_date, _segments(known, segment))
-    rows = [*of_users, *scored.rows(cut_date), *_generators(contest)]
-    page = Evaluation(
-        shop=run.deployment.name,
-        cut_date=cut_date,
-        protocol=PROTOCOL,
-        leader=NIGHT,
-        tasks=TASKS,
-        measures=rows,
-        variants=contest.variants,
-        ablations=parts,
-        reliability=scored.bins(),
-        importances=_importances(story),
-        parameters=[_parameter(choice) for choice in choices],
-    )
+    of_users = rows_of(contest, seen, cut_date, _segments(known, segment))
+    listed_scores = published_scores(contest, published)
+    calibrations = *scored.rows(cut_date), *listed_scores.rows(cut_date, by_rank=True)
+    rows = [*of_users, *calibrations, *generators(contest)]
+    parameters = [_parameter(choice) for choice in choices]
+    page = Evaluation(run.deployment.name, cut_date, PROTOCOL, NIGHT, TASKS, rows, contest.variants, parts)
+    page = replace(page, reliability=listed_scores.bins(), importances=_importances(story), parameters=parameters)
     run.write_page(f"evaluation/{cut_date}.html", evaluation_page(page))
+    rows += _earlier(judged, cuts)
     spark, day = events.sparkSession, run.run_date
     return {"ops.metrics": _measures(spark, day, rows), "ops.evaluation_lists": _lists(spark, day, contest)}
 
@@ -152,109 +141,25 @@ def _segments(bought: DataFrame, segment: str) -> dict[str, str]:
     return {row["user_id"]: str(row["value"]) for row in first.select("user_id", "value").collect()}
 
 
-def _rows(contest: Contenders, seen: Catalogue, cut_date: dt.date, segments: dict[str, str]) -> Iterator[MeasureRow]:
-    """Every metric of every contender: over all users, over user slices, over item slices."""
-    draws = Bootstrap(len(contest.users))
-    buyers = np.asarray((contest.history.matrix() > 0).sum(axis=0)).ravel()
-    user_count = len(np.unique(contest.history.known().user))
-    vectors, catalogue = seen.item_vectors(), contest.catalogue()
-    slices, item_slices = dict(_user_slices(contest, segments)), dict(_item_slices(contest, buyers))
-    for task in TASKS:
-        truth = contest.truth[task]
-        judged = {name: metrics.ranking(lists[:, :K], truth, K) for name, lists in contest.of(task)}
-        for name, lists in contest.of(task):
-            top = lists[:, :K]
-            per_user = {f"{key}@{K}": values for key, values in judged[name].items()}
-            per_user["novelty"] = metrics.novelty(top, buyers, user_count)
-            if vectors.shape[1]:
-                per_user["diversity"] = metrics.diversity(top, vectors)
-
-            def row(metric: str, part: str, value: Interval, task: str = task, name: str = name) -> MeasureRow:
-                low, high = (value.low, value.high) if np.isfinite(value.low) else (None, None)
-                return MeasureRow(cut_date, task, name, metric, part, value.value, low, high, value.user_count)
-
-            for metric, values in per_user.items():
-                yield row(metric, "all", draws.mean(values))
-            ndcg = judged[name]["ndcg"]
-            if NIGHT in judged and name != NIGHT:
-                yield row(LEAD, "all", draws.relative(judged[NIGHT]["ndcg"], ndcg))
-            if WHOLE in judged and name.startswith(WITHOUT):  # gain from the part that this contender lacks
-                yield row(WORTH, "all", draws.relative(judged[WHOLE]["ndcg"], ndcg))
-            if name in TUNED_OF:
-                yield row(TUNING, "all", draws.relative(judged[TUNED_OF[name]]["ndcg"], ndcg))
-            measured = int(np.isfinite(ndcg).sum())
-            for metric, value in (
-                ("coverage", metrics.coverage(top, catalogue)),
-                ("personalisation", metrics.personalisation(top)),
-            ):
-                yield row(metric, "all", Interval(value, np.nan, np.nan, measured))
-            if (task, name) in contest.shown:
-                share = float(contest.shown[task, name][catalogue].mean())
-                yield row(EVERYONE, "all", Interval(share, np.nan, np.nan, user_count))
-            if name in contest.sliced:
-                for part, chosen in slices.items():
-                    if np.isfinite(ndcg[chosen]).any():
-                        yield row(f"ndcg@{K}", part, draws.mean(ndcg, chosen))
-                for part, in_slice in item_slices.items():
-                    hits, relevant = metrics.slice_hits(lists, truth, in_slice)
-                    if relevant.any():
-                        yield row(f"recall@{LONG}", part, draws.ratio(hits, relevant))
-
-
-def _user_slices(contest: Contenders, segments: dict[str, str]) -> Iterator[tuple[str, Mask]]:
-    days = contest.history.user_days()
-    shopping = np.unique(np.stack([days.user, days.day]), axis=1)
-    baskets = np.bincount(shopping[0], minlength=len(contest.history.users))[contest.users]
-    yield "new users (1 basket)", baskets == 1
-    yield "heavy users (most baskets, a tenth)", baskets >= np.quantile(baskets, 0.9)
-    values = np.array([segments.get(user, "") for user in contest.history.users[contest.users]])
-    for value, count in zip(*np.unique(values, return_counts=True), strict=True):
-        if value and count >= FEWEST_OF_A_SEGMENT:
-            yield f"country: {value}", values == value
-
-
-def _item_slices(contest: Contenders, buyers: npt.NDArray[np.integer]) -> Iterator[tuple[str, Mask]]:
-    first = np.full(len(contest.history.items), np.iinfo(np.int32).max)
-    np.minimum.at(first, contest.history.item, contest.history.day)
-    sold = first < contest.day
-    yield "never sold before the cut", ~sold
-    yield f"cold items (first sold in the last {COLD_DAYS} days)", sold & (first >= contest.day - COLD_DAYS)
-    head = np.zeros(len(first), bool)
-    head[np.lexsort((np.arange(len(first)), -buyers))[: int(HEAD_SHARE * sold.sum())]] = True
-    yield "long tail (outside the best-selling fifth)", sold & ~head
-
-
-def _generators(contest: Contenders) -> Iterator[MeasureRow]:
-    """Recall of true purchases within 200 proposals of each generator, and within the union of all."""
-    pairs = contest.pairs
-    if pairs is None:
-        return
-    draws = Bootstrap(len(contest.users))
-    date = date_of(contest.day)
-    for task in TASKS:
-        truth = contest.truth[task]
-        wanted = np.diff(truth.indptr).astype(np.float64)
-        for place, name in enumerate((*proposals.GENERATORS, "union")):
-            if name == "union":
-                hit = np.asarray(truth.multiply(contest.matrix(pairs.user, pairs.item)).sum(axis=1)).ravel()
-            else:
-                score = pairs.scores[:, place]
-                rows = pairs.proposed[:, place] & np.isfinite(score)
-                lists = scoring.lists(pairs.user[rows], pairs.item[rows], score[rows], contest.users, 200)
-                hit = metrics.slice_hits(lists, truth, np.ones(truth.shape[1], bool))[0]
-            value = draws.ratio(hit, wanted)
-            yield MeasureRow(date, task, f"generator: {name}", "recall@200", "all", *astuple(value))
-
-
 def _importances(story: Mapping[str, Any]) -> list[ImportanceRow]:
     """The most important features of the judged run's model, from its training record."""
     top_features = list(story["importance"].items())[:MOST_FEATURES]
     return [ImportanceRow(name, value, FEATURES.get(name, "")) for name, value in top_features]
 
 
+def _earlier(judged: JudgedNight, cuts: int) -> list[MeasureRow]:
+    """Rows of earlier cuts, each said as a line of progress."""
+    rows = earlier_cuts(judged, cuts, progress.say) if cuts else []
+    for row in rows:
+        ends = "" if row.low is None else f" ({row.low:.4f} to {row.high:.4f})"
+        what = f"{row.cut_date}, {row.slice}, task {row.task}, {row.contender}"
+        progress.say(f"{what}: {row.metric} {row.value:.4f}{ends}")
+    return rows
+
+
 def _parameter(choice: Choice) -> ParameterRow:
     words = ", ".join(f"{name} = {value}" for name, value in choice.params.items())
-    weight = f"b = {choice.weight}" if choice.weight else ""
+    weight = f"b = {choice.weight}, buyers of {choice.days} days" if choice.weight else ""
     return ParameterRow(choice.task, choice.contender, "; ".join(filter(None, (words, weight))) or "none", choice.ndcg)
 
 

@@ -3,11 +3,11 @@
 No model may score purchases it was trained on. With D the day after run_date: the ranker learns from `ranker_nights`
 past nights, the newest on D - 56, each with item models fitted before it, with vectors of an encoder trained before the
 oldest of them, and labelled with the 28 days that followed. The night D - 28, which none of this has seen, calibrates
-the ranker's scores and decides whether it is promoted over the one in use. That one is represented by its ranker in
-ops.models, from before it learned from its own newest night, whose labels lie in the same days. The served ranker then
-learns from that night too, and the encoder goes on up to run_date. Where tuning is no better on the
-encoder's validation days than a linear map over the published weights, these are served with that map (`encoder_tuned`
-in ops.models.metrics is 0).
+the ranker's scores and decides on promotion, against the last promoted models and a peer (jobs/offline/promotion.py).
+Those are represented by their rankers in ops.models, from before they learned from their own newest night, whose labels
+lie in the same days. The served ranker then learns from that night too, and the encoder goes on up to run_date. Where
+tuning is no better on the encoder's validation days than a linear map over the published weights, these are served with
+that map (`encoder_tuned` in ops.models.metrics is 0).
 
 A training killed while an encoder learns resumes from its checkpoint when run again with the same date, conf, code and
 data, on a machine that sees the folder `checkpoints`.
@@ -23,8 +23,8 @@ from pyspark.sql import DataFrame
 from jobs.offline import resume
 from jobs.offline.base_of import base_of
 from jobs.offline.encoder_training import EncoderPlan, Encoders
-from jobs.offline.model_registry import rows_of
-from jobs.offline.promotion import Verdict, compare, incumbent, said_of
+from jobs.offline.model_registry import gated, rows_of
+from jobs.offline.promotion import Verdict, compare, last_promoted, said_of
 from jobs.offline.ranker_training import Days, fit_rankers
 from jobs.offline.recommend_model import Trained
 from jobs.offline.served_encoder import ServedEncoder, form_to_serve
@@ -99,7 +99,7 @@ def train_model(
         seed,
     )
     row, verdict = _train(run, models, shop, days, plan, used, trees=trees, max_rows=ranker_rows)
-    progress.say(said_of(row["model_version"], verdict))
+    progress.say(said_of(row["model_version"], verdict, held=bool(row["held"])))
     return rows_of(models, [row])
 
 
@@ -134,7 +134,9 @@ def _train(
 
         def judge(fitted: ranker.Ranker) -> Verdict:
             meter.part(0.7)
-            return compare(fitted, incumbent(models, generators), shop, past[days.calibration])
+            gate = run.deployment.gate
+            before = last_promoted(models, generators, gate.models)
+            return compare(fitted, before, shop, past[days.calibration], gate)
 
         rankers = fit_rankers(days, past, generators, trees=trees, max_rows=max_rows, judge=judge)
         if plan.newest:
@@ -145,7 +147,7 @@ def _train(
         base = base_sha256(plan.base)
         trained = Trained(run, shop, known, base, report, plan.served, serving, rankers, past, days.calibration, trees)
         folder = trained.write(place, has_read=serving == ranked_with)
-        row = trained.row(folder)
+        row = gated(trained.row(folder), run)
         run.publish_model(folder)
     return row, rankers.verdict
 

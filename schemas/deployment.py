@@ -14,6 +14,7 @@ from schemas.clock import ShopClock, day_end, known_timezone
 from schemas.drift import Drift, SourceLimits
 from schemas.encoder import EncoderConf
 from schemas.errors import ConfError
+from schemas.gate import Gate
 from schemas.normal_form import composed
 from schemas.silver import RECORDS_OF
 from schemas.source import Source, section
@@ -70,6 +71,7 @@ class Deployment(Strict):
     sources: dict[str, Source]
     holidays: list[Holiday] = []
     drift: Drift = Drift()
+    gate: Gate = Gate()
     encoder: EncoderConf = EncoderConf()
     jobs: dict[str, dict[str, Any]] = {}
     file: str = ""  # its path, set by load(), for messages

@@ -38,6 +38,10 @@ class DataError(NightshelfError):
     """The data broke its contract: exit code 3; a retry will not help."""
 
 
+class HeldError(DataError):
+    """A run whose figures drift, in a deployment where a person approves them: exit code 3 until `make approve`."""
+
+
 class BusyError(NightshelfError):
     """Other writers were faster: exit code 1, and a retry helps."""
 

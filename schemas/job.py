@@ -21,7 +21,8 @@ Window = Literal["files", "pending", "today", "latest", "history", "model"]
 #             job then fits one within the run
 #   encoding  the one that computed the item vectors of run_date, even if a newer one was promoted meanwhile; an
 #             error where it is not promoted any more, or where another input of run_date is of another model
-#   judged    the promoted one 28 days earlier: of the run whose lists are judged by what was bought since
+#   judged    the one that scored the candidates 28 days earlier, promoted or not since: of the run whose lists are
+#             judged by what was bought in between
 Chosen = Literal["promoted", "encoding", "judged"]
 
 RECOMMEND = "recommend"  # the kind of model that the nightly run requires

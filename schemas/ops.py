@@ -95,8 +95,25 @@ MODELS = Table(
         ),
         Column("promoted", "BOOLEAN", "Whether nights may use it"),
         Column("code_version", "STRING", "Version of Nightshelf that trained it"),
+        Column("held", "BOOLEAN", "Whether it passed the gate and waits for make approve", True),
     ),
     key=(),
+)
+APPROVALS = Table(
+    "ops.approvals",
+    "one thing that a person approved: a model that was held, or the drift of a table of one run_date",
+    (
+        RUN_DATE,
+        RUN_ID,
+        Column("what", "STRING", "What was held", rules=(one_of("model", "drift"),)),
+        Column("subject", "STRING", "The model's version, or the table whose figures drifted", rules=(not_blank(200),)),
+        Column("approved_at", "TIMESTAMP", "When, UTC"),
+        Column(
+            "approved_by", "STRING", "Who, as the command was told, or the account that ran it", rules=(not_blank(200),)
+        ),
+        Column("reason", "STRING", "Why, if given", True),
+    ),
+    key=("run_id", "what", "subject"),
 )
 CUT_DATE = Column("cut_date", "DATE", "First day that the contender has not seen; the truth is this day and 27 more")
 TASK = Column("task", "STRING", "A: all items; B: items new to the user", rules=(one_of("A", "B"),))
@@ -257,6 +274,6 @@ ALLOCATIONS = Table(
 )
 
 TABLES = (
-    *(RUNS, CHECKS, MODELS, METRICS, EVALUATION_LISTS, BACKTESTS, ALLOCATIONS),
+    *(RUNS, CHECKS, MODELS, APPROVALS, METRICS, EVALUATION_LISTS, BACKTESTS, ALLOCATIONS),
     *(ENCODES, MAINTENANCE, FIGURES, PUBLICATIONS),
 )

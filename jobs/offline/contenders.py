@@ -9,22 +9,27 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import scipy.sparse as sp
 from pyspark.sql import DataFrame
 
 from jobs.offline.measures import MeasureRow, ReliabilityRow
+from jobs.transforms.ranking import FALLBACK
 from udfs.evaluation import metrics
+from udfs.evaluation.calibration import calibration, reliability
 from udfs.evaluation.metrics import TASK_ALL, TASK_NEW, Lists, Mask
 from udfs.horizon import HORIZON_DAYS
 from udfs.interactions import Codes, Floats, Interactions
 from udfs.recommend import candidates, scoring
+from udfs.recommend.peer_grids import PEERS
 from udfs.recommend.peer_tuning import Choice, lists_of, tune
-from udfs.recommend.peers import PEERS
 from udfs.recommend.rerank import rerank
 
 PUBLISHED = "published (after rules)"
 DIVERSITIES = (0.1, 0.3)
+ERROR, RATIO = "calibration_error", "calibration_ratio"
+PLACES = ((1, 1), (2, 3), (4, 6), (7, 10), (11, 20))  # ranks whose calibration is reported together
 SHOWN = 10  # places of a list that count as shown to its user
 
 
@@ -42,6 +47,7 @@ class Contenders:
     variants: list[str] = field(default_factory=list)  # the run's own lists under other rules
     shown: dict[tuple[str, str], Mask] = field(default_factory=dict)  # items in the first SHOWN of any list
     pairs: candidates.Candidates | None = None
+    refits: dict[tuple[str, str], list[metrics.PerUser]] = field(default_factory=dict)  # NDCG of each fit of a variant
 
     @cached_property
     def history(self) -> Interactions:
@@ -61,6 +67,10 @@ class Contenders:
         shape = (len(self.interactions.users), len(self.interactions.items))
         return sp.csr_matrix((np.ones(len(user), np.float32), (user, item)), shape=shape)[self.users]
 
+    def bought(self, user: Codes, item: Codes) -> Mask:
+        """Whether each pair was bought in the 28 days from the cut."""
+        return self.interactions.within(self.day, self.day + HORIZON_DAYS).holds(user, item)
+
     def codes(self, table: pd.DataFrame) -> tuple[Any, Any, Any]:
         """User and item codes of the rows whose user and item are both known here, and which rows these are."""
         user = pd.Index(self.interactions.users).get_indexer(pd.Index(table["user_id"]))
@@ -73,6 +83,14 @@ class Contenders:
         for task, rows in ((TASK_ALL, np.ones(len(own), bool)), (TASK_NEW, ~own)):
             self.listed(task, name, user[rows], item[rows], score[rows])
 
+    def refit(self, name: str, user: Any, item: Any, score: Any, own: Any) -> None:
+        """Lists of scored pairs as in `rank`, of one fit of several: the first one's lists and the NDCG of all."""
+        for task, rows in ((TASK_ALL, np.ones(len(own), bool)), (TASK_NEW, ~own)):
+            if (task, name) not in self.lists:
+                self.listed(task, name, user[rows], item[rows], score[rows])
+            top = scoring.lists(user[rows], item[rows], score[rows], self.users, SHOWN)
+            self.refits.setdefault((task, name), []).append(metrics.ranking(top, self.truth[task], SHOWN)["ndcg"])
+
     def listed(self, task: str, name: str, user: Any, item: Any, score: Any) -> None:
         """Lists of scored pairs, which may be of more users than the judged ones."""
         self.lists[task, name] = scoring.lists(user, item, score, self.users, self.k)
@@ -82,25 +100,50 @@ class Contenders:
 
 @dataclass(frozen=True)
 class Calibrated:
-    """The run's probabilities of all its candidates, and whether each was bought."""
+    """Probabilities that a run gave to pairs of a user and an item, and whether each was bought.
+
+    slice: which pairs; place: the pair's rank in its user's list, from 1.
+    """
 
     contender: str
-    probability: np.ndarray[Any, np.dtype[np.float64]]
+    slice: str
+    user: Codes
+    place: Codes
+    probability: npt.NDArray[np.float64]
     bought: Mask
-    user_count: int
 
     def bins(self) -> list[ReliabilityRow]:
         """The reliability plot's points."""
         return [
             ReliabilityRow(TASK_ALL, b.predicted, b.observed, b.low, b.high, b.count)
-            for b in metrics.reliability(self.probability, self.bought)
+            for b in reliability(self.probability, self.bought)
         ]
 
-    def rows(self, cut_date: dt.date) -> list[MeasureRow]:
-        """The calibration error as a figure."""
-        error = metrics.calibration_error(metrics.reliability(self.probability, self.bought))
-        name = "calibration_error"
-        return [MeasureRow(cut_date, TASK_ALL, self.contender, name, "all", error, None, None, self.user_count)]
+    def rows(self, cut_date: dt.date, by_rank: bool = False) -> Iterator[MeasureRow]:
+        """The calibration error and, per tenth of the pairs, purchases over their sum of probabilities.
+
+        by_rank: also of the pairs at the first, at the next two, at the next three places, and so on.
+        """
+        number = np.unique(self.user, return_inverse=True)[1]
+        draws = metrics.Bootstrap(int(number.max(initial=-1)) + 1)
+        found = calibration(self.probability, self.bought, number, draws)
+        yield self._row(cut_date, ERROR, self.slice, found.error)
+        for place, ratio in enumerate(found.ratios, 1):
+            yield self._row(cut_date, RATIO, f"{self.slice}, tenth {place} by probability", ratio)
+        for first, last in PLACES if by_rank else ():
+            at = (self.place >= first) & (self.place <= last)
+            if at.any():
+                part = calibration(self.probability[at], self.bought[at], number[at], draws)
+                name = f"{self.slice}, rank {first}" + (f" to {last}" if last > first else "")
+                yield self._row(cut_date, ERROR, name, part.error)
+                hit, said = (
+                    np.bincount(number[at], values[at], draws.users) for values in (self.bought, self.probability)
+                )
+                yield self._row(cut_date, RATIO, name, draws.ratio(hit, said))
+
+    def _row(self, cut_date: dt.date, metric: str, part: str, value: metrics.Interval) -> MeasureRow:
+        ends = (value.low, value.high) if np.isfinite(value.low) else (None, None)
+        return MeasureRow(cut_date, TASK_ALL, self.contender, metric, part, value.value, *ends, value.user_count)
 
 
 def night_lists(contest: Contenders, name: str, scored: DataFrame, published: DataFrame, vectors: Floats) -> Calibrated:
@@ -119,8 +162,19 @@ def night_lists(contest: Contenders, name: str, scored: DataFrame, published: Da
             contest.lists[task, variant] = _apart(contest, user[rows], item[rows], score[rows], vectors, strength)
     published_lists(contest, TASK_ALL, PUBLISHED, published)
     contest.sliced.append(name)
-    later = contest.interactions.within(contest.day, contest.day + HORIZON_DAYS)
-    return Calibrated(name, score, later.holds(user, item), len(np.unique(user)))
+    place = np.empty(len(user), np.int32)
+    order, number = scoring.best_first(user, item, score)
+    place[order] = number + 1
+    return Calibrated(name, "all", user, place, score, contest.bought(user, item))
+
+
+def published_scores(contest: Contenders, published: DataFrame) -> Calibrated:
+    """The probabilities in the rows of gold.recommendations, of every user; what fills up short lists has none."""
+    scored = published.where(f"NOT array_contains(sources, '{FALLBACK}')")
+    listed = scored.select("user_id", "item_id", "rank", "score").toPandas()
+    user, item, known = contest.codes(listed)
+    place, score = listed["rank"].to_numpy(np.int32)[known], listed["score"].to_numpy(np.float64)[known]
+    return Calibrated(PUBLISHED, "published rows", user, place, score, contest.bought(user, item))
 
 
 def published_lists(contest: Contenders, task: str, name: str, published: DataFrame) -> None:

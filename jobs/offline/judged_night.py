@@ -5,8 +5,8 @@ from __future__ import annotations
 import datetime as dt
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +25,10 @@ from udfs.evaluation.metrics import TASK_ALL, TASK_NEW, Lists, Mask
 from udfs.horizon import HORIZON_DAYS
 from udfs.interactions import Codes, Floats, Interactions
 from udfs.recommend import candidates, fit_ranker, ranker, scoring
+from udfs.recommend.ablation import without
 from udfs.recommend.feature_meanings import FEATURES
-from udfs.recommend.peer_scorer import Scorer
-from udfs.recommend.peer_tuning import WEIGHTS, Choice
+from udfs.recommend.peer_scorer import Scorer, scorer
+from udfs.recommend.peer_tuning import Choice, blends
 from udfs.recommend.rerank import rerank
 
 WHOLE, WITHOUT = "refit whole", "refit without "
@@ -53,13 +54,9 @@ def _bert_scorer(interactions: Interactions, day: int, vectors: Floats, scale: f
     """Scale x cosine of the user's pooled vector and the item's, with popularity as in the item tower."""
     history = interactions.before(day)
     pooled = user_vectors(history, vectors, day)
-    has_vector = np.abs(vectors).sum(axis=1) > 0
-    return Scorer(
-        lambda users: np.float32(scale) * (pooled[users] @ vectors.T),
-        history.known().matrix(),
-        has_vector,
-        recent_buyers(history, day),
-    )
+    plain = scorer(history, day, lambda users: np.float32(scale) * (pooled[users] @ vectors.T))
+    popular = cache(lambda days: recent_buyers(history, day, days))
+    return replace(plain, sold=np.abs(vectors).sum(axis=1) > 0, recent=popular)
 
 
 @dataclass(frozen=True)
@@ -106,7 +103,10 @@ class JudgedNight:
                 *_aligned(stored["items"], stored["vectors"], stored["vector_of"], self.shop)
             )
         days = sorted(day_number(dt.date.fromisoformat(night)) for night in self.story["nights"])
-        return [self._night(known, day, listed, buyers_only=True) for day in days]
+        if listed:
+            return [self._night(known, day, listed, buyers_only=True) for day in days]
+        wanted = dict.fromkeys(days, True)
+        return list(self.shop.past_nights(known, wanted, self.used, cores=os.cpu_count() or 1).values())
 
     def tonight(self, listed: bool = False) -> PastNight:
         """The judged run."""
@@ -121,14 +121,26 @@ class JudgedNight:
             known = known.listed_ahead(self.contest.interactions, day)
         return self.shop.past_night(known, day, self.used, buyers_only=buyers_only)
 
-    def rank(self, contender: str, past: Sequence[PastNight], tonight: PastNight) -> npt.NDArray[np.float64]:
-        """Add the ranking of the judged run by a ranker fitted on `past`, and return the scores of its pairs."""
-        cores = os.cpu_count() or 1
-        settings = fit_ranker.Settings(trees=int(self.story["trees"]), max_rows=self.max_rows, threads=cores)
-        fitted = fit_ranker.fit_order([night.night for night in past], tuple(FEATURES), self.used, settings)
+    def drawn(self, past: Sequence[PastNight], seed: int) -> list[PastNight]:
+        """Of each run the complete lists of some users, `max_rows` candidates in all: what a ranker learns from."""
+        chosen = fit_ranker.sample([night.night for night in past], self.settings(seed))
+        return [night.part(rows) for night, rows in zip(past, chosen, strict=True)]
+
+    def rank(self, contender: str, past: Sequence[PastNight], tonight: PastNight, seed: int) -> npt.NDArray[np.float64]:
+        """Add the ranking of the judged run by a ranker fitted on all of `past`, and return the scores of its pairs.
+
+        Under each further seed the contender is refitted: its first lists stay, and `refits` has the quality of all.
+        """
+        every = replace(self.settings(seed), max_rows=max(sum(len(night.night) for night in past) * len(past), 1))
+        fitted = fit_ranker.fit_order([night.night for night in past], tuple(FEATURES), self.used, every)
         score = ranker.raw_score(fitted, tonight.night.features)
-        self.contest.rank(contender, tonight.pairs.user, tonight.pairs.item, score, tonight.own)
+        self.contest.refit(contender, tonight.pairs.user, tonight.pairs.item, score, tonight.own)
         return score
+
+    def settings(self, seed: int) -> fit_ranker.Settings:
+        """How rankers are fitted here."""
+        cores = os.cpu_count() or 1
+        return fit_ranker.Settings(trees=int(self.story["trees"]), max_rows=self.max_rows, threads=cores, seed=seed)
 
 
 def bert(judged: JudgedNight, say: Callable[[str], None]) -> list[Choice]:
@@ -158,34 +170,38 @@ def bert(judged: JudgedNight, say: Callable[[str], None]) -> list[Choice]:
     earlier = contest.day - HORIZON_DAYS
     users, truth = metrics.truths(contest.interactions, earlier)
     checked = _bert_scorer(contest.interactions, earlier, plain, 1.0)
-    choices = []
+    tried = blends(checked, users, truth, (TASK_ALL, TASK_NEW))
+    shot, choices = alone(plain, 1.0), []
     for task in (TASK_ALL, TASK_NEW):
-        tried = []
-        for b in WEIGHTS:
-            top = checked.blended(b).top(users, 10, task == TASK_NEW)
-            tried.append((float(np.nanmean(metrics.ranking(top, truth[task])["ndcg"])), b))
-        value, weight = max(tried, key=lambda pair: (pair[0], -pair[1]))
-        shot = alone(plain, 1.0)
-        for name, scorer in (*fixed.items(), (ZERO_SHOT, shot), (ZERO_SHOT + BLENDED, shot.blended(weight))):
-            contest.lists[task, name] = scorer.top(contest.users, contest.k, task == TASK_NEW)
+        best = max(tried[task], key=lambda blend: (blend.ndcg, -blend.weight))
+        blended = shot.blended(best.weight, best.days)
+        for name, fitted in (*fixed.items(), (ZERO_SHOT, shot), (ZERO_SHOT + BLENDED, blended)):
+            contest.lists[task, name] = fitted.top(contest.users, contest.k, task == TASK_NEW)
             ndcg = metrics.ranking(contest.lists[task, name][:, :10], contest.truth[task], 10)["ndcg"]
             say(f"{task} {name}: NDCG@10 {np.nanmean(ndcg):.4f}")
-        choices.append(Choice(ZERO_SHOT, task, {}, weight, value))
+        choices.append(Choice(ZERO_SHOT, task, {}, best.weight, best.ndcg, best.days))
     contest.sliced += [name for name in (TUNED, FROZEN, ZERO_SHOT) if (TASK_ALL, name) in contest.lists]
     return choices
 
 
-def ablations(judged: JudgedNight) -> list[str]:
-    """Add the fusion, complete and without each of its parts, all refitted alike; return the contenders' names."""
+def ablations(judged: JudgedNight, refits: int) -> list[str]:
+    """Add the fusion, complete and without each of its parts, all refitted alike; return the contenders' names.
+
+    Each part's generators are taken out of the past runs and of the judged one (udfs/recommend/ablation.py). `refits`:
+    each is fitted so often, on other users and with other seeds of the trees: what a part is worth must be more than
+    what one fit differs from the next.
+    """
     past, tonight = judged.past(), judged.tonight()
     judged.contest.pairs = tonight.pairs
-    names = []
-    for name, generators in {"": (), **PARTS}.items():
-        if generators and not set(generators) & set(judged.used):
-            continue
-        names.append(WITHOUT + name if name else WHOLE)
-        judged.rank(names[-1], [without(night, generators) for night in past], without(tonight, generators))
-    return names
+    parts = {name: part for name, part in PARTS.items() if set(part) & set(judged.used)}
+    seeds = range(fit_ranker.Settings.seed, fit_ranker.Settings.seed + refits)
+    drawn = {seed: judged.drawn(past, seed) for seed in seeds}
+    del past
+    for name, generators in {WHOLE: (), **{WITHOUT + name: part for name, part in parts.items()}}.items():
+        rest = _without(tonight, generators)
+        for seed in seeds:
+            judged.rank(name, [_without(night, generators) for night in drawn[seed]], rest, seed)
+    return [WHOLE, *(WITHOUT + name for name in parts)]
 
 
 def listed_ahead(judged: JudgedNight) -> list[str]:
@@ -198,7 +214,8 @@ def listed_ahead(judged: JudgedNight) -> list[str]:
     contest = judged.contest
     tonight = judged.tonight(listed=True)
     pairs, own = tonight.pairs, tonight.own
-    score = judged.rank(WHOLE + LISTED, judged.past(listed=True), tonight)
+    seed = fit_ranker.Settings.seed
+    score = judged.rank(WHOLE + LISTED, judged.drawn(judged.past(listed=True), seed), tonight, seed)
     never = np.bincount(contest.history.item, minlength=len(contest.history.items)) == 0
     names = [WHOLE + LISTED, f"{WHOLE + LISTED}, every {ARRIVALS_EVERY}th place kept for them"]
     for task, rows in ((TASK_ALL, np.ones(len(own), bool)), (TASK_NEW, ~own)):
@@ -206,27 +223,21 @@ def listed_ahead(judged: JudgedNight) -> list[str]:
         contest.lists[task, names[1]] = _with_arrivals(contest, user, item, score[rows], never[item])
     tuned = float(judged.story["encoder"]["scale"])
     for name, vectors, scale in ((ZERO_SHOT, judged.plain, 1.0), (TUNED, judged.served.item_vectors(), tuned)):
-        scorer = _bert_scorer(contest.interactions, contest.day, vectors, scale)
+        alone = _bert_scorer(contest.interactions, contest.day, vectors, scale)
         for task in (TASK_ALL, TASK_NEW):
-            contest.lists[task, name + LISTED] = scorer.top(contest.users, contest.k, task == TASK_NEW)
+            contest.lists[task, name + LISTED] = alone.top(contest.users, contest.k, task == TASK_NEW)
     names += [ZERO_SHOT + LISTED, TUNED + LISTED]
     contest.sliced += names
     return names
 
 
-def without(night: PastNight, generators: Sequence[str]) -> PastNight:
-    """The run without these generators: their columns empty, candidates that they alone propose removed."""
+def _without(night: PastNight, generators: Sequence[str]) -> PastNight:
+    """The run without these generators."""
     if not generators:
         return night
-    gone = np.isin(candidates.GENERATORS, generators)
-    rows = night.pairs.proposed[:, ~gone].any(axis=1)
-    features = night.night.features[rows].copy()
-    for place, name in enumerate(FEATURES):
-        if name.split("_")[0] in generators and name != "popular_off":
-            features[:, place] = np.nan
-    pairs = candidates.Candidates(*(getattr(night.pairs, name)[rows] for name in night.pairs.__dataclass_fields__))
-    remaining = fit_ranker.Night(night.night.user[rows], features, night.night.label[rows])
-    return PastNight(night.day, pairs, remaining)
+    kept = night.pairs.proposed[:, ~np.isin(candidates.GENERATORS, generators)].any(axis=1)
+    pairs, features = without(night.pairs, night.night.features, generators)
+    return PastNight(night.day, pairs, fit_ranker.Night(pairs.user, features, night.night.label[kept]))
 
 
 def _aligned(

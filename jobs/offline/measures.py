@@ -5,6 +5,11 @@ from __future__ import annotations
 import datetime as dt
 from dataclasses import dataclass
 
+LEAD = "lead_ndcg@10"  # mean of the leader / mean of the contender that the row names - 1, paired
+EVERYONE = "coverage_everyone"  # the share of the catalogue in the lists of all users, also of those not judged
+WORTH = "worth_ndcg@10"  # mean of the complete fusion / mean without the part that the row names - 1, paired
+TUNING = "tuning_worth_ndcg@10"  # mean of the fine-tuned BERT / mean of the frozen one that the row names - 1, paired
+
 
 @dataclass(frozen=True)
 class MeasureRow:

@@ -20,6 +20,7 @@ from udfs import json_model
 from udfs.days import date_of
 from udfs.encoder.model_folder import MANIFEST, sha256, write_manifest
 
+HELD = "held: runs use it once it is approved (make approve)"
 # The result of a fit in one task: the model, the model it is judged by, its figures, and its rows and their first day.
 FITTED = "model STRING, judged STRING, figures STRING, promoted BOOLEAN, rows BIGINT, since BIGINT"
 
@@ -45,7 +46,7 @@ def registered(
         return rows_of(models, [])
     (row,) = rows
     figures = json.loads(row["figures"])
-    say(said_of(kind, row["promoted"], figures))
+    say(said_of(kind, row["promoted"], figures, held=run.deployment.gate.approval))
     return register(
         kind,
         run,
@@ -97,7 +98,13 @@ def register(
         "promoted": promoted,
         "code_version": run.code_version,
     }
-    return rows_of(models, [row])
+    return rows_of(models, [gated(row, run)])
+
+
+def gated(row: dict[str, Any], run: RunContext) -> dict[str, Any]:
+    """The row of a new model; where a person approves models, a promoted one is held until then."""
+    held = bool(row["promoted"]) and run.deployment.gate.approval
+    return row | {"promoted": bool(row["promoted"]) and not held, "held": held}
 
 
 def rows_of(models: DataFrame, rows: list[dict[str, Any]]) -> DataFrame:
@@ -106,8 +113,8 @@ def rows_of(models: DataFrame, rows: list[dict[str, Any]]) -> DataFrame:
     return models.sparkSession.createDataFrame(values, plain_ddl(ops.MODELS))
 
 
-def said_of(kind: str, promoted: bool, figures: Mapping[str, float]) -> str:
-    """Progress line: whether runs will use the new model, and its figures."""
-    decided = "promoted" if promoted else "NOT promoted, runs keep the model in use"
+def said_of(kind: str, promoted: bool, figures: Mapping[str, float], *, held: bool = False) -> str:
+    """Progress line: whether runs will use the new model, and its figures; held: where a person approves it."""
+    decided = (HELD if held else "promoted") if promoted else "NOT promoted, runs keep the model in use"
     listed = ", ".join(f"{name} {value:+.4f}" for name, value in figures.items())
     return f"{kind} model: {decided}; on days that it was not fitted on: {listed or 'none yet to compare by'}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -126,6 +126,12 @@ class PastNight:
     day: int
     pairs: candidates.Candidates
     night: fit_ranker.Night
+
+    def part(self, rows: ranker.Labels) -> PastNight:
+        """These candidates of the run."""
+        pairs = candidates.Candidates(*(getattr(self.pairs, each.name)[rows] for each in fields(self.pairs)))
+        night = fit_ranker.Night(self.night.user[rows], self.night.features[rows], self.night.label[rows])
+        return PastNight(self.day, pairs, night)
 
     @property
     def own(self) -> ranker.Labels:

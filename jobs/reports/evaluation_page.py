@@ -9,15 +9,22 @@ from dataclasses import dataclass, field
 
 from markupsafe import Markup
 
-from jobs.offline.measures import ImportanceRow, MeasureRow, ParameterRow, ReliabilityRow
+from jobs.offline.measures import (
+    EVERYONE,
+    LEAD,
+    TUNING,
+    WORTH,
+    ImportanceRow,
+    MeasureRow,
+    ParameterRow,
+    ReliabilityRow,
+)
 from jobs.reports.figures import Reliability, bars, dots, reliability
 from jobs.reports.page import Cell, Row, Table, interval, number, render
 
 # Names that the page looks for in the rows. Every row is shown, whatever its names: see `_Shown`.
 ALL = "all"  # the slice of all users
 NDCG = "ndcg@10"
-LEAD = "lead_ndcg@10"  # mean of the leader / mean of the contender that the row names - 1, paired
-EVERYONE = "coverage_everyone"  # the share of the catalogue in the lists of all users, also of those not judged
 HEAD_METRICS = (
     NDCG,
     LEAD,
@@ -30,8 +37,6 @@ HEAD_METRICS = (
     "diversity",
     "personalisation",
 )
-WORTH = "worth_ndcg@10"  # mean of the complete fusion / mean without the part that the row names - 1, paired
-TUNING = "tuning_worth_ndcg@10"  # mean of the fine-tuned BERT / mean of the frozen one that the row names - 1, paired
 SHARES = (LEAD, WORTH, TUNING)  # shown as percentages
 GENERATORS = "recall@200"
 CALIBRATION = "calibration_error"

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 
 from jobs.runner import environment_fault
 from jobs.runner.outcome import Report, reporter
-from schemas.errors import BusyError, ConfError, DataError, TooEarlyError, stated
+from schemas.errors import BusyError, ConfError, DataError, HeldError, TooEarlyError, stated
 
 EXIT_CODES = {TooEarlyError: 4, ConfError: 2, DataError: 3, BusyError: 1}  # the first class that matches
 DRY = "(--dry-run writes nothing)"
@@ -58,7 +58,8 @@ def exit_code(action: Callable[[], object], report: Report = lambda _: None, ins
         kind = next(kind for kind in EXIT_CODES if isinstance(error, kind))
         if error.examples:
             print(instead or "\n".join(error.examples), file=sys.stderr)
-        return _failed(f"{'refused' if kind is DataError else 'error'}: {error}", report, EXIT_CODES[kind])
+        word = "held" if isinstance(error, HeldError) else "refused" if kind is DataError else "error"
+        return _failed(f"{word}: {error}", report, EXIT_CODES[kind])
     except BaseException as error:
         fault = environment_fault.sentence(error) if isinstance(error, Exception) else None
         if fault is None:

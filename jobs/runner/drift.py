@@ -17,6 +17,7 @@ from jobs.runner.findings import Finding
 from schemas.contract import PARTITION, Check, Severity, Table
 from schemas.drift import Limits
 
+DRIFT = "drift_"  # names of its checks begin so
 SCORES = {"score_low": 0.1, "score_median": 0.5, "score_high": 0.9}
 ACCURACY = 1_000  # of the quantiles: ranks are right to a thousandth of the rows
 
@@ -41,15 +42,15 @@ class Figure:
         """Whether it is within the limits; a figure without limits is."""
         return (self.low is None or self.value >= self.low) and (self.high is None or self.value <= self.high)
 
-    def finding(self, accepted: bool = False) -> Finding:
-        """The figure as a finding of the table. `accepted`: drift is a warning, for this run."""
+    def finding(self, accepted: str = "") -> Finding:
+        """The figure as a finding of the table. `accepted`: drift is a warning for this run, and by what."""
         of_day = f" of {self.day}" if self.day else ""
         severity: Severity = "warning" if accepted and not self.passed else "critical"
         check = Check(
-            name=f"drift_{self.name}{of_day.replace(' ', '_')}",
+            name=f"{DRIFT}{self.name}{of_day.replace(' ', '_')}",
             reason=f"{self.name}{of_day} is {self.value:.6g}, must be {self.low:.6g} to {self.high:.6g} "
             f"(conf, {self.section}); usual is {'nothing yet' if self.usual is None else f'{self.usual:.6g}'}"
-            f"{'; accepted by --accept-drift' if severity == 'warning' else ''}",
+            f"{f'; accepted by {accepted}' if severity == 'warning' else ''}",
             expectation="",
             severity=severity,
         )

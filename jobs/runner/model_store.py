@@ -6,7 +6,9 @@ import atexit
 import datetime as dt
 import shutil
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from pyspark import SparkFiles
 from pyspark.sql import SparkSession
@@ -45,9 +47,37 @@ def promoted_model(lake: Lake, run_date: dt.date, version: str | None = None, ki
     if not rows:
         raise NoModelError(
             f"no promoted {f'{kind} ' * (kind != RECOMMEND)}model in {lake.path('ops.models')} has been trained on "
-            f"data up to {run_date} or earlier; make one: make train RUN_DATE={run_date}"
+            f"data up to {run_date} or earlier; {_how(lake, run_date, kind)}"
         )
-    row = max(rows, key=lambda row: (row[PARTITION], row["model_version"]))
+    return _shipped(lake, max(rows, key=lambda row: (row[PARTITION], row["model_version"])))
+
+
+def _how(lake: Lake, run_date: dt.date, kind: str) -> str:
+    """How to get a promoted model: approve the newest one that is held, or train."""
+    rows = [row for row in lake.rows("ops.models", run_date) if row["held"] and (row["kind"] or RECOMMEND) == kind]
+    newest = max(rows, key=lambda row: (row[PARTITION], row["model_version"]), default=None)
+    if newest:
+        return f"{newest['model_version']} waits to be approved: make approve RUN_DATE={newest[PARTITION]}"
+    return f"make one: make train RUN_DATE={run_date}"
+
+
+def scoring_model(lake: Lake, run_date: dt.date) -> Model:
+    """The model that scored the candidates of run_date, whether or not it is promoted today.
+
+    NoModelError where no run has written candidates, or their model is not in ops.models.
+    """
+    table = "features.candidates"
+    version = lake.model_of(table, run_date)
+    if version is None:
+        raise NoModelError(f"{table} has no partition run_date={run_date}; run that night first")
+    rows = [row for row in lake.rows("ops.models", run_date) if row["model_version"] == version]
+    if not rows:
+        raise NoModelError(f"{table} of {run_date} are of model {version}, which is not in {lake.path('ops.models')}")
+    return _shipped(lake, rows[0])
+
+
+def _shipped(lake: Lake, row: Mapping[str, Any]) -> Model:
+    """The model of a row of ops.models, its folder checked and shipped to the executors."""
     model = Model(row["model_version"], f"{lake.deployment.lake}/{row['folder']}")
     ship(lake.spark, model)
     if model.folder not in lake.checked:

@@ -11,7 +11,7 @@ from typing import Any
 
 from pyspark.sql import DataFrame
 
-from jobs.runner import data_files, drift, silence, source_drift
+from jobs.runner import approvals, data_files, drift, silence, source_drift
 from jobs.runner.data_files import DataFile
 from jobs.runner.findings import (
     EXAMPLES,
@@ -56,7 +56,9 @@ class OvertakenError(BusyError):
 class Publisher:
     """Publisher of a run's outputs. `write_page` takes a name below the lake and HTML; a dry run writes nothing.
 
-    `accept_drift`: a figure beyond a limit of drift is recorded as a warning, and does not stop the run.
+    `accept_drift`: a figure beyond a limit of drift is recorded as a warning, and does not stop the run. Where the
+    deployment has a person approve drift, so is a figure of a table that was approved for this run_date, and of others
+    the run is held.
     """
 
     job: Job
@@ -114,11 +116,11 @@ class Publisher:
                 continue
             table_figures = measured(lake, run_date, TABLES[table], ready[table])
             figures += [figure_row(record, table, figure) for figure in table_figures]
-            audits[table] = audits[table].with_findings(self._findings(table_figures))
+            audits[table] = audits[table].with_findings(self._findings(table, table_figures))
         if compared := source_drift.compared_table(self.job):
             of_sources = source_drift.of_run(lake, self.job, self.pending.days, run_date, self._cleaned(ready))
             figures += [figure_row(record, compared, figure) for figure in of_sources if figure.day is None]
-            audits[compared] = audits[compared].with_findings(self._findings(of_sources))
+            audits[compared] = audits[compared].with_findings(self._findings(compared, of_sources))
         if of_landing := _of_landing(self.pending):
             audits["bronze.files"] = audits["bronze.files"].with_findings(of_landing)
         for table, audit in audits.items():
@@ -126,15 +128,19 @@ class Publisher:
         if not self.dry_run:
             lake.append("ops.checks", check_rows(audits, record), metadata)
         if refused := [(audit, ready[table]) for table, audit in audits.items() if audit.refused]:
-            raise refusal(refused)
+            raise approvals.held_or_refused(lake, run_date, [audit for audit, _ in refused], refusal(refused))
         if self.pending.days and not self.dry_run:
             self._commit(metadata)
             lake.append("ops.figures", figures, metadata)
         record["rows_written"] |= {table: audits[table].row_count for table in ready if self.pending.days}
 
-    def _findings(self, figures: Sequence[drift.Figure]) -> list[Finding]:
-        """The figures that have limits, as findings."""
-        return [figure.finding(self.accept_drift) for figure in figures if figure.high is not None]
+    def _findings(self, table: str, figures: Sequence[drift.Figure]) -> list[Finding]:
+        """The figures of a table that have limits, as findings."""
+        limited = [figure for figure in figures if figure.high is not None]
+        accepted = "--accept-drift" if self.accept_drift else ""
+        if self.lake.deployment.gate.approval and not all(figure.passed for figure in limited):
+            accepted = approvals.of_drift(self.lake, self.record["run_date"], table)
+        return [figure.finding(accepted) for figure in limited]
 
     def _cleaned(self, ready: Mapping[str, DataFrame]) -> list[dict[str, Any]]:
         """The staged rows of the job's ledger of cleaned days; none without such a ledger."""

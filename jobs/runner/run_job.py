@@ -18,7 +18,7 @@ from typing import Any, Literal, get_args, get_origin
 from pyspark.sql import SparkSession
 
 from jobs.flow import JOBS, NIGHT, lacking, stands
-from jobs.runner import model_store, shared_files, upkeep
+from jobs.runner import approvals, model_store, shared_files, upkeep
 from jobs.runner.cli import common_flags, reported
 from jobs.runner.lake import Lake
 from jobs.runner.pending_days import PendingDays, work_of
@@ -29,7 +29,7 @@ from jobs.runner.settings import check_settings, function_of, knobs_of, settings
 from jobs.transforms import mapping
 from schemas import TABLES
 from schemas.deployment import load
-from schemas.errors import DataError, NoModelError, TooEarlyError
+from schemas.errors import ConfError, DataError, NoModelError, TooEarlyError
 from schemas.job import RECOMMEND, Job, Read
 from schemas.run import GoldTable, Model, RunContext
 from udfs.horizon import HORIZON_DAYS
@@ -96,6 +96,8 @@ def _run_once(
         return Outcome("", name, {}, 0.0, None, (), f"{lake.deployment.name} has no [sources.{missing[0]}]")
     job = replace(job, writes=tuple(table for table in job.writes if stands(table, kinds)))
     Thread(target=import_module, args=("jobs.runner.quality",), daemon=True).start()  # while Spark computes
+    if accept_drift and lake.deployment.gate.approval:
+        raise ConfError("--accept-drift: [gate] approval has a person approve drift instead: make approve")
     with recorded(lake, name, run_date, dry_run) as record:
         knobs = settings(job, function, lake.deployment, flags or {})
         for table in (*job.writes, *RECORDS):  # first, so that a torn table stops the job before any write
@@ -211,7 +213,7 @@ def _model(read: Read, lake: Lake, run_date: dt.date) -> Model | None:
         return model_store.encoding_model(lake, run_date)
     seen_up_to = run_date - dt.timedelta(days=HORIZON_DAYS)
     try:
-        return model_store.promoted_model(lake, seen_up_to)
+        return model_store.scoring_model(lake, seen_up_to)
     except NoModelError as error:
         raise TooEarlyError(f"there is no night of {seen_up_to} to judge: {error}") from None
 
@@ -266,6 +268,9 @@ def main(name: str, arguments: Sequence[str] | None = None) -> None:
             print(f"{name} {given.run_date}: skipped, for {outcome.skipped}")
         else:
             print(f"{name} {given.run_date}: {written or 'nothing to do'}{would} in {outcome.seconds:.1f} s")
-        return {"rows": outcome.rows, "model_version": outcome.model_version}
+        held = approvals.held_models(lake, given.run_date, outcome.model_version) if JOBS[name].trains else []
+        for version in held:
+            print(f"{name} {given.run_date}: model {version} is held until it is approved: {approvals.COMMAND}")
+        return {"rows": outcome.rows, "model_version": outcome.model_version} | ({"held": held[0]} if held else {})
 
     sys.exit(reported(given, name, act))

@@ -21,7 +21,7 @@ from tests.nights.test_night import intake
 from tests.support import tiny_shop
 from udfs.days import day_number
 from udfs.recommend import ranker, scoring
-from udfs.recommend.peers import PEERS
+from udfs.recommend.peer_grids import PEERS
 
 JUDGED = -28  # the night; its model is trained on what came before
 
@@ -178,4 +178,4 @@ def test_two_months_later_the_night_is_rebuilt_as_it_was(judged: Path, tmp_path:
 def test_a_night_that_never_ran_cannot_be_judged(tiny_shop_conf: Path, capsys: pytest.CaptureFixture[str]) -> None:
     flags = ["--run-date", str(tiny_shop.day(JUDGED)), "--conf", str(tiny_shop_conf), "--only", "evaluation"]
     assert night.main(flags) == 4, "too early, which a scheduler skips"
-    assert "no promoted model" in capsys.readouterr().err
+    assert "features.candidates has no partition" in capsys.readouterr().err

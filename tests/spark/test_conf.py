@@ -62,6 +62,8 @@ def test_the_deployments_that_ship_are_sound(path, spark):
         ('name = "tiny_shop"', "name = ", "not TOML"),
         ('base = "base"', "base = 3", "encoder.base: Input should be a valid string, not 3"),
         ('base = "base"', 'bass = "base"', "encoder.bass: unknown key"),
+        ("[encoder]", "[gate]\napprove = true\n[encoder]", "gate.approve: unknown key"),
+        ("[encoder]", "[gate]\nmargin = -0.1\n[encoder]", "gate.margin: Input should be greater than or equal to 0"),
     ],
 )
 def test_what_does_not_fit_is_refused_with_file_and_key(conf, old, new, message):

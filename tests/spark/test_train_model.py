@@ -11,11 +11,12 @@ import pandas as pd
 import pytest
 from pyspark.sql import SparkSession
 
-from jobs.offline.promotion import compare, incumbent
+from jobs.offline.promotion import compare, last_promoted
 from jobs.offline.training_data import PastNight, Shop
 from jobs.train_model import train_model
 from schemas import ops, silver
 from schemas.errors import ConfError
+from schemas.gate import Gate
 from tests.conftest import Rows, run_of
 from udfs.catalogue import catalogue_of
 from udfs.days import date_of
@@ -27,6 +28,7 @@ DAY = 20_000
 USERS, ITEMS = 60, 12
 NAMES = tuple(FEATURES)
 PLACE = NAMES.index("popular_score")
+MISLEADING = [name for name in NAMES if name.startswith("item_")][:10]
 
 
 def interactions() -> Interactions:
@@ -67,13 +69,35 @@ def of(weight: float) -> ranker.Ranker:
     return ranker.Ranker(NAMES, *plain, tuple(weights.tolist()), "", "", candidates.GENERATORS)
 
 
+def stumbling(steps: int) -> ranker.Ranker:
+    """The ranker `of(1.0)`, misled for so many of the users of `stumbles`."""
+    weights = np.array(of(1.0).weights)
+    for step in range(steps):
+        for kind in (0, len(NAMES)):
+            weights[kind + NAMES.index(MISLEADING[step])] = 1.0
+    return replace(of(1.0), weights=tuple(weights.tolist()))
+
+
+def stumbles() -> PastNight:
+    """`night`, where each feature of MISLEADING points at a wrong item of one user."""
+    found = night()
+    table = found.night.features.copy()
+    for user, name in enumerate(MISLEADING):
+        wrong = np.flatnonzero((found.pairs.user == user) & ~found.night.label)[0]
+        table[wrong, NAMES.index(name)] = 5.0
+    return replace(found, night=replace(found.night, features=table))
+
+
 def test_the_first_ranker_is_promoted_and_its_figures_are_kept() -> None:
-    found = compare(of(1.0), None, shop(), night())
-    assert found == {"promoted": 1.0, "ndcg_A": 1.0, "ndcg_B": 1.0}
+    found = compare(of(1.0), [], shop(), night())
+    assert (found["promoted"], found["ndcg_A"], found["ndcg_B"]) == (1.0, 1.0, 1.0)
+    assert "gain_A" not in found
+    assert found["peer_gain_A"] == pytest.approx(1 - found["peer_A"])
+    assert compare(of(-1.0), [], shop(), night())["promoted"] == 1.0, "runs need a first model, even below a peer"
 
 
 def test_a_ranker_that_is_worse_beyond_chance_is_not_promoted() -> None:
-    found = compare(of(-1.0), of(1.0), shop(), night())
+    found = compare(of(-1.0), [of(1.0)], shop(), night())
     assert found["promoted"] == 0.0
     assert found["gain_A_high"] < 0
     assert found["gain_A_low"] <= found["gain_A"] <= found["gain_A_high"]
@@ -81,29 +105,48 @@ def test_a_ranker_that_is_worse_beyond_chance_is_not_promoted() -> None:
 
 @pytest.mark.parametrize("current", [-1.0, 1.0], ids=["worse", "equal"])
 def test_a_ranker_that_is_no_worse_is_promoted(current: float) -> None:
-    assert compare(of(1.0), of(current), shop(), night())["promoted"] == 1.0
+    assert compare(of(1.0), [of(current)], shop(), night())["promoted"] == 1.0
 
 
-def test_the_ranker_in_use_is_the_newest_promoted_one_that_reads_todays_features(
-    spark: SparkSession, rows: Rows
-) -> None:
-    def registered(*told: tuple[str, bool, str]) -> ranker.Ranker | None:
-        return incumbent(
-            rows(
-                ops.MODELS,
-                *(
-                    {"model_version": version, "promoted": promoted, "ranker": text, "metrics": {}}
-                    for version, promoted, text in told
-                ),
-            ),
-            of(1.0).generators,
-        )
+def test_ten_small_steps_down_do_not_pass() -> None:
+    """Each step is within chance and within the margin of the one before, and would pass against it alone."""
+    past, promoted = stumbles(), [stumbling(0)]
+    for step in range(1, 11):
+        assert compare(stumbling(step), [stumbling(step - 1)], shop(), past)["promoted"] == 1.0
+        if compare(stumbling(step), promoted[: Gate().models], shop(), past)["promoted"]:
+            promoted.insert(0, stumbling(step))
+    first, last = (compare(each, [], shop(), past) for each in (promoted[-1], promoted[0]))
+    for task in "AB":
+        assert last[f"ndcg_{task}"] >= (1 - Gate().margin) * first[f"ndcg_{task}"]
+    assert 1 < len(promoted) < 4
+    wide = Gate(margin=0.5)
+    assert compare(stumbling(2), [stumbling(0)], shop(), past, wide)["promoted"] == 1.0
 
-    assert registered() is None
-    assert registered(("m1", False, of(1.0).to_json())) is None
-    assert registered(("m1", True, of(1.0).to_json()), ("m2", True, of(2.0).to_json())) == of(2.0)
-    assert registered(("m1", True, '{"kind": "logistic_regression"}')) is None
-    assert registered(("m1", True, replace(of(1.0), generators=("own",)).to_json())) is None
+
+def test_a_ranker_below_a_peer_is_promoted_only_where_it_is_better_than_the_last() -> None:
+    below = of(-1.0)
+    assert compare(below, [below], shop(), night())["peer_gain_A"] < 0
+    assert compare(below, [below], shop(), night())["promoted"] == 0.0
+    better = compare(of(0.0), [below], shop(), night())
+    assert better["peer_gain_A"] < 0 < better["gain_A"]
+    assert better["promoted"] == 1.0
+
+
+def test_rivals_are_the_last_promoted_rankers_that_read_todays_features(spark: SparkSession, rows: Rows) -> None:
+    def registered(*told: tuple[str, bool, str], count: int = 10) -> list[ranker.Ranker]:
+        models = [
+            {"model_version": version, "promoted": promoted, "ranker": text, "metrics": {}}
+            for version, promoted, text in told
+        ]
+        return last_promoted(rows(ops.MODELS, *models), of(1.0).generators, count)
+
+    one, two, three = (of(weight).to_json() for weight in (1.0, 2.0, 3.0))
+    assert registered() == []
+    assert registered(("m1", False, one)) == []
+    assert registered(("m1", True, one), ("m3", True, three), ("m2", True, two)) == [of(3.0), of(2.0), of(1.0)]
+    assert registered(("m1", True, one), ("m3", True, three), ("m2", True, two), count=2) == [of(3.0), of(2.0)]
+    assert registered(("m1", True, '{"kind": "logistic_regression"}')) == []
+    assert registered(("m1", True, replace(of(1.0), generators=("own",)).to_json())) == []
 
 
 def test_an_unknown_generator_cannot_be_left_out(spark: SparkSession, rows: Rows) -> None:

@@ -15,7 +15,7 @@ from jobs import forecast_demand as forecast_job
 from jobs.forecast_demand import forecast_demand
 from jobs.offline.model_registry import register
 from jobs.runner.lake import Lake
-from jobs.runner.model_store import promoted_model, ship
+from jobs.runner.model_store import promoted_model, scoring_model, ship
 from jobs.train_audiences import train_audiences
 from jobs.train_demand import train_demand
 from schemas import features, ops, silver
@@ -88,6 +88,18 @@ def test_a_changed_model_of_json_is_refused_by_name(lake: Lake) -> None:
     (Path(lake.deployment.lake) / row["folder"] / json_model.FILE).write_text("[6]")
     with pytest.raises(DataError, match=r"model\.json: manifest\.json expects sha256"):
         promoted_model(lake, RUN_DATE, kind="demand")
+
+
+def test_a_run_is_judged_with_the_model_that_scored_it(lake: Lake, rows) -> None:
+    (first,) = registered(lake, "recommend", EARLIER, "[1]").toArrow().to_pylist()
+    lake.join("ops.models", [first], [EARLIER], {})
+    scored = rows(features.CANDIDATES, {"run_date": EARLIER, "model_version": first["model_version"]})
+    lake.replace("features.candidates", scored, [EARLIER], {})
+    lake.join("ops.models", registered(lake, "recommend", EARLIER, "[2]").toArrow().to_pylist(), [EARLIER], {})
+    assert promoted_model(lake, EARLIER).version != first["model_version"], "another one has taken its place"
+    assert scoring_model(lake, EARLIER).version == first["model_version"]
+    with pytest.raises(NoModelError, match=f"no partition run_date={RUN_DATE}"):
+        scoring_model(lake, RUN_DATE)
 
 
 # ---- the demand model

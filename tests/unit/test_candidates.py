@@ -9,6 +9,7 @@ import pytest
 
 from tests.unit.test_item_models import DAY, shop
 from udfs.interactions import Interactions
+from udfs.recommend.ablation import without
 from udfs.recommend.candidates import (
     GENERATORS,
     OWN_HALF_LIFE,
@@ -215,3 +216,32 @@ def test_nobody_with_a_history_means_no_rows(history: Interactions, models: Item
     pairs = propose(nobody, models, DAY)
     assert len(pairs) == 0
     assert features(pairs, nobody, models, DAY).shape == (0, len(FEATURES))
+
+
+@pytest.mark.parametrize("part", ["knn", "next", "basket", "ease", "als", "popular", "trend"])
+def test_an_ablated_run_is_the_run_proposed_by_the_other_generators(
+    history: Interactions, models: ItemModels, pairs: Candidates, part: str
+) -> None:
+    """No votes, places, scores or carriers of it are left: every column is as if it had never proposed."""
+    left, table = without(pairs, features(pairs, history, models, DAY), [part])
+    rest = [name for name in GENERATORS if name != part]
+    fresh = propose(history, models, DAY, per_source=FEW, generators=rest)
+    expected = features(fresh, history, models, DAY)
+    explained = {"reason", "carried", "carriers"} if part == "knn" else set()
+    for each in fields(Candidates):
+        if each.name not in explained:
+            np.testing.assert_array_equal(getattr(left, each.name), getattr(fresh, each.name), each.name)
+    hidden = explained | ({"user_taste_popular"} if part == "popular" else set())
+    for place, name in enumerate(FEATURES):
+        if name in hidden:
+            assert np.isnan(table[:, place]).all(), name
+        else:
+            np.testing.assert_allclose(table[:, place], expected[:, place], rtol=1e-4, err_msg=name)
+
+
+def test_without_own_history_no_own_item_is_left(history: Interactions, models: ItemModels, pairs: Candidates) -> None:
+    left, table = without(pairs, features(pairs, history, models, DAY), ["own"])
+    column = dict(zip(FEATURES, table.T, strict=True))
+    assert not column["is_own"].any()
+    assert np.isnan(column["own_score"]).all()
+    assert not left.proposed[:, GENERATORS.index("own")].any()

@@ -11,7 +11,7 @@ import scipy.sparse as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from udfs.evaluation import metrics
+from udfs.evaluation import calibration, metrics
 from udfs.evaluation.metrics import Bootstrap
 
 ITEMS = 12
@@ -174,7 +174,7 @@ def test_counts_drawn_again_are_those_that_were_kept(monkeypatch: pytest.MonkeyP
 @given(st.lists(st.tuples(st.sampled_from([0.0, 0.1, 0.25, 0.5, 1.0]), st.booleans()), max_size=60), st.integers(1, 9))
 def test_reliability_keeps_every_row_and_parts_no_equals(rows: list[tuple[float, bool]], bins: int) -> None:
     probability, bought = np.array([p for p, _ in rows]), np.array([b for _, b in rows], bool)
-    found = metrics.reliability(probability, bought, bins)
+    found = calibration.reliability(probability, bought, bins)
     assert sum(each.count for each in found) == len(rows)
     assert len(found) <= bins
     assert sum(each.count * each.observed for each in found) == pytest.approx(bought.sum())
@@ -183,7 +183,7 @@ def test_reliability_keeps_every_row_and_parts_no_equals(rows: list[tuple[float,
     assert all(-1e-9 <= each.low <= each.observed + 1e-9 and each.observed - 1e-9 <= each.high for each in found)
     if len(found) == len(set(probability.tolist())):  # one bin a value: its error is plain to see
         off = [abs(p - bought[probability == p].mean()) * (probability == p).sum() for p in set(probability.tolist())]
-        error = metrics.calibration_error(found)
+        error = calibration.calibration_error(found)
         assert error == pytest.approx(sum(off) / len(rows)) if rows else math.isnan(error)
 
 
@@ -191,5 +191,25 @@ def test_a_calibrated_score_has_little_error_and_a_doubled_one_much() -> None:
     draw = np.random.default_rng(2)
     true = draw.beta(1, 20, 100_000)
     bought = draw.random(100_000) < true
-    assert metrics.calibration_error(metrics.reliability(true, bought)) < 0.004
-    assert metrics.calibration_error(metrics.reliability(2 * true, bought)) == pytest.approx(true.mean(), abs=0.004)
+    assert calibration.calibration_error(calibration.reliability(true, bought)) < 0.004
+    assert calibration.calibration_error(calibration.reliability(2 * true, bought)) == pytest.approx(
+        true.mean(), abs=0.004
+    )
+
+
+def test_an_interval_over_refits_is_wider_than_one_over_users_alone() -> None:
+    """Fits that differ by 3 % and users by little: what one fit seems to gain, another does not."""
+    draw, holds, alone = np.random.default_rng(5), 0, 0
+    for _ in range(40):
+        users = draw.uniform(0.4, 0.6, 200)
+        ours, theirs = (users * (1 + 0.03 * draw.normal(size=(5, 1))) for _ in range(2))
+        bootstrap = Bootstrap(200, draws=400)
+        found, one = bootstrap.refitted(ours, theirs), bootstrap.relative(ours[0], theirs[0])
+        assert found.value == pytest.approx(ours.mean() / theirs.mean() - 1)
+        assert found.user_count == 200
+        holds += found.low <= 0 <= found.high
+        alone += one.low <= 0 <= one.high
+    assert holds >= 32
+    assert alone < 5
+    same = bootstrap.refitted(ours, ours)
+    assert (same.value, same.low, same.high) == (0, 0, 0)

@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from udfs.evaluation.metrics import ranking, truths
+from udfs.evaluation.metrics import truths
 from udfs.interactions import Interactions, from_frame
-from udfs.recommend import peer_scorer, peer_tuning, peers
+from udfs.recommend import peer_scorer, peers
+from udfs.recommend.peer_grids import PEERS
 from udfs.top_k import exact as topk
 from udfs.top_k.exact import best_columns
 
@@ -36,7 +37,7 @@ def drawn(seed: int = 1, users: int = 30, items: int = 40, lines: int = 500, day
 
 
 def fitted(name: str, interactions: Interactions, **params: object) -> peer_scorer.Scorer:
-    return peers.PEERS[name].fit(interactions, DAY, **{**SMALL.get(name, {}), **params})
+    return PEERS[name].fit(interactions, DAY, **{**SMALL.get(name, {}), **params})
 
 
 def everyone(interactions: Interactions) -> np.ndarray:
@@ -178,11 +179,11 @@ def test_what_one_camp_buys_is_proposed_to_its_members(name: str) -> None:
     assert [int(interactions.items[item][1:]) % 2 for item in lists[:, 0]] == camp
 
 
-@pytest.mark.parametrize("name", sorted(peers.PEERS))
+@pytest.mark.parametrize("name", sorted(PEERS))
 def test_lists_are_ordered_repeatable_and_blind_to_the_future(name: str) -> None:
     interactions = drawn()
     users = everyone(interactions)
-    scorer = fitted(name, interactions).blended(0.01 if peers.PEERS[name].blends else 0.0)
+    scorer = fitted(name, interactions).blended(0.01 if PEERS[name].blends else 0.0)
     own = interactions.before(DAY).matrix().toarray() > 0
     for exclude in (False, True):
         lists = scorer.top(users, 12, exclude)
@@ -210,37 +211,6 @@ def test_an_item_sold_only_after_the_cut_is_never_listed() -> None:
     new = interactions.items.tolist().index("new")
     for name in ("popularity", "item_knn", "ease", "tifu_knn"):
         assert new not in fitted(name, interactions).blended(1.0).top(everyone(interactions), 3, False)
-
-
-def test_tuning_chooses_what_the_validation_cut_bears_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    interactions = drawn(lines=900)
-    monkeypatch.setattr(peer_tuning, "WEIGHTS", (0.0, 0.01, 0.5))
-    choices = peer_tuning.tune("item_knn", interactions, DAY)
-    assert [(choice.task, choice.contender) for choice in choices] == [
-        ("A", "item_knn"),
-        ("A", "item_knn + popularity"),
-        ("B", "item_knn"),
-        ("B", "item_knn + popularity"),
-    ]
-    users, bought = truths(interactions, DAY)
-    lists = peer_tuning.lists_of(choices, interactions, DAY, users)
-
-    def exact(task: str, rows: np.ndarray) -> float:
-        return float(np.nanmean(ranking(rows, bought[task])["ndcg"]))
-
-    for choice in choices:
-        assert exact(choice.task, lists[choice.task, choice.contender]) == pytest.approx(choice.ndcg)
-        for params in peers.PEERS["item_knn"].grid:
-            scorer = peers.item_knn(interactions, DAY, **params)
-            for weight in (0.01, 0.5) if choice.weight else (0.0,):
-                rows = scorer.blended(weight).top(users, 10, choice.task == "B")
-                assert exact(choice.task, rows) <= choice.ndcg + 1e-9
-
-
-def test_tuning_looks_no_further_than_its_horizon() -> None:
-    interactions = drawn(lines=900, days=180)
-    seen = peer_tuning.tune("own_history", interactions.before(DAY + 28), DAY)
-    assert peer_tuning.tune("own_history", interactions, DAY) == seen
 
 
 @settings(max_examples=25)

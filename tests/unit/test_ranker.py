@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import pytest
 
-from udfs.evaluation.metrics import calibration_error, reliability
+from udfs.evaluation.calibration import calibration_error, reliability
 from udfs.recommend import fit_ranker
 from udfs.recommend.fit_ranker import Night, Settings, fit, fit_order
 from udfs.recommend.ranker import Ranker, from_json, importance, raw_score, score

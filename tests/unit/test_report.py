@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from jobs.offline.measures import ImportanceRow, MeasureRow, ParameterRow, ReliabilityRow
+from jobs.offline.measures import LEAD, TUNING, WORTH, ImportanceRow, MeasureRow, ParameterRow, ReliabilityRow
 from jobs.reports import night_page
-from jobs.reports.evaluation_page import LEAD, SHARES, TUNING, WORTH, Evaluation, evaluation_page
+from jobs.reports.evaluation_page import SHARES, Evaluation, evaluation_page
 
 REPO = Path(__file__).resolve().parents[2]
 CUT = dt.date(2024, 1, 1)

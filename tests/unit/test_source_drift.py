@@ -129,7 +129,7 @@ def test_a_load_of_many_days_is_judged_by_its_last_and_by_what_was_refused():
 
 def test_an_accepted_drift_is_a_warning_that_says_so():
     figure = Figure("events.rows", 200.0, 100.0, 50.0, 150.0, "[sources.events.drift]")
-    refused, accepted = figure.finding(), figure.finding(accepted=True)
+    refused, accepted = figure.finding(), figure.finding(accepted="--accept-drift")
     assert (refused.check.severity, accepted.check.severity) == ("critical", "warning")
     assert accepted.check.reason.endswith("accepted by --accept-drift")
     assert refused.check.reason == (

@@ -21,7 +21,7 @@ from scipy.optimize import minimize
 from udfs.audiences import model as audience_model
 from udfs.audiences.campaigns import PRIOR_RATE, Book
 from udfs.audiences.model import LEARNED, WITHOUT_VECTORS, Settings, answered_by, expected_value, probability
-from udfs.evaluation.metrics import ReliabilityBin, reliability
+from udfs.evaluation.calibration import ReliabilityBin, reliability
 
 Doubles = npt.NDArray[np.float64]
 Longs = npt.NDArray[np.int64]
@@ -276,7 +276,7 @@ def _concordant(label: Mask, chance: Doubles, weight: Doubles) -> tuple[Doubles,
 
 
 def _off(label: Mask, chance: Doubles, weight: Doubles) -> Doubles:
-    """[draws] the sum over bins of |predicted - observed|; bins are formed as in metrics.reliability."""
+    """[draws] the sum over bins of |predicted - observed|; bins are formed as in calibration.reliability."""
     order = np.argsort(chance, kind="stable")
     value = chance[order]
     starts = np.unique(np.searchsorted(value, value[np.arange(BINS) * len(value) // BINS]))

@@ -34,20 +34,19 @@ def features(candidates: Candidates, history: Interactions, models: ItemModels, 
         return np.empty((0, len(FEATURES)), np.float32)
     days = history.before(day).user_days()
     columns: Columns = {}
-    columns |= _generator_columns(candidates)
+    columns |= generator_columns(candidates)
     columns |= _own_columns(candidates, days, models, day)
     columns |= _item_columns(candidates, models)
     columns |= _user_columns(candidates, days, models, day)
     columns |= _attribute_columns(candidates, days, models, day)
-    columns |= _blends(columns)
-    columns["popular_off"] = columns["popular_score"] - columns["user_taste_popular"]
+    columns |= blends(columns)
     table = np.empty((len(candidates), len(FEATURES)), np.float32)
     for place, name in enumerate(FEATURES):
         table[:, place] = columns[name]
     return table
 
 
-def _generator_columns(pairs: Candidates) -> Columns:
+def generator_columns(pairs: Candidates) -> Columns:
     """Score, place, z-score and place among own or new items, of each generator of MEANINGS."""
     columns: Columns = {}
     number = starts(pairs.user)[1]
@@ -73,16 +72,17 @@ def _generator_columns(pairs: Candidates) -> Columns:
     return columns
 
 
-def _blends(columns: Columns) -> Columns:
-    """Sums and logarithms that a tree would need many splits for."""
+def blends(columns: Columns) -> Columns:
+    """Sums and logarithms of other columns, which a tree would need many splits for."""
     popular = columns["popular_score"]
-    blends: Columns = {f"own_popular_{b}": columns["own_score"] + b / 100 * popular for b in OWN_BLENDS}
-    blends |= {f"als_popular_{b}": columns["als_score"] + b / 100 * popular for b in ALS_BLENDS}
-    blends |= {f"own_log_{h}": np.log(columns[f"own_decay_{h}"] + 0.02) for h in HALF_LIVES}
-    blends["knn_log"] = np.log(columns["knn_score"] + 0.01)
-    blends["next_log"] = np.log(columns["next_score"] + 0.01)
-    blends["own_rate_log"] = np.log(np.nan_to_num(columns["own_rate"]) + 0.01)
-    return blends
+    blended: Columns = {f"own_popular_{b}": columns["own_score"] + b / 100 * popular for b in OWN_BLENDS}
+    blended |= {f"als_popular_{b}": columns["als_score"] + b / 100 * popular for b in ALS_BLENDS}
+    blended |= {f"own_log_{h}": np.log(columns[f"own_decay_{h}"] + 0.02) for h in HALF_LIVES}
+    blended["knn_log"] = np.log(columns["knn_score"] + 0.01)
+    blended["next_log"] = np.log(columns["next_score"] + 0.01)
+    blended["own_rate_log"] = np.log(np.nan_to_num(columns["own_rate"]) + 0.01)
+    blended["popular_off"] = popular - columns["user_taste_popular"]
+    return blended
 
 
 def _own_columns(pairs: Candidates, days: Interactions, models: ItemModels, day: int) -> Columns:

@@ -15,7 +15,7 @@ from scipy.optimize import minimize
 from udfs.interactions import Floats
 from udfs.recommend.ranker import OWN, Doubles, Labels, Longs, Ranker, calibration_inputs, standardised
 
-FIXED: Final[dict[str, Any]] = {"seed": 7, "deterministic": True, "force_row_wise": True, "verbosity": -1}
+FIXED: Final[dict[str, Any]] = {"deterministic": True, "force_row_wise": True, "verbosity": -1}
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,7 @@ class Settings:
     max_rows: int = 1_200_000  # beyond it a sample of complete users is drawn
     calibration_trees: int = 60
     threads: int = 1  # the trees are the same, however many (FIXED)
+    seed: int = 7  # of the sample of users, and of what each tree sees
 
 
 class _Lists(NamedTuple):
@@ -94,6 +95,7 @@ def fit_order(
     if settings.trees:
         rows = np.concatenate([part.rows for part, _ in lists])
         params = FIXED | {
+            "seed": settings.seed,
             "objective": "lambdarank",
             "lambdarank_truncation_level": settings.truncation,
             "learning_rate": settings.learning_rate,
@@ -125,6 +127,7 @@ def calibrate(ranker: Ranker, nights: Sequence[Night], settings: Settings | None
     settings = settings or Settings()
     inputs = [calibration_inputs(ranker, night.features, settings.threads) for night in nights]
     params = FIXED | {
+        "seed": settings.seed,
         "objective": "binary",
         "learning_rate": 0.1,
         "num_leaves": 15,
@@ -146,16 +149,22 @@ def _text(booster: lgb.Booster) -> str:
     return re.sub(r"\[num_threads: \d+\]\n", "", str(booster.model_to_string()))
 
 
-def _buyers(nights: Sequence[Night], settings: Settings) -> tuple[Longs, Floats, Labels]:
-    """User (apart by night), features and label of users who bought a candidate; a sample of users up to max_rows."""
+def sample(nights: Sequence[Night], settings: Settings) -> list[Labels]:
+    """The rows of each night that a ranker learns from: of users who bought a candidate, a sample up to max_rows."""
     chosen = []
     for number, night in enumerate(nights):
         users, group = np.unique(night.user, return_inverse=True)
         bought = np.bincount(group, night.label, minlength=len(users)) > 0
         share = settings.max_rows / len(nights) / max(int(bought[group].sum()), 1)
         drawn = np.zeros(len(users), bool)
-        drawn[bought] = np.random.default_rng([FIXED["seed"], number]).random(int(bought.sum())) < share
+        drawn[bought] = np.random.default_rng([settings.seed, number]).random(int(bought.sum())) < share
         chosen.append(drawn[group])
+    return chosen
+
+
+def _buyers(nights: Sequence[Night], settings: Settings) -> tuple[Longs, Floats, Labels]:
+    """User (apart by night), features and label of the rows of `sample`."""
+    chosen = sample(nights, settings)
     user = [
         night.user[rows].astype(np.int64) + (number << 32)
         for number, (night, rows) in enumerate(zip(nights, chosen, strict=True))

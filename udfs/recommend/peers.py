@@ -7,9 +7,7 @@ peer_tuning.py chooses hyperparameters on a validation cut, for each task; all i
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,12 +17,11 @@ from implicit.cpu.bpr import BayesianPersonalizedRanking
 from scipy.linalg import lapack
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from udfs.evaluation.metrics import TASK_ALL, TASK_NEW
 from udfs.interactions import Codes, Floats, Interactions
+from udfs.recommend.neighbours import cosine
 from udfs.recommend.peer_scorer import RECENT_DAYS, Scorer, scorer
+from udfs.recommend.user_matrix import user_matrix
 from udfs.top_k.exact import best_columns
-
-Params: TypeAlias = dict[str, Any]
 
 EASE_ITEMS = 6_000  # EASE inverts a matrix of this many items: some 5 s and 300 MiB on one core
 SEED = 7
@@ -66,16 +63,26 @@ def item_knn(
     half_life: float = 120,
     pair_half_life: float | None = 30,
     others: float = 1.0,
+    neighbours: int | None = None,
+    shrinkage: float = 0.0,
 ) -> Scorer:
     """Decayed purchases times the cosine of items' buyers, without a cut-off of neighbours.
 
     A buyer counts by 1 / sqrt(number of items bought), and, with pair_half_life, for the item proposed by the recency
     of the purchase: an item is near that such buyers turn to now. The user's own purchase of the item itself counts
     once more, (1 / others - 1)-fold: with `others` below 1, repeats come first.
+
+    With `neighbours`, the form that our own generator has: the cosine of decayed purchases, the more the less each, an
+    item's nearest alone, with `shrinkage` users added to either item's count (neighbours.py).
     """
     seen = interactions.before(day)
     days = seen.user_days()
     profile = _profile(days, day, half_life)
+    own = np.float32(1 / others - 1)
+    if neighbours is not None:
+        profile = user_matrix(days, day, half_life)
+        near = _nearest(profile, neighbours, shrinkage)
+        return scorer(seen, day, lambda users: _dense(profile[users] @ near + own * profile[users]))
     bought = _profile(days, day, None)
     bought.data[:] = 1
     per_user = _diagonal(np.maximum(np.diff(bought.indptr), 1) ** -0.5)
@@ -89,7 +96,6 @@ def item_knn(
         lately = per_user @ lately
     # (profile @ items) @ items: through users, of whom there are few, instead of items by items.
     left, right = (bought @ scale).T.tocsr(), (lately @ scale).tocsr()
-    own = np.float32(1 / others - 1)
 
     def of(users: Codes) -> Floats:
         mine = profile[users]
@@ -97,6 +103,14 @@ def item_knn(
         return near + own * _dense(mine) if own else near
 
     return scorer(seen, day, of)
+
+
+def _nearest(profile: sp.csr_matrix, neighbours: int, shrinkage: float) -> sp.csr_matrix:
+    """[items, items]: the cosine to the row's item where it is among the column's nearest."""
+    rows, values = cosine(profile, neighbours, shrinkage)
+    item, place = np.nonzero(rows >= 0)
+    near = values[item, place].astype(np.float32)
+    return sp.csr_matrix((near, (rows[item, place], item)), shape=(len(rows), len(rows)))
 
 
 def ease(
@@ -223,48 +237,3 @@ def tifu_knn(
         return _dense(mine * np.float32(own_share) + mean * np.float32(1 - own_share))
 
     return scorer(seen, day, of)
-
-
-@dataclass(frozen=True)
-class Peer:
-    """A kind of peer: how to fit it, what to try, on which tasks it has lists, whether it also comes blended."""
-
-    fit: Callable[..., Scorer]
-    grid: tuple[Params, ...]
-    tasks: tuple[str, ...] = (TASK_ALL, TASK_NEW)
-    blends: bool = True
-
-
-PEERS: dict[str, Peer] = {
-    "popularity": Peer(popularity, ({"days": 28},), blends=False),
-    "own_history": Peer(
-        own_history,
-        (
-            {"half_life": 60},
-            {"half_life": 120},
-            {"half_life": 60, "shape": 0.5},
-            {"half_life": 120, "shape": 0.5},
-            {"half_life": 240, "shape": 0.5},
-        ),
-        (TASK_ALL,),
-    ),
-    "item_knn": Peer(
-        item_knn,
-        (
-            {"pair_half_life": 20, "half_life": 365},
-            {"pair_half_life": 30, "half_life": 120},
-            {"pair_half_life": None, "half_life": 120},
-            {"pair_half_life": None, "half_life": 120, "others": 0.1},
-            {"pair_half_life": 180, "half_life": 120, "others": 0.1},
-            {"pair_half_life": None, "half_life": 60, "others": 0.02},
-            {"pair_half_life": None, "half_life": 60, "others": 0.002},
-        ),
-    ),
-    "ease": Peer(ease, ({"ridge": 100}, {"ridge": 400}, {"ridge": 400, "half_life": None})),
-    "als": Peer(als, ({}, {"half_life": None}, {"factors": 128}, {"factors": 128, "alpha": 5.0})),
-    "bpr": Peer(bpr, ({}, {"iterations": 20})),
-    "tifu_knn": Peer(
-        tifu_knn,
-        ({}, {"own_share": 0.9}, {"own_share": 0.4}, {"groups": 15, "between": 0.9, "within": 1.0}),
-    ),
-}
