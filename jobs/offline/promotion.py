@@ -12,7 +12,7 @@ from jobs.offline.model_registry import HELD
 from jobs.offline.training_data import PastNight, Shop
 from schemas.gate import Gate
 from udfs.evaluation import metrics
-from udfs.evaluation.metrics import TASK_ALL, TASK_NEW, Interval, Lists, PerUser
+from udfs.evaluation.metrics import TASK_ALL, TASK_NEW, Interval, Lists, Mask, PerUser
 from udfs.horizon import HORIZON_DAYS
 from udfs.interactions import Codes
 from udfs.recommend import ranker, scoring
@@ -73,7 +73,7 @@ def compare(
     verdict: Verdict = {"promoted": 1.0}
     users, truths = metrics.truths(shop.interactions, later.day)
     draws = metrics.Bootstrap(len(users))
-    peer = peer_lists(shop, later.day, users)
+    peer, drawn = peer_lists(shop, later.day, users)
     for task, rows in ((TASK_ALL, np.ones(len(later.own), bool)), (TASK_NEW, ~later.own)):
 
         def ndcg(lists: Lists, task: str = task) -> PerUser:
@@ -87,7 +87,7 @@ def compare(
         verdict[f"ndcg_{task}"] = float(np.nanmean(ours))
         figures = [ndcg(ranked(each)) for each in before]
         best = max(figures, key=lambda values: float(np.nanmean(values)), default=None)
-        theirs = np.where((peer[task] >= 0).any(axis=1), ndcg(peer[task]), np.nan)
+        theirs = np.where(drawn, ndcg(peer[task]), np.nan)
         floor = draws.difference(ours, theirs)
         verdict |= {f"peer_{task}": float(np.nanmean(theirs))} | _named(f"peer_gain_{task}", floor)
         if best is not None:
@@ -104,8 +104,11 @@ def _named(name: str, gain: Interval) -> Verdict:
     return {name: gain.value, f"{name}_low": gain.low, f"{name}_high": gain.high}
 
 
-def peer_lists(shop: Shop, day: int, users: Codes) -> Mapping[str, Lists]:
-    """Per task the peer's lists [users, K], its popularity tuned 28 days earlier; empty for users beyond PEER_USERS."""
+def peer_lists(shop: Shop, day: int, users: Codes) -> tuple[Mapping[str, Lists], Mask]:
+    """Per task the peer's lists [users, K], its popularity tuned 28 days earlier, and which users have one.
+
+    Beyond PEER_USERS it is a sample of them.
+    """
     peer, earlier = PEERS[PEER], day - HORIZON_DAYS
     drawn = np.sort(np.random.default_rng(earlier).permutation(len(users))[:PEER_USERS])
     known, bought = metrics.truths(shop.interactions, earlier)
@@ -118,4 +121,4 @@ def peer_lists(shop: Shop, day: int, users: Codes) -> Mapping[str, Lists]:
         best = max(tried.get(task, ()), key=lambda blend: blend.ndcg, default=None)
         chosen = scorer.blended(best.weight, best.days) if best else scorer
         rows[drawn] = chosen.top(users[drawn], K, task == TASK_NEW)
-    return lists
+    return lists, np.isin(np.arange(len(users)), drawn)

@@ -167,7 +167,7 @@ def test_two_months_later_the_night_is_rebuilt_as_it_was(judged: Path, tmp_path:
     known = shop.with_vectors_of(read(judged, "features.item_vectors").to_pandas())
     night = shop.past_night(known, day_number(day(JUDGED)) + 1)
     (folder,) = (judged / "models").glob("2*")
-    score = ranker.score(scoring.read_ranker(str(folder)), night.night.features)
+    score = ranker.score(scoring.read_ranker(str(folder)), night.night.features, night.pairs.user)
     users, ids = shop.interactions.users[night.pairs.user], known.items[night.pairs.item]
     rebuilt = dict(zip(zip(users, ids, strict=True), score, strict=True))
     assert rebuilt == pytest.approx({(row["user_id"], row["item_id"]): row["score"] for row in scored.rows(named=True)})

@@ -92,7 +92,7 @@ def test_blocks_on_executors_equal_the_plain_functions_on_everybody(
     interactions = from_frame(lines, known.items)
     state = scoring.fit_state(interactions, known, DAY)
     pairs, table = scoring.propose(interactions, state, DAY, GENERATORS)
-    score = np.round(ranker.score(scoring.read_ranker(model.folder), table), 9)
+    score = np.round(ranker.score(scoring.read_ranker(model.folder), table, pairs.user), 9)
     own = table[:, list(FEATURES).index("is_own")] > 0
     ranked: dict[str, list[tuple[float, str, bool]]] = {}
     for user, item, value, mine in zip(

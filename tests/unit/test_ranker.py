@@ -5,17 +5,21 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
+import lightgbm as lgb
 import numpy as np
 import pytest
 
-from udfs.evaluation.calibration import calibration_error, reliability
+from udfs.evaluation.calibration import calibration, calibration_error, reliability
+from udfs.evaluation.metrics import Bootstrap
 from udfs.recommend import fit_ranker
 from udfs.recommend.fit_ranker import Night, Settings, fit, fit_order
-from udfs.recommend.ranker import Ranker, from_json, importance, raw_score, score
+from udfs.recommend.ranker import TIE_BREAK, Ranker, from_json, importance, raw_score, score
+from udfs.recommend.scoring import best_first
 
-NAMES = ("signal", "noise", "is_own", "user_active", "missing")
-SETTINGS = Settings(trees=20, calibration_trees=40, steps=40)
+NAMES = ("signal", "noise", "is_own", "user_recent", "missing")
+SETTINGS = Settings(trees=20, calibration_trees=100, steps=40)
 
 
 def night(seed: int, users: int = 150, items: int = 30) -> Night:
@@ -47,7 +51,7 @@ def test_what_matters_is_found(ranker: Ranker) -> None:
 
 def test_scores_are_probabilities_of_users_who_differ(ranker: Ranker) -> None:
     later = night(9, users=600)
-    probability = score(ranker, later.features)
+    probability = score(ranker, later.features, later.user)
     assert calibration_error(reliability(probability, later.label, 15)) < 0.015
     active = later.features[:, 3] > 0  # each half by itself, too
     assert abs(probability[active].mean() - later.label[active].mean()) < 0.015
@@ -56,17 +60,45 @@ def test_scores_are_probabilities_of_users_who_differ(ranker: Ranker) -> None:
 
 def test_probabilities_keep_each_users_order(ranker: Ranker) -> None:
     later = night(9)
-    raw, probability = raw_score(ranker, later.features), score(ranker, later.features)
+    raw, probability = raw_score(ranker, later.features), score(ranker, later.features, later.user)
     for user in np.unique(later.user):
         rows = later.user == user
         assert np.array_equal(np.argsort(raw[rows]), np.argsort(probability[rows]))
 
 
+def test_published_rows_are_calibrated_where_raw_scores_have_risen(ranker: Ranker) -> None:
+    """Histories grow, and every raw score with them; what is bought does not: the list says how probable each is."""
+    later = night(9, users=600)
+    grown = later.features.copy()
+    grown[:, NAMES.index("noise")] += 3.0
+    weights = [0.3 if at % len(NAMES) == 1 else weight for at, weight in enumerate(ranker.weights)]
+    risen = replace(ranker, weights=tuple(weights))
+    plain, raised = score(risen, later.features, later.user), score(risen, grown, later.user)
+    assert raw_score(risen, grown).mean() > raw_score(risen, later.features).mean() + 0.5
+    assert np.abs(raised - plain).mean() < 0.005
+    order, place = best_first(later.user, np.arange(len(later.user)), raw_score(ranker, later.features))
+    top = order[place < 10]
+    probability = score(ranker, later.features, later.user)[top]
+    found = calibration(probability, later.label[top], later.user[top] // 3, Bootstrap(600))
+    assert found.error.value < 0.03
+    assert all(ratio.low < 1.25 and ratio.high > 0.8 for ratio in found.ratios)
+
+
+def test_a_model_of_before_lists_were_calibrated_gives_its_probabilities(ranker: Ranker) -> None:
+    """Its calibration reads the raw score and every feature of the user, and needs no list."""
+    later, label = night(9), night(9).label.astype(np.float32)
+    inputs = np.column_stack([raw_score(ranker, later.features), later.features[:, 3]])
+    old = lgb.train({"objective": "binary", "verbosity": -1}, lgb.Dataset(inputs, label), 5)
+    probability = score(replace(ranker, calibration=old.model_to_string()), later.features, later.user)
+    odds = old.predict(inputs, raw_score=True) + TIE_BREAK * inputs[:, 0]
+    np.testing.assert_allclose(probability, 1 / (1 + np.exp(-odds)))
+
+
 def test_a_users_scores_do_not_depend_on_other_users(ranker: Ranker) -> None:
     later = night(9)
     part = later.user == 30
-    whole = score(ranker, later.features)[part]
-    np.testing.assert_allclose(score(ranker, later.features[part]), whole, rtol=1e-6)
+    whole = score(ranker, later.features, later.user)[part]
+    np.testing.assert_allclose(score(ranker, later.features[part], later.user[part]), whole, rtol=1e-6)
 
 
 def test_json_comes_back_as_it_went(ranker: Ranker) -> None:

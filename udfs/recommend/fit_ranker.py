@@ -13,7 +13,17 @@ import numpy.typing as npt
 from scipy.optimize import minimize
 
 from udfs.interactions import Floats
-from udfs.recommend.ranker import OWN, Doubles, Labels, Longs, Ranker, calibration_inputs, standardised
+from udfs.recommend.ranker import (
+    OWN,
+    PLACES,
+    Doubles,
+    Labels,
+    Longs,
+    Ranker,
+    calibration_inputs,
+    calibration_names,
+    standardised,
+)
 
 FIXED: Final[dict[str, Any]] = {"deterministic": True, "force_row_wise": True, "verbosity": -1}
 
@@ -46,7 +56,8 @@ class Settings:
     ridge: float = 3e-3
     steps: int = 80  # of the linear fit
     max_rows: int = 1_200_000  # beyond it a sample of complete users is drawn
-    calibration_trees: int = 60
+    calibration_trees: int = 100
+    deeper_share: float = 0.1  # of the rows below PLACES: they are many, and the calibration is for what is published
     threads: int = 1  # the trees are the same, however many (FIXED)
     seed: int = 7  # of the sample of users, and of what each tree sees
 
@@ -123,23 +134,32 @@ def fit_order(
 
 
 def calibrate(ranker: Ranker, nights: Sequence[Night], settings: Settings | None = None) -> Ranker:
-    """A ranker of the same order, whose scores are probabilities as observed on `nights`."""
+    """A ranker of the same order, whose scores are probabilities as observed on `nights`.
+
+    Of the rows far down the lists a sample is enough, and has its place as an input: all of them would decide where the
+    trees look closely, and the few rows that are published would be off.
+    """
     settings = settings or Settings()
-    inputs = [calibration_inputs(ranker, night.features, settings.threads) for night in nights]
+    inputs = np.concatenate(
+        [calibration_inputs(ranker, night.features, night.user, settings.threads) for night in nights]
+    )
+    label = np.concatenate([night.label for night in nights]).astype(np.float32)
+    deep = inputs[:, -1] >= PLACES
+    drawn = ~deep | (np.random.default_rng(settings.seed).random(len(deep)) < settings.deeper_share)
     params = FIXED | {
         "seed": settings.seed,
         "objective": "binary",
-        "learning_rate": 0.1,
-        "num_leaves": 15,
-        "min_data_in_leaf": min(2_000, max(sum(map(len, inputs)) // 50, 1)),
+        "learning_rate": 0.05,
+        "num_leaves": 7,
+        "min_data_in_leaf": min(1_000, max(int(drawn.sum()) // 50, 1)),
         "lambda_l2": 10.0,
         "max_bin": 255,
-        # A probability never falls where the raw score rises: that keeps each user's order.
-        "monotone_constraints": [1] + [0] * (inputs[0].shape[1] - 1),
+        # A probability never falls where the raw score rises or the place is nearer: that keeps each user's order.
+        "monotone_constraints": [1, *[0] * (inputs.shape[1] - 2), -1],
         "num_threads": settings.threads,
     }
-    label = np.concatenate([night.label for night in nights]).astype(np.float32)
-    data = lgb.Dataset(np.concatenate(inputs), label, params=params)
+    names = calibration_names(ranker)
+    data = lgb.Dataset(inputs[drawn], label[drawn], feature_name=names, params=params)
     trees = lgb.train(params, data, settings.calibration_trees)
     return Ranker(**(asdict(ranker) | {"calibration": _text(trees)}))
 

@@ -134,7 +134,7 @@ def score_users(
     for start in range(0, len(history.users), USERS_PER_BATCH):
         some = history.part((history.user >= start) & (history.user < start + USERS_PER_BATCH))
         pairs, table = propose(some, state, day, fitted.generators)
-        score = np.round(ranker.score(fitted, table), 9)
+        score = np.round(ranker.score(fitted, table, pairs.user), 9)
         offered = np.flatnonzero(~np.isin(pairs.item, inactive))
         order, place = best_first(pairs.user[offered], pairs.item[offered], score[offered])
         order = offered[order]
