@@ -26,16 +26,8 @@ from jobs.reports.page import Cell, Row, Table, interval, number, render
 ALL = "all"  # the slice of all users
 NDCG = "ndcg@10"
 HEAD_METRICS = (
-    NDCG,
-    LEAD,
-    "recall@10",
-    "precision@10",
-    "hit_rate@10",
-    "coverage",
-    EVERYONE,
-    "novelty",
-    "diversity",
-    "personalisation",
+    *(NDCG, LEAD, "recall@10", "precision@10", "hit_rate@10", "coverage"),
+    *(EVERYONE, "novelty", "diversity", "personalisation"),
 )
 SHARES = (LEAD, WORTH, TUNING)  # shown as percentages
 GENERATORS = "recall@200"

@@ -17,6 +17,7 @@ from jobs.runner.settings import check_settings, function_of, knobs_of
 from schemas import TABLES
 from schemas.contract import Table
 from schemas.deployment import Deployment
+from schemas.gate import Gate
 from schemas.silver import RECORDS_OF
 from schemas.source import Source
 
@@ -209,8 +210,9 @@ def test_the_glossary_has_some_forty_terms_that_other_pages_use() -> None:
 def test_every_key_of_a_deployment_has_a_row_and_every_row_is_one() -> None:
     rows = re.findall(r"^\| (`\w+`(?:, `\w+`)*) \|", text_of(DOCS / "configuration.md"), re.MULTILINE)
     written = [key for row in rows for key in re.findall(r"\w+", row)]
-    tables = {"sources", "holidays", "drift", "encoder", "jobs"}  # have sections of their own
-    keys = (set(Deployment.model_fields) | set(Source.model_fields) | {"base"}) - tables - {"file"}
+    tables = {"sources", "holidays", "drift", "gate", "encoder", "jobs"}  # have sections of their own
+    keys = set(Deployment.model_fields) | set(Source.model_fields) | set(Gate.model_fields) | {"base"}
+    keys -= tables | {"file"}
     kinds = set(RECORDS_OF)  # the table of kinds
     assert keys - set(written) == set()
     assert set(written) - keys - kinds == {"drift"}
