@@ -46,7 +46,7 @@ def held(context: Context, version: str) -> None:
     """Send an alert for a new model that waits for `make approve`; its version is the task's XCom `held`."""
     task, run = context["task_instance"], context["dag_run"]
     task.xcom_push(key="held", value=version)
-    alert = {"what": "held", "dag": task.dag_id, "run": run.run_id, "task": task.task_id, "run_date": _run_date(run)}
+    alert = {"what": "held", "dag": task.dag_id, "run": task.run_id, "task": task.task_id, "run_date": _run_date(run)}
     tell(
         f"Nightshelf: {task.task_id}: model {version} is held: runs use it after make approve "
         f"RUN_DATE={alert['run_date']}",

@@ -108,9 +108,7 @@ APPROVALS = Table(
         Column("what", "STRING", "What was held", rules=(one_of("model", "drift"),)),
         Column("subject", "STRING", "The model's version, or the table whose figures drifted", rules=(not_blank(200),)),
         Column("approved_at", "TIMESTAMP", "When, UTC"),
-        Column(
-            "approved_by", "STRING", "Who, as the command was told, or the account that ran it", rules=(not_blank(200),)
-        ),
+        Column("approved_by", "STRING", "Who, as given, or the account that approved", rules=(not_blank(200),)),
         Column("reason", "STRING", "Why, if given", True),
     ),
     key=("run_id", "what", "subject"),

@@ -27,3 +27,7 @@ for kind, state in (("scheduled", "running"), ("scheduled", "failed"), ("backfil
     run_of_api = dict.fromkeys(DAGRunResponse.model_fields) | stated | of_run
     assert set(run_of_api) == set(DAGRunResponse.model_fields)
     notify.late(context={"dag_run": run_of_api})
+pushed: dict[str, str] = {}
+holding = SimpleNamespace(**vars(task) | {"xcom_push": lambda key, value: pushed.update({key: value})})
+notify.held({"task_instance": holding, "dag_run": run}, "2017-12-03-1f2e3d4c")  # type: ignore[typeddict-item]
+assert pushed == {"held": "2017-12-03-1f2e3d4c"}

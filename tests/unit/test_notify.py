@@ -56,11 +56,14 @@ def webhook() -> Iterator[tuple[dict[str, Any], list[tuple[str, dict[str, Any]]]
 def test_a_webhook_gets_the_jobs_own_words(home: Path) -> None:
     with webhook() as (connection, heard):
         log = told(home, connection | {"password": "secret/path"})
-    assert [path for path, _ in heard] == ["/secret/path"] * 2
-    failed, late = (message for _, message in heard)
+    assert [path for path, _ in heard] == ["/secret/path"] * 3
+    failed, late, held = (message for _, message in heard)
     assert failed["text"] == f"Nightshelf: clean_events of nightshelf_nightly failed: {SAID}"
     assert (failed["run_date"], failed["error"], failed["try"]) == ("2017-12-03", SAID, 1)
     assert late["text"] == "Nightshelf: nightshelf_nightly of 2017-12-03 is late: scheduled__2 is not done yet"
+    assert held["text"].endswith(
+        "model 2017-12-03-1f2e3d4c is held: runs use it after make approve RUN_DATE=2017-12-03"
+    )
     assert SAID in log
     assert "secret/path" not in log
 
@@ -83,7 +86,7 @@ def test_a_mailbox_gets_them_too(home: Path) -> None:
     with listening(Mailbox) as port:
         extra = {"to": ["night@shop.example"], "from_email": "n@shop.example", "disable_ssl": True, "disable_tls": True}
         told(home, {"conn_type": "smtp", "host": "127.0.0.1", "port": port, "extra": extra})
-    assert len(mails) == 2
+    assert len(mails) == 3
     assert "To: night@shop.example" in mails[0]
     assert "Subject: Nightshelf: clean_events" in mails[0]
 
