@@ -75,8 +75,8 @@ evaluate: setup example  ## Judge the night of RUN_DATE by the 28 days after it,
 
 CUTS ?= 4
 .PHONY: evaluate-cuts
-evaluate-cuts: setup  ## The same (after make evaluate), without ablations, and the lead over the best peer on CUTS earlier dates
-	@python -m jobs.evaluate_recommendations --run-date $$(date -d "$(RUN_DATE) + 28 days" +%F) --conf $(CONF) --no-ablate --cuts $(CUTS)
+evaluate-cuts: setup  ## The same again, once its logs are read, and the lead over the best peer on CUTS dates before
+	@python -m jobs.evaluate_recommendations --run-date $$(date -d "$(RUN_DATE) + 28 days" +%F) --conf $(CONF) --cuts $(CUTS)
 
 .PHONY: backtest
 backtest: setup example  ## Judge forecasts, stock actions and audiences of dates before RUN_DATE by what followed; writes a page

@@ -66,7 +66,7 @@ def raw_score(ranker: Ranker, features: Floats, threads: int = 1) -> Doubles:
     return raw + _predict(ranker.trees, features, threads) if ranker.trees else raw
 
 
-def score(ranker: Ranker, features: Floats, user: Longs) -> Doubles:
+def score(ranker: Ranker, features: Floats, user: npt.NDArray[np.integer]) -> Doubles:
     """One probability per row; within a user in the order of the raw score. user: one group of adjacent rows each."""
     booster = lgb.Booster(model_str=ranker.calibration)
     if LIST_SCORE in booster.feature_name():
@@ -118,7 +118,7 @@ def calibration_names(ranker: Ranker) -> list[str]:
     return [LIST_SCORE, *(name for name in ACTIVITY if name in ranker.names), PLACE]
 
 
-def calibration_inputs(ranker: Ranker, features: Floats, user: Longs, threads: int = 1) -> Doubles:
+def calibration_inputs(ranker: Ranker, features: Floats, user: npt.NDArray[np.integer], threads: int = 1) -> Doubles:
     """[rows, calibration_names]: the raw score within its list, features of the user, the place in the list.
 
     The raw score orders one list; its level is not comparable between users, and rises as histories grow. Within the
