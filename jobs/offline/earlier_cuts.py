@@ -104,12 +104,15 @@ def mean_lead(draws: Bootstrap, ours: Sequence[PerUser], best: Sequence[PerUser]
     """The mean over cuts of (mean of ours / mean of best - 1); a resample draws users with all their cuts."""
     pairs = [draws.of_relative(each, other) for each, other in zip(ours, best, strict=True)]
     sums = draws.sums(np.stack([column for pair in pairs for column in (pair.top, pair.bottom)], axis=1))
-    leads = (sums[:, ::2] / sums[:, 1::2] - 1).mean(axis=1)
+    with np.errstate(divide="ignore", invalid="ignore"):  # a resample may hold no user whom the peer served
+        leads = (sums[:, ::2] / sums[:, 1::2] - 1).mean(axis=1)
+    leads = leads[np.isfinite(leads)]
     value = float(np.mean([pair.top.sum() / pair.bottom.sum() - 1 for pair in pairs]))
-    low, high = np.quantile(leads, [0.025, 0.975])
+    low, high = np.quantile(leads, [0.025, 0.975]) if len(leads) else (np.nan, np.nan)
     counted = np.any([np.isfinite(each) for each in ours], axis=0)
     return Interval(value, float(low), float(high), int(counted.sum()))
 
 
 def _row(day: int, task: str, contender: str, metric: str, value: Interval, *, part: str) -> MeasureRow:
-    return MeasureRow(date_of(day), task, contender, metric, part, value.value, value.low, value.high, value.user_count)
+    ends = (value.low, value.high) if np.isfinite([value.low, value.high]).all() else (None, None)
+    return MeasureRow(date_of(day), task, contender, metric, part, value.value, *ends, value.user_count)
