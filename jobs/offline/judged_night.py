@@ -19,7 +19,7 @@ from jobs.offline.training_data import PastNight, Shop
 from udfs.catalogue import Catalogue
 from udfs.days import day_number
 from udfs.encoder import base_model, model_folder, model_reader
-from udfs.encoder.copurchase import recent_buyers, user_vectors
+from udfs.encoder.copurchase import POPULARITY_DAYS, recent_buyers, user_vectors
 from udfs.evaluation import metrics
 from udfs.evaluation.metrics import TASK_ALL, TASK_NEW, Lists, Mask
 from udfs.horizon import HORIZON_DAYS
@@ -158,14 +158,14 @@ def bert(judged: JudgedNight, say: Callable[[str], None]) -> list[Choice]:
         return _bert_scorer(contest.interactions, contest.day, vectors, scale)
 
     tuned = alone(seen.item_vectors(), report["scale"])
-    fixed = {TUNED: tuned, TUNED + BLENDED: tuned.blended(float(report["popularity"]))}
+    fixed = {TUNED: tuned, TUNED + BLENDED: tuned.blended(float(report["popularity"]), POPULARITY_DAYS)}
     adapter = model_reader.read_adapter(judged.folder, model_folder.FROZEN_ADAPTER)
     same = judged.story.get("base_sha256", base_model.BASE_SHA256) == base_model.base_sha256(judged.base_folder)
     if adapter is not None and same:  # a model of an earlier version, or of another base, has none that fits
         texts, text_of = judged.base
         mapped = judged.shop.catalogue.with_vectors(adapter(texts), text_of).item_vectors()
         frozen = alone(mapped * has_text, report["frozen_scale"])
-        fixed |= {FROZEN: frozen, FROZEN + BLENDED: frozen.blended(float(report["frozen_popularity"]))}
+        fixed |= {FROZEN: frozen, FROZEN + BLENDED: frozen.blended(float(report["frozen_popularity"]), POPULARITY_DAYS)}
     plain = judged.plain * has_text
     earlier = contest.day - HORIZON_DAYS
     users, truth = metrics.truths(contest.interactions, earlier)

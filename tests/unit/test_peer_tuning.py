@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from tests.unit.test_peers import DAY, drawn, everyone, shop
+from udfs.encoder.copurchase import POPULARITY_DAYS
 from udfs.evaluation.metrics import ranking, truths
 from udfs.recommend import candidates, fit_item_models, peer_scorer, peer_tuning, peers
 from udfs.recommend.candidates import OWN_HALF_LIFE
@@ -76,7 +77,7 @@ def test_a_peers_grid_has_what_our_own_model_of_its_family_uses() -> None:
     assert has("item_knn", pair_half_life=ours.next_half_life, half_life=ours.half_life)
     assert all(has("own_history", half_life=days) for days in (OWN_HALF_LIFE, *HALF_LIVES))
     windows = {int(name.removeprefix("item_buyers_")) for name in FEATURES if name.startswith("item_buyers_")}
-    assert windows <= set(peer_scorer.WINDOWS)
+    assert windows | {POPULARITY_DAYS} <= set(peer_scorer.WINDOWS)
     assert all(has("popularity", days=days) for days in windows)
     assert len({params.get("neighbours") for params in PEERS["tifu_knn"].grid}) > 2
 
