@@ -58,6 +58,7 @@ def score_candidates(
     columns = ", ".join(f"{name} {features.CANDIDATES.column(name).type}" for name in scoring.SCORED)
     scored = (
         lines.where("user_id IS NOT NULL")
+        .select(*scoring.LINES)
         .repartition(blocks, "user_id")
         .mapInArrow(_scorer(run.run_date, folders, (per_user, new_per_user, arrivals_per_user)), columns)
     )
@@ -78,7 +79,7 @@ def _fitter(run_date: dt.date) -> Callable[[pa.Table, pa.Table], pa.Table]:
 
     def fit(lines: pa.Table, described: pa.Table) -> pa.Table:
         known = catalogue_of(described.to_pandas())
-        interactions = from_frame(lines.to_pandas(), known.items)
+        interactions = from_frame(lines.to_pandas(date_as_object=False), known.items)
         state = scoring.fit_state(interactions, known, day)
         names = ("file", "offset", "content")
         pieces = ([pa.array([value]) for value in piece] for piece in state_files.pieces(state))
@@ -97,7 +98,7 @@ def _scorer(
         lines = list(batches)
         if lines:
             model, state = (SparkFiles.get(folder) for folder in folders)
-            table = pa.Table.from_batches(lines).to_pandas()
+            table = pa.Table.from_batches(lines).to_pandas(date_as_object=False)
             yield from scoring.score_users(table, state_files.read(state), model, day, *most)
 
     return score

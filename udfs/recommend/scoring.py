@@ -27,6 +27,12 @@ USERS_PER_BATCH = 1_024  # some 340 candidates of 90 features each are held for 
 # In a model folder beside the encoder: the ranker; what was trained on what; the vectors that the ranker learned with.
 RANKER, TRAINING, EARLIER = "ranker.json", "training.json", "earlier.npz"
 
+LINES = (
+    "user_id",
+    "item_id",
+    "event_date",
+    "quantity",
+)  # what `score_users` reads of purchases: no score needs baskets
 # The columns of what `score_users` gives.
 SCORED = (
     "user_id",
@@ -125,8 +131,7 @@ def score_users(
 
     Those are the `keep` best of all, the `keep_new` best of the items that the user never bought, and the
     `keep_arrivals` best of the items without any buyer.
-    lines: user_id, item_id, event_date, basket_id, quantity of complete users. Columns: SCORED. A batch holds
-    USERS_PER_BATCH users, which bounds the memory.
+    lines: LINES of complete users. Columns: SCORED. A batch holds USERS_PER_BATCH users, which bounds the memory.
     """
     history = _history(lines, state.catalogue)
     fitted = read_ranker(folder)
@@ -150,7 +155,7 @@ def _history(lines: pd.DataFrame, known: Catalogue) -> Interactions:
     ids = np.sort(np.asarray(lines["item_id"].unique(), np.str_))
     code = np.minimum(np.searchsorted(known.items, ids), len(known.items) - 1)
     is_known = known.items[code] == ids
-    history = from_frame(lines, ids[is_known])
+    history = from_frame(lines.assign(basket_id=""), ids[is_known])
     return replace(history, items=known.items, item=code[is_known][history.item].astype(np.int32))
 
 
