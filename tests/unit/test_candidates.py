@@ -203,7 +203,9 @@ def test_vectors_bring_items_never_sold(history: Interactions) -> None:
     models = fit(past, DAY, settings=SETTINGS, catalogue=np.array([4]))
     item_vectors = draw.normal(size=(len(history.items), 6)).astype(np.float32)
     user_vectors = draw.normal(size=(len(history.users), 6)).astype(np.float32)
-    pairs = propose(past, models, DAY, user_vectors=user_vectors, item_vectors=item_vectors, per_source=FEW)
+    pairs = propose(
+        past, models, DAY, user_vectors=user_vectors, item_vectors=item_vectors[models.items], per_source=FEW
+    )
     fresh = pairs.proposed[:, GENERATORS.index("fresh")]
     assert set(np.unique(pairs.user[(pairs.item == 4) & fresh])) == set(np.unique(pairs.user))
     cosine = (user_vectors[pairs.user] * item_vectors[pairs.item]).sum(axis=1)

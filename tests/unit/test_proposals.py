@@ -82,7 +82,7 @@ def test_proposals_equal_those_of_a_dense_block(seed: int, limit: int) -> None:
         models,
         DAY,
         user_vectors=users,
-        item_vectors=vectors,
+        item_vectors=vectors[models.items],
         per_source=dict.fromkeys(GENERATORS, limit),
     )
     scores = dense(history, models, users, vectors)
@@ -103,12 +103,11 @@ def test_a_user_has_the_same_rows_in_any_block(monkeypatch: pytest.MonkeyPatch) 
     history, models, users, vectors = drawn(3)
 
     def found() -> Candidates:
-        return propose(history, models, DAY, user_vectors=users, item_vectors=vectors)
+        return propose(history, models, DAY, user_vectors=users, item_vectors=vectors[models.items])
 
     all_at_once = found()
     monkeypatch.setattr(candidates, "USERS_PER_BLOCK", 7)
     monkeypatch.setattr(generators, "USERS_PER_SUM", 3)
-    monkeypatch.setattr(candidates, "ROWS_IN_MEMORY", 0)
     parts = found()
     for field in fields(Candidates):
         assert np.array_equal(getattr(parts, field.name), getattr(all_at_once, field.name), equal_nan=True), field.name

@@ -66,6 +66,12 @@ def test_a_state_read_from_files_scores_as_the_one_written(tmp_path: Path) -> No
     assert pairs.proposed.any(axis=0).all(), "every generator proposes something"
 
 
+def test_vectors_read_as_needed_score_as_those_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    pairs, _ = scoring.propose(state_of()[1], state_of()[0], DAY)
+    monkeypatch.setattr(scoring, "ROWS_IN_MEMORY", 0)
+    assert same(pairs, scoring.propose(state_of()[1], state_of()[0], DAY)[0])
+
+
 def test_files_are_mapped_and_not_read(tmp_path: Path) -> None:
     state_files.write(state_of()[0], tmp_path / "state")
     again = state_files.read(str(tmp_path / "state"))

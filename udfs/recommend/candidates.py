@@ -10,7 +10,6 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from udfs.interactions import Codes, Floats, Interactions
-from udfs.recommend.best_rows import VectorsOfRows
 from udfs.recommend.generators import GENERATORS, PER_SOURCE, Proposer
 from udfs.recommend.item_models import ItemModels
 from udfs.recommend.user_matrix import decay, user_matrix
@@ -22,7 +21,6 @@ __all__ = ["GENERATORS", "OWN_HALF_LIFE", "PER_SOURCE", "Candidates", "propose"]
 
 OWN_HALF_LIFE = 120.0
 USERS_PER_BLOCK = 1_024
-ROWS_IN_MEMORY = 65_536  # so many candidate items have their vectors in memory, 100 MB; of more, what is in hand
 
 
 @dataclass(frozen=True)
@@ -61,10 +59,10 @@ def propose(
 ) -> Candidates:
     """The union of these generators for the users of `history`, from their purchases before `day`.
 
-    user_vectors: [all users, dims] by user code; item_vectors: float16 values of [all items, dims] by item code, a zero
-    row where an item has none. A user's rows depend on that user's purchases and on the models only: every score is a
-    sum of exact terms or is added up in the order of the user's own items. Nothing of the size of the catalogue is held
-    for a user.
+    user_vectors: [all users, dims] by user code; item_vectors: float16 values of [rows of the models, dims], zeros
+    where an item has none. A user's rows depend on that user's purchases and on the models only: every score is a sum
+    of exact terms or is added up in the order of the user's own items. Nothing of the size of the catalogue is held for
+    a user.
     """
     days = history.before(day).user_days()
     users = np.unique(days.user)
@@ -75,10 +73,7 @@ def propose(
     proposer = Proposer(models, {name: limits[name] for name in GENERATORS if name in generators}, most_own)
     vectors: tuple[Doubles, Rows] | None = None
     if item_vectors is not None and user_vectors is not None:
-        of_rows: Rows = VectorsOfRows(item_vectors, models.items)
-        if len(of_rows) <= ROWS_IN_MEMORY:
-            of_rows = of_rows.take(np.arange(len(of_rows)), axis=0)
-        vectors = on_grid(user_vectors[users]), of_rows
+        vectors = on_grid(user_vectors[users]), item_vectors
     parts = []
     for start in range(0, len(users), USERS_PER_BLOCK):
         block = slice(start, start + USERS_PER_BLOCK)

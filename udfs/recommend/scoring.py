@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -17,12 +17,15 @@ from udfs.encoder.copurchase import user_vectors
 from udfs.encoder.model_folder import check_files
 from udfs.interactions import Codes, Floats, Interactions, from_frame
 from udfs.recommend import candidates, fit_item_models, item_models, ranker
+from udfs.recommend.best_rows import VectorsOfRows
 from udfs.recommend.feature_meanings import FEATURES
 from udfs.recommend.features import features
+from udfs.top_k.exact import Rows
 
 Halves = npt.NDArray[np.float16]
 
 FRESH_DAYS = 28  # an item first described so lately and never sold is a candidate
+ROWS_IN_MEMORY = 65_536  # candidate items, 100 MB of vectors
 USERS_PER_BATCH = 1_024  # some 340 candidates of 90 features each are held for each of them
 # In a model folder beside the encoder: the ranker; what was trained on what; the vectors that the ranker learned with.
 RANKER, TRAINING, EARLIER = "ranker.json", "training.json", "earlier.npz"
@@ -54,6 +57,14 @@ class State:
     catalogue: Catalogue
     models: item_models.ItemModels
 
+    @cached_property
+    def row_vectors(self) -> Rows:
+        """The vectors of the models' rows, in memory if there are at most ROWS_IN_MEMORY."""
+        rows = VectorsOfRows(self.catalogue, self.models.items)
+        if len(rows) > ROWS_IN_MEMORY:
+            return rows
+        return rows.take(np.arange(len(rows)))
+
 
 def fit_state(
     interactions: Interactions, known: Catalogue, day: int, settings: item_models.FitSettings | None = None
@@ -82,7 +93,7 @@ def propose(
         state.models,
         day,
         user_vectors=vectors,
-        item_vectors=None if vectors is None else known,
+        item_vectors=None if vectors is None else state.row_vectors,
         generators=generators,
     )
     return pairs, features(pairs, history, state.models, day)
