@@ -137,7 +137,8 @@ class Calibrated:
                 name = f"{self.slice}, rank {first}" + (f" to {last}" if last > first else "")
                 yield self._row(cut_date, ERROR, name, part.error)
                 hit, said = (
-                    np.bincount(number[at], values[at], draws.users) for values in (self.bought, self.probability)
+                    np.bincount(number[at], values[at], draws.users).astype(np.float64)
+                    for values in (self.bought, self.probability)
                 )
                 yield self._row(cut_date, RATIO, name, draws.ratio(hit, said))
 

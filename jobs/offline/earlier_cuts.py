@@ -76,7 +76,9 @@ def _cut(judged: JudgedNight, day: int, nights: dict[int, PastNight], say: Calla
         spread[users] = values
         return spread
 
-    ours, best, names = {}, {}, {}
+    ours: dict[str, PerUser] = {}
+    best: dict[str, PerUser] = {}
+    names: dict[str, str] = {}
     for task in TASKS:
         ndcg = {name: metrics.ranking(lists, truth[task], K)["ndcg"] for name, lists in contest.of(task)}
         ours[task] = everyone(ndcg.pop(NIGHT))
@@ -88,7 +90,7 @@ def _cut(judged: JudgedNight, day: int, nights: dict[int, PastNight], say: Calla
 def rows_of(cuts: Sequence[Cut], users: int) -> list[MeasureRow]:
     """NDCG and lead of each cut, under its date, and the mean lead under the newest cut's date."""
     draws = Bootstrap(users)
-    made = []
+    made: list[MeasureRow] = []
     for task in TASKS:
         for cut in cuts:
             ours, best = cut.ours[task], cut.best[task]

@@ -47,10 +47,11 @@ class Figures:
         """All figures, in the order in which they were added."""
         resampled = iter(self.draws.intervals([each[-1] for each in self.wanted if isinstance(each[-1], Quotient)]))
         made = []
-        for *key, value in self.wanted:
+        for task, contender, metric, part, value in self.wanted:
             found = next(resampled) if isinstance(value, Quotient) else value
             ends = (found.low, found.high) if np.isfinite(found.low) else (None, None)
-            made.append(MeasureRow(self.cut_date, *key, found.value, *ends, found.user_count))
+            key = self.cut_date, task, contender, metric, part
+            made.append(MeasureRow(*key, found.value, *ends, found.user_count))
         return made
 
 

@@ -38,10 +38,10 @@ def calibration(
     count, cell = int(number.max(initial=-1)) + 1, user.astype(np.int64) * bins + number
     shape = draws.users, bins
     rows, said, hit = (
-        np.bincount(cell, values, minlength=draws.users * bins).reshape(shape)[:, :count]
+        np.bincount(cell, values, minlength=draws.users * bins).reshape(shape)[:, :count].astype(np.float64)
         for values in (None, probability, bought)
     )
-    total = draws.sums(np.hstack([rows, said, hit]).astype(np.float64))
+    total = draws.sums(np.hstack([rows, said, hit]))
     each, predicted, observed = np.split(total, 3, axis=1)
     with np.errstate(divide="ignore", invalid="ignore"):
         errors = np.abs(predicted - observed).sum(axis=1) / each.sum(axis=1)

@@ -150,11 +150,12 @@ def _pools(
             items, score = np.take_along_axis(items, order, axis=1), np.take_along_axis(score, order, axis=1)
             wanted = np.asarray(bought[task][rows].astype(bool).toarray())
             parts[task].append((items.astype(np.int32), score, np.take_along_axis(wanted, items, axis=1)))
-    return {
-        task: _Pool(*(np.concatenate(column) for column in zip(*parts[task], strict=True)), ideal(bought[task], k))
-        for task in tasks
-        if parts[task]
-    }
+    pools = {}
+    for task in tasks:
+        if parts[task]:
+            of_items, scores, hits = (np.concatenate(column) for column in zip(*parts[task], strict=True))
+            pools[task] = _Pool(of_items, scores, hits, ideal(bought[task], k))
+    return pools
 
 
 def lists_of(
