@@ -143,8 +143,8 @@ class Calibrated:
                 yield self._row(cut_date, RATIO, name, draws.ratio(hit, said))
 
     def _row(self, cut_date: dt.date, metric: str, part: str, value: metrics.Interval) -> MeasureRow:
-        ends = (value.low, value.high) if np.isfinite(value.low) else (None, None)
-        return MeasureRow(cut_date, TASK_ALL, self.contender, metric, part, value.value, *ends, value.user_count)
+        low, high = (value.low, value.high) if np.isfinite(value.low) else (None, None)
+        return MeasureRow(cut_date, TASK_ALL, self.contender, metric, part, value.value, low, high, value.user_count)
 
 
 def night_lists(contest: Contenders, name: str, scored: DataFrame, published: DataFrame, vectors: Floats) -> Calibrated:

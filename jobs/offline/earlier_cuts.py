@@ -116,5 +116,5 @@ def mean_lead(draws: Bootstrap, ours: Sequence[PerUser], best: Sequence[PerUser]
 
 
 def _row(day: int, task: str, contender: str, metric: str, value: Interval, *, part: str) -> MeasureRow:
-    ends = (value.low, value.high) if np.isfinite([value.low, value.high]).all() else (None, None)
-    return MeasureRow(date_of(day), task, contender, metric, part, value.value, *ends, value.user_count)
+    low, high = (value.low, value.high) if np.isfinite([value.low, value.high]).all() else (None, None)
+    return MeasureRow(date_of(day), task, contender, metric, part, value.value, low, high, value.user_count)

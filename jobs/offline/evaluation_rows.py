@@ -49,9 +49,9 @@ class Figures:
         made = []
         for task, contender, metric, part, value in self.wanted:
             found = next(resampled) if isinstance(value, Quotient) else value
-            ends = (found.low, found.high) if np.isfinite(found.low) else (None, None)
+            low, high = (found.low, found.high) if np.isfinite(found.low) else (None, None)
             key = self.cut_date, task, contender, metric, part
-            made.append(MeasureRow(*key, found.value, *ends, found.user_count))
+            made.append(MeasureRow(*key, found.value, low, high, found.user_count))
         return made
 
 

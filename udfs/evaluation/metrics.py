@@ -66,7 +66,7 @@ def dcg(hit: Mask) -> PerUser:
 def ideal(truth: sp.csr_matrix, k: int) -> PerUser:
     """Per user: the gain of the best list of k places; NaN without truth."""
     gains = np.concatenate([[np.nan], np.cumsum(1 / np.log2(np.arange(2, k + 2)))])
-    return gains[np.minimum(np.diff(truth.indptr), k)]
+    return np.asarray(gains[np.minimum(np.diff(truth.indptr), k)], np.float64)
 
 
 def ranking(lists: Lists, truth: sp.csr_matrix, k: int = 10) -> dict[str, PerUser]:
