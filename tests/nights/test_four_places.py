@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import subprocess
@@ -46,19 +45,6 @@ if __name__ == "__main__":
     run_job.main("count_buyers")
 '''
 
-# Several modules as `python -m` runs them, in one process, for Spark takes long to start; a line of dashes after each.
-ONE_AFTER_ANOTHER = """
-import json, runpy, sys
-for module, *flags in json.loads(sys.argv[1]):
-    sys.argv = [module, *flags]
-    try:
-        runpy.run_module(module, run_name="__main__")
-    except SystemExit as ended:
-        if ended.code:
-            raise
-    print("-" * 40)
-"""
-
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
@@ -84,13 +70,8 @@ def test_a_job_in_four_places_is_run_published_and_documented(tree: Path, shop: 
     night = str(tiny_shop.day(13))
     flags = ("--run-date", night, "--conf", str(shop))
     assert "--least" in run(tree, "jobs/count_buyers.py", "--help")
-    query = "SELECT count(*) FROM published.item_buyers"
-    steps = [
-        ("jobs.count_buyers", *flags, "--least", "2"),
-        ("jobs.publish_night", *flags),
-        ("jobs.commands.sql", "--conf", str(shop), "--query", query),
-    ]
-    *_, named, _ = run(tree, "-c", ONE_AFTER_ANOTHER, json.dumps(steps)).split("-" * 40)
+    run(tree, "-m", "jobs.count_buyers", *flags, "--least", "2")
+    run(tree, "-m", "jobs.publish_night", *flags)
     lake = shop.parent / "lake"
     rows = pl.read_delta(str(lake / "gold" / "item_buyers"))
     assert rows["buyers"].min() >= 2
@@ -101,4 +82,7 @@ def test_a_job_in_four_places_is_run_published_and_documented(tree: Path, shop: 
     run(tree, "-m", "jobs.commands.draw_flow", "--page", "flow.md", "--tables", "tables.md")
     assert "count_buyers" in (tree / "flow.md").read_text()
     assert "## gold.item_buyers (public)" in (tree / "tables.md").read_text()
+    named = run(
+        tree, "-m", "jobs.commands.sql", "--conf", str(shop), "--query", "SELECT count(*) FROM published.item_buyers"
+    )
     assert str(rows.height) in named
