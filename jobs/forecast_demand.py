@@ -25,6 +25,8 @@ from udfs.days import day_number
 from udfs.demand import forecast as demand
 from udfs.demand.block import Block
 from udfs.demand.day_shares import Profile, profile
+from udfs.demand.model import Model as DemandModel
+from udfs.demand.model import Settings, from_json
 
 
 def forecast_demand(
@@ -56,10 +58,10 @@ def forecast_demand(
     items = catalogue.active(catalogue.listed(run.deployment, items, events))
     read = read_demand(events, items, promotions, run, by_location)
     if demand_model:
-        model = applied(demand_model, demand.from_json)
+        model = applied(demand_model, from_json)
     else:
         progress.say(f"demand: no promoted model up to {run.run_date}: one is fitted within this run (see make train)")
-        model = _fitted(read, demand.Settings(max_pairs=training_pairs, trees=trees))
+        model = _fitted(read, Settings(max_pairs=training_pairs, trees=trees))
     known = {"shop": read.shop, "model": model, "run_day": today, "holidays": holidays}
 
     def table(contract: Table, ahead: Callable[..., pd.DataFrame]) -> DataFrame:
@@ -74,7 +76,7 @@ def forecast_demand(
     }
 
 
-def _fitted(read: Demand, settings: demand.Settings) -> demand.Model:
+def _fitted(read: Demand, settings: Settings) -> DemandModel:
     """A model of the rows up to the run's date, fitted in one task."""
     today = day_number(read.run_date)
 
@@ -82,7 +84,7 @@ def _fitted(read: Demand, settings: demand.Settings) -> demand.Model:
         return pa.table({"model": [demand.fit(rows, today, settings).to_json()]})
 
     fitted = arrow_rows.in_one_task(read.training_rows(settings), fit, "model STRING").collect()
-    return demand.from_json(fitted[0]["model"]) if fitted else demand.fit(arrow_rows.no_rows(TRAINING), today, settings)
+    return from_json(fitted[0]["model"]) if fitted else demand.fit(arrow_rows.no_rows(TRAINING), today, settings)
 
 
 def _pair_weeks(block: Block, **known: Any) -> pd.DataFrame:

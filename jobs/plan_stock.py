@@ -63,9 +63,9 @@ def plan_stock(
             raise ConfError(f"[jobs.plan_stock] {name} must be at least 1; it is {days}")
     fresh = stock.where(F.col("snapshot_date") >= F.lit(run.run_date - dt.timedelta(days=max_age_days)))
     now = held(left_tonight(fresh, purchases(events, run.deployment), run.run_date, max_age_days, by_location))
-    known = demand_forecast.select(*KEY, "category", "target_week", "expected_units", "dispersion").join(
-        now.select(*KEY), list(KEY), "left_semi"
-    )
+    known = demand_forecast.select(
+        *KEY, "category", "target_week", "expected_units", "dispersion", "overdispersion"
+    ).join(now.select(*KEY), list(KEY), "left_semi")
     pairs = now.count()
     _refuse_unknown_pairs(now, known, demand_forecast, pairs, max_unknown_share)
     block = F.pmod(F.xxhash64("item_id"), F.lit(max(1, pairs // PAIRS_PER_BLOCK)))

@@ -17,6 +17,7 @@ from schemas.run import Model, RunContext
 from udfs.days import day_number
 from udfs.demand import forecast as demand
 from udfs.demand.judge import fit_judged, held_out, judge
+from udfs.demand.model import Settings, from_json
 
 
 def train_demand(
@@ -48,7 +49,7 @@ def train_demand(
     items = catalogue.listed(run.deployment, items, events)
     read = read_demand(events, items, promotions, run, by_location)
     first_day = int(read.shop.first_day)
-    settings, current = demand.Settings(max_pairs=training_pairs, trees=trees), judged(demand_model, demand.from_json)
+    settings, current = Settings(max_pairs=training_pairs, trees=trees), judged(demand_model, from_json)
 
     def fit(rows: pd.DataFrame) -> pa.Table:
         trial = fit_judged(rows, today, settings, judged_pairs)

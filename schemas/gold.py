@@ -90,6 +90,13 @@ EXPECTED = (
     Column("p50", "DOUBLE", "The same with probability .5", rules=(UNITS,)),
     Column("p90", "DOUBLE", "The same with probability .9", rules=(UNITS,)),
 )
+OVERDISPERSION = Column(
+    "overdispersion",
+    "DOUBLE",
+    "Squared relative error of the rate, which all days share; null, to be read as 0: forecast before it was published",
+    True,
+    rules=(UNITS,),
+)
 ORDERED = row_check("quantiles_ordered", "p10 <= p50 AND p50 <= p90", "p10 <= p50 <= p90")
 CATEGORY = "The item's category in the catalogue of the run; null where it has none"
 DEMAND_FORECAST = Table(
@@ -105,11 +112,13 @@ DEMAND_FORECAST = Table(
         Column(
             "dispersion",
             "DOUBLE",
-            "Variance over mean of the pair's demand. Over any run of days it is negative binomial with the sum of the "
-            "days' expected units (expected_units x share) as its mean and this dispersion",
+            "Variance over mean of what days do independently of each other. Over any run of days the pair's demand is "
+            "negative binomial with the sum m of the days' expected units (expected_units x share) as its mean and the "
+            "variance dispersion x m + overdispersion x m^2",
             rules=(between(1, None),),
         ),
         Column("category", "STRING", f"{CATEGORY}: what gold.demand_profile is joined by", True),
+        OVERDISPERSION,
     ),
     key=("location_id", "item_id", "target_week"),
     extra_checks=(
@@ -175,9 +184,11 @@ ITEM_DEMAND = Table(
         Column(
             "dispersion",
             "DOUBLE",
-            "Variance over mean: the week's demand is negative binomial with mean expected_units and this dispersion",
+            "As in gold.demand_forecast, of the item: the demand of weeks with m expected units together has "
+            "the variance dispersion x m + overdispersion x m^2",
             rules=(between(1, None),),
         ),
+        OVERDISPERSION,
     ),
     key=("item_id", "target_week"),
     extra_checks=(

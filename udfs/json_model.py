@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from typing import Any, Final, TypeVar
 
 Model = TypeVar("Model")
@@ -13,9 +13,14 @@ JUDGED: Final = "judged.json"  # beside it: the model that learned nothing of th
 
 
 def from_json(kind: type[Model], text: str, name: str, remedy: str) -> Model:
-    """What `json.dumps(asdict(model))` wrote; lists are tuples again. ValueError on other fields than its own."""
+    """What `json.dumps(asdict(model))` wrote; lists are tuples again.
+
+    A field with a default may be missing, as in a model of an earlier version. ValueError on other fields than its own.
+    """
     values: dict[str, Any] = json.loads(text)
-    expected = sorted(field.name for field in fields(kind))  # type: ignore[arg-type]
-    if sorted(values) != expected:
+    known = fields(kind)  # type: ignore[arg-type]
+    expected = sorted(field.name for field in known)
+    needed = {field.name for field in known if field.default is MISSING}
+    if not needed <= set(values) <= set(expected):
         raise ValueError(f"{name} has {expected}; found {sorted(values)}: {remedy}")
     return kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})

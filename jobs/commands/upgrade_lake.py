@@ -130,7 +130,8 @@ def _with_quantiles(frames: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
         mean, dispersion = frame["expected_units"].to_numpy("float64"), frame["dispersion"].to_numpy("float64")
         for name, level in (("p10", 0.1), ("p50", 0.5), ("p90", 0.9)):
             frame[name] = quantile(mean, dispersion, level).astype("float64")
-        yield frame.assign(category=None)[gold.DEMAND_FORECAST.column_names]  # there are no profiles of these dates
+        frame = frame.assign(category=None, overdispersion=None)
+        yield frame[gold.DEMAND_FORECAST.column_names]  # there are no profiles of these dates
 
 
 def _comparable(rows: DataFrame) -> DataFrame:

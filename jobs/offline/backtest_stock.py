@@ -14,6 +14,7 @@ from jobs.transforms.demand_inputs import SALES
 from udfs.days import NEVER
 from udfs.demand.block import LISTED_DAYS, Block, Shop
 from udfs.demand.day_shares import Holiday, profile
+from udfs.demand.dispersion import Spread
 from udfs.demand.forecast import fit, forecast, sample_share, training_rows
 from udfs.inventory.simulation import (
     MEAN_DAYS,
@@ -112,14 +113,15 @@ def backtest_stock(
     units = _daily(sales[sales["undone"] == NEVER], pairs, start)
     demand = units[MEAN_DAYS:]
     say(f"stock: {len(pairs):,} pairs, {demand.sum():,.0f} units wanted in {len(demand)} days")
-    expected, dispersion = _forecasts(sales, shop, start, pairs, int(lead.max()), holidays)
+    expected, spreads = _forecasts(sales, shop, start, pairs, int(lead.max()), holidays)
 
     def even(day: int) -> tuple[Doubles, Doubles]:
         mean = units[day + 1 : day + 1 + MEAN_DAYS].mean(axis=0)
-        return mean * (lead + 1), dispersion[min((day + 1) // 7, WEEKS - 1)]
+        ahead = mean * (lead + 1)
+        return ahead, spreads[min((day + 1) // 7, WEEKS - 1)].of(ahead)
 
     policies: dict[str, Policy] = {
-        OURS: newsvendor(weekly_forecasts(expected, dispersion, lead), SERVICE_LEVELS),
+        OURS: newsvendor(weekly_forecasts(expected, spreads, lead), SERVICE_LEVELS),
         EVEN: newsvendor(even, SERVICE_LEVELS),
     }
     for name, (cover, floor) in PEERS.items():
@@ -149,8 +151,8 @@ def _daily(sales: pd.DataFrame, pairs: pd.MultiIndex, start: int) -> Doubles:
 
 def _forecasts(
     sales: pd.DataFrame, shop: Shop, start: int, pairs: pd.MultiIndex, longest: int, holidays: Sequence[Holiday]
-) -> tuple[list[Doubles], list[Doubles]]:
-    """Expected units [pairs, days] and dispersion [pairs] as forecast before each week, by a model of before the first.
+) -> tuple[list[Doubles], list[Spread]]:
+    """Expected units [pairs, days] and their spread as forecast before each week, by a model of before the first.
 
     A pair that a later forecast no longer lists (no sale in 26 weeks) expects 0 units. Days past the 28 of the
     forecast get the mean of these.
@@ -158,19 +160,20 @@ def _forecasts(
     items = sales[["item_id", "category"]].drop_duplicates("item_id")
     block = Block.of(sales[list(SALES)], items)
     model = fit(training_rows(block, shop, start - 1, sample_share(len(pairs))), start - 1)
-    expected, dispersion = [], []
+    expected, spreads = [], []
     for week in range(WEEKS):
         ahead = forecast(block, shop, model, start - 1 + 7 * week, holidays)
         place = pairs.get_indexer(pd.MultiIndex.from_arrays([ahead.item_id, ahead.location_id]))
         daily = profile(shop, ahead.run_day, holidays).days(ahead.expected, ahead.category)
         days = daily.shape[1]
-        mean, spread = np.zeros((len(pairs), max(days, longest + 9))), np.ones(len(pairs))
+        mean, spread = np.zeros((len(pairs), max(days, longest + 9))), Spread(np.ones(len(pairs)), np.zeros(len(pairs)))
         mean[place[place >= 0], :days] = daily[place >= 0]
         mean[:, days:] = mean[:, :days].mean(axis=1, keepdims=True)
-        spread[place[place >= 0]] = ahead.dispersion[place >= 0]
+        for part, known in zip(spread, ahead.spread, strict=True):
+            part[place[place >= 0]] = known[place >= 0]
         expected.append(mean)
-        dispersion.append(spread)
-    return expected, dispersion
+        spreads.append(spread)
+    return expected, spreads
 
 
 def _curve(name: str, outcome: Outcome, demand: Doubles) -> PolicyCurve:

@@ -26,7 +26,17 @@ LEVELS = {
     demand_backtest.ITEM_LISTED: "an item's week, the table's pairs summed",
     demand_backtest.PAIR: "a pair's week",
 }
-DEMAND_METRICS = ("wape", "wape_mean", "pinball", "covered", "covered_pit", "gain_wape", "gain_pinball")
+DEMAND_METRICS = (
+    "wape",
+    "wape_mean",
+    "pinball",
+    "covered",
+    "covered_pit",
+    "covered_28d",
+    "above_28d",
+    "gain_wape",
+    "gain_pinball",
+)
 MADE_UP = " SIMULATED: the snapshot, and so the lead times, are made up."
 
 

@@ -20,6 +20,7 @@ from udfs.demand import forecast as demand
 from udfs.demand.block import LISTED_DAYS, Block, Shop
 from udfs.demand.features import FEATURES
 from udfs.demand.forecast import TARGETS
+from udfs.demand.model import Settings
 
 PAIRS_PER_BLOCK = 20_000  # with features some 100 MB in an executor's Python worker
 TRAINING = ", ".join(  # the rows that the model learns from
@@ -46,7 +47,7 @@ class Demand:
         block = F.pmod(F.xxhash64("item_id"), F.lit(max(1, self.pairs // PAIRS_PER_BLOCK)))
         return self.sales.groupBy(block).cogroup(self.promoted.groupBy(block)).applyInArrow(rows_of, ddl)
 
-    def training_rows(self, settings: demand.Settings) -> DataFrame:
+    def training_rows(self, settings: Settings) -> DataFrame:
         """TRAINING rows of at most about settings.max_pairs pairs and origins."""
         today, share = day_number(self.run_date), demand.sample_share(self.pairs, settings)
         learn = partial(demand.training_rows, shop=self.shop, run_day=today, share=share, settings=settings)

@@ -15,23 +15,13 @@ from scipy.stats import nbinom
 from udfs.demand import forecast as demand
 from udfs.demand.block import Block, Shop, in_sample
 from udfs.demand.day_shares import Holiday, day_weights, profile
-from udfs.demand.dispersion import dispersion_of, fit_dispersion
 from udfs.demand.features import FEATURES, pair_features
-from udfs.demand.forecast import (
-    Forecast,
-    Model,
-    Settings,
-    fit,
-    forecast,
-    forecast_items,
-    from_json,
-    item_weeks,
-    training_rows,
-)
+from udfs.demand.forecast import Forecast, fit, forecast, forecast_items, item_weeks, training_rows
+from udfs.demand.model import Model, Settings, from_json, rate_of
 
 RUN_DAY = 17_000
 FIRST_DAY = RUN_DAY - 299
-QUICK = Settings(origins=2, trees=10, leaves=8, dispersion_rows=1_000)
+QUICK = Settings(origins=2, trees=10, leaves=8, spread_rows=1_000)
 
 
 def sales_of(seed: int, items: int = 30, locations: int = 5, days: int = 300 + 28) -> pd.DataFrame:
@@ -77,7 +67,7 @@ def model() -> Model:
 
 def as_rows(found: Forecast) -> Mapping[tuple[str, str], tuple[float, ...]]:
     """Everything said of each pair."""
-    columns = np.column_stack([found.expected, found.p10, found.p50, found.p90, found.dispersion])
+    columns = np.column_stack([found.expected, found.p10, found.p50, found.p90, *found.spread])
     return {
         (item, location): tuple(row)
         for item, location, row in zip(found.item_id, found.location_id, columns.tolist(), strict=True)
@@ -116,24 +106,6 @@ def test_features_are_what_plain_loops_count() -> None:
         assert told["pair_decayed_14"] == pytest.approx(7 * decayed, rel=1e-5)
 
 
-def test_the_dispersion_of_a_sample_is_found() -> None:
-    draw = np.random.default_rng(5)
-    mean, kind = draw.uniform(0.05, 3, 20_000), draw.integers(0, 2, 20_000).astype(np.float64)
-    spread = np.where(kind > 0, 4.0, 1.5)
-    units = nbinom.rvs((mean / (spread - 1))[:, None], (1 / spread)[:, None], size=(20_000, 4), random_state=draw)
-    weights = fit_dispersion(units.astype(np.float64), mean, kind[:, None])
-    assert dispersion_of(weights, np.array([[0.0], [1.0]])) == pytest.approx([1.5, 4.0], rel=0.05)
-
-
-def test_the_dispersion_is_where_the_likelihood_is_greatest() -> None:
-    draw = np.random.default_rng(6)
-    units, mean = nbinom.rvs(1.0, 0.5, size=(3_000, 4), random_state=draw).astype(np.float64), np.ones(3_000)
-    spread = np.exp(fit_dispersion(units, mean, np.zeros((3_000, 0)))[0])
-    steps = (0.9, 0.97, 1.0, 1.03, 1.1)
-    likelihood = [nbinom.logpmf(units, 1 / (spread * step), 1 / (1 + spread * step)).mean() for step in steps]
-    assert likelihood.index(max(likelihood)) == 2
-
-
 def test_quantiles_are_in_order_finite_and_not_negative(model: Model) -> None:
     found = forecast(BLOCK, SHOP, model, RUN_DAY)
     columns = np.stack([found.p10, found.p50, found.p90])
@@ -141,14 +113,27 @@ def test_quantiles_are_in_order_finite_and_not_negative(model: Model) -> None:
     assert (np.diff(columns, axis=0) >= 0).all()
     assert (columns >= 0).all()
     assert (found.expected > 0).all()
-    assert (found.dispersion > 1).all()
+    assert (found.spread.dispersion > 1).all()
+    assert (found.spread.overdispersion > 0).all()
     frame = found.to_frame()
     assert frame.columns.tolist() == [
-        *("location_id", "item_id", "category", "target_day", "expected_units", "p10", "p50", "p90", "dispersion"),
+        *(
+            "location_id",
+            "item_id",
+            "category",
+            "target_day",
+            "expected_units",
+            "p10",
+            "p50",
+            "p90",
+            "dispersion",
+            "overdispersion",
+        ),
     ]
     assert set(frame["target_day"] - RUN_DAY) == {1, 8, 15, 22}
     assert len(frame) == 4 * len(BLOCK.listed(RUN_DAY))
-    mean, spread = frame["expected_units"], frame["dispersion"]
+    mean = frame["expected_units"]
+    spread = frame["dispersion"] + frame["overdispersion"] * mean
     of_weeks = nbinom(mean / (spread - 1), 1 / spread)
     for level, name in ((0.1, "p10"), (0.5, "p50"), (0.9, "p90")):
         np.testing.assert_array_equal(frame[name], of_weeks.ppf(level), err_msg="a quantile is of the week's demand")
@@ -164,7 +149,7 @@ def test_rates_weekdays_and_spread_of_the_shop_are_found(model: Model) -> None:
     by_day = profile(SHOP, RUN_DAY).days(found.expected, found.category).sum(axis=0)
     fifth = (found.run_day + 1 + np.arange(28)) % 7 == 5
     assert by_day[fifth].mean() / by_day[~fifth].mean() == pytest.approx(2.0 / 0.83, rel=0.15)
-    assert np.median(found.dispersion) < 1.3  # Poisson's counts
+    assert np.median(found.spread.dispersion) < 1.3  # Poisson's counts
 
 
 def test_ordinary_weeks_are_alike(model: Model) -> None:
@@ -176,7 +161,7 @@ def test_ordinary_weeks_are_alike(model: Model) -> None:
 def daily_means(block: Block, shop: Shop, model: Model, holidays: list[Holiday]) -> np.ndarray:
     """[pairs, 28]: the pair's rate times the weight of each day, as the days would be forecast one by one."""
     pairs, features = pair_features(block, shop, RUN_DAY)
-    rate = demand._rate("pair", model.pair_trees, features)
+    rate = rate_of("pair", model.pair_trees, features)
     return rate[:, None] / 7 * day_weights(shop, block.category, RUN_DAY, holidays)[block.pair_item[pairs]]
 
 
@@ -229,8 +214,9 @@ def test_nothing_after_run_date_changes_what_is_learned_or_said() -> None:
     for block, shop in ((BLOCK, SHOP), later):
         rows = training_rows(block, shop, RUN_DAY, settings=QUICK)
         fitted = fit(rows, RUN_DAY, QUICK)
-        items, spread = forecast_items(block, shop, fitted, RUN_DAY)
-        told.append((fitted, as_rows(forecast(block, shop, fitted, RUN_DAY)), items.tolist(), spread.tolist()))
+        items, weeks, spread = forecast_items(block, shop, fitted, RUN_DAY)
+        numbers = [part.tolist() for part in (items, weeks, *spread)]
+        told.append((fitted, as_rows(forecast(block, shop, fitted, RUN_DAY)), numbers))
     assert told[0] == told[1]
 
 
@@ -270,15 +256,16 @@ def test_a_sample_is_of_whole_items_whatever_the_block() -> None:
 
 def test_the_weeks_of_the_listed_items_are_those_of_all_their_locations(model: Model) -> None:
     found = item_weeks(BLOCK, SHOP, model, RUN_DAY)
-    listed = np.unique(BLOCK.pair_item[BLOCK.listed(RUN_DAY)])
-    weeks, _ = forecast_items(BLOCK, SHOP, model, RUN_DAY)
+    listed, weeks, _ = forecast_items(BLOCK, SHOP, model, RUN_DAY)
+    assert listed.tolist() == np.unique(BLOCK.pair_item[BLOCK.listed(RUN_DAY)]).tolist()
     assert found.groupby("item_id").size().to_dict() == {BLOCK.items[item]: 4 for item in listed}
     assert set(found["target_day"] - RUN_DAY) == {1, 8, 15, 22}
-    np.testing.assert_allclose(found["expected_units"].to_numpy().reshape(-1, 4), weeks[listed])
+    np.testing.assert_allclose(found["expected_units"].to_numpy().reshape(-1, 4), weeks)
     assert (found["p10"] <= found["p50"]).all()
     assert (found["p50"] <= found["p90"]).all()
     row = found.iloc[5]
-    mean, dispersion = row["expected_units"], row["dispersion"]
+    mean = row["expected_units"]
+    dispersion = row["dispersion"] + row["overdispersion"] * mean
     assert row["p90"] == nbinom(mean / (dispersion - 1), 1 / dispersion).ppf(0.9)
 
 

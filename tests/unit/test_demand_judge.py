@@ -10,8 +10,10 @@ import pytest
 from scipy.stats import nbinom
 
 from tests.unit.test_demand import BLOCK, QUICK, RUN_DAY, SHOP
-from udfs.demand.forecast import FEATURES, TARGETS, Model, fit, rates, training_rows
+from udfs.demand.features import FEATURES
+from udfs.demand.forecast import TARGETS, fit, training_rows
 from udfs.demand.judge import fit_judged, held_out, judge, log_scores
+from udfs.demand.model import Model, rates
 
 HORIZON = 28
 
@@ -45,7 +47,8 @@ def test_a_judged_model_learns_from_whole_items(rows: pd.DataFrame, fitted: Mode
 
 def test_the_score_is_the_likelihood_of_what_was_sold(rows: pd.DataFrame, fitted: Model) -> None:
     part = rows[rows["level"] == 0].head(50)
-    mean, dispersion = rates(fitted, "pair", part[list(FEATURES)].to_numpy(np.float32))
+    mean, spread = rates(fitted, "pair", part[list(FEATURES)].to_numpy(np.float32))
+    dispersion = spread.of(mean)
     units = part[list(TARGETS)].to_numpy()
     size = (mean / (dispersion - 1))[:, None]
     expected = -nbinom.logpmf(units, size, 1 / dispersion[:, None]).mean(axis=1)
@@ -56,7 +59,9 @@ def test_a_model_is_promoted_unless_it_is_worse_beyond_chance(rows: pd.DataFrame
     newest = held_out(rows, RUN_DAY)
     first = judge(fitted, None, newest)
     assert first.promoted
-    assert set(first.figures) == {"log_score_pair", "log_score_item"}
+    levels = ("pair", "item")
+    shares = {f"{name}_{of}_{days}d" for name in ("covered", "above") for of in levels for days in (7, 14, 21, 28)}
+    assert set(first.figures) == {f"log_score_{of}" for of in levels} | shares
     same = judge(fitted, fitted, newest)
     assert same.promoted
     assert same.figures["gain_pair"] == same.figures["gain_item_low"] == 0
@@ -68,3 +73,22 @@ def test_a_model_is_promoted_unless_it_is_worse_beyond_chance(rows: pd.DataFrame
     assert other.promoted
     assert other.figures["gain_pair_low"] > 0
     assert judge(None, fitted, newest).promoted, "nothing to compare by is no reason to refuse"
+
+
+def test_a_model_whose_intervals_hold_too_little_is_refused_for_one_whose_hold(
+    rows: pd.DataFrame, fitted: Model
+) -> None:
+    """Without overdispersion where weeks share their rate: the log score alone would be close."""
+    newest, draw = held_out(rows, RUN_DAY), np.random.default_rng(3)
+    mean, _ = rates(fitted, "pair", newest[list(FEATURES)].to_numpy(np.float32))
+    shared = mean * draw.gamma(2.0, 0.5, len(mean))
+    sold = newest.assign(**{name: draw.poisson(shared).astype(np.float32) for name in TARGETS})
+    pairs = sold[sold["level"] == 0]
+    narrow = replace(fitted, pair_dispersion=(0.0, 0.0, 0.0, -4.0), pair_overdispersion=())
+    wide = replace(fitted, pair_dispersion=(0.0, 0.0, 0.0, -4.0), pair_overdispersion=(0.0, 0.0, 0.0, np.log(0.5)))
+    refused, promoted = judge(narrow, wide, pairs), judge(wide, narrow, pairs)
+    assert refused.figures["covered_pair_28d"] < 0.77
+    assert not refused.promoted
+    assert promoted.figures["covered_pair_28d"] == pytest.approx(0.8, abs=0.03)
+    assert promoted.promoted
+    assert judge(narrow, None, pairs).promoted, "there is nothing better"

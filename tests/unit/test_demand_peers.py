@@ -11,7 +11,8 @@ from scipy.stats import nbinom
 from tests.unit.test_demand import QUICK, RUN_DAY, SALES, items_of, shop_of
 from udfs.demand.backtest import ALL_CUTS, ITEM, ITEM_LISTED, OURS, PAIR, backtest, weekly
 from udfs.demand.block import Block
-from udfs.demand.metrics import Judged, errors, pinball, pit_inside
+from udfs.demand.counts import pit_inside
+from udfs.demand.metrics import Judged, errors, pinball
 from udfs.demand.peers import ALPHAS, PEERS, auto_ets, croston_sba, empirical, mean_28_days, seasonal_naive
 
 QUICK_PEERS = {name: peer for name, peer in PEERS.items() if name != "auto_ets"}
@@ -84,9 +85,8 @@ def test_pinball_is_the_two_sided_cost(units: int, quantile: float, level: float
 @pytest.mark.parametrize("mean", [0.02, 0.5, 3.0, 40.0])
 def test_the_randomised_pit_of_the_right_distribution_is_even(mean: float) -> None:
     units = nbinom.rvs(mean / 1.5, 1 / 2.5, size=(40_000, 1), random_state=1).astype(np.float64)
-    inside = pit_inside(units, np.full_like(units, mean), np.array([2.5]))
+    inside, beside = pit_inside(units, np.full_like(units, mean), np.array([2.5]), (0.1, 0.9), (0.0, 0.1))
     assert inside.mean() == pytest.approx(0.8, abs=0.01)
-    beside = pit_inside(units, np.full_like(units, mean), np.array([2.5]), 0.0, 0.1)
     assert beside.mean() == pytest.approx(0.1, abs=0.01)
 
 
@@ -122,6 +122,13 @@ def test_a_backtest_has_every_contender_at_every_level() -> None:
             assert zero == pytest.approx(1 - told[OURS, level, "wape", cut].value)
             assert told["zero", level, "wape", cut].value == 1
     assert abs(told[OURS, PAIR, "covered_pit", ALL_CUTS].value - 0.8) < 0.05
+    bands = {row.level for row in found.rows if row.level.startswith(f"{PAIR}, mean ")}
+    assert {row.metric for row in found.rows if row.level in bands} == {
+        f"{name}_{days}d" for name in ("covered", "above") for days in (7, 14, 21, 28)
+    }
+    month, parts = told[OURS, PAIR, "covered_28d", ALL_CUTS], [told[OURS, b, "covered_28d", ALL_CUTS] for b in bands]
+    assert abs(month.value - 0.8) < 0.07
+    assert min(part.value for part in parts) <= month.value <= max(part.value for part in parts)
     assert found.units[ITEM].sum() == SALES[SALES["day"] > RUN_DAY - 28]["units"].sum()
     assert max(found.outside) < 0.05
     cut_off = SALES[SALES["day"] <= RUN_DAY]

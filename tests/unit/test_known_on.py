@@ -20,7 +20,8 @@ from udfs.catalogue import catalogue_of
 from udfs.days import NEVER, date_of
 from udfs.demand.block import Block, Shop
 from udfs.demand.features import pair_features
-from udfs.demand.forecast import Settings, training_rows
+from udfs.demand.forecast import training_rows
+from udfs.demand.model import Settings
 from udfs.interactions import GUEST, Interactions, from_frame
 from udfs.recommend import scoring
 

@@ -23,13 +23,15 @@ def snapshot(*rows):
     return pd.DataFrame([*rows], columns=columns)
 
 
-def forecasts(*rows, weeks=WEEKS, first=1):
-    """(location, item, units a day, dispersion) each, for so many weeks from the first day after the night on."""
+def forecasts(*rows, weeks=WEEKS, first=1, over=0.0):
+    """(location, item, units a day, dispersion) each, for so many weeks from the first day after the night on.
+
+    over: the overdispersion of all.
+    """
     dates = [NIGHT + dt.timedelta(days=first + 7 * week) for week in range(weeks)]
     lines = [(location, item, None, date, 7 * mean, spread) for location, item, mean, spread in rows for date in dates]
-    return pd.DataFrame(
-        lines, columns=["location_id", "item_id", "category", "target_week", "expected_units", "dispersion"]
-    )
+    columns = ["location_id", "item_id", "category", "target_week", "expected_units", "dispersion"]
+    return pd.DataFrame(lines, columns=columns).assign(overdispersion=over)
 
 
 def even(first=-20, last=35):
@@ -181,13 +183,14 @@ def daily_needs(stock, daily, run_date, service_level, review_days) -> Pairs:
 
         total = sum(line.expected_units for line in days.values())
         spread = sum(line.expected_units * line.dispersion for line in days.values()) / total if total else 1.0
-        lead = int(row.lead_time_days)
-        found.append((bool(days), expected(lead), expected(lead + review_days), spread))
-    known, in_lead, in_cover, spread = (np.array(column) for column in zip(*found, strict=True))
+        over = sum(line.expected_units * line.overdispersion for line in days.values()) / total if total else 0.0
+        means = [expected(int(row.lead_time_days) + more) for more in (0, review_days)]
+        found.append((bool(days), *means, *(spread + over * mean for mean in means)))
+    known, in_lead, in_cover, *spreads = (np.array(column) for column in zip(*found, strict=True))
     units = [stock[name].clip(lower=0).to_numpy(np.int64) for name in ("on_hand", "on_order", "lead_time_days")]
     codes = [pd.factorize(stock[name], sort=True)[0].astype(np.int64) for name in ("item_id", "location_id")]
-    needed = [quantile(mean, spread, service_level) for mean in (in_lead, in_cover)]
-    return Pairs(*codes, *units, known, in_lead, in_cover, spread, *needed)
+    needed = [quantile(*demand, service_level) for demand in zip((in_lead, in_cover), spreads, strict=True)]
+    return Pairs(*codes, *units, known, in_lead, in_cover, *spreads, *needed)
 
 
 @settings(max_examples=60, deadline=None)
@@ -205,7 +208,7 @@ def test_actions_of_weeks_and_shares_are_those_of_the_days(data, seed, shift, re
         for place, item in enumerate("ij")
     )
     pairs = [(place, item, mean, 1.7) for place, item in names if (mean := draw.choice([np.nan, 0, 0.05, 0.8])) >= 0]
-    forecast = forecasts(*pairs, weeks=4, first=shift)
+    forecast = forecasts(*pairs, weeks=4, first=shift, over=0.3)
     forecast["category"] = forecast["item_id"].map(kinds).astype(object).where(lambda kind: kind.notna(), None)
     forecast["expected_units"] *= draw.uniform(0.5, 2, len(forecast))
     joined = forecast.merge(profile, on="category")

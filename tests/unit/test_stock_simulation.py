@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from jobs.offline.backtest_stock import PolicyCurve
 from jobs.reports.stock_page import stock_section
 from udfs.demand.counts import quantile
+from udfs.demand.dispersion import Spread
 from udfs.inventory.simulation import (
     MEAN_DAYS,
     Comparison,
@@ -79,12 +80,13 @@ def test_what_sold_nothing_in_28_days_is_dropped_unless_there_is_a_floor() -> No
 
 def test_a_weeks_forecast_is_summed_over_the_days_that_stock_must_last() -> None:
     expected = [np.arange(28.0)[None] + 100 * week for week in range(2)]
-    ahead = weekly_forecasts(expected, [np.array([1.5]), np.array([2.5])], np.array([3]))
+    spreads = [Spread(np.array([of]), np.array([0.1])) for of in (1.5, 2.5)]
+    ahead = weekly_forecasts(expected, spreads, np.array([3]))
     assert [ahead(day)[0].item() for day in (-1, 0, 5, 6)] == [0 + 1 + 2 + 3, 1 + 2 + 3 + 4, 6 + 7 + 8 + 9, 406]
-    assert [ahead(day)[1].item() for day in (-1, 6)] == [1.5, 2.5]
+    assert [ahead(day)[1].item() for day in (-1, 6)] == [1.5 + 0.6, 2.5 + 40.6]
     levels = newsvendor(ahead, [0.5, 0.9])(-1)
     assert levels.up_to[:, 0].tolist() == [
-        quantile(np.array([6.0]), np.array([1.5]), level).item() for level in (0.5, 0.9)
+        quantile(np.array([6.0]), np.array([2.1]), level).item() for level in (0.5, 0.9)
     ]
     assert (levels.at == levels.up_to - 1).all()
 

@@ -4,7 +4,8 @@ On each cut every contender learns from what was known then; the 4 weeks after i
 units of each pair sold in the 26 weeks before the cut (gold.demand_forecast); ITEM, of each item with such a pair, in
 all locations, also those where it was not sold lately (gold.item_demand); ITEM_LISTED, of the item's listed pairs
 alone: the sum of gold.demand_forecast, its pairs taken as independent. New items, whose first sale is at most 4 weeks
-old, are also reported separately.
+old, are also reported separately. Of our forecasts also whether sums over 7, 14, 21 and 28 days have the spread that
+the tables give them, by level and by band of their mean.
 """
 
 from __future__ import annotations
@@ -19,8 +20,10 @@ from udfs.days import NEVER
 from udfs.demand.block import LEVELS, WEEK, WEEKS_AHEAD, Block, Codes, Doubles, Mask, Shop, added, in_sample
 from udfs.demand.counts import quantiles
 from udfs.demand.day_shares import Holiday
-from udfs.demand.forecast import Settings, fit, forecast, forecast_items, sample_share, training_rows
-from udfs.demand.metrics import Judged, errors, figures
+from udfs.demand.dispersion import Spread
+from udfs.demand.forecast import fit, forecast, forecast_items, sample_share, training_rows
+from udfs.demand.metrics import Judged, coverage, errors, figures
+from udfs.demand.model import Settings
 from udfs.demand.peers import PEERS, PeerForecast
 from udfs.evaluation.metrics import KEPT_VALUES, Bootstrap, Interval
 from udfs.horizon import HORIZON_DAYS
@@ -42,9 +45,12 @@ Peers = Mapping[str, Callable[[Doubles], PeerForecast]]
 class Row(NamedTuple):
     """A figure with the ends of its 95 % interval; cut is a day, or ALL_CUTS; item_count: items behind the figure.
 
-    Metrics are those of `demand_metrics.errors`; a peer's gain_wape, gain_wape_mean and gain_pinball are the share by
-    which ours is below the peer, by its published point, by its expected units, and in pinball loss. A contender's
-    name followed by a peer's in brackets is that contender on the sample of series that the peer was run on.
+    Metrics are those of `metrics.errors` and, of ours, `metrics.coverage`; a level with a band, such as "pair_week,
+    mean 0.1 to 1", has the latter of the sums whose mean is in it.
+
+    A peer's gain_wape, gain_wape_mean and gain_pinball are the share by which ours is below the peer, by its published
+    point, by its expected units, and in pinball loss. A contender's name followed by a peer's in brackets is that
+    contender on the sample of series that the peer was run on.
     """
 
     contender: str
@@ -76,7 +82,7 @@ class _Series(NamedTuple):
     history: Doubles
     units: Doubles
     expected: Doubles
-    dispersion: Doubles
+    spread: Spread
 
 
 def backtest(
@@ -113,6 +119,9 @@ def backtest(
             expected.setdefault(part.level, []).append(part.expected.sum(axis=0))
             for contender, errors_of in _judge(part, len(block.items), peers, slow_series).items():
                 error_sums[contender, part.level, cut] = errors_of
+            for band, shares in coverage(part.units, part.expected, part.spread, part.item, len(block.items)).items():
+                level = part.level + band
+                error_sums[OURS, level, cut] = error_sums.get((OURS, level, cut), {}) | shares
     resamples = Bootstrap(len(block.items), draws=max(min(draws, KEPT_VALUES // max(len(block.items), 1)), 100))
     rows = []
     for contender, level in dict.fromkeys((contender, level) for contender, level, _ in error_sums):
@@ -121,8 +130,9 @@ def backtest(
             of_cut = everything if cut == ALL_CUTS else error_sums[contender, level, cut]
             ours = _ours(error_sums, contender, level, cuts if cut == ALL_CUTS else (cut,))
             rows += _rows(contender, level, cut, of_cut, ours, resamples)
-        fresh = _added([_only(error_sums[contender, level, cut], new[cut]) for cut in cuts])
-        rows += _rows(contender, level + NEW, ALL_CUTS, fresh, None, resamples)
+        if level in units:  # not a band of the mean
+            fresh = _added([_only(error_sums[contender, level, cut], new[cut]) for cut in cuts])
+            rows += _rows(contender, level + NEW, ALL_CUTS, fresh, None, resamples)
     stacked = [{level: np.stack(parts) for level, parts in by_level.items()} for by_level in (units, expected)]
     return Backtest(rows, outside, stacked[0], stacked[1])
 
@@ -148,12 +158,12 @@ def _series(
     model = fit(rows, cut, settings)
     pair_forecast = forecast(block, shop, model, cut, holidays)
     of_pairs = pair_forecast.expected
-    of_items, dispersion = forecast_items(block, shop, model, cut, holidays)
-    items, item = np.unique(block.pair_item[listed], return_inverse=True)
+    items, of_items, item_spread = forecast_items(block, shop, model, cut, holidays)
+    item = np.searchsorted(items, block.pair_item[listed])
     names = [str(item_id) for item_id in block.items[items]]
     pair_names = [f"{pair[0]}|{pair[1]}" for pair in zip(pair_forecast.item_id, pair_forecast.location_id, strict=True)]
 
-    def series(level: str, key: Codes, of: Codes, names: list[str], expected: Doubles, spread: Doubles) -> _Series:
+    def series(level: str, key: Codes, of: Codes, names: list[str], expected: Doubles, spread: Spread) -> _Series:
         """One level. key: the series of each pair of the block, or -1; of: the item of each series."""
         weeks = min(HISTORY_WEEKS, (cut - first_day + 1) // WEEK)
         before = weekly(seen, cut, weeks, key, len(of))
@@ -166,13 +176,16 @@ def _series(
     known = items[np.minimum(place, len(items) - 1)] == block.pair_item
     of_any[known] = place[known]
     summed = np.stack([added(item, len(items), week) for week in of_pairs.T], axis=1)
-    mean, variance = (
-        added(item, len(items), per_pair) for per_pair in (of_pairs[:, 0], of_pairs[:, 0] * pair_forecast.dispersion)
+    own, spread = of_pairs[:, 0], pair_forecast.spread
+    mean = np.maximum(added(item, len(items), own), 1e-12)
+    of_sum = Spread(
+        np.maximum(added(item, len(items), own * spread.dispersion) / mean, 1),
+        added(item, len(items), own**2 * spread.overdispersion) / mean**2,
     )
     levels = [
-        series(PAIR, of_pair, block.pair_item[listed], pair_names, of_pairs, pair_forecast.dispersion),
-        series(ITEM, of_any, items, names, of_items[items], dispersion[items]),
-        series(ITEM_LISTED, of_listed, items, names, summed, np.maximum(variance / np.maximum(mean, 1e-12), 1)),
+        series(PAIR, of_pair, block.pair_item[listed], pair_names, of_pairs, spread),
+        series(ITEM, of_any, items, names, of_items, item_spread),
+        series(ITEM_LISTED, of_listed, items, names, summed, of_sum),
     ]
     sold = block.weeks_ahead(cut).sum()
     return levels, 1 - float(levels[0].units.sum() / max(sold, 1e-9))
@@ -180,8 +193,9 @@ def _series(
 
 def _judge(part: _Series, items: int, peers: Peers, slow_series: int) -> dict[str, ErrorSums]:
     """Errors of every contender on the series; on a sample for slow peers, with ours on the same sample."""
-    low, middle, high = quantiles(part.expected, part.dispersion, LEVELS)
-    ours = Judged(middle, low, middle, high, part.expected, part.dispersion)
+    dispersion = part.spread.of(part.expected)
+    low, middle, high = quantiles(part.expected, dispersion, LEVELS)
+    ours = Judged(middle, low, middle, high, part.expected, dispersion)
     error_sums = {OURS: errors(part.units, ours, part.item, items)}
     for name, peer in peers.items():
         rows = np.arange(len(part.item))

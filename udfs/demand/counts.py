@@ -1,4 +1,7 @@
-"""Tail probabilities and quantiles of unit counts: negative binomial, given by mean and dispersion."""
+"""Tail probabilities and quantiles of unit counts: negative binomial, given by mean and dispersion.
+
+Dispersion here is variance / mean of the very sum: dispersion + overdispersion x mean of gold.demand_forecast.
+"""
 
 from __future__ import annotations
 
@@ -14,14 +17,13 @@ Longs = npt.NDArray[np.int64]
 
 # Of the dispersion: nearer to 1, n = mean / (dispersion - 1) is too large to compute with.
 POISSON_BELOW: Final = 1 + 1e-6
-SUMMED_UP_TO: Final = 50.0  # expected units: beyond, P(0) nears underflow, and SciPy's search beats the sum
+SUMMED_UP_TO: Final = 50.0  # expected units, or dispersion: beyond, P(0) nears underflow or the sum has many terms
 
 
 def chance_of_more(mean: Doubles, dispersion: Doubles, units: npt.NDArray[np.number[Any]]) -> Doubles:
     """P(demand > units) of each row; variance = dispersion x mean, Poisson where the dispersion is at most 1.
 
-    In SciPy's terms nbinom(n = mean / (dispersion - 1), p = 1 / dispersion). Its sums over days keep the dispersion,
-    so the demand of any run of days is one call with the sum of the days' means. 0 where the mean is 0. Between two
+    In SciPy's terms nbinom(n = mean / (dispersion - 1), p = 1 / dispersion). 0 where the mean is 0. Between two
     integers the probability is interpolated, falling with the units.
     """
     mean, dispersion, units = np.broadcast_arrays(mean, dispersion, np.maximum(units, -1))
@@ -49,10 +51,11 @@ def quantile(mean: Doubles, dispersion: Doubles, level: npt.ArrayLike) -> Longs:
     levels = np.atleast_2d(np.broadcast_to(level, shape))
     spread = np.maximum(dispersion, 1.0) if np.ndim(dispersion) else np.full(len(mean), max(float(dispersion), 1.0))
     units = np.zeros(levels.shape, np.int64)
-    many = np.flatnonzero(mean > SUMMED_UP_TO)
+    large = (mean > SUMMED_UP_TO) | (spread > SUMMED_UP_TO)
+    many = np.flatnonzero(large & (mean > 0))
     if len(many):
         units[:, many] = _by_search(mean[many], spread[many], levels[:, many])
-    open_ = np.flatnonzero((mean > 0) & (mean <= SUMMED_UP_TO))
+    open_ = np.flatnonzero((mean > 0) & ~large)
     own, extra, wanted = mean[open_], spread[open_] - 1, levels[:, open_]
     # log(d) / (d - 1) is 1 at d = 1; log1p keeps its digits nearby.
     slope = np.divide(np.log1p(extra), extra, out=np.ones_like(extra), where=extra > 0)
@@ -73,9 +76,23 @@ def quantile(mean: Doubles, dispersion: Doubles, level: npt.ArrayLike) -> Longs:
 
 
 def quantiles(mean: Doubles, dispersion: Doubles, levels: Sequence[float]) -> list[Doubles]:
-    """For each level `quantile` of every entry of mean [rows, n] with its row's dispersion [rows]: [rows, n]."""
-    spread = np.repeat(dispersion, mean.shape[1])
-    return [quantile(mean.ravel(), spread, level).astype(np.float64).reshape(mean.shape) for level in levels]
+    """For each level `quantile` of every entry of mean and dispersion, both [rows, n]: [rows, n]."""
+    flat = mean.ravel(), dispersion.ravel()
+    return [quantile(*flat, level).astype(np.float64).reshape(mean.shape) for level in levels]
+
+
+def pit_inside(units: Doubles, mean: Doubles, dispersion: Doubles, *ranges: tuple[float, float]) -> tuple[Doubles, ...]:
+    """For each range of levels (low, high), per entry the probability that its randomised PIT lies in it.
+
+    A count covers P(X < units) .. P(X <= units) of its distribution; the result is the share of that interval between
+    the levels (Czado, Gneiting & Held 2009). Under the right distribution the mean is high - low for any counts.
+    """
+    size, chance = np.broadcast_arrays(np.maximum(mean, 1e-12) / (dispersion - 1), 1 / dispersion)
+    end, start, sold = chance**size, np.zeros(units.shape), units > 0  # zero units need no beta function
+    end[sold] = special.betainc(size[sold], units[sold] + 1, chance[sold])
+    start[sold] = special.betainc(size[sold], units[sold], chance[sold])
+    width = np.maximum(end - start, 1e-12)
+    return tuple(np.clip((high - start) / width, 0, 1) - np.clip((low - start) / width, 0, 1) for low, high in ranges)
 
 
 def _by_search(mean: Doubles, spread: Doubles, levels: Doubles) -> Longs:

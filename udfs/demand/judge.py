@@ -9,8 +9,11 @@ import numpy as np
 import pandas as pd
 from scipy.special import gammaln, xlogy
 
-from udfs.demand.block import Doubles, added, in_sample
-from udfs.demand.forecast import LEVEL_FEATURES, TARGETS, Level, Model, Settings, fit, rates
+from udfs.demand.block import WEEK, Codes, Doubles, added, in_sample
+from udfs.demand.counts import pit_inside
+from udfs.demand.dispersion import RANGES
+from udfs.demand.forecast import TARGETS, fit
+from udfs.demand.model import LEVEL_FEATURES, Level, Model, Settings, rates
 from udfs.evaluation.metrics import Bootstrap
 from udfs.horizon import HORIZON_DAYS
 
@@ -23,7 +26,8 @@ class Verdict:
     """Whether runs may use a new model, and the figures behind the decision.
 
     log_score_<level>: its negative log likelihood per series and week; gain_<level>, _low, _high: the share by which
-    that is below the model in use, with the 95 % interval over items.
+    that is below the model in use, with the 95 % interval over items. covered_<level>_<n>d, above_<level>_<n>d: the
+    shares of demands over the first n days between p10 and p90, and above the 95 % level, by the randomised PIT.
     """
 
     promoted: bool
@@ -48,6 +52,10 @@ def fit_judged(rows: pd.DataFrame, run_day: int, settings: Settings, most: int) 
 def judge(fitted: Model | None, current: Model | None, newest: pd.DataFrame) -> Verdict:
     """Promoted unless the model is significantly worse than the one in use, for pairs or for items.
 
+    Worse is a worse log score; or intervals of the demand over 7, 14, 21 or 28 days that are off beyond chance (80 %
+    within p10 to p90 by more than 3 points, or 5 % above the 95 % level by more than 1: RANGES) and further off than
+    those of the model in use. Without one, there is nothing better to keep.
+
     Both are from `fit_judged`, so that neither has learned from the weeks of the `held_out` rows; None: no such model.
     """
     promoted, figures = True, {}
@@ -57,21 +65,47 @@ def judge(fitted: Model | None, current: Model | None, newest: pd.DataFrame) -> 
             continue
         ours = log_scores(fitted, level, part)
         figures[f"log_score_{level}"] = float(ours.mean())
+        item, items = pd.factorize(part["item_id"], sort=True)
+        codes, draws = np.asarray(item, np.int64), Bootstrap(len(items), draws=DRAWS)
+        own, off = _coverage(fitted, level, part, codes, draws)
+        figures |= own
         if current is None:
             continue
-        item, items = pd.factorize(part["item_id"], sort=True)
-        codes, theirs = np.asarray(item, np.int64), log_scores(current, level, part)
-        draws = Bootstrap(len(items), draws=DRAWS)
+        promoted &= not off > max(_coverage(current, level, part, codes, draws)[1], 0)
+        theirs = log_scores(current, level, part)
         worse = draws.relative(added(codes, len(items), ours), added(codes, len(items), theirs))
         figures |= {f"gain_{level}": -worse.value, f"gain_{level}_low": -worse.high, f"gain_{level}_high": -worse.low}
         promoted &= not worse.low > 0
     return Verdict(promoted, {name: value for name, value in figures.items() if np.isfinite(value)})
 
 
+def _coverage(
+    model: Model, level: Level, rows: pd.DataFrame, item: Codes, draws: Bootstrap
+) -> tuple[dict[str, float], float]:
+    """Shares of sums of days within the levels, and how far the worst is off: in tolerances, above 0 beyond one.
+
+    Each is taken from the nearer end of its 95 % interval over items: what may be chance does not count as off.
+    """
+    rate, spread = rates(model, level, rows[list(LEVEL_FEATURES[level])].to_numpy(np.float32))
+    sums = np.cumsum(rows[list(TARGETS)].to_numpy(np.float64), axis=1)
+    shares: dict[str, float] = {}
+    worst = -1.0
+    for week in range(1, len(TARGETS) + 1):
+        mean = rate * week
+        insides = pit_inside(sums[:, week - 1], mean, spread.of(mean), *(part.levels for part in RANGES))
+        for part, inside in zip(RANGES, insides, strict=True):
+            share = draws.ratio(added(item, draws.users, inside), added(item, draws.users))
+            shares[f"{part.name}_{level}_{week * WEEK}d"] = share.value
+            beside = max(share.low - part.wanted, part.wanted - share.high)
+            worst = max(worst, beside / part.tolerance - 1)
+    return shares, worst
+
+
 def log_scores(model: Model, level: Level, rows: pd.DataFrame) -> Doubles:
     """[rows]: the mean over the row's weeks of -log P(units), by the model's negative binomial."""
     features = rows[list(LEVEL_FEATURES[level])].to_numpy(np.float32)
-    mean, dispersion = (part[:, None] for part in rates(model, level, features))
+    rate, spread = rates(model, level, features)
+    mean, dispersion = rate[:, None], spread.of(rate)[:, None]
     units = rows[list(TARGETS)].to_numpy(np.float64)
     size = np.maximum(mean, 1e-9) / (dispersion - 1)
     chance = gammaln(units + size) - gammaln(size) - gammaln(units + 1) - size * np.log(dispersion)

@@ -6,19 +6,24 @@ Errors are summed per item first: the weeks of one item, and its pairs, are not 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import Final
 
 import numpy as np
-from scipy.stats import nbinom
 
-from udfs.demand.block import LEVELS, Codes, Doubles, added
+from udfs.demand.block import LEVELS, WEEK, Codes, Doubles, added
+from udfs.demand.counts import pit_inside
+from udfs.demand.dispersion import RANGES, Spread
 from udfs.evaluation.metrics import Bootstrap, Interval
+
+BANDS: Final = (0.0, 0.1, 1.0, 10.0, np.inf)  # of the mean of a sum
 
 
 @dataclass(frozen=True)
 class Judged:
     """Forecasts of one contender for series [n, weeks]: the point, p10, p50 and p90.
 
-    dispersion [n], with `mean` [n, weeks]: only of a contender whose distribution is negative binomial.
+    dispersion (variance / mean) and `mean`, both [n, weeks]: of a contender whose distribution is negative binomial.
     """
 
     point: Doubles
@@ -39,25 +44,6 @@ def pinball(units: Doubles, quantile: Doubles, level: float) -> Doubles:
     """Pinball loss per entry: level x the excess of the units over the quantile, or (1 - level) x the shortfall."""
     loss: Doubles = np.maximum(level * (units - quantile), (level - 1) * (units - quantile))
     return loss
-
-
-def pit_inside(units: Doubles, mean: Doubles, dispersion: Doubles, low: float = 0.1, high: float = 0.9) -> Doubles:
-    """Per entry: the probability that its randomised PIT lies between the levels.
-
-    A count covers P(X < units) .. P(X <= units) of its distribution; the result is the share of that interval between
-    the levels (Czado, Gneiting & Held 2009). Under the right distribution the mean is high - low for any counts.
-    """
-    size, dispersion = np.broadcast_arrays(np.maximum(mean, 1e-12) / (dispersion - 1), dispersion)
-    end, start, sold = (
-        dispersion**-size,
-        np.zeros(units.shape),
-        units > 0,
-    )  # zero units need no beta function
-    end[sold] = nbinom.cdf(units[sold], size[sold], 1 / dispersion[sold])
-    start[sold] = nbinom.cdf(units[sold] - 1, size[sold], 1 / dispersion[sold])
-    width = np.maximum(end - start, 1e-12)
-    inside: Doubles = np.clip((high - start) / width, 0, 1) - np.clip((low - start) / width, 0, 1)
-    return inside
 
 
 def errors(units: Doubles, judged: Judged, item: Codes, items: int) -> dict[str, tuple[Doubles, Doubles]]:
@@ -84,8 +70,30 @@ def errors(units: Doubles, judged: Judged, item: Codes, items: int) -> dict[str,
     if judged.mean is not None and judged.dispersion is not None:
         sums["wape_mean"] = (total(np.abs(units - judged.mean)), sold)
         sums["bias_mean"] = (total(judged.mean), sold)
-        sums["covered_pit"] = (total(pit_inside(units, judged.mean, judged.dispersion[:, None])), entries)
+        sums["covered_pit"] = (total(*pit_inside(units, judged.mean, judged.dispersion, (0.1, 0.9))), entries)
     return sums
+
+
+def coverage(
+    units: Doubles, mean: Doubles, spread: Spread, item: Codes, items: int
+) -> dict[str, dict[str, tuple[Doubles, Doubles]]]:
+    """By band of the mean, "" for all: numerator and denominator, summed per item, of shares of sums of days.
+
+    covered_<n>d: sums over the first n days between p10 and p90; above_<n>d: above the 95 % level, by the randomised
+    PIT. units, mean: [n, weeks]. With a mean far below 1 no interval of counts holds exactly 80 %.
+    """
+    sums, means = np.cumsum(units, axis=1), np.cumsum(mean, axis=1)
+    bands = {"": np.ones(sums.shape)}
+    for low, high in pairwise(BANDS):
+        bands[f", mean {low:g} to {high:g}"] = ((means >= low) & (means < high)).astype(np.float64)
+    result: dict[str, dict[str, tuple[Doubles, Doubles]]] = {band: {} for band in bands}
+    insides = pit_inside(sums, means, spread.of(means), *(part.levels for part in RANGES))
+    for part, inside in zip(RANGES, insides, strict=True):
+        for band, chosen in bands.items():
+            for week in range(units.shape[1]):
+                top, bottom = (added(item, items, values[:, week]) for values in (inside * chosen, chosen))
+                result[band][f"{part.name}_{(week + 1) * WEEK}d"] = (top, bottom)
+    return result
 
 
 def figures(sums: dict[str, tuple[Doubles, Doubles]], draws: Bootstrap) -> dict[str, Interval]:

@@ -11,6 +11,7 @@ import pandas as pd
 
 from udfs.demand.block import WEEK
 from udfs.demand.counts import quantile
+from udfs.demand.dispersion import Spread
 
 Doubles = npt.NDArray[np.float64]
 Longs = npt.NDArray[np.int64]
@@ -23,7 +24,7 @@ class Pairs(NamedTuple):
     item, place: codes from 0 in the order of the ids; on_hand, on_order: units, fractional for weighed items;
     needed_lead, needed: integer units, the service level's quantile of the demand over the lead time, and over the lead
     time and the review; known: the pair has a forecast; expected_lead, expected: mean units over the same days;
-    dispersion: variance / mean.
+    dispersion_lead, dispersion: variance / mean of these demands.
     """
 
     item: Longs
@@ -34,6 +35,7 @@ class Pairs(NamedTuple):
     known: Mask
     expected_lead: Doubles
     expected: Doubles
+    dispersion_lead: Doubles
     dispersion: Doubles
     needed_lead: Longs
     needed: Longs
@@ -92,10 +94,7 @@ def needs(
     start = _days_after(forecast["target_week"], run_date)
     ours &= start + WEEK > 1
     row, before, end = row[ours], np.maximum(start[ours] - 1, 0), start[ours] + WEEK - 1
-    mean, dispersion = (
-        np.maximum(np.nan_to_num(forecast[name].to_numpy(np.float64)[ours]), 0)
-        for name in ("expected_units", "dispersion")
-    )
+    mean, *numbers = (_column(forecast, name)[ours] for name in ("expected_units", "dispersion", "overdispersion"))
     shares = DayShares(profile, run_date)
     category = shares.codes(forecast["category"][ours])
     ahead = mean * shares.sum(category, before, end)
@@ -107,7 +106,8 @@ def needs(
 
     count = len(stock)
     days_known = _sum(row, (end - before).astype(np.float64), count)
-    total, spread = _sum(row, ahead, count), _sum(row, ahead * dispersion, count)
+    total = _sum(row, ahead, count)
+    spread = Spread(*(_mean(row, part, ahead, total) for part in numbers))
     last = np.zeros(count, np.int64)
     np.maximum.at(last, row, end)
 
@@ -116,8 +116,8 @@ def needs(
         return _sum(row, mean * shares.sum(category, before, np.clip(until[row], before, end)), count) + beyond
 
     known = days_known > 0
-    spread = np.divide(spread, total, out=np.ones(count), where=total > 0)
     in_lead, in_cover = expected(lead_days), expected(lead_days + review_days)
+    of_lead, of_cover = np.maximum(spread.of(in_lead), 1), np.maximum(spread.of(in_cover), 1)
     return Pairs(
         item.astype(np.int64),
         place.astype(np.int64),
@@ -127,9 +127,10 @@ def needs(
         known,
         in_lead,
         in_cover,
-        spread,
-        quantile(in_lead, spread, service_level),
-        quantile(in_cover, spread, service_level),
+        of_lead,
+        of_cover,
+        quantile(in_lead, of_lead, service_level),
+        quantile(in_cover, of_cover, service_level),
     )
 
 
@@ -164,6 +165,18 @@ def _sum(row: Longs, values: Doubles, count: int) -> Doubles:
     """[count]: the sum of the values of each row."""
     total: Doubles = np.bincount(row, weights=values, minlength=count).astype(np.float64)
     return total
+
+
+def _column(forecast: pd.DataFrame, name: str) -> Doubles:
+    """Numbers, at least 0; 0 for a missing value."""
+    column: Doubles = np.maximum(np.nan_to_num(forecast[name].to_numpy(np.float64, na_value=np.nan)), 0)
+    return column
+
+
+def _mean(row: Longs, values: Doubles, weight: Doubles, total: Doubles) -> Doubles:
+    """The weighted mean of the values of each row; 0 where the weights add up to nothing."""
+    sums = _sum(row, values * weight, len(total))
+    return np.divide(sums, total, out=np.zeros(len(total)), where=total > 0)
 
 
 def _units(column: pd.Series) -> Doubles:

@@ -66,9 +66,9 @@ def plan(
     """The actions for one block of items, with all their locations: COLUMNS, by (item_id, location_id, action, from).
 
     stock: location_id, item_id, on_hand, on_order, lead_time_days, one row a pair; it may have pack_size. forecast:
-    location_id, item_id, category, target_week (the week's first day), expected_units, dispersion; profile: category,
-    target_date, share of the week. A day's demand is the product; days up to run_date are left out, days past the last
-    count as the mean day.
+    location_id, item_id, category, target_week (the week's first day), expected_units, dispersion, overdispersion
+    (null: 0); profile: category, target_date, share of the week. A day's demand is the product; days up to run_date are
+    left out, days past the last count as the mean day.
     way_costs: transfer costs: from_location_id, to_location_id, cost of one unit; None: equal costs everywhere; no
     transfer between locations without a cost.
     """
@@ -80,8 +80,8 @@ def plan(
     given = np.bincount(moves.giver, moves.units, len(stock)).astype(np.int64)
     received = np.bincount(moves.receiver, moves.units, len(stock)).astype(np.int64)
     order = _ordered(np.maximum(pairs.needed - pairs.position - received, 0), stock)
-    chance = chance_of_more(pairs.expected_lead, pairs.dispersion, pairs.position)
-    chance_left = chance_of_more(pairs.expected_lead, pairs.dispersion, pairs.position + received)
+    chance = chance_of_more(pairs.expected_lead, pairs.dispersion_lead, pairs.position)
+    chance_left = chance_of_more(pairs.expected_lead, pairs.dispersion_lead, pairs.position + received)
     alerts, orders = np.flatnonzero(chance_left > alert_above), np.flatnonzero(order)
     covered = np.setdiff1d(np.arange(len(stock)), np.concatenate([alerts, orders, moves.receiver]))
     locations = stock["location_id"].to_numpy()
@@ -128,7 +128,7 @@ def _moves(pairs: Pairs, stock: pd.DataFrame, transfer_days: int, way_costs: pd.
     late = pairs.lead_days > transfer_days
     short = np.ceil(np.where(late, np.maximum(pairs.needed_lead - pairs.position, 0), 0)).astype(np.int64)
     if way_costs is None:
-        urgency = chance_of_more(pairs.expected_lead, pairs.dispersion, pairs.position)
+        urgency = chance_of_more(pairs.expected_lead, pairs.dispersion_lead, pairs.position)
         return transfers.fewest(pairs.item, spare, short, urgency)
     places = pd.Index(pd.factorize(stock["location_id"], sort=True)[1])
     cost = np.full((len(places), len(places)), np.inf)

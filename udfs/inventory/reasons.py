@@ -103,7 +103,7 @@ class Reasons:
     def _lead(self, rows: Longs) -> list[str]:
         """`4.20 expected (sd 2.60) in 7 days of lead time`."""
         pairs = self.pairs
-        spread = np.sqrt(pairs.expected_lead[rows] * np.maximum(pairs.dispersion[rows], 1))
+        spread = np.sqrt(pairs.expected_lead[rows] * pairs.dispersion_lead[rows])
         return [
             f"{mean:.2f} expected (sd {sd:.2f}) in {days} days of lead time"
             for mean, sd, days in zip(
@@ -114,7 +114,7 @@ class Reasons:
     def _needs(self, rows: Longs) -> list[str]:
         """`4.80 expected (sd 2.80) in 7 days of lead time and 1 of review, 10 needed for 95 %`."""
         pairs = self.pairs
-        spread = np.sqrt(pairs.expected[rows] * np.maximum(pairs.dispersion[rows], 1))
+        spread = np.sqrt(pairs.expected[rows] * pairs.dispersion[rows])
         return [
             f"{mean:.2f} expected (sd {sd:.2f}) in {days} days of lead time and {self.review_days} of review, "
             f"{units} needed for {percent(self.level)}"

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from udfs.demand.counts import quantile
+from udfs.demand.dispersion import Spread
 
 Doubles = npt.NDArray[np.float64]
 Longs = npt.NDArray[np.int64]
@@ -38,7 +39,7 @@ class Levels(NamedTuple):
 
 # The levels of the evening of a day, -1 being the evening before the first one.
 Policy: TypeAlias = Callable[[int], Levels]
-# Mean units of each pair over the lead_days + 1 days after the evening of a day, and the dispersion of their count.
+# Mean units of each pair over the lead_days + 1 days after the evening of a day, and variance / mean of their count.
 DemandAhead: TypeAlias = Callable[[int], tuple[Doubles, Doubles]]
 
 
@@ -72,8 +73,8 @@ def newsvendor(demand_ahead: DemandAhead, service_levels: Sequence[float]) -> Po
     return policy
 
 
-def weekly_forecasts(expected: Sequence[Doubles], dispersion: Sequence[Doubles], lead_days: Longs) -> DemandAhead:
-    """The demand ahead by a forecast of each week's eve: expected [pairs, 8 days + the longest lead] of each."""
+def weekly_forecasts(expected: Sequence[Doubles], spreads: Sequence[Spread], lead_days: Longs) -> DemandAhead:
+    """The demand ahead by a forecast of each week's eve: expected [pairs, 8 days + the longest lead] and its spread."""
     sums = [np.concatenate([np.zeros((len(days), 1)), np.cumsum(days, axis=1)], axis=1) for days in expected]
     pairs = np.arange(len(lead_days))
 
@@ -81,8 +82,8 @@ def weekly_forecasts(expected: Sequence[Doubles], dispersion: Sequence[Doubles],
         week, passed = divmod(day + 1, 7)
         if week == len(sums):  # the evening of the last day, whose orders no longer matter
             week, passed = week - 1, 7
-        mean: Doubles = sums[week][pairs, passed + lead_days + REVIEW_DAYS] - sums[week][:, passed]
-        return np.maximum(mean, 0), dispersion[week]
+        mean: Doubles = np.maximum(sums[week][pairs, passed + lead_days + REVIEW_DAYS] - sums[week][:, passed], 0)
+        return mean, spreads[week].of(mean)
 
     return ahead
 
