@@ -21,8 +21,8 @@ from udfs.demand.counts import pit_inside
 LEAST_EXTRA: Final = 1e-3  # of dispersion - 1: nearer to 0 it is Poisson to three digits, and n has no bound
 LARGEST_LOG: Final = 20.0  # of dispersion - 1 and overdispersion: half a billion, so that exp cannot overflow
 RIDGE: Final = 1e-3
-LIKELIHOOD_ROWS: Final = 25_000  # eight weights need no more: 2 s
-CALIBRATION_ROWS: Final = 25_000
+LIKELIHOOD_ROWS: Final = 15_000  # eight weights need no more: 2 s
+CALIBRATION_ROWS: Final = 15_000
 CALIBRATION_RIDGE: Final = 0.5
 
 
