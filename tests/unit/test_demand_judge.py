@@ -78,17 +78,18 @@ def test_a_model_is_promoted_unless_it_is_worse_beyond_chance(rows: pd.DataFrame
 def test_a_model_whose_intervals_hold_too_little_is_refused_for_one_whose_hold(
     rows: pd.DataFrame, fitted: Model
 ) -> None:
-    """Without overdispersion where weeks share their rate: the log score alone would be close."""
+    """Weeks that share their rate: both models have the same weeks, and only one of them wider months."""
     newest, draw = held_out(rows, RUN_DAY), np.random.default_rng(3)
-    mean, _ = rates(fitted, "pair", newest[list(FEATURES)].to_numpy(np.float32))
-    shared = mean * draw.gamma(2.0, 0.5, len(mean))
-    sold = newest.assign(**{name: draw.poisson(shared).astype(np.float32) for name in TARGETS})
-    pairs = sold[sold["level"] == 0]
-    narrow = replace(fitted, pair_dispersion=(0.0, 0.0, 0.0, -4.0), pair_overdispersion=())
-    wide = replace(fitted, pair_dispersion=(0.0, 0.0, 0.0, -4.0), pair_overdispersion=(0.0, 0.0, 0.0, np.log(0.5)))
-    refused, promoted = judge(narrow, wide, pairs), judge(wide, narrow, pairs)
-    assert refused.figures["covered_pair_28d"] < 0.77
+    pairs = newest[newest["level"] == 0].sample(4_000, replace=True, random_state=2)
+    pairs = pairs.assign(item_id=[str(number) for number in range(len(pairs))])
+    mean, _ = rates(fitted, "pair", pairs[list(FEATURES)].to_numpy(np.float32))
+    units = draw.poisson((mean * draw.gamma(1.0, 1.0, len(mean)))[:, None], (len(mean), len(TARGETS)))
+    sold = pairs.assign(**dict(zip(TARGETS, units.T.astype(np.float32), strict=True)))
+    narrow = replace(fitted, pair_dispersion=(1.0, 0.0, 0.0, 0.0), pair_overdispersion=())
+    wide = replace(fitted, pair_dispersion=(0.0, 0.0, 0.0, -6.0), pair_overdispersion=(0.0, 0.0, 0.0, 0.0))
+    refused, promoted = judge(narrow, wide, sold), judge(wide, narrow, sold)
+    assert abs(refused.figures["gain_pair"]) < 0.01
+    assert refused.figures["covered_pair_28d"] < 0.74
     assert not refused.promoted
     assert promoted.figures["covered_pair_28d"] == pytest.approx(0.8, abs=0.03)
-    assert promoted.promoted
-    assert judge(narrow, None, pairs).promoted, "there is nothing better"
+    assert judge(narrow, None, sold).promoted, "there is nothing better"

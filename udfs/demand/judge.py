@@ -84,7 +84,8 @@ def _coverage(
 ) -> tuple[dict[str, float], float]:
     """Shares of sums of days within the levels, and how far the worst is off: in tolerances, above 0 beyond one.
 
-    Each is taken from the nearer end of its 95 % interval over items: what may be chance does not count as off.
+    What may be chance does not count as off: half the 95 % interval over items, and at least what as many independent
+    items would give, for the bootstrap of few items does not vary where none of them is above a level.
     """
     rate, spread = rates(model, level, rows[list(LEVEL_FEATURES[level])].to_numpy(np.float32))
     sums = np.cumsum(rows[list(TARGETS)].to_numpy(np.float64), axis=1)
@@ -96,8 +97,9 @@ def _coverage(
         for part, inside in zip(RANGES, insides, strict=True):
             share = draws.ratio(added(item, draws.users, inside), added(item, draws.users))
             shares[f"{part.name}_{level}_{week * WEEK}d"] = share.value
-            beside = max(share.low - part.wanted, part.wanted - share.high)
-            worst = max(worst, beside / part.tolerance - 1)
+            binomial = 2 * (part.wanted * (1 - part.wanted) / draws.users) ** 0.5
+            chance = max(share.high - share.value, share.value - share.low, binomial)
+            worst = max(worst, (abs(share.value - part.wanted) - chance) / part.tolerance - 1)
     return shares, worst
 
 
