@@ -129,8 +129,9 @@ def backtest(
         for cut in (*cuts, ALL_CUTS):
             of_cut = everything if cut == ALL_CUTS else error_sums[contender, level, cut]
             ours = _ours(error_sums, contender, level, cuts if cut == ALL_CUTS else (cut,))
-            rows += _rows(contender, level, cut, of_cut, ours, resamples)
-        if level in units:  # not a band of the mean
+            of_cut_rows = _rows(contender, level, cut, of_cut, ours, resamples)
+            rows += [row for row in of_cut_rows if level in units or row.item_count]  # a band may be empty
+        if level in units:
             fresh = _added([_only(error_sums[contender, level, cut], new[cut]) for cut in cuts])
             rows += _rows(contender, level + NEW, ALL_CUTS, fresh, None, resamples)
     stacked = [{level: np.stack(parts) for level, parts in by_level.items()} for by_level in (units, expected)]
