@@ -38,6 +38,7 @@ from udfs.encoder.tower_checks import Checks
 from udfs.encoder.tower_settings import TowerReport, TowerSettings
 from udfs.horizon import HORIZON_DAYS
 from udfs.interactions import Interactions, from_frame
+from udfs.recommend.sample_budget import SampleBudget
 
 DRAWS = 2_000
 FROZEN, TUNED = "frozen BERT + linear map", "fine-tuned"
@@ -57,7 +58,7 @@ def shop_of_lake(conf: str, cut: dt.date, max_users: int) -> Shop:
     lake = Lake(session(deployment, log_file=Path("logs") / "spark-bench.log"), deployment)
     run_date = cut + dt.timedelta(days=HORIZON_DAYS - 1)
     events, items = (lake.read(read, run_date, []) for read in (history("silver.events"), latest("silver.items")))
-    return collect(events, items, max_users, deployment)
+    return collect(events, items, SampleBudget(users=max_users), deployment, run_date)
 
 
 def shop_of_file(path: str, cut: dt.date) -> Shop:

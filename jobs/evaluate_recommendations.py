@@ -17,7 +17,7 @@ from pyspark.sql import functions as F
 
 from jobs.offline.base_of import base_of
 from jobs.offline.contenders import Contenders, night_lists, peers, published_lists, published_scores
-from jobs.offline.earlier_cuts import earlier_cuts
+from jobs.offline.earlier_cuts import LEARNED, earlier_cuts
 from jobs.offline.evaluation_rows import LONG, NIGHT, TASKS, K, generators, rows_of
 from jobs.offline.judged_night import JudgedNight, ablations, bert, listed_ahead
 from jobs.offline.measures import ImportanceRow, MeasureRow, ParameterRow
@@ -38,6 +38,7 @@ from udfs.horizon import HORIZON_DAYS
 from udfs.recommend import scoring
 from udfs.recommend.feature_meanings import FEATURES
 from udfs.recommend.peer_tuning import Choice
+from udfs.recommend.sample_budget import SampleBudget
 
 LONG_TAILS = (0.5,)  # shares for jobs/transforms/recommendation_lists.py; each is a contender
 MOST_FEATURES = 30  # shown on the page
@@ -79,10 +80,11 @@ def evaluate_recommendations(
     cut, cut_date = day_number(night) + 1, night + dt.timedelta(days=1)
     scored_pairs = _of_night(candidates, "features.candidates", night)
     published = _of_night(recommendations, "gold.recommendations", night)
-    shop = collect(events, items, max_users, run.deployment)
-    seen = shop.with_vectors_of(_of_night(item_vectors, "features.item_vectors", night).toPandas())
     folder = Path(SparkFiles.get(model.file_name))
     story = json.loads((folder / scoring.TRAINING).read_text("utf-8"))
+    days = _rebuilt(story, cut, cuts)
+    shop = collect(events, items, SampleBudget(users=max_users), run.deployment, run.run_date, days)
+    seen = shop.with_vectors_of(_of_night(item_vectors, "features.item_vectors", night).toPandas())
     users, truth = metrics.truths(shop.interactions, cut)
     contest = Contenders(shop.interactions, cut, users, truth, LONG)
     progress.say(f"{len(users):,} users bought in the 28 days after {night}")
@@ -105,6 +107,12 @@ def evaluate_recommendations(
     rows += _earlier(judged, cuts)
     spark, day = events.sparkSession, run.run_date
     return {"ops.metrics": _measures(spark, day, rows), "ops.evaluation_lists": _lists(spark, day, contest)}
+
+
+def _rebuilt(story: Mapping[str, Any], cut: int, cuts: int) -> list[int]:
+    """Days whose runs are rebuilt: the judged one, those that its model learned from, and those of earlier cuts."""
+    earlier = (cut - HORIZON_DAYS * number for number in range(1, cuts + LEARNED + 1) if cuts)
+    return sorted({*(day_number(dt.date.fromisoformat(past)) for past in story["nights"]), *earlier, cut})
 
 
 def _of_night(table: DataFrame, name: str, night: dt.date) -> DataFrame:

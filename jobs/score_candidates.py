@@ -13,13 +13,20 @@ from pyspark.sql import functions as F
 
 from jobs.transforms.catalogue import described
 from jobs.transforms.held import held
-from jobs.transforms.purchases import known_purchases, sampled
+from jobs.transforms.item_counts import item_counts
+from jobs.transforms.purchases import known_purchases, within
+from jobs.transforms.shop_sample import sampled, shop_size
 from schemas import features
+from schemas.errors import NoModelError
 from schemas.run import Model, RunContext
 from udfs.catalogue import catalogue_of
 from udfs.days import day_number
+from udfs.encoder.model_folder import ModelError
+from udfs.horizon import HABIT_DAYS
 from udfs.interactions import from_frame
 from udfs.recommend import scoring, state_files
+from udfs.recommend.item_statistics import counts_of
+from udfs.recommend.sample_budget import SampleBudget
 
 
 def score_candidates(
@@ -33,7 +40,6 @@ def score_candidates(
     new_per_user: int = 60,
     arrivals_per_user: int = 5,
     users_per_block: int = 5_000,
-    max_users: int = 50_000,
 ) -> DataFrame:
     """features.candidates: the most probable candidates of each user with a purchase.
 
@@ -41,18 +47,21 @@ def score_candidates(
     of new items is then complete even for a user with hundreds of own items. They include the `arrivals_per_user` best
     of the recently described items without a purchase, however improbable (jobs/rank_recommendations.py).
 
-    Item models (neighbours, factors, counts) are fitted in one task, on at most `max_users` users, so that their cost
-    is bounded, and shipped as files; users are then scored in independent blocks.
+    Purchases of the last HABIT_DAYS count. Items are counted over everybody. What is learned of them (neighbours,
+    factors) is fitted in one task, so that its cost is bounded: on a sample within the budget of the model's training
+    (udfs/recommend/sample_budget.py). It is shipped as files; users are then scored in independent blocks.
     """
-    lines = known_purchases(events, items, run.deployment).transform(held)
-    users = lines.select("user_id").where("user_id IS NOT NULL").distinct().count()
+    budget, day = _budget(model, run.run_date), day_number(run.run_date) + 1  # the first day that the run has not seen
+    lines = known_purchases(within(events, run.run_date, HABIT_DAYS), items, run.deployment).transform(held)
+    size = shop_size(lines, [day])
     slots = lines.sparkSession.sparkContext.defaultParallelism
-    blocks = max(math.ceil(users / users_per_block / slots), 1) * slots  # every slot has as many as any other
+    blocks = max(math.ceil(size.users / users_per_block / slots), 1) * slots  # every slot has as many as any other
+    known = _candidates(described(items, item_vectors), item_counts(lines, [day]), run.run_date)
     fitted = (
-        sampled(lines, users, max_users)
+        sampled(lines, size, budget)
         .groupBy(F.lit(0).alias("all"))
-        .cogroup(_candidates(lines, described(items, item_vectors), run.run_date).groupBy(F.lit(0).alias("all")))
-        .applyInArrow(_fitter(run.run_date), "file STRING, offset BIGINT, content BINARY")
+        .cogroup(known.groupBy(F.lit(0).alias("all")))
+        .applyInArrow(_fitter(day, size.buyers[day]), "file STRING, offset BIGINT, content BINARY")
     )
     folders = model.file_name, run.share(fitted)
     columns = ", ".join(f"{name} {features.CANDIDATES.column(name).type}" for name in scoring.SCORED)
@@ -60,27 +69,33 @@ def score_candidates(
         lines.where("user_id IS NOT NULL")
         .select(*scoring.LINES)
         .repartition(blocks, "user_id")
-        .mapInArrow(_scorer(run.run_date, folders, (per_user, new_per_user, arrivals_per_user)), columns)
+        .mapInArrow(_scorer(day, folders, (per_user, new_per_user, arrivals_per_user)), columns)
     )
     return scored.select(
         F.lit(run.run_date).alias("run_date"), *scoring.SCORED, F.lit(model.version).alias("model_version")
     ).select(*features.CANDIDATES.column_names)
 
 
-def _candidates(lines: DataFrame, catalogue: DataFrame, run_date: dt.date) -> DataFrame:
-    """Rows of the catalogue that scoring may need: items that were ever bought, and those first listed lately."""
-    sold = lines.select("item_id").distinct().withColumn("is_sold", F.lit(True))
+def _budget(model: Model, run_date: dt.date) -> SampleBudget:
+    """The sample that the model was trained on; NoModelError where an earlier version trained it."""
+    try:
+        return scoring.read_budget(SparkFiles.get(model.file_name))
+    except ModelError as error:
+        raise NoModelError(f"{error}; train another: make train RUN_DATE={run_date}") from None
+
+
+def _candidates(catalogue: DataFrame, counts: DataFrame, run_date: dt.date) -> DataFrame:
+    """Rows of the catalogue that scoring may need, with everybody's counts: items bought, and those listed lately."""
     lately = F.coalesce("listed_on", "described_on") > F.lit(run_date - dt.timedelta(days=scoring.FRESH_DAYS))
-    return catalogue.join(sold, "item_id", "left").where(F.col("is_sold") | lately).drop("is_sold")
+    return catalogue.join(counts, "item_id", "left").where(F.col("buyers").isNotNull() | lately)
 
 
-def _fitter(run_date: dt.date) -> Callable[[pa.Table, pa.Table], pa.Table]:
-    day = day_number(run_date) + 1  # the first that the run has not seen
-
+def _fitter(day: int, shop_buyers: int) -> Callable[[pa.Table, pa.Table], pa.Table]:
     def fit(lines: pa.Table, described: pa.Table) -> pa.Table:
-        known = catalogue_of(described.to_pandas())
+        table = described.to_pandas()
+        known = catalogue_of(table)
         interactions = from_frame(lines.to_pandas(date_as_object=False), known.items)
-        state = scoring.fit_state(interactions, known, day)
+        state = scoring.fit_state(interactions, known, day, counts=counts_of(table, known.items, shop_buyers))
         names = ("file", "offset", "content")
         pieces = ([pa.array([value]) for value in piece] for piece in state_files.pieces(state))
         return pa.Table.from_batches([pa.RecordBatch.from_arrays(piece, names) for piece in pieces])
@@ -89,10 +104,9 @@ def _fitter(run_date: dt.date) -> Callable[[pa.Table, pa.Table], pa.Table]:
 
 
 def _scorer(
-    run_date: dt.date, folders: tuple[str, str], most: tuple[int, int, int]
+    day: int, folders: tuple[str, str], most: tuple[int, int, int]
 ) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
     """folders: of the model and of the state, as SparkFiles knows them."""
-    day = day_number(run_date) + 1  # the first that the run has not seen
 
     def score(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         lines = list(batches)

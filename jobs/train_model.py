@@ -37,6 +37,7 @@ from udfs.days import date_of
 from udfs.encoder.base_model import base_sha256
 from udfs.encoder.tower_settings import Method, TowerSettings
 from udfs.recommend import candidates, ranker
+from udfs.recommend.sample_budget import SampleBudget
 
 # The phases of a training and about how long each takes, for the line of progress.
 EARLIER, TEXTS, NIGHTS, RANKER, NEWEST = "encoder", "reading all texts", "past nights", "ranker", "encoder to serve"
@@ -67,14 +68,15 @@ def train_model(
 ) -> DataFrame:
     """The row of ops.models of a new model; `run.publish_model` publishes the model's folder.
 
-    At most `max_users` users are read, on the driver. A ranker learns from at most `ranker_rows` candidates: users are
-    drawn with all their rows, and each row takes some 1.5 kB. `leave_out` names generators
-    (udfs/recommend/candidates.py), separated by commas, that propose nothing in this shop. `encoder_method`: which
-    weights of BERT learn, all of its upper layers or low-rank matrices in them (LoRA, `lora_rank`). `served_encoder`:
-    `full` serves the encoder in the fastest form that preserves its vectors, bfloat16 on GPUs and on CPUs that multiply
-    it, else 8 bits; `small` its distillation to three layers, in 8 bits. The form is recorded with the model, so that
-    every machine computes the same vectors. The ranker learns with an encoder of the same kind, distilled by texts
-    known before the oldest of its past runs. The encoder is fine-tuned in as many steps as
+    At most `max_users` users are read, on the driver, and so many by every run that the model scores: the folder has
+    the number, and the sample's other bounds (udfs/recommend/sample_budget.py). A ranker learns from at most
+    `ranker_rows` candidates: users are drawn with all their rows, and each row takes some 1.5 kB. `leave_out` names
+    generators (udfs/recommend/candidates.py), separated by commas, that propose nothing in this shop. `encoder_method`:
+    which weights of BERT learn, all of its upper layers or low-rank matrices in them (LoRA, `lora_rank`).
+    `served_encoder`: `full` serves the encoder in the fastest form that preserves its vectors, bfloat16 on GPUs and on
+    CPUs that multiply it, else 8 bits; `small` its distillation to three layers, in 8 bits. The form is recorded with
+    the model, so that every machine computes the same vectors. The ranker learns with an encoder of the same kind,
+    distilled by texts known before the oldest of its past runs. The encoder is fine-tuned in as many steps as
     `encoder_seconds` pay for (a shop's first model: `first_encoder_seconds`), counted by a cost model of two slow cores
     (udfs/encoder/tower_budget.py) and not by a clock, or in `encoder_steps`. Without `newest_encoder` it is served as
     the ranker learned with it; else it goes on up to run_date.
@@ -82,8 +84,9 @@ def train_model(
     if lora_rank < 1:
         raise ConfError(f"[jobs.train_model] lora_rank: must be at least 1, not {lora_rank}")
     used, base = _generators(leave_out), base_of(run.deployment)
-    shop = collect(events, items, max_users, run.deployment)
     days = Days.of(run.run_date, ranker_nights, days_between_nights)
+    budget = SampleBudget(users=max_users)
+    shop = collect(events, items, budget, run.deployment, run.run_date, [*days.nights, days.calibration])
     days.check(shop)
     share = devices.share(dict(events.sparkSession.sparkContext.getConf().getAll()))
     is_first = models.where("coalesce(kind, 'recommend') = 'recommend'").isEmpty()
@@ -98,7 +101,7 @@ def train_model(
         form_to_serve(served_encoder, on_gpus=share.gpus > 0),
         seed,
     )
-    row, verdict = _train(run, models, shop, days, plan, used, trees=trees, max_rows=ranker_rows)
+    row, verdict = _train(run, models, shop, budget, days, plan, used, trees=trees, max_rows=ranker_rows)
     progress.say(said_of(row["model_version"], verdict, held=bool(row["held"])))
     return rows_of(models, [row])
 
@@ -107,6 +110,7 @@ def _train(
     run: RunContext,
     models: DataFrame,
     shop: Shop,
+    budget: SampleBudget,
     days: Days,
     plan: EncoderPlan,
     generators: tuple[str, ...],
@@ -145,7 +149,9 @@ def _train(
             encoders.newest(days.tomorrow, report.tuned, meter.part)
             serving = encoders.to_serve("newest", days.tomorrow)
         base = base_sha256(plan.base)
-        trained = Trained(run, shop, known, base, report, plan.served, serving, rankers, past, days.calibration, trees)
+        trained = Trained(
+            run, shop, budget, known, base, report, plan.served, serving, rankers, past, days.calibration, trees
+        )
         folder = trained.write(place, has_read=serving == ranked_with)
         row = gated(trained.row(folder), run)
         run.publish_model(folder)

@@ -77,10 +77,14 @@ class Interactions:
         """Without guests."""
         return self.part(self.user != GUEST)
 
+    def buyer(self) -> npt.NDArray[np.int64]:
+        """[lines] who bought: the user's code, or for a guest a negative number for the basket."""
+        return np.where(self.user == GUEST, -1 - self.basket, self.user).astype(np.int64)
+
     def buyers(self) -> npt.NDArray[np.int64]:
         """[items] how many bought each: a user counts once, and so does each basket of a guest."""
-        who, width = np.where(self.user == GUEST, -1 - self.basket, self.user), len(self.items)
-        return np.bincount(np.unique(who.astype(np.int64) * width + self.item) % width, minlength=width)
+        width = len(self.items)
+        return np.bincount(np.unique(self.buyer() * width + self.item) % width, minlength=width)
 
     def holds(self, user: npt.NDArray[np.integer], item: npt.NDArray[np.integer]) -> npt.NDArray[np.bool_]:
         """For each pair of codes, whether this known user bought this item."""

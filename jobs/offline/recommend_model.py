@@ -23,18 +23,20 @@ from udfs.encoder.model_folder import write_manifest
 from udfs.encoder.tower_settings import TowerReport
 from udfs.recommend import ranker, scoring
 from udfs.recommend.feature_meanings import FEATURES
+from udfs.recommend.sample_budget import SampleBudget
 
 
 @dataclass(frozen=True)
 class Trained:
     """Result of a training, from which the model's folder and its row of ops.models are written.
 
-    known: the vectors that the rankers learned with; base: the SHA-256 of the weights before any tuning; serving: the
-    encoder that is served, of that kind; past: nights by day.
+    budget: of the sample that `shop` is; known: the vectors that the rankers learned with; base: the SHA-256 of the
+    weights before any tuning; serving: the encoder that is served, of that kind; past: nights by day.
     """
 
     run: RunContext
     shop: Shop
+    budget: SampleBudget
     known: Catalogue
     base: str
     encoder: TowerReport
@@ -78,6 +80,7 @@ class Trained:
             "code_version": self.run.code_version,
             "nights": [str(date_of(night)) for night in sorted(self.past)],
             "trees": self.trees,
+            "sample": self.budget.to_dict(),
             "base_sha256": self.base,
             "encoder": asdict(self.encoder),
             "served": {"encoder": self.kind, "form": self.serving.form, **self.serving.figures},

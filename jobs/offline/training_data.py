@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+import datetime as dt
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 import numpy as np
@@ -12,14 +13,19 @@ import pandas as pd
 from pyspark.sql import DataFrame
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from jobs.transforms.purchases import known_history, sampled
+from jobs.transforms.item_counts import item_counts
+from jobs.transforms.purchases import known_history, within
+from jobs.transforms.shop_sample import sampled, shop_size
 from schemas.deployment import Deployment
 from udfs.catalogue import ATTRIBUTES, LISTING, Catalogue, catalogue_of
+from udfs.days import day_number
 from udfs.encoder import stored_vectors, text_vectors
-from udfs.horizon import HORIZON_DAYS
+from udfs.horizon import HABIT_DAYS, HORIZON_DAYS
 from udfs.interactions import Codes, Floats, Interactions, from_frame
 from udfs.recommend import candidates, fit_ranker, item_models, ranker, scoring
 from udfs.recommend.feature_meanings import FEATURES
+from udfs.recommend.item_statistics import ItemCounts, counts_of
+from udfs.recommend.sample_budget import SampleBudget
 
 # Memory for past runs computed in parallel: some 340 candidates a user of 1.5 kB each, with features and their inputs.
 NIGHTS_BYTES, BYTES_PER_USER = 4 << 30, 340 * 1_500
@@ -27,11 +33,15 @@ NIGHTS_BYTES, BYTES_PER_USER = 4 << 30, 340 * 1_500
 
 @dataclass(frozen=True)
 class Shop:
-    """Purchases, the catalogue that their item codes index, and a text per item."""
+    """Purchases of a sample, the catalogue that their item codes index, and a text per item.
+
+    counts: what everybody did with each item before a day, by day; empty where the purchases are everybody's.
+    """
 
     interactions: Interactions
     catalogue: Catalogue
     texts: list[str]
+    counts: Mapping[int, ItemCounts] = field(default_factory=dict)
 
     def with_vectors_of(self, item_vectors: pd.DataFrame) -> Catalogue:
         """The catalogue with the vectors (item_id, vector as stored); an item without a vector had no text then."""
@@ -84,8 +94,10 @@ class Shop:
         """
         left_out = [name for name in candidates.GENERATORS if name not in generators]
         settings = item_models.FitSettings().without(left_out)
-        state = scoring.fit_state(self.interactions, known, day, settings)
-        history, later = self.interactions.before(day), self.interactions.within(day, day + HORIZON_DAYS)
+        lines = self.interactions.part(self.interactions.day >= day - HABIT_DAYS)
+        counts = self.counts[day] if self.counts else None
+        state = scoring.fit_state(lines, known, day, settings, counts)
+        history, later = lines.before(day), lines.within(day, day + HORIZON_DAYS)
         if buyers_only:
             history = history.part(np.isin(history.user, np.unique(later.known().user)))
         pairs, features = scoring.propose(history, state, day, generators)
@@ -139,12 +151,27 @@ class PastNight:
         return np.asarray(self.night.features[:, list(FEATURES).index("is_own")] > 0)
 
 
-def collect(events: DataFrame, items: DataFrame, max_users: int, deployment: Deployment) -> Shop:
-    """Purchases of at most about `max_users` users, and all items."""
-    lines = known_history(events, items, deployment).persist()
-    users = lines.select("user_id").where("user_id IS NOT NULL").distinct().count()
+def collect(
+    events: DataFrame,
+    items: DataFrame,
+    budget: SampleBudget,
+    deployment: Deployment,
+    run_date: dt.date,
+    days: Sequence[int] = (),
+) -> Shop:
+    """The purchases up to run_date of a sample of this budget, all items, and what everybody did before each of `days`.
+
+    Purchases go back HABIT_DAYS before the first of `days`. The driver holds the sample and a row an item and day.
+    """
+    tomorrow = day_number(run_date) + 1
+    window = HABIT_DAYS + tomorrow - min(days, default=tomorrow)
+    lines = known_history(within(events, run_date, window), items, deployment).persist()
+    size = shop_size(lines, days)
     item_rows = items.select("item_id", *ATTRIBUTES, *LISTING, "text").toPandas()
     item_rows = item_rows.sort_values("item_id", ignore_index=True)
     known = catalogue_of(item_rows)
-    table: pd.DataFrame = sampled(lines, users, max_users).toPandas()
-    return Shop(from_frame(table, known.items), known, item_rows["text"].tolist())
+    table = sampled(lines, size, budget).toArrow().to_pandas(date_as_object=False)
+    counted = item_counts(lines, days).toPandas() if days else pd.DataFrame({"day": []})
+    counts = {day: counts_of(counted[counted["day"] == day], known.items, size.buyers[day]) for day in days}
+    lines.unpersist()
+    return Shop(from_frame(table, known.items), known, item_rows["text"].tolist(), counts)

@@ -9,7 +9,6 @@ from pyspark.sql import functions as F
 
 from jobs.transforms.orders import with_replaced
 from jobs.transforms.returns import LINE, undone_units
-from jobs.transforms.sample import drawn
 from schemas.deployment import Deployment
 
 EVERYWHERE = "all"
@@ -118,8 +117,3 @@ def known_history(events: DataFrame, items: DataFrame, deployment: Deployment) -
     """The same of `purchase_history`, with known_on and undone_on: the input of past runs."""
     bought = of_catalogue(purchase_history(events, deployment), items)
     return bought.select(*LINES, F.col("run_date").alias("known_on"), "undone_on")
-
-
-def sampled(lines: DataFrame, users: int, max_users: int) -> DataFrame:
-    """Lines of at most about `max_users` of the `users`, the same ones every time, and as large a share of guests."""
-    return drawn(lines, F.coalesce("user_id", "basket_id"), max_users, users, "sample")

@@ -22,6 +22,7 @@ from tests.support import tiny_shop
 from udfs.days import day_number
 from udfs.recommend import ranker, scoring
 from udfs.recommend.peer_grids import PEERS
+from udfs.recommend.sample_budget import SampleBudget
 
 JUDGED = -28  # the night; its model is trained on what came before
 
@@ -163,15 +164,16 @@ def test_two_months_later_the_night_is_rebuilt_as_it_was(judged: Path, tmp_path:
     events, items = later.up_to("silver.events", day(32)), later.of_days("silver.items", [day(32)])
     assert items.where("NOT active").count() == len(gone)
 
-    shop = collect(events, items, 20_000, later.deployment)
+    days = [day_number(day(number)) + 1 for number in (JUDGED, 32)]
+    shop = collect(events, items, SampleBudget(), later.deployment, day(32), days)
     known = shop.with_vectors_of(read(judged, "features.item_vectors").to_pandas())
-    night = shop.past_night(known, day_number(day(JUDGED)) + 1)
+    night = shop.past_night(known, days[0])
     (folder,) = (judged / "models").glob("2*")
     score = ranker.score(scoring.read_ranker(str(folder)), night.night.features, night.pairs.user)
     users, ids = shop.interactions.users[night.pairs.user], known.items[night.pairs.item]
     rebuilt = dict(zip(zip(users, ids, strict=True), score, strict=True))
     assert rebuilt == pytest.approx({(row["user_id"], row["item_id"]): row["score"] for row in scored.rows(named=True)})
-    today = shop.past_night(known, day_number(day(32)) + 1)
+    today = shop.past_night(known, days[1])
     assert len(today.pairs.user) != len(rebuilt), "what came later is seen by later nights"
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import shutil
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,8 +15,9 @@ from pyspark.sql import functions as F
 
 from jobs.runner.model_store import ship
 from jobs.score_candidates import score_candidates
-from jobs.transforms.purchases import known_purchases, purchases
+from jobs.transforms.purchases import buyer, known_purchases, purchases, within
 from schemas import features, silver
+from schemas.errors import NoModelError
 from schemas.run import Model
 from tests.conftest import Rows, broken, run_of
 from udfs.catalogue import catalogue_of
@@ -23,6 +26,7 @@ from udfs.encoder.stored_vectors import to_bytes
 from udfs.interactions import from_frame
 from udfs.recommend import candidates, fit_ranker, ranker, scoring
 from udfs.recommend.feature_meanings import FEATURES
+from udfs.recommend.sample_budget import SampleBudget
 
 RUN_DATE = dt.date(2024, 3, 31)
 DAY = (RUN_DATE - dt.date(1970, 1, 1)).days + 1
@@ -46,6 +50,8 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
         (folder / name).write_text("{}")
     (folder / model_folder.WEIGHTS).write_bytes(b"none needed")
     (folder / scoring.RANKER).write_text(fitted.to_json())
+    story = {"features": dict(FEATURES), "sample": SampleBudget().to_dict()}
+    (folder / scoring.TRAINING).write_text(json.dumps(story))
     (folder / model_folder.MANIFEST).write_text(json.dumps({p.name: model_folder.sha256(p) for p in folder.iterdir()}))
     return Model("m1", str(folder))
 
@@ -161,19 +167,34 @@ def test_what_is_said_of_a_pair_is_what_the_log_says(rows: Rows, model: Model) -
     assert {row.item_id for row in found} <= set(ITEMS)
 
 
-def test_a_sample_is_of_whole_users_and_always_the_same(rows: Rows) -> None:
-    from jobs.transforms.purchases import sampled
+def test_a_model_of_an_earlier_version_is_refused_with_the_remedy(rows: Rows, model: Model, tmp_path: Path) -> None:
+    events, items, vectors = shop(rows)
+    older = tmp_path / "older"
+    shutil.copytree(model.folder, older)
+    (older / scoring.TRAINING).write_text(json.dumps({"features": {"item_buyers_7": "of a sample"}}))
+    ship(events.sparkSession, Model("older", str(older)))
+    with pytest.raises(NoModelError, match=r"older was trained by a version with other features.*make train RUN_DATE="):
+        score_candidates(events, items, vectors, Model("older", str(older)), run=run_of(RUN_DATE))
 
-    events, items, _ = shop(rows)
-    lines = known_purchases(events, items, run_of(RUN_DATE).deployment)
-    some = sampled(lines, 12, 6)
-    first = sorted(map(repr, some.collect()))
-    assert first == sorted(map(repr, sampled(lines, 12, 6).collect()))
-    users = {row.user_id for row in some.collect()} - {None}
-    assert 0 < len(users) < 12
-    whole = [row for row in lines.collect() if row.user_id in users]
-    assert len([row for row in some.collect() if row.user_id is not None]) == len(whole)
-    assert sampled(lines, 12, 12) is lines
+
+def test_items_that_no_sampled_user_bought_stay_candidates_with_everybody_s_counts(
+    rows: Rows, model: Model, tmp_path: Path
+) -> None:
+    events, items, vectors = shop(rows)
+    small = tmp_path / "small"
+    shutil.copytree(model.folder, small)
+    story = {"features": dict(FEATURES), "sample": SampleBudget(users=2).to_dict()}
+    (small / scoring.TRAINING).write_text(json.dumps(story))
+    (small / model_folder.MANIFEST).write_text(
+        json.dumps({p.name: model_folder.sha256(p) for p in small.iterdir() if p.name != model_folder.MANIFEST})
+    )
+    ship(events.sparkSession, Model("small", str(small)))
+    found = score_candidates(events, items, vectors, Model("small", str(small)), run=run_of(RUN_DATE)).persist()
+    bought = within(purchases(events, run_of(RUN_DATE).deployment), RUN_DATE, 28)
+    buyers = dict(bought.groupBy("item_id").agg(F.count_distinct(buyer())).collect())
+    told = dict(found.select("item_id", "recent_buyers").distinct().collect())
+    assert set(told) == set(ITEMS)
+    assert told == {item: buyers.get(item, 0) for item in ITEMS}
 
 
 def test_an_item_that_is_not_active_is_nobody_s_candidate(rows: Rows, model: Model) -> None:

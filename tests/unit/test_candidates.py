@@ -88,7 +88,8 @@ def test_own_knn_and_next_scores_equal_sums(pairs: Candidates, history: Interact
         turned = zip(models.next_neighbours[row], models.next_similarities[row], strict=True)
         turn = sum(taste[user, models.items[n]] * float(s) for n, s in turned if n >= 0)
         assert pairs.scores[k, GENERATORS.index("next")] == pytest.approx(turn, rel=1e-4, abs=1e-6)
-        assert pairs.carriers[k] == sum(value > 0 for value in parts.values())
+        squares = sum(value**2 for value in parts.values())
+        assert pairs.carriers[k] == pytest.approx(sum(parts.values()) ** 2 / squares if squares else 0, rel=1e-4)
         if pairs.reason[k] >= 0:
             assert parts[int(pairs.reason[k])] == pytest.approx(max(parts.values()), rel=1e-5)
 

@@ -96,6 +96,7 @@ COLLECTED = {
     ("jobs.transforms.purchases", "purchases", "broadcast"): (1, "a row a returned line, some 100 bytes"),
     ("jobs.transforms.ranking", "fallback", "broadcast"): (1, "twice top_k items"),
     ("jobs.transforms.returns", "_pieces", "broadcast"): (1, "a row or two a returned line, some 100 bytes"),
+    ("jobs.transforms.shop_sample", "shop_size", "first"): (1, "one row: how large the shop is"),
     ("jobs.transforms.vectors", "_account", "collect"): (1, "the row of ops.encodes"),
     ("jobs.transforms.vectors", "encode", "collect"): (1, "how many texts there are of each length, some thousands"),
     ("jobs.transforms.vectors", "score", "take"): (2, "no frame: pyarrow's, on an executor"),

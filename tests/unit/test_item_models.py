@@ -180,8 +180,8 @@ def test_bytes_come_back_as_they_went(models: ItemModels) -> None:
     assert fit(shop(), DAY, settings=SETTINGS).to_bytes() == models.to_bytes()  # one seed, one thread
 
 
-def test_a_large_shop_is_fitted_on_a_sample() -> None:
-    few = FitSettings(alive_days=60, neighbours=4, factors=2, max_users=3, max_baskets=5)
+def test_of_many_baskets_a_sample_is_drawn_which_is_always_the_same() -> None:
+    few = FitSettings(alive_days=60, neighbours=4, factors=2, max_baskets=5)
     models = fit(shop(), DAY, settings=few)
     assert models.to_bytes() == fit(shop(), DAY, settings=few).to_bytes()
 

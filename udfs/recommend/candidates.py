@@ -30,7 +30,7 @@ class Candidates:
     user, item: codes; row: the item's row in ItemModels; scores: [rows, GENERATORS], NaN where a generator was
     not requested or needs vectors that were not given; reason: code of the own item with the largest part of the
     ItemKNN score, -1 where none; carried: that own item's share of the score; carriers: how many own items
-    are neighbours.
+    carry it, (sum of parts)^2 / sum of parts^2, so that pairs seen by chance in a large sample add nothing.
     """
 
     user: Codes

@@ -139,11 +139,11 @@ def _visits(user: Longs, when: Codes) -> tuple[Longs, Longs, Longs]:
 
 def _item_columns(pairs: Candidates, models: ItemModels) -> Columns:
     """Features of all buyers of the item."""
-    week, month, before = (models.column(name) for name in ("buyers_7", "buyers_28", "buyers_56"))
+    week, month, before = (models.rate(name) for name in ("buyers_7", "buyers_28", "buyers_56"))
     columns = {
-        "item_buyers_7": np.log1p(week),
-        "item_buyers_28": np.log1p(month),
-        "item_buyers_84": np.log1p(models.column("buyers_84")),
+        "item_rate_7": np.log1p(week),
+        "item_rate_28": np.log1p(month),
+        "item_rate_84": np.log1p(models.rate("buyers_84")),
         "item_change": np.log((month + 2) / (before + 2)),
         "item_speed": np.log((week + 1) / (month / 4 + 1)),
         "item_first_age": models.column("first_age"),
@@ -216,7 +216,7 @@ def _attribute_columns(pairs: Candidates, days: Interactions, models: ItemModels
         share = np.bincount(inverse, weight[line], minlength=len(keys)) / total[keys // width] if len(keys) else keys
         last = np.full(len(keys), 1_000_000)
         np.minimum.at(last, inverse, day - days.day[line])
-        shop = np.bincount(kind[kind >= 0], models.column("buyers_84")[kind >= 0], minlength=width)
+        shop = np.bincount(kind[kind >= 0], models.rate("buyers_84")[kind >= 0], minlength=width)
         shop = (shop + 1) / (shop.sum() + width)
         mine = kind[pairs.row]
         wanted = pairs.user.astype(np.int64) * width + mine

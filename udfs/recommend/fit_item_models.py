@@ -1,6 +1,12 @@
-"""The fit of item models, from the purchases before one day."""
+"""The fit of item models, from the purchases before one day: of everybody, or of a sample of users.
+
+What is a count comes from everybody (`ItemCounts`). What is learned from a sample does not depend on its size: beyond
+`reference_users`, ridges and shrinkage grow with the users, as every sum over users does.
+"""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -9,11 +15,12 @@ from implicit.als import AlternatingLeastSquares
 
 from udfs.interactions import Codes, Floats, Interactions
 from udfs.recommend.item_models import FitSettings, ItemModels
-from udfs.recommend.item_statistics import statistics_of
+from udfs.recommend.item_statistics import ItemCounts, count_items, statistics_of
 from udfs.recommend.neighbours import cosine, ease_regression, turned_to
 from udfs.recommend.user_matrix import user_matrix
 
 SEED = 20_240
+START = 0.01  # the largest of ALS's factors at the start
 
 
 def fit(
@@ -21,38 +28,42 @@ def fit(
     day: int,
     *,
     settings: FitSettings | None = None,
+    counts: ItemCounts | None = None,
     catalogue: npt.NDArray[np.integer] | None = None,
     attributes: Codes | None = None,
 ) -> ItemModels:
     """Models of the purchases before `day`; later ones are not used.
 
-    catalogue: codes of further candidate items (described, never or not lately sold); attributes: [all items, kinds].
+    counts: of everybody, where `interactions` are those of a sample. catalogue: codes of further candidate items
+    (described, never or not lately sold); attributes: [all items, kinds].
     """
     settings = settings or FitSettings()
     seen = interactions.before(day)
-    count = len(seen.items)
-    alive = np.zeros(count, bool)
-    alive[seen.item[seen.day >= day - settings.alive_days]] = True
+    counts = counts or count_items(seen, day)
+    alive = (counts.column("buyers") > 0) & (counts.column("last_day") >= day - settings.alive_days)
     if catalogue is not None:
         alive[catalogue] = True
-    never = np.bincount(seen.item, minlength=count) == 0
+    never = counts.column("buyers") == 0
     items = np.flatnonzero(alive & ~never).astype(np.int32)
     days = seen.user_days()
-    known = _sampled(days, settings)
-    taste = user_matrix(known, day, settings.half_life, settings.user_items)[:, items].tocsr()
+    times = max(1.0, len(np.unique(days.user)) / settings.reference_users)
+    scaled = _scaled(settings, times)
+    taste = user_matrix(days, day, settings.half_life, settings.user_items)[:, items].tocsr()
     taste = taste[np.diff(taste.indptr) > 0]
-    neighbours, similarities = cosine(taste, settings.neighbours, settings.shrinkage)
-    next_neighbours, next_similarities = turned_to(known, items, day, settings)
-    baskets = _baskets(seen, settings)[:, items].tocsr() if settings.basket_neighbours else taste[:0]
-    basket = cosine(baskets, settings.basket_neighbours, settings.shrinkage)
-    ease = ease_regression(taste, settings)
-    factors = _als(taste, settings)
+    neighbours, similarities = cosine(taste, settings.neighbours, scaled.shrinkage)
+    next_neighbours, next_similarities = turned_to(days, items, day, settings, times)
+    baskets, share = _baskets(seen, settings)
+    baskets = baskets[:, items].tocsr() if settings.basket_neighbours else taste[:0]
+    basket = cosine(baskets, settings.basket_neighbours, scaled.shrinkage * share)
+    ease = ease_regression(taste, scaled)
+    factors = _als(taste, scaled, times)
     items = np.concatenate([items, np.flatnonzero(alive & never).astype(np.int32)])
     kinds = np.empty((len(items), 0), np.int32) if attributes is None else attributes[items].astype(np.int32)
     return ItemModels(
         day=np.array([day], np.int32),
+        reference=np.array([counts.reference], np.float32),
         items=items,
-        statistics=statistics_of(seen, days, day)[items],
+        statistics=statistics_of(counts, day)[items],
         attributes=kinds,
         neighbours=neighbours,
         similarities=similarities,
@@ -64,34 +75,44 @@ def fit(
         ease_weights=ease[1],
         factors=factors,
         gram=factors.T @ factors,
-        confidence=np.array([settings.alpha, settings.regularization, settings.half_life], np.float32),
+        confidence=np.array([scaled.alpha, scaled.regularization, scaled.half_life], np.float32),
     )
 
 
-def _sampled(days: Interactions, settings: FitSettings) -> Interactions:
-    """The purchases of at most max_users users, drawn by a fixed seed."""
-    active = np.unique(days.user)
-    if len(active) <= settings.max_users:
-        return days
-    is_drawn = np.zeros(len(days.users), bool)
-    is_drawn[np.random.default_rng(SEED).choice(active, settings.max_users, replace=False)] = True
-    return days.part(is_drawn[days.user])
+def _scaled(settings: FitSettings, times: float) -> FitSettings:
+    """The settings for `times` as many users as they are for: what they add to sums over users grows as these do.
+
+    ALS adds the same to the sums over a user's items, which do not grow: with the root of `times`, both sides' factors
+    are those of `times` on the items' side alone, up to a common factor (see `_als`).
+    """
+    return replace(
+        settings,
+        shrinkage=settings.shrinkage * times,
+        ease_ridge=settings.ease_ridge * times,
+        regularization=settings.regularization * float(np.sqrt(times)),
+    )
 
 
-def _baskets(seen: Interactions, settings: FitSettings) -> sp.csr_matrix:
-    """[baskets, items] of 0 and 1: what was bought together, guests included, the newest baskets."""
-    baskets, first = np.unique(seen.basket[::-1], return_index=True)
-    newest = baskets[np.argsort(first, kind="stable")[: settings.max_baskets]]
-    chosen = np.isin(seen.basket, newest)
-    code = np.unique(seen.basket[chosen], return_inverse=True)[1]
+def _baskets(seen: Interactions, settings: FitSettings) -> tuple[sp.csr_matrix, float]:
+    """[baskets, items] of 0 and 1: what was bought together, guests included; and the share of baskets drawn."""
+    baskets = np.unique(seen.basket)
+    share = min(1.0, settings.max_baskets / max(len(baskets), 1))
+    if share < 1:
+        baskets = np.sort(np.random.default_rng(SEED).choice(baskets, settings.max_baskets, replace=False))
+    chosen = np.isin(seen.basket, baskets)
+    code = np.searchsorted(baskets, seen.basket[chosen])
     ones = np.ones(len(code), np.float32)
-    matrix = sp.csr_matrix((ones, (code, seen.item[chosen])), shape=(len(newest), len(seen.items)))
+    matrix = sp.csr_matrix((ones, (code, seen.item[chosen])), shape=(len(baskets), len(seen.items)))
     matrix.data[:] = 1  # duplicates were added up
-    return matrix
+    return matrix, share
 
 
-def _als(matrix: sp.csr_matrix, settings: FitSettings) -> Floats:
-    """[columns, factors]: implicit ALS on one thread from a fixed seed."""
+def _als(matrix: sp.csr_matrix, settings: FitSettings, times: float) -> Floats:
+    """[columns, factors]: implicit ALS on one thread from a fixed seed.
+
+    Users start at 0 and items at a multiple of the fourth root of `times`, by which these solutions are larger: then
+    the products of users' and items' factors are the same however often all users are copied.
+    """
     if not matrix.nnz or not settings.factors:
         return np.zeros((matrix.shape[1], settings.factors), np.float32)
     model = AlternatingLeastSquares(
@@ -103,6 +124,9 @@ def _als(matrix: sp.csr_matrix, settings: FitSettings) -> Floats:
         num_threads=1,
         use_gpu=False,
     )
+    start = np.random.default_rng(SEED).random((matrix.shape[1], settings.factors), np.float32)
+    model.user_factors = np.zeros((matrix.shape[0], settings.factors), np.float32)
+    model.item_factors = start * np.float32(START * times**0.25)
     model.fit(matrix.astype(np.float32), show_progress=False)
     unseen = np.bincount(matrix.indices, minlength=matrix.shape[1]) == 0
     factors: Floats = np.asarray(model.item_factors, np.float32).copy()

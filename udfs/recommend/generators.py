@@ -53,15 +53,15 @@ def fold_in(taste: sp.csr_matrix, models: ItemModels) -> Floats:
 
 
 def popularity(models: ItemModels) -> Floats:
-    """A number per candidate item: log of buyers in the last 28 days, and a little of those in 84."""
-    popular = np.log1p(models.column("buyers_28")) + 0.01 * np.log1p(models.column("buyers_84"))
+    """A number per candidate item: log of the rate of buyers in the last 28 days, and a little of that in 84."""
+    popular = np.log1p(models.rate("buyers_28")) + 0.01 * np.log1p(models.rate("buyers_84"))
     return popular.astype(np.float32)
 
 
 def trend(models: ItemModels) -> Floats:
     """A number per candidate item: more buyers this week than the weeks before predict, in standard deviations."""
-    usual = models.column("buyers_84") / 12
-    score = (models.column("buyers_7") - usual) / np.sqrt(usual + 1)
+    usual = models.rate("buyers_84") / 12
+    score = (models.rate("buyers_7") - usual) / np.sqrt(usual + 1)
     return score.astype(np.float32)
 
 
@@ -204,7 +204,7 @@ class Proposer:
             values[:, GENERATORS.index("fresh")] = np.where(self.fresh[row], cosine, np.float32(-np.inf))
 
     def _reasons(self, row: Codes) -> tuple[Codes, Floats, Floats]:
-        """The own item with the largest part of an item's ItemKNN score, its share, and how many own items have a part.
+        """The own item with the largest part of an item's ItemKNN score, its share, and how many own items carry it.
 
         Of the user in hand; [rows] each.
         """
@@ -220,4 +220,5 @@ class Proposer:
         own[row < models.fitted] = near[np.arange(len(fitted)), best[row < models.fitted]]
         reason = np.where(most > 0, models.items[own], -1)
         share = most / np.maximum(total, np.float32(1e-9))
-        return reason.astype(np.int32), share.astype(np.float32), (weights > 0).sum(axis=1).astype(np.float32)
+        carriers = total**2 / np.maximum((weights**2).sum(axis=1), np.float32(1e-12))
+        return reason.astype(np.int32), share.astype(np.float32), carriers.astype(np.float32)

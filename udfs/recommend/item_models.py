@@ -13,7 +13,7 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from udfs.interactions import Codes, Floats
-from udfs.recommend.item_statistics import STATISTICS
+from udfs.recommend.item_statistics import REFERENCE_BUYERS, STATISTICS
 
 Halves: TypeAlias = npt.NDArray[np.float16]
 VOTES = ("knn", "next", "basket", "ease")  # generators that add up similarities of the user's items
@@ -38,8 +38,10 @@ class FitSettings:
     regularization: float = 30.0
     alpha: float = 5.0
     user_items: int = 500  # a user's items of most weight that count in ItemKNN and ALS: bounds the pairs
-    max_users: int = 50_000  # a sample beyond this: bounds the fit
-    max_baskets: int = 400_000  # the newest
+    # shrinkage, ease_ridge and regularization are for at most so many users. They grow with more: what is fitted on a
+    # shop copied k times is what is fitted on the shop.
+    reference_users: int = REFERENCE_BUYERS
+    max_baskets: int = 400_000  # a sample beyond this
 
     def without(self, generators: Collection[str]) -> FitSettings:
         """The same without the neighbours that only these generators read (candidates.py); 0 of them is none."""
@@ -57,6 +59,7 @@ class ItemModels:
     """
 
     day: npt.NDArray[np.int32]  # one number: models know purchases before it
+    reference: Floats  # one number: buyers of the shop per buyer of one of REFERENCE_BUYERS
     items: Codes
     statistics: Floats  # [items, STATISTICS]
     attributes: Codes  # [items, kinds]: a code per kind of attribute, -1 where unknown
@@ -94,6 +97,11 @@ class ItemModels:
     def column(self, name: str) -> Floats:
         """One of STATISTICS, a number per candidate item."""
         return self.statistics[:, STATISTICS.index(name)]
+
+    def rate(self, name: str) -> Floats:
+        """A count of STATISTICS per REFERENCE_BUYERS of the shop, so that the shop's size does not matter."""
+        rates: Floats = (self.column(name) / self.reference[0]).astype(np.float32)
+        return rates
 
     def rows(self, codes: npt.NDArray[np.integer]) -> Codes:
         """The row of each item code, -1 where it is no candidate item."""

@@ -15,13 +15,16 @@ from udfs.top_k.exact import best_columns
 ITEMS_PER_BLOCK = 1_024  # of the product of users' items with what they turned to: what is held at a time
 
 
-def turned_to(days: Interactions, items: Codes, day: int, settings: FitSettings) -> tuple[Codes, Halves]:
+def turned_to(
+    days: Interactions, items: Codes, day: int, settings: FitSettings, times: float = 1.0
+) -> tuple[Codes, Halves]:
     """For each item the `next_neighbours` items whose buyers turn to it most: rows and similarities, best first.
 
     similarity of y for the buyers of x = sum over users of x_u y_u / n_u, over |x| |y|: x_u is 1 if the user bought x,
     y_u is what the user's purchases of y still weigh (at most 1) over what they weigh on average in the shop, so that
     a busy season does not raise every similarity; n_u is the number of the user's items, |x| the root of the sum of
-    x_u / n_u. A purchase of a user with few items weighs more. An item with one buyer has weight 0.
+    x_u / n_u. A purchase of a user with few items weighs more. An item with one buyer has weight 0; of `times` as many
+    users as the settings are for, one with so many buyers.
     """
     rows = np.full((len(items), settings.next_neighbours), -1, np.int32)
     similarities = np.zeros(rows.shape, np.float16)
@@ -37,7 +40,7 @@ def turned_to(days: Interactions, items: Codes, day: int, settings: FitSettings)
     turned.data /= max(float(turned.sum()) / max(ever.nnz, 1), 1e-9)
     per_user = sp.diags(1 / np.maximum(np.diff(ever.indptr), 1).astype(np.float32))
     length = np.sqrt(np.asarray((per_user @ ever).sum(axis=0)).ravel())
-    shared = np.bincount(ever.indices, minlength=len(items)) > 1
+    shared = np.bincount(ever.indices, minlength=len(items)) > times
     scale = 1 / np.where(length > 0, length, 1)
     left = (bought @ sp.diags((scale * shared).astype(np.float32))).tocsr()
     left.eliminate_zeros()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
@@ -14,12 +15,14 @@ import pyarrow as pa
 
 from udfs.catalogue import Catalogue
 from udfs.encoder.copurchase import user_vectors
-from udfs.encoder.model_folder import check_files
+from udfs.encoder.model_folder import ModelError, check_files
 from udfs.interactions import Codes, Floats, Interactions, from_frame
 from udfs.recommend import candidates, fit_item_models, item_models, ranker
 from udfs.recommend.best_rows import VectorsOfRows
 from udfs.recommend.feature_meanings import FEATURES
 from udfs.recommend.features import features
+from udfs.recommend.item_statistics import ItemCounts, count_items
+from udfs.recommend.sample_budget import SampleBudget
 from udfs.top_k.exact import Rows
 
 Halves = npt.NDArray[np.float16]
@@ -67,14 +70,23 @@ class State:
 
 
 def fit_state(
-    interactions: Interactions, known: Catalogue, day: int, settings: item_models.FitSettings | None = None
+    interactions: Interactions,
+    known: Catalogue,
+    day: int,
+    settings: item_models.FitSettings | None = None,
+    counts: ItemCounts | None = None,
 ) -> State:
-    """The state of the run before `day`, from purchases before it; `interactions` has the catalogue's item codes."""
-    never = np.ones(len(known.items), bool)
-    never[interactions.before(day).item] = False
+    """The state of the run before `day`, from purchases before it; `interactions` has the catalogue's item codes.
+
+    counts: of everybody, where `interactions` are those of a sample.
+    """
+    counts = counts or count_items(interactions.before(day), day)
+    never = counts.column("buyers") == 0
     never[known.inactive(day)] = False
     fresh = np.flatnonzero(never & (known.described < day) & (known.described >= day - FRESH_DAYS))
-    models = fit_item_models.fit(interactions, day, settings=settings, catalogue=fresh, attributes=known.attributes)
+    models = fit_item_models.fit(
+        interactions, day, settings=settings, counts=counts, catalogue=fresh, attributes=known.attributes
+    )
     return State(known, models)
 
 
@@ -130,9 +142,27 @@ def lists(user: Codes, item: Codes, score: npt.NDArray[np.floating], users: Code
 
 @lru_cache(maxsize=1)
 def read_ranker(folder: str) -> ranker.Ranker:
-    """The ranker of a model folder; ModelError where a file differs from the manifest."""
+    """The ranker of a model folder; ModelError where a file differs from the manifest, or features are others."""
     check_files(Path(folder))
-    return ranker.from_json((Path(folder) / RANKER).read_text("utf-8"))
+    fitted = ranker.from_json((Path(folder) / RANKER).read_text("utf-8"))
+    if fitted.names != tuple(FEATURES):
+        raise ModelError(_other_features(folder))
+    return fitted
+
+
+def read_budget(folder: str) -> SampleBudget:
+    """The sample that a model was trained on, by which its item models are fitted in every run.
+
+    ModelError where the model was trained by a version with other features.
+    """
+    story = json.loads((Path(folder) / TRAINING).read_text("utf-8"))
+    if list(story["features"]) != list(FEATURES) or "sample" not in story:
+        raise ModelError(_other_features(folder))
+    return SampleBudget(**story["sample"])
+
+
+def _other_features(folder: str) -> str:
+    return f"model {Path(folder).name} was trained by a version with other features than this one computes"
 
 
 def score_users(
