@@ -48,6 +48,7 @@ class Nights:
         self.items = lake.read(today("silver.items"), run_date, [])
         self.item_vectors = lake.read(today("features.item_vectors"), run_date, [])
         self.endings: list[Callable[[bool], None]] = []
+        self.stock = lake.empty("silver.stock")  # all items are in stock
 
     def enlarge(self, users: int, times: Sequence[int]) -> int:
         """Write the events of at most `users` users, and of multiples of them; the number of users chosen.
@@ -76,6 +77,8 @@ class Nights:
             self._read(f"candidates-{number}"),
             self.items,
             self.item_vectors,
+            self._read(f"events-{number}"),
+            self.stock,
             self.model,
             **self._knobs(rank_recommendations),
         )

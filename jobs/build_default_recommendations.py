@@ -7,6 +7,7 @@ from pyspark.sql import functions as F
 
 from jobs.transforms import catalogue
 from jobs.transforms.held import held
+from jobs.transforms.offer import PRODUCT, few_variants, offered
 from jobs.transforms.purchases import buyer, purchases, within
 from jobs.transforms.top_n import top_n
 from schemas import gold
@@ -19,6 +20,7 @@ SEGMENT = ("segment_name", "segment_value")
 def build_default_recommendations(
     events: DataFrame,
     items: DataFrame,
+    stock: DataFrame,
     *,
     run: RunContext,
     segment: str = "",
@@ -27,8 +29,8 @@ def build_default_recommendations(
     min_buyers: int = 10,
 ) -> DataFrame:
     """gold.default_recommendations: the `top_k` items with most buyers on the last `days` days, overall and per
-    value of `segment` (a column of silver.events; empty for none); none that `exclude` of rank_recommendations rules
-    out.
+    value of `segment` (a column of silver.events; empty for none), of those that may be shown
+    (jobs/transforms/offer.py). Of a product's variants the ones with most buyers in the segment are in its list.
 
     A segment with too few items of its own is filled from the overall list, and the reason says so. One with fewer
     than `min_buyers` different known users in these days gets the overall list alone: its own would show
@@ -36,51 +38,57 @@ def build_default_recommendations(
     """
     if min_buyers < 0:
         raise ConfError(f"[jobs.build_default_recommendations] min_buyers must be at least 0; it is {min_buyers}")
-    items = catalogue.shown(run.deployment, catalogue.listed(run.deployment, items, events))
-    bought = purchases(events, run.deployment)
-    ever = bought.join(items.select("item_id"), "item_id", "left_semi")
+    listed = catalogue.listed(run.deployment, items, events)
+    offer = offered(run.deployment, listed, stock, run.run_date)
+    product = [name for name in offer.columns if name == PRODUCT]
+    flags = offer.select("item_id", F.lit(True).alias("offered"), *product)
+    sold = purchases(events, run.deployment).join(listed.select("item_id"), "item_id", "left_semi")
+    ever = sold.join(flags, "item_id", "left")
     recent = within(ever, run.run_date, days)
-    lately, when = (recent, f"on the last {days} days") if recent.take(1) else (ever, "so far")
-    groups = [
-        lately.select(F.lit("overall").alias("segment_name"), F.lit("all").alias("segment_value"), "item_id", buyer())
-    ]
-    if segment:
-        named = lately.where(F.col(segment).isNotNull())
-        value = F.col(segment).cast("string").alias("segment_value")
-        groups.append(named.select(F.lit(segment).alias("segment_name"), value, "item_id", buyer()))
-    met = groups[0].unionByName(groups[-1]).distinct().transform(held)
+    lately, when = (recent, f"on the last {days} days") if recent.where("offered").take(1) else (ever, "so far")
+    met = _met(lately, segment, ["offered", *product]).transform(held)
     keys = list(SEGMENT)
     sizes = met.groupBy(*keys).agg(
         F.count_distinct("buyer").alias("all_buyers"), F.count_distinct("buyer.user_id").alias("known_buyers")
     )
     shown = sizes.where((F.col("segment_name") == "overall") | (F.col("known_buyers") >= min_buyers))
-    counts = met.groupBy(*keys, "item_id").agg(F.count("*").alias("buyers")).join(shown, keys, "inner")
-    own = counts.select(
+    counts = met.where("offered").groupBy(*keys, "item_id", *product).agg(F.count("*").alias("buyers"))
+    sellers = counts.join(shown, keys, "inner").select(
         *keys,
         "item_id",
+        *product,
         F.round(F.col("buyers") / F.col("all_buyers"), 6).alias("score"),
         F.format_string(f"Bought by %d of %d buyers here {when}", "buyers", "all_buyers").alias("reason"),
         F.lit(0).alias("filled"),
     )
+    per_list = run.deployment.variants.per_list
+    own = few_variants(sellers, keys, [F.desc("score"), "item_id"], per_list)
     best = top_n(own.where("segment_name = 'overall'"), keys, [F.desc("score"), "item_id"], 2 * top_k)
     filler = _filler(sizes.where("segment_name <> 'overall'").select(*keys), best, own)
     order: list[Column | str] = ["filled", F.desc("score"), "item_id"]
-    ranked = top_n(own.unionByName(filler), keys, order, top_k, rank="rank")
+    ranked = top_n(few_variants(own.unionByName(filler), keys, order, per_list), keys, order, top_k, rank="rank")
     return ranked.withColumn("run_date", F.lit(run.run_date)).select(*gold.DEFAULT_RECOMMENDATIONS.column_names)
+
+
+def _met(lately: DataFrame, segment: str, more: list[str]) -> DataFrame:
+    """SEGMENT, item_id, buyer and `more` of purchases, each once: overall, and by the values of `segment`."""
+    overall = [F.lit("overall").alias("segment_name"), F.lit("all").alias("segment_value")]
+    groups = [lately.select(*overall, "item_id", *more, buyer())]
+    if segment:
+        named = lately.where(F.col(segment).isNotNull())
+        value = F.col(segment).cast("string").alias("segment_value")
+        groups.append(named.select(F.lit(segment).alias("segment_name"), value, "item_id", *more, buyer()))
+    return groups[0].unionByName(groups[-1]).distinct()
 
 
 def _filler(segments: DataFrame, best: DataFrame, own: DataFrame) -> DataFrame:
     """The best items overall for each segment, but for those that it has of its own."""
-    overall = best.select("item_id", F.col("score").alias("overall"))
+    overall = best.withColumnRenamed("score", "overall").drop(*SEGMENT, "reason", "filled")
     open_places = segments.crossJoin(F.broadcast(overall)).join(
         own.select(*SEGMENT, "item_id"), [*SEGMENT, "item_id"], "left_anti"
     )
-    return open_places.select(
-        *SEGMENT,
-        "item_id",
-        F.col("overall").alias("score"),
-        F.lit("Popular in the whole shop; fills up the list").alias("reason"),
-        F.lit(1).alias("filled"),
+    return open_places.withColumnRenamed("overall", "score").withColumns(
+        {"reason": F.lit("Popular in the whole shop; fills up the list"), "filled": F.lit(1)}
     )
 
 

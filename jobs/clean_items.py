@@ -16,6 +16,7 @@ from schemas.run import RunContext
 
 DESCRIBED_BY = ("text", "title", "category", "brand", "unit")
 OFFERED_BY = ("active", "in_stock")  # the deployment's words on whether it is for sale
+VARIANT_OF = "product_id"
 
 
 def clean_items(bronze_items: DataFrame, *, run: RunContext) -> dict[str, DataFrame]:
@@ -27,7 +28,7 @@ def clean_items(bronze_items: DataFrame, *, run: RunContext) -> dict[str, DataFr
     files of none of them have it. A rejected record that comes again another day is one row, the newest, with their
     count.
     """
-    described_by = (*DESCRIBED_BY, *OFFERED_BY)
+    described_by = (*DESCRIBED_BY, *OFFERED_BY, VARIANT_OF)
     canonical = completed(mapped(bronze_items, run.deployment, "items"), silver.ITEMS, described_by)
     texts = {
         "text": _cut(F.col("text"), silver.MOST_TEXT),
@@ -48,6 +49,7 @@ def clean_items(bronze_items: DataFrame, *, run: RunContext) -> dict[str, DataFr
         "in_stock",
         "listed_on",
         "last_listed_on",
+        VARIANT_OF,
     )
     refused = rejected_once(judged).withColumn("run_date", F.lit(run.run_date))
     return {"silver.items": items, "silver.rejected_items": refused.select(*silver.REJECTED_ITEMS.column_names)}

@@ -24,6 +24,7 @@ from jobs.offline.measures import ImportanceRow, MeasureRow, ParameterRow
 from jobs.offline.training_data import collect
 from jobs.reports import progress
 from jobs.reports.evaluation_page import Evaluation, evaluation_page
+from jobs.transforms.catalogue import active
 from jobs.transforms.purchases import purchases
 from jobs.transforms.ranking import FALLBACK, Rules, ranked_lists
 from jobs.transforms.top_n import top_n
@@ -89,13 +90,13 @@ def evaluate_recommendations(
     contest = Contenders(shop.interactions, cut, users, truth, LONG)
     progress.say(f"{len(users):,} users bought in the 28 days after {night}")
     scored = night_lists(contest, NIGHT, scored_pairs, published, seen.item_vectors())
+    known = purchases(events.where(F.col("run_date") <= F.lit(night)), run.deployment)
     for share in LONG_TAILS:
-        _give_last_places(contest, share, scored_pairs, items, item_vectors, model, night)
+        _give_last_places(contest, share, scored_pairs, items, item_vectors, known, model, night)
     judged = JudgedNight(contest, seen, shop, folder, base, story, ablation_rows)
     choices = [*peers(contest, progress.say), *bert(judged, progress.say)]
     parts = ablations(judged, refits) if ablate else []
     contest.variants += listed_ahead(judged) if listed else []
-    known = purchases(events.where(F.col("run_date") <= F.lit(night)), run.deployment)
     of_users = rows_of(contest, seen, cut_date, _segments(known, segment))
     listed_scores = published_scores(contest, published)
     calibrations = *scored.rows(cut_date), *listed_scores.rows(cut_date, by_rank=True)
@@ -129,12 +130,14 @@ def _give_last_places(
     scored_pairs: DataFrame,
     items: DataFrame,
     vectors: DataFrame,
+    known: DataFrame,
     model: Model,
     night: dt.date,
 ) -> None:
     """Add the lists of ten that rank_recommendations builds with this `long_tail`: its gain and its cost."""
     for task, rows in ((TASK_ALL, scored_pairs), (TASK_NEW, scored_pairs.where("times_bought = 0"))):
-        listed = ranked_lists(rows, items, vectors, model, night, Rules(top_k=K, long_tail=share))
+        rules = Rules(top_k=K, long_tail=share)
+        listed = ranked_lists(rows, active(items), items, vectors, known, model, night, rules)
         own = F.array_contains("sources", FALLBACK)  # what fills a short list may be the user's own
         published_lists(contest, task, f"{NIGHT}, long tail {share}", listed.where(~own))
 

@@ -11,6 +11,7 @@ from schemas import bronze, dependencies
 from schemas.job import RECOMMEND, Balance, Job, files, history, latest, model, optional, pending, records, today
 
 ENCODING = model(chosen="encoding")
+STOCK = optional(today("silver.stock", may_be_empty=True))  # of lists: what is out of stock
 DEMAND_MODEL, AUDIENCE_MODEL = optional(model("demand")), optional(model("audience"))
 
 INTAKE = (
@@ -127,18 +128,20 @@ SCORING = (
             today("features.candidates"),
             today("silver.items"),
             today("features.item_vectors"),
+            history("silver.events"),
+            STOCK,
             ENCODING,
         ),
         writes=("gold.recommendations",),
     ),
     Job(
         "find_similar_items",
-        reads=(history("silver.events"), today("silver.items"), today("features.item_vectors")),
+        reads=(history("silver.events"), today("silver.items"), today("features.item_vectors"), STOCK),
         writes=("gold.similar_items",),
     ),
     Job(
         "build_default_recommendations",
-        reads=(history("silver.events"), optional(today("silver.items"))),
+        reads=(history("silver.events"), optional(today("silver.items")), STOCK),
         writes=("gold.default_recommendations",),
     ),
 )

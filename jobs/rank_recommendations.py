@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pyspark.sql import DataFrame
 
+from jobs.transforms.offer import offered
+from jobs.transforms.purchases import purchases
 from jobs.transforms.ranking import Rules, ranked_lists
 from schemas.run import Model, RunContext
 
@@ -12,6 +14,8 @@ def rank_recommendations(
     candidates: DataFrame,
     items: DataFrame,
     item_vectors: DataFrame,
+    events: DataFrame,
+    stock: DataFrame,
     model: Model,
     *,
     run: RunContext,
@@ -25,26 +29,29 @@ def rank_recommendations(
 ) -> DataFrame:
     """gold.recommendations: `top_k` items for every user, by score, then item_id, as the shop's rules have it.
 
-    Rules, over the columns of silver.items: no item for which `exclude` (SQL) is true, which holds for similar_items
-    and default_recommendations too; the order is by score times `boost` (SQL, a positive number; null counts as 1); at
-    most `cap_per_category` of one category (0: any number), as long as others are left. `diversity` in [0, 1) is what a
-    list gives up of its scores to be less alike (udfs/recommend/rerank.py). `long_tail` in [0, 1) is the share of its
-    score that a last place may give up for an item that would be in no list
+    Rules, over the columns of silver.items: no item for which `exclude` (SQL) is true, none that is out of stock, and
+    of a product's variants those that the user has bought, or else the likeliest; all of this holds for similar_items
+    and default_recommendations too (jobs/transforms/offer.py). The order is by score times `boost` (SQL, a positive
+    number; null counts as 1); at most `cap_per_category` of one category (0: any number), as long as others are left.
+    `diversity` in [0, 1) is what a list gives up of its scores to be less alike (udfs/recommend/rerank.py). `long_tail`
+    in [0, 1) is the share of its score that a last place may give up for an item that would be in no list
     (jobs/transforms/recommendation_lists.py). Each `arrivals_every`-th place (0: none) is reserved for the user's
     likeliest item of those described recently and not yet bought by any user: items that sell outrank them for good
     reason, and without a place they would never sell. A user with too few candidates is filled up from what sells best;
-    only where fewer than `top_k` items may be recommended at all are lists shorter, and then all of them equally long.
+    only where fewer than `top_k` items may be recommended at all (of variants, `per_list` a product) are lists shorter.
     """
     rules = Rules(
         top_k=top_k,
-        exclude=exclude,
+        variants=run.deployment.variants.per_list,
         boost=boost,
         cap_per_category=cap_per_category,
         diversity=diversity,
         long_tail=long_tail,
         arrivals_every=arrivals_every,
     )
-    return ranked_lists(candidates, items, item_vectors, model, run.run_date, rules)
+    may_be_shown = offered(run.deployment, items, stock, run.run_date, exclude)
+    bought = purchases(events, run.deployment)
+    return ranked_lists(candidates, may_be_shown, items, item_vectors, bought, model, run.run_date, rules)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from schemas.drift import Drift, SourceLimits
 from schemas.encoder import EncoderConf
 from schemas.errors import ConfError
 from schemas.gate import Gate
+from schemas.lists import PRODUCT_ID, Lists, Variants
 from schemas.normal_form import composed
 from schemas.silver import RECORDS_OF
 from schemas.source import Source, section
@@ -73,6 +74,8 @@ class Deployment(Strict):
     drift: Drift = Drift()
     gate: Gate = Gate()
     encoder: EncoderConf = EncoderConf()
+    lists: Lists = Lists()
+    variants: Variants = Variants()
     jobs: dict[str, dict[str, Any]] = {}
     file: str = ""  # its path, set by load(), for messages
 
@@ -110,6 +113,19 @@ class Deployment(Strict):
                     if required and column not in version.map:
                         raise ValueError(f"{where} {column}: missing, and {table.name} requires it")
         return self
+
+    @model_validator(mode="after")
+    def _lists_have_their_sources(self) -> Deployment:
+        if self.lists.model_fields_set and "stock" not in self.kinds:
+            raise ValueError(f"[lists] {min(self.lists.model_fields_set)}: there must be [sources.stock] too")
+        return self
+
+    @property
+    def product_sql(self) -> str:
+        """SQL over silver.items that names the product of which an item is a variant; "" where none is."""
+        sql = self.variants.product
+        mapped = any(PRODUCT_ID in v.map for source in self.of_kind("items").values() for _, v in source.versions())
+        return sql if mapped or sql != PRODUCT_ID else ""
 
     @property
     def clock(self) -> ShopClock:

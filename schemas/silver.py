@@ -109,6 +109,7 @@ ITEMS = Table(
         Column("in_stock", "BOOLEAN", "Whether the catalogue says that it can be bought; null where it does not", True),
         Column("listed_on", "DATE", "Day of the first record that describes it: what is new was listed lately", True),
         Column("last_listed_on", "DATE", "Day of the newest record about it, sound or not", True),
+        Column("product_id", "STRING", "Which product it is a variant of; null for none", True, (not_blank(500),)),
     ),
     key=("item_id",),
     extra_checks=(

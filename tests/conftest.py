@@ -90,7 +90,7 @@ def rows(spark: SparkSession) -> Rows:
 
 def run_of(run_date: dt.date, deployment: Deployment | None = None) -> RunContext:
     """A run of a date that writes no table; without a deployment, of one that has only a name and what it sells."""
-    sources = {kind: Source.model_construct() for kind in ("events", "items")}
+    sources = {kind: Source.model_construct(map={}) for kind in ("events", "items")}
     some = deployment or Deployment.model_construct(name="test", sources=sources)
     return RunContext(run_date, some, share=partial(shared_files.share, at_end=_with_the_process))
 

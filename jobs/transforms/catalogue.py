@@ -39,16 +39,6 @@ def active(items: DataFrame) -> DataFrame:
     return items.where(F.coalesce("active", F.lit(True)))
 
 
-def without_excluded(items: DataFrame, exclude: str) -> DataFrame:
-    """Active rows of silver.items for which `exclude` (SQL; "" excludes none) is not true: what a list may show."""
-    return active(items).where(~F.coalesce(F.expr(exclude or "false"), F.lit(False)))
-
-
-def shown(deployment: Deployment, items: DataFrame) -> DataFrame:
-    """Rows of silver.items that every list of a deployment may show: `exclude` of [jobs.rank_recommendations]."""
-    return without_excluded(items, str(deployment.jobs.get("rank_recommendations", {}).get("exclude", "")))
-
-
 def with_item_verdict(records: DataFrame, catalogue: Catalogue | None) -> DataFrame:
     """`_item_reasons`: empty where the item is sound, else why it is not one. Without a catalogue every item is."""
     if catalogue is None:

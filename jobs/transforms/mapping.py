@@ -164,7 +164,7 @@ def check_mappings(spark: SparkSession, deployment: Deployment) -> None:
     for name, source in deployment.sources.items():
         for since, version in source.versions():
             _check_mapping(spark, deployment.file, name, since, version)
-    _check_ranking_rules(spark, deployment)
+    _check_list_rules(spark, deployment)
 
 
 def first_problem(frame: DataFrame, expressions: Mapping[str, str]) -> tuple[str, str] | None:
@@ -198,14 +198,16 @@ def _check_mapping(spark: SparkSession, file: str, of: str, since: dt.date, sour
             raise ConfError(f"{file}: {section(of, 'reject', since)} {reason!r} = {rule!r}: {why}")
 
 
-def _check_ranking_rules(spark: SparkSession, deployment: Deployment) -> None:
-    """Check the SQL rules of rank_recommendations over the columns of silver.items."""
+def _check_list_rules(spark: SparkSession, deployment: Deployment) -> None:
+    """Check the SQL of rank_recommendations and [variants] over the columns of silver.items."""
     settings = deployment.jobs.get("rank_recommendations", {})
-    typed = {"exclude": "({}) AND true", "boost": "CAST(({}) AS DOUBLE)"}
-    rules = {key: form.format(settings[key]) for key, form in typed.items() if settings.get(key)}
-    if wrong := first_problem(spark.createDataFrame([], plain_ddl(TABLES["silver.items"])), rules):
+    rules = {f"[jobs.rank_recommendations] {key}": settings.get(key, "") for key in ("exclude", "boost")}
+    rules |= {"[variants] product": deployment.variants.product}
+    typed = {"exclude": "({}) AND true", "boost": "CAST(({}) AS DOUBLE)", "product": "CAST(({}) AS STRING)"}
+    forms = {key: typed[key.split()[-1]].format(sql) for key, sql in rules.items() if sql}
+    if wrong := first_problem(spark.createDataFrame([], plain_ddl(TABLES["silver.items"])), forms):
         key, why = wrong
-        raise ConfError(f"{deployment.file}: [jobs.rank_recommendations] {key} = {settings[key]!r}: {why}")
+        raise ConfError(f"{deployment.file}: {key} = {rules[key]!r}: {why}")
 
 
 def _unless_unconvertible(table: Table, check: Check) -> Check:

@@ -94,11 +94,6 @@ def within(bought: DataFrame, run_date: dt.date, days: int) -> DataFrame:
     return bought.where((F.col("event_date") > before) & (F.col("run_date") > before))
 
 
-def active_items(bought: DataFrame, run_date: dt.date, days: int) -> DataFrame:
-    """item_id of every item sold on the last `days` days: what can be recommended."""
-    return within(bought, run_date, days).select("item_id").distinct()
-
-
 def of_catalogue(bought: DataFrame, items: DataFrame) -> DataFrame:
     """Purchases of items in the run's catalogue: an item sold lately may since have been rejected.
 

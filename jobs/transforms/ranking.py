@@ -12,8 +12,8 @@ import pyarrow as pa
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from jobs.transforms.catalogue import without_excluded
 from jobs.transforms.held import held
+from jobs.transforms.offer import PRODUCT, few_variants
 from jobs.transforms.recommendation_lists import with_long_tail
 from jobs.transforms.top_n import top_n
 from schemas import gold
@@ -32,7 +32,7 @@ class Rules:
     """A shop's rules for lists, as the settings of rank_recommendations have them. ConfError where one is no rule."""
 
     top_k: int = 20
-    exclude: str = ""
+    variants: int = 1  # of one product, where `offered` has PRODUCT
     boost: str = ""
     cap_per_category: int = 0
     diversity: float = 0.0
@@ -50,21 +50,33 @@ class Rules:
 
 
 def ranked_lists(
-    candidates: DataFrame, items: DataFrame, item_vectors: DataFrame, model: Model, run_date: dt.date, rules: Rules
+    candidates: DataFrame,
+    offered: DataFrame,
+    items: DataFrame,
+    item_vectors: DataFrame,
+    bought: DataFrame,
+    model: Model,
+    run_date: dt.date,
+    rules: Rules,
 ) -> DataFrame:
-    """Rows of gold.recommendations by these rules, which jobs/rank_recommendations.py explains."""
+    """Rows of gold.recommendations by these rules, which jobs/rank_recommendations.py explains.
+
+    offered: rows of silver.items that lists may show, with PRODUCT where some are variants (jobs/transforms/offer.py);
+    items: those with a title for reasons; bought: `purchases`, read where a list has to be filled.
+    """
     top_k, every = rules.top_k, rules.arrivals_every
     # A boost that says nothing of an item, such as CASE without ELSE, leaves its score as it is.
     boost = F.coalesce(F.expr(rules.boost or "1").cast("double"), F.lit(1.0))
-    allowed = without_excluded(items, rules.exclude).select("item_id", "category", boost.alias("boost"))
+    product = [name for name in offered.columns if name == PRODUCT]
+    allowed = offered.select("item_id", "category", boost.alias("boost"), *product)
     possible = candidates.join(allowed, "item_id", "inner").withColumn("weight", F.col("score") * F.col("boost"))
     order: list[Column | str] = [F.desc("weight"), "item_id"]
+    possible = few_variants(possible, ["user_id"], order, rules.variants, stays=F.col("times_bought") > 0)
     pool = top_n(possible, ["user_id"], order, 3 * top_k)
     if every:
         arrivals = top_n(possible.where(_arrival()), ["user_id"], order, top_k)
         pool = pool.unionByName(arrivals).dropDuplicates(["user_id", "item_id"])
-    wanted = pool.transform(held)
-    complete = wanted.unionByName(fallback(candidates, wanted, allowed, top_k), allowMissingColumns=True)
+    complete = filled(candidates, pool.transform(held), allowed, bought, rules)
     if rules.cap_per_category or rules.diversity or every:
         ranked = _apart(complete, item_vectors, rules)
     else:
@@ -102,26 +114,43 @@ def _with_reasons(ranked: DataFrame, items: DataFrame, model: Model, run_date: d
     )
 
 
-def fallback(candidates: DataFrame, wanted: DataFrame, allowed: DataFrame, top_k: int) -> DataFrame:
-    """Rows like `wanted`, of score 0, for every user with fewer than `top_k` of them: allowed items that sell best."""
+def filled(candidates: DataFrame, wanted: DataFrame, allowed: DataFrame, bought: DataFrame, rules: Rules) -> DataFrame:
+    """`wanted` and, for every user with fewer than `top_k` rows of it, rows of score 0: allowed items that sell best.
+
+    What the user has bought of these, on how many days and when last, is counted from `bought`.
+    """
     users = candidates.select("user_id").distinct()
     counts = wanted.groupBy("user_id").agg(F.count("*").alias("found"))
-    short = users.join(counts, "user_id", "left").where(F.coalesce("found", F.lit(0)) < top_k).select("user_id")
+    short = users.join(counts, "user_id", "left").where(F.coalesce("found", F.lit(0)) < rules.top_k).select("user_id")
+    if not short.take(1):
+        return wanted
     buyers = candidates.groupBy("item_id").agg(F.max("recent_buyers").alias("recent_buyers"))
     sellers = allowed.join(buyers, "item_id", "left").withColumn("all", F.lit(1))
+    order: list[Column | str] = [F.desc_nulls_last("recent_buyers"), "item_id"]
     # A user with fewer than K rows knows fewer than K of the first 2K sellers: at least K remain.
-    best = top_n(sellers, ["all"], [F.desc_nulls_last("recent_buyers"), "item_id"], 2 * top_k)
-    filled = short.crossJoin(F.broadcast(best.select("item_id", "category", "recent_buyers")))
-    return filled.join(wanted, ["user_id", "item_id"], "left_anti").select(
-        "user_id",
-        "item_id",
-        "category",
-        F.coalesce("recent_buyers", F.lit(0)).alias("recent_buyers"),
-        F.lit(0.0).alias("score"),
-        F.lit(0.0).alias("weight"),
-        F.array(F.lit(FALLBACK)).alias("sources"),
-        F.lit(0).alias("times_bought"),
+    best = top_n(few_variants(sellers, [], order, rules.variants), ["all"], order, 2 * rules.top_k).drop("all", "boost")
+    sold = bought.join(F.broadcast(best.select("item_id")), "item_id", "left_semi")
+    habits = sold.groupBy("user_id", "item_id").agg(
+        F.count_distinct("event_date").cast("int").alias("times_bought"), F.max("event_date").alias("last_bought_on")
     )
+    fillers = (
+        short.crossJoin(F.broadcast(best))
+        .join(wanted, ["user_id", "item_id"], "left_anti")
+        .join(habits, ["user_id", "item_id"], "left")
+        .withColumns(
+            {
+                "recent_buyers": F.coalesce("recent_buyers", F.lit(0)),
+                "score": F.lit(0.0),
+                "weight": F.lit(0.0),
+                "sources": F.array(F.lit(FALLBACK)),
+                "times_bought": F.coalesce("times_bought", F.lit(0)),
+            }
+        )
+    )
+    complete = wanted.unionByName(fillers, allowMissingColumns=True)
+    is_filler = F.array_contains("sources", FALLBACK)
+    its_own = ~is_filler & (F.col("times_bought") > 0)
+    return few_variants(complete, ["user_id"], [is_filler, F.desc("weight"), "item_id"], rules.variants, stays=its_own)
 
 
 def _arrival() -> Column:

@@ -141,3 +141,16 @@ def test_only_a_catalogue_may_be_complete(tmp_path, kind):
         return
     with pytest.raises(ConfError, match=r"\[sources.events\] full: only a source of items may be complete"):
         load(conf)
+
+
+def test_a_variant_has_the_product_of_its_newest_description(rows, deployment):
+    sizes = shop(deployment, ("sku", "name", "kind", "style"), map={"product_id": "style"})
+    days = [
+        [("S", "Tee S", "tee", "1"), ("M", "Tee M", "tee", "1")],
+        [("M", "Tee M", "tee", "2"), ("C", "Cap", "", "")],
+    ]
+    items, rejected = cleaned(told(rows, *days), sizes, day(1))
+    assert {name: row.product_id for name, row in items.items()} == {"S": "1", "M": "2", "C": None}
+    assert rejected == []
+    items, _ = cleaned(told(rows, [FIRST]), deployment, D0)
+    assert items["S01"].product_id is None

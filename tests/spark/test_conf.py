@@ -64,6 +64,18 @@ def test_the_deployments_that_ship_are_sound(path, spark):
         ('base = "base"', 'bass = "base"', "encoder.bass: unknown key"),
         ("[encoder]", "[gate]\napprove = true\n[encoder]", "gate.approve: unknown key"),
         ("[encoder]", "[gate]\nmargin = -0.1\n[encoder]", "gate.margin: Input should be greater than or equal to 0"),
+        ("[encoder]", "[lists]\nin_stok = true\n[encoder]", "lists.in_stok: unknown key"),
+        (
+            "[encoder]",
+            "[lists]\nin_stock = false\n[encoder]",
+            r"\[lists\] in_stock: there must be \[sources.stock\] too",
+        ),
+        (
+            "[encoder]",
+            "[variants]\nper_list = 0\n[encoder]",
+            "variants.per_list: Input should be greater than or equal",
+        ),
+        ("[encoder]", "[variants]\nproducts = 'brand'\n[encoder]", "variants.products: unknown key"),
     ],
 )
 def test_what_does_not_fit_is_refused_with_file_and_key(conf, old, new, message):
@@ -118,6 +130,7 @@ def test_what_has_replaced_an_old_key_exists():
         ("log.amount < 0", "log.price < 0", r"\[sources.events.reject\] 'amount is negative' = .*price"),
         ("log.kind = 'service'", "log.kind", r"\[sources.items.reject\] 'no product'"),
         ("top_k = 8", "exclude = 'colour = 1'", r"\[jobs.rank_recommendations\] exclude = 'colour = 1': .*colour"),
+        ("[encoder]", "[variants]\nproduct = 'colour'\n[encoder]", r"\[variants\] product = 'colour': .*colour"),
         ("top_k = 8", "boost = 'array(1)'", r"\[jobs.rank_recommendations\] boost = 'array\(1\)': .*CAST"),
     ],
 )

@@ -38,6 +38,11 @@ def vectors(rows: Rows, **cells: list[float]) -> DataFrame:
     return rows(features.ITEM_VECTORS, *({"item_id": item, "vector": cell} for item, cell in coded.items()))
 
 
+def none_else(rows: Rows) -> tuple[DataFrame, DataFrame]:
+    """Events and stock of a shop of which lists are of candidates alone."""
+    return rows(silver.EVENTS), rows(silver.STOCK)
+
+
 def lists(found: DataFrame) -> dict[str, list[str]]:
     listed: dict[str, list[str]] = {}
     for row in sorted(found.collect(), key=lambda row: (row.user_id, row.rank)):
@@ -65,6 +70,7 @@ def test_equals_the_oracle_and_keeps_the_contract(rows: Rows) -> None:
         rows(features.CANDIDATES, *proposed),
         rows(silver.ITEMS, *titled(*names)),
         vectors(rows),
+        *none_else(rows),
         MODEL,
         run=run_of(RUN_DATE),
         top_k=4,
@@ -84,6 +90,7 @@ def test_rules_exclude_boost_and_cap_but_keep_the_probability(rows: Rows) -> Non
         rows(features.CANDIDATES, *candidates),
         rows(silver.ITEMS, *items),
         vectors(rows),
+        *none_else(rows),
         MODEL,
         run=run_of(RUN_DATE),
         top_k=3,
@@ -101,6 +108,7 @@ def test_an_item_of_which_boost_says_nothing_keeps_its_weight(rows: Rows) -> Non
         rows(features.CANDIDATES, *candidates),
         rows(silver.ITEMS, *titled("wine", "ham", "oil")),
         vectors(rows),
+        *none_else(rows),
         MODEL,
         run=run_of(RUN_DATE),
         top_k=3,
@@ -119,6 +127,7 @@ def test_diversity_prefers_what_is_unlike_the_rest_of_the_list(rows: Rows) -> No
             rows(features.CANDIDATES, *candidates),
             items,
             near,
+            *none_else(rows),
             MODEL,
             run=run_of(RUN_DATE),
             top_k=2,
@@ -162,6 +171,7 @@ def test_the_long_tail_gets_last_places_and_nothing_shown_goes_unshown(rows: Row
         rows(features.CANDIDATES, *(proposal(u, item, p) for u, mine in scores.items() for item, p in mine.items())),
         rows(silver.ITEMS, *titled(*names)),
         vectors(rows),
+        *none_else(rows),
         MODEL,
         run=run_of(RUN_DATE),
         top_k=3,
@@ -190,7 +200,9 @@ def test_the_long_tail_keeps_the_cap(rows: Rows) -> None:
     def made(cap: int) -> dict[str, list[str]]:
         given = rows(features.CANDIDATES, *candidates), rows(silver.ITEMS, *items), vectors(rows)
         return lists(
-            rank_recommendations(*given, MODEL, run=run_of(RUN_DATE), top_k=2, long_tail=0.9, cap_per_category=cap)
+            rank_recommendations(
+                *given, *none_else(rows), MODEL, run=run_of(RUN_DATE), top_k=2, long_tail=0.9, cap_per_category=cap
+            )
         )
 
     assert made(0) == {"u1": ["beer", "wine"], "u2": ["ham", "beer"]}
@@ -207,7 +219,9 @@ def test_places_are_kept_for_what_nobody_has_bought_and_the_long_tail_leaves_the
 
     def ranked(top_k: int, **knobs: Any) -> dict[str, list[str]]:
         given = rows(features.CANDIDATES, *candidates), items, vectors(rows)
-        made = rank_recommendations(*given, MODEL, run=run_of(RUN_DATE), top_k=top_k, **knobs).persist()
+        made = rank_recommendations(
+            *given, *none_else(rows), MODEL, run=run_of(RUN_DATE), top_k=top_k, **knobs
+        ).persist()
         assert broken(gold.RECOMMENDATIONS, made) == []
         return lists(made)
 
@@ -222,7 +236,7 @@ def test_places_are_kept_for_what_nobody_has_bought_and_the_long_tail_leaves_the
 def test_not_every_place_can_be_kept(rows: Rows, every: int) -> None:
     none = rows(features.CANDIDATES), rows(silver.ITEMS), vectors(rows)
     with pytest.raises(ConfError, match=f"arrivals_every must be 0 or at least 2; it is {every}"):
-        rank_recommendations(*none, MODEL, run=run_of(RUN_DATE), arrivals_every=every)
+        rank_recommendations(*none, *none_else(rows), MODEL, run=run_of(RUN_DATE), arrivals_every=every)
 
 
 @pytest.mark.parametrize("knobs", [{}, {"cap_per_category": 9}], ids=["sql", "by blocks"])
@@ -231,7 +245,14 @@ def test_an_item_that_left_the_catalogue_is_not_recommended_and_short_lists_are_
     items = rows(silver.ITEMS, *titled("a", "b"), {"item_id": "out of stock", "active": False})
     candidates.append(proposal("u2", "out of stock", 0.8))
     found = rank_recommendations(
-        rows(features.CANDIDATES, *candidates), items, vectors(rows), MODEL, run=run_of(RUN_DATE), top_k=5, **knobs
+        rows(features.CANDIDATES, *candidates),
+        items,
+        vectors(rows),
+        *none_else(rows),
+        MODEL,
+        run=run_of(RUN_DATE),
+        top_k=5,
+        **knobs,
     )
     assert {user: sorted(listed) for user, listed in lists(found).items()} == {"u1": ["a", "b"], "u2": ["a", "b"]}
     filled = {(row.user_id, row.item_id) for row in found.collect() if row.sources == ["fallback"]}
@@ -260,6 +281,7 @@ def test_reasons_say_the_users_own_habit_first(rows: Rows) -> None:
         rows(features.CANDIDATES, *(candidate for candidate, _ in told.values())),
         rows(silver.ITEMS, *titled(*told)),
         vectors(rows),
+        *none_else(rows),
         MODEL,
         run=run_of(RUN_DATE),
         top_k=len(told),

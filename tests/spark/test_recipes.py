@@ -138,6 +138,22 @@ RECIPES: dict[str, Recipe] = {
             {"item_id": "PLATE", "title": "Plate", "text": "plate, plate"},
         ],
     ),
+    "Sizes that name their style": Recipe(
+        {
+            "products/products_2026-03-02.csv": "sku,style,name,size\nT-S,tee,Tee,S\nT-M,tee,Tee,M\nCAP,,Cap,\n",
+            "stock/stock_2026-03-02.csv": "site,sku,units,days\nstore,T-S,3,2\nwarehouse,T-S,0,2\nwarehouse,T-M,5,2\n",
+        },
+        items=[
+            {"item_id": "CAP", "product_id": None, "text": "cap"},
+            {"item_id": "T-M", "product_id": "tee", "text": "tee, m"},
+            {"item_id": "T-S", "product_id": "tee", "text": "tee, s"},
+        ],
+        stock=[
+            {"location_id": "store", "item_id": "T-S", "on_hand": "3.000"},
+            {"location_id": "warehouse", "item_id": "T-S", "on_hand": "0.000"},
+            {"location_id": "warehouse", "item_id": "T-M", "on_hand": "5.000"},
+        ],
+    ),
     "A Magento-like catalogue with HTML over several lines": Recipe(
         {
             "catalogue/catalogue_2026-03-02.csv": "sku,name,categories,description\n"
