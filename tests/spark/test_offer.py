@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import inspect
 import random
 from collections.abc import Iterable
 from typing import Any
@@ -12,8 +13,9 @@ import pytest
 
 from jobs.build_default_recommendations import build_default_recommendations
 from jobs.find_similar_items import find_similar_items
+from jobs.plan_stock import plan_stock
 from jobs.rank_recommendations import rank_recommendations
-from jobs.transforms.offer import offered
+from jobs.transforms.offer import MAX_AGE_DAYS, offered
 from schemas import features, gold, silver
 from schemas.deployment import Deployment
 from schemas.errors import DataError
@@ -80,6 +82,10 @@ def test_an_item_is_out_of_stock_where_no_location_that_counts_has_any(rows: Row
     items = rows(silver.ITEMS, *({"item_id": name} for name in ALL), {"item_id": "inactive", "active": False})
     found = offered(shop(*kinds, lists=Lists(**lists)), items, rows(silver.STOCK, *STOCK), RUN_DATE).collect()
     assert {row.item_id for row in found} == ALL - left_out
+
+
+def test_stock_is_too_old_for_lists_when_it_is_for_plans() -> None:
+    assert inspect.signature(plan_stock).parameters["max_age_days"].default == MAX_AGE_DAYS
 
 
 @pytest.mark.parametrize("without", ["show", "hide"])
