@@ -37,7 +37,8 @@ def shop(*kinds: str, **conf: Any) -> Deployment:
 
 def sale(user_id: str | None, item_id: str, days_ago: int = 0, **more: Any) -> dict[str, Any]:
     day = RUN_DATE - dt.timedelta(days=days_ago)
-    return {"event_type": "purchase", "user_id": user_id, "item_id": item_id, "event_date": day, **more}
+    named = {"event_type": "purchase", "user_id": user_id, "item_id": item_id, "event_date": day}
+    return named | {"quantity": 1} | more
 
 
 def on_hand(item_id: str, location_id: str, units: float, days_ago: int = 0) -> dict[str, Any]:
