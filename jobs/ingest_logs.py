@@ -10,6 +10,7 @@ import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from jobs.transforms import file_names
 from jobs.transforms.ledger import LOGS
 from schemas import bronze
 from schemas.run import RunContext
@@ -65,9 +66,11 @@ def ingest_logs(
     events, items, others = (
         parse(files, run.deployment.sources).persist() for files in (events_files, items_files, records_files)
     )
-    logs = list(run.deployment.of_kind(*LOG_KINDS))
+    logs = run.deployment.of_kind(*LOG_KINDS)
     parsed = reports(events).unionByName(reports(items)).unionByName(reports(others))
-    copies = F.broadcast(copies_among(parsed.where(F.col("source").isin(logs)), bronze_files))  # a row a copy
+    copies = F.broadcast(
+        copies_among(parsed.where(F.col("source").isin(list(logs))), bronze_files, logs)
+    )  # a row a copy
     return {
         "bronze.events": records(events, copies).select(*bronze.EVENTS.column_names),
         "bronze.items": records(items).select(*bronze.ITEMS.column_names),
@@ -78,18 +81,21 @@ def ingest_logs(
     }
 
 
-def copies_among(listed: DataFrame, bronze_files: DataFrame) -> DataFrame:
+def copies_among(listed: DataFrame, bronze_files: DataFrame, sources: Mapping[str, Source]) -> DataFrame:
     """source, source_file, duplicate_of: files with the content of one of their source, in bronze or earlier here.
 
-    Content is the same where the bytes are, or what they hold without compression. Of the files that are read now the
+    Content is the same where the bytes are, or what they hold without compression, and what `from_name` takes of the
+    files' names. Of the files that are read now the
     first by day and name is no copy of another; nor is any of an empty file.
     """
     own_days, same = listed.select("run_date").distinct(), ["source", "content"]
     elsewhere = bronze_files.where("duplicate_of IS NULL").join(own_days, "run_date", "left_anti")
     hashes = F.array_distinct(F.array("sha256", F.coalesce("content_sha256", "sha256")))
+    named = file_names.of_sources(sources)
+    contents = F.transform(hashes, lambda digest: F.concat_ws("\0", digest, named))
 
     def by_content(files: DataFrame) -> DataFrame:
-        return files.select("run_date", "source", "source_file", F.explode(hashes).alias("content"))
+        return files.select("run_date", "source", "source_file", F.explode(contents).alias("content"))
 
     here = by_content(listed.where("bytes > 0"))
     originals = by_content(elsewhere).unionByName(here)

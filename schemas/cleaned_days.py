@@ -23,6 +23,24 @@ RETURNS_MATCHED = row_check(
 )
 
 
+LATE_DAYS = 31  # an event dated more days before its file than this is very late: more than a store's upload waits
+VERY_LATE = Column(
+    "very_late",
+    "BIGINT",
+    f"Of rows_kept, those dated more than {LATE_DAYS} days before their file; null in rows of before they were counted",
+    True,
+    (between(0, None),),
+)
+FEW_VERY_LATE = row_check(
+    "few_very_late",
+    "very_late * 2 <= rows_kept",
+    f"most of a day's records should not be dated more than {LATE_DAYS} days before their file (are days and months "
+    "swapped?)",
+    "warning",
+    shown=("very_late",),
+)
+
+
 def cleaned_days(name: str, kind: str, counted: tuple[Column, ...] = (), checks: tuple[Check, ...] = ()) -> Table:
     """The ledger of a log that is cleaned day by day."""
     return Table(

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from schemas.bronze import RUN_DATE, SOURCE_FILE, SOURCE_ROW
-from schemas.cleaned_days import RETURNS_MATCHED, RETURNS_UNMATCHED, cleaned_days
+from schemas.cleaned_days import FEW_VERY_LATE, RETURNS_MATCHED, RETURNS_UNMATCHED, VERY_LATE, cleaned_days
 from schemas.contract import QUANTITY, Column, Table, between, not_blank, not_shortened, one_of, row_check
 from schemas.rejected_records import SAME_RECORDS, rejected
 
@@ -124,7 +124,7 @@ ITEMS = Table(
 
 ITS_ITEM = "The item it names, if any: once that is in the catalogue, the record's day is cleaned again"
 REJECTED_EVENTS = rejected("events", "one event record that was rejected, on the day of its file", ITS_ITEM)
-CLEANED_DAYS = cleaned_days("cleaned_days", "events", (RETURNS_UNMATCHED,), (RETURNS_MATCHED,))
+CLEANED_DAYS = cleaned_days("cleaned_days", "events", (RETURNS_UNMATCHED, VERY_LATE), (RETURNS_MATCHED, FEW_VERY_LATE))
 REJECTED_ITEMS = rejected(
     "items",
     "one item record, of all up to run_date, that describes no item; one that comes again each day is one",
@@ -243,7 +243,7 @@ AD_EVENTS = Table(
     extra_checks=EVENTS.extra_checks[:3],
 )
 REJECTED_AD_EVENTS = rejected("ad_events", "one ad event record that was rejected, on the day of its file")
-CLEANED_AD_DAYS = cleaned_days("cleaned_ad_days", "ad_events")
+CLEANED_AD_DAYS = cleaned_days("cleaned_ad_days", "ad_events", (VERY_LATE,), (FEW_VERY_LATE,))
 
 PROMOTIONS = Table(
     "silver.promotions",

@@ -46,12 +46,24 @@ def _no_quote_or_line_end(value: str) -> str:
     return value
 
 
+def _one_group(pattern: str, around: str) -> str:
+    try:
+        groups = re.compile(pattern).groups
+    except re.error as error:
+        raise ValueError(f"not a regular expression: {error}") from error
+    if groups != 1:
+        raise ValueError(f"must have exactly one group, around {around}")
+    return pattern
+
+
 def _refuse_unfit_columns(version: Source) -> None:
     """ValueError where keys of a version of a source name columns that it lacks, or contradict each other."""
     carried, within = version.carry_down, version.carry_down_within
     for key, names in (("carry_down", carried), ("carry_down_within", [within] if within else [])):
         if unknown := [name for name in names if name not in version.columns]:
             raise ValueError(f"{key}: columns has no {unknown[0]!r}")
+    if twice := [name for name in version.from_name if name in version.columns]:
+        raise ValueError(f"from_name: columns has {twice[0]!r} too")
     if bool(carried) != bool(within):
         raise ValueError("carry_down and carry_down_within: neither is anything without the other")
     if within in carried:
@@ -126,6 +138,7 @@ class Source(Strict):
     escape: Escape = ""  # a sign before a quote within quotes; a doubled quote is read without it
     skip_lines: Lines = 0  # of the file, before its header
     short_lines: ShortLines = "refuse"  # "fill": a line may end before its last, empty cells
+    from_name: dict[str, str] = {}  # more columns: regular expressions with a group, found in a file's path
     carry_down: list[str] = []  # columns that only the first line of a group fills
     carry_down_within: str = ""  # the column that each line of a group has
     simulated: bool = False  # the files are simulated, which every display of data derived from them states
@@ -170,14 +183,13 @@ class Source(Strict):
 
     @field_validator("day")
     @classmethod
-    def _one_group(cls, value: str) -> str:
-        try:
-            groups = re.compile(value).groups
-        except re.error as error:
-            raise ValueError(f"not a regular expression: {error}") from error
-        if groups != 1:
-            raise ValueError("must have exactly one group, around the date (YYYY-MM-DD)")
-        return value
+    def _finds_a_date(cls, value: str) -> str:
+        return _one_group(value, "the date (YYYY-MM-DD)")
+
+    @field_validator("from_name")
+    @classmethod
+    def _finds_a_value(cls, value: dict[str, str]) -> dict[str, str]:
+        return {name: _one_group(pattern, f"the value of {name}") for name, pattern in value.items()}
 
 
 def section(name: str, part: str, since: dt.date) -> str:

@@ -20,6 +20,8 @@ from schemas.deployment import Deployment
 from schemas.reason_codes import DUPLICATE, REPEATED
 from schemas.rejects import most_rejected_sql
 
+TEXT = ("raw", "file_values")  # what identifies a record without an event_id; a null is left out of its hash
+
 
 def split(
     log: Log,
@@ -34,13 +36,13 @@ def split(
     A record is rejected when it cannot be read, breaks the contract or a rule of the deployment, names an item that
     is not in the `catalogue` (if there is one), or repeats another record of that day (sound records first, then by
     file and line), or a sound record of an earlier day's files (`past` is silver.<kind>). A record without an event_id
-    is identified by its text and by its number among the equal lines of its file.
+    is identified by its text, what `from_name` takes of its file's name and its number among the file's equal lines.
     """
     table = silver.RECORDS_OF[log.kind]
     canonical = mapped(records, deployment, log.kind)
     if "event_id" in table.column_names:
         own_id = F.col("event_id") if "event_id" in canonical.columns else F.lit(None).cast("string")
-        by_text = {"_by_text": own_id.isNull(), "event_id": F.coalesce(own_id, F.md5("raw"))}
+        by_text = {"_by_text": own_id.isNull(), "event_id": F.coalesce(own_id, F.md5(F.concat_ws("\0", *TEXT)))}
         canonical = canonical.withColumns(by_text)
     if "event_date" in table.column_names:
         canonical = canonical.withColumn("event_date", day_of("occurred_at", deployment.clock))
@@ -89,7 +91,7 @@ def _first_of_the_day(log: Log, numbered: DataFrame) -> DataFrame:
     first = numbered.withColumn("reasons", F.concat("reasons", again))
     if "event_id" not in alike:
         return first
-    of_a_copy = F.md5(F.concat_ws("\0", "raw", "_copy"))  # no record that can be read has a NUL
+    of_a_copy = F.md5(F.concat_ws("\0", *TEXT, "_copy"))  # no record that can be read has a NUL
     return first.withColumn("event_id", F.when(F.col("_copy") > 1, of_a_copy).otherwise(F.col("event_id")))
 
 
@@ -139,6 +141,7 @@ def _cleaned_days(log: Log, files: DataFrame, judged: DataFrame, past: DataFrame
             F.sum("kept").alias("rows_kept"),
             F.sum("rejected").alias("rows_rejected"),
             F.sum("identical_lines").alias("identical_lines"),
+            F.sum("very_late").alias("very_late"),
             F.map_from_entries(F.flatten(F.collect_list("entries"))).alias("figures"),
         )
     )
@@ -146,10 +149,12 @@ def _cleaned_days(log: Log, files: DataFrame, judged: DataFrame, past: DataFrame
     days = ledger.fingerprints(files, sources)
     for counts_by_day in (rows_in, split_by_day, _counted(judged)):
         days = days.join(counts_by_day, "run_date", "left")
-    more = []
+    more: list[str] = []
     if log is ledger.EVENTS:
         days = days.join(_returns_unmatched(judged, past, deployment), "run_date", "left")
-        more = [F.coalesce("returns_unmatched", F.lit(0)).cast("bigint").alias("returns_unmatched")]
+        more += ["returns_unmatched"]
+    if "event_date" in silver.RECORDS_OF[log.kind].column_names:
+        more += ["very_late"]
     return days.select(
         "run_date",
         "fingerprint",
@@ -160,8 +165,7 @@ def _cleaned_days(log: Log, files: DataFrame, judged: DataFrame, past: DataFrame
             "max_rejected"
         ),
         "figures",
-        F.coalesce("identical_lines", F.lit(0)).cast("bigint").alias("identical_lines"),
-        *more,
+        *(F.coalesce(name, F.lit(0)).cast("bigint").alias(name) for name in ("identical_lines", *more)),
     )
 
 

@@ -14,7 +14,7 @@ from pyspark.sql import Column, DataFrame, SparkSession, Window
 from pyspark.sql import functions as F
 from pyspark.sql.types import StructType, TimestampType
 
-from jobs.transforms import shop_time
+from jobs.transforms import file_names, shop_time
 from jobs.transforms.reasons import because, has_code, only, reasons_of
 from schemas import TABLES
 from schemas.clock import UTC, ShopClock
@@ -51,8 +51,9 @@ def _of_order(records: DataFrame, name: str, source: Source) -> DataFrame:
 
 
 def canonical(bronze: DataFrame, source: Source, table: Table, clock: ShopClock = UTC) -> DataFrame:
-    """Each record with the mapped columns of `table`, its file, line and text, and two columns of REASONS: `broken`
-    (why it could not be read or converted, and which of the deployment's rules reject it) and `lost`.
+    """Each record with the mapped columns of `table`, its file, line, text and `file_values` (what `from_name` takes of
+    its file's name, null without it), and two columns of REASONS: `broken` (why it could not be read or converted, and
+    which of the deployment's rules reject it) and `lost`.
 
     A record is mapped by the version of the source that holds on its run_date. Fields are trimmed of white space of any
     kind; empty ones become null. A mapped value that does not convert to its column's type is null and has a reason in
@@ -76,6 +77,7 @@ def _as_of(bronze: DataFrame, source: Source, table: Table, clock: ShopClock) ->
         "source_file",
         "source_row",
         "raw",
+        file_names.joined(source, F.col("source_file")).alias("file_values"),
         F.when(F.col("problem").isNotNull(), only(because(UNREADABLE, F.col("problem")))).alias("_unreadable"),
         F.struct(*_raw_columns(source)).alias("log"),
     )
@@ -96,7 +98,10 @@ def _as_of(bronze: DataFrame, source: Source, table: Table, clock: ShopClock) ->
         broken = F.coalesce("_unreadable", F.array_distinct(only(*failed, *rejected)))
         by_its_sql = only(*(lost[name] for name in optional))
         return converted.select(
-            *("run_date", "source_file", "source_row", "raw"), *names, broken.alias("broken"), by_its_sql.alias("lost")
+            *("run_date", "source_file", "source_row", "raw", "file_values"),
+            *names,
+            broken.alias("broken"),
+            by_its_sql.alias("lost"),
         )
 
 
@@ -184,7 +189,8 @@ def first_problem(frame: DataFrame, expressions: Mapping[str, str]) -> tuple[str
 def _check_mapping(spark: SparkSession, file: str, of: str, since: dt.date, source: Source) -> None:
     """Check one version of a source: its SQL over its raw columns, its rules over the mapped columns."""
     table = RECORDS_OF[source.kind or of]
-    raw = spark.createDataFrame([], ", ".join(f"`{column}` STRING" for column in source.columns))
+    names = (*source.columns, *source.from_name)
+    raw = spark.createDataFrame([], ", ".join(f"`{column}` STRING" for column in names))
     with shop_time.building(spark):
         casts = {name: f"try_cast(({sql}) AS {table.column(name).type})" for name, sql in source.map.items()}
         if wrong := first_problem(raw, casts):
@@ -238,6 +244,7 @@ def _raw_columns(source: Source) -> list[Column]:
         for name in source.carry_down:
             last = F.last(raw[name], ignorenulls=True).over(lines.rowsBetween(Window.unboundedPreceding, 0))
             raw[name] = F.when(group.isNotNull(), last).otherwise(raw[name])
+    raw |= file_names.values(source, F.col("source_file"))
     return [column.alias(name) for name, column in raw.items()]
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from jobs.ingest_logs import copies_among
 from schemas import bronze
+from schemas.source import Source
 
 D1, D2, D3 = (dt.date(2026, 3, day) for day in (1, 2, 3))
 
@@ -35,5 +36,13 @@ def file(day: dt.date, name: str, sha256: str, content: str | None = None, **mor
     ],
 )
 def test_a_copy_names_its_original(rows, listed, known, copies):
-    found = copies_among(rows(bronze.FILES, *listed), rows(bronze.FILES, *known)).collect()
+    found = copies_among(rows(bronze.FILES, *listed), rows(bronze.FILES, *known), {}).collect()
     assert {row.source_file: row.duplicate_of for row in found} == copies
+
+
+def test_equal_files_of_two_stores_are_no_copies_where_the_name_says_the_store(rows):
+    names = ["store1", "store2", "store1_again", "s2/store2"]
+    listed = rows(bronze.FILES, *(file(D1, name, "x", "x") for name in names))
+    sources = {"events": Source.model_construct(from_name={"store": r"(store\d+)"})}
+    found = copies_among(listed, rows(bronze.FILES), sources).collect()
+    assert {row.source_file: row.duplicate_of for row in found} == {"store1_again": "store1", "store2": "s2/store2"}

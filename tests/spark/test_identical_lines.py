@@ -166,3 +166,41 @@ def test_the_days_fingerprint_is_the_same_in_spark_and_on_the_driver(rows):
     for day, found in in_spark.items():
         of_day = [{"duplicate_of": None, **row} for row in listed if row["run_date"] == day]
         assert ledger.fingerprint(of_day[::-1]) == found
+
+
+@pytest.mark.parametrize(
+    ("names", "sold"),
+    [
+        (["store1/a", "store2/a"], {"milk": 3, "bread": 2}),  # each has sold its own
+        (["store1/a", "store1/b"], {"milk": 2, "bread": 1}),  # the same file under another name
+        (["a", "b"], {"milk": 2, "bread": 1}),  # of no store
+    ],
+)
+def test_equal_lines_of_two_stores_are_two_sales_where_the_files_names_say_the_store(rows, deployment, names, sold):
+    source = deployment.sources["events"]
+    stores = {"from_name": {"store": r"(store\d+)/"}, "map": {**source.map, "location_id": "store"}}
+    by_name = {"events": source.model_copy(update=stores), "items": deployment.sources["items"]}
+    files = records([(0, ["milk", "milk", "bread"]), (0, ["milk", "bread"])])
+    for record in files:
+        record["source_file"] = names[int(record["source_file"] == "f1")]
+    made = cleaned(rows, deployment.model_copy(update={"sources": by_name}), files)
+    kept = made["silver.events"].collect()
+    line_of = {(record["source_file"], record["source_row"]): record["fields"][0] for record in files}
+    assert Counter(line_of[row.source_file, row.source_row] for row in kept) == sold
+    store = {row.source_file: row.source_file.partition("/")[0] if "/" in row.source_file else None for row in kept}
+    assert all(row.location_id == store[row.source_file] for row in kept)
+
+
+@pytest.mark.parametrize(
+    ("key", "message"),
+    [
+        ('from_name.store = "(store)(1)"', "from_name: must have exactly one group, around the value of store"),
+        ('from_name.units = "(a)"', "from_name: columns has 'units' too"),
+        ('form_name.store = "(a)"', "form_name: unknown key"),
+    ],
+)
+def test_what_cannot_be_taken_from_a_name_is_refused(tmp_path, key, message):
+    conf = tiny_shop.make(tmp_path, days=1)
+    conf.write_text(conf.read_text().replace('files = "sales/*"', f'files = "sales/*"\n{key}'))
+    with pytest.raises(ConfError, match=message):
+        load(conf)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import datetime as dt
 
+import pytest
+
 from jobs.transforms import ledger, log_days
 from jobs.transforms.log_days import _without_repeats
 from jobs.transforms.reasons import REASONS
-from schemas import bronze, silver
+from schemas import TABLES, bronze, silver
+from tests.conftest import broken
 
 STARTS = dt.date(2024, 3, 4)
 
@@ -53,3 +56,40 @@ def test_the_ledger_has_the_figures_of_each_source(rows, deployment):
     tills = {"rows": 4, "kept_share": 1, "locations": 2, "units": 10, "money": 15, "purchase": 3, "return": 1}
     online = {"rows": 2, "kept_share": 0.5, "locations": 1, "units": 4, "money": 6, "purchase": 1}
     assert day.figures == {f"events.{k}": v for k, v in tills.items()} | {f"web.{k}": v for k, v in online.items()}
+
+
+DAYS_FIRST = [f"05/08/2026 {hour}:00:00" for hour in range(11, 17)]  # of 5 August, read as of 8 May
+
+
+@pytest.mark.parametrize(
+    ("moments", "very_late", "warned"),
+    [
+        (DAYS_FIRST, 6, True),
+        ([*DAYS_FIRST[:3], *["08/05/2026 11:00:00"] * 3], 3, False),  # no more than half
+        (["08/02/2026 11:00:00"] * 6, 0, False),  # a store that uploads three days late
+        (["07/05/2026 11:00:00"] * 6, 0, False),  # a month late
+    ],
+)
+@pytest.mark.parametrize("log", [ledger.EVENTS, ledger.AD_EVENTS], ids=lambda log: log.kind)
+def test_a_day_with_days_and_months_swapped_is_a_warning(rows, deployment, log, moments, very_late, warned):
+    source, day = deployment.sources["events"], dt.date(2026, 8, 5)
+    swapped = {name: source.map[name] for name in ("user_id", "item_id")}
+    swapped |= {"occurred_at": "try_to_timestamp(at, 'MM/dd/yyyy HH:mm:ss')"}
+    if log is ledger.EVENTS:
+        swapped |= {name: source.map[name] for name in ("event_type", "quantity", "unit_price")}
+    else:
+        swapped |= {"event_type": "'click'", "campaign_id": "till"}
+    shop = deployment.model_copy(update={"sources": {log.kind: source.model_copy(update={"map": swapped})}})
+    records = [
+        {"run_date": day, "source_file": "sales", "source_row": row, "source": log.kind, "raw": f"{row} {at}"}
+        | {"fields": [f"d{row}", f"U0{row}", f"S0{row}", "1", "2.00", "T0", at]}
+        for row, at in enumerate(moments, start=2)
+    ]
+    files = rows(bronze.FILES, {"run_date": day, "source": log.kind, "record_count": len(records)})
+    past = rows(silver.RECORDS_OF[log.kind])
+    table = bronze.EVENTS if log is ledger.EVENTS else bronze.RECORDS
+    kind = {} if log is ledger.EVENTS else {"kind": log.kind}
+    made = log_days.split(log, rows(table, *(record | kind for record in records)), files, past, shop)[log.ledger]
+    (found,) = made.collect()
+    assert (found.rows_kept, found.very_late) == (6, very_late)
+    assert any("days and months" in reason for reason in broken(TABLES[log.ledger], made)) == warned

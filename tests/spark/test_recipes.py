@@ -71,6 +71,25 @@ RECIPES: dict[str, Recipe] = {
         ],
         rejected=[["duplicate"]],
     ),
+    "Stores that only the names of their files say": Recipe(
+        {
+            "sales/sales_2026-07-10_store1.csv": "receipt,sku,units,price,at\nR17,S01,1,1.50,2026-07-10 10:00:00\n"
+            "R17,S01,1,1.50,2026-07-10 10:00:00\nR18,S02,1,2.00,2026-07-10 10:05:00\n",
+            "sales/sales_2026-07-10_store2.csv": "receipt,sku,units,price,at\nR17,S01,1,1.50,2026-07-10 10:00:00\n"
+            "R18,S03,2,5.00,2026-07-10 10:06:00\n",
+            "sales/sales_2026-07-10_store3.csv": "receipt,sku,units,price,at\nR17,S01,1,1.50,2026-07-10 10:00:00\n"
+            "R18,S03,2,5.00,2026-07-10 10:06:00\n",  # the content of another store's file
+        },
+        events=[
+            *[{"location_id": "store1", "item_id": "S01", "quantity": "1.000"}] * 2,
+            {"location_id": "store1", "item_id": "S02", "quantity": "1.000"},
+            *[
+                {"location_id": store, "item_id": item, "quantity": units}
+                for store in ("store2", "store3")
+                for item, units in (("S01", "1.000"), ("S03", "2.000"))
+            ],
+        ],
+    ),
     "A shop in New York": Recipe(
         {
             "sales/sales_2026-07-06.csv": "receipt,customer,sku,units,price,at\n"
