@@ -88,8 +88,7 @@ def test_a_day_with_days_and_months_swapped_is_a_warning(rows, deployment, log, 
     files = rows(bronze.FILES, {"run_date": day, "source": log.kind, "record_count": len(records)})
     past = rows(silver.RECORDS_OF[log.kind])
     table = bronze.EVENTS if log is ledger.EVENTS else bronze.RECORDS
-    kind = {} if log is ledger.EVENTS else {"kind": log.kind}
-    made = log_days.split(log, rows(table, *(record | kind for record in records)), files, past, shop)[log.ledger]
+    made = log_days.split(log, rows(table, *records), files, past, shop)[log.ledger]
     (found,) = made.collect()
     assert (found.rows_kept, found.very_late) == (6, very_late)
     assert any("days and months" in reason for reason in broken(TABLES[log.ledger], made)) == warned
