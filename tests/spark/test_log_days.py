@@ -10,7 +10,7 @@ from jobs.transforms import ledger, log_days
 from jobs.transforms.log_days import _without_repeats
 from jobs.transforms.reasons import REASONS
 from schemas import TABLES, bronze, silver
-from tests.conftest import broken
+from schemas.cleaned_days import FEW_VERY_LATE
 
 STARTS = dt.date(2024, 3, 4)
 
@@ -58,37 +58,35 @@ def test_the_ledger_has_the_figures_of_each_source(rows, deployment):
     assert day.figures == {f"events.{k}": v for k, v in tills.items()} | {f"web.{k}": v for k, v in online.items()}
 
 
-DAYS_FIRST = [f"05/08/2026 {hour}:00:00" for hour in range(11, 17)]  # of 5 August, read as of 8 May
+MOMENTS = {  # of August: the times of a day's file, and how many of its events are very late
+    5: (["05/08/2026 11:00:00"] * 6, 6),  # of 5 August, read as of 8 May
+    6: (["05/08/2026 11:00:00"] * 3 + ["08/06/2026 11:00:00"] * 3, 3),  # no more than half
+    7: (["08/04/2026 11:00:00"] * 6, 0),  # a store that uploads three days late
+    8: (["07/08/2026 11:00:00"] * 6, 0),  # a month late
+}
 
 
-@pytest.mark.parametrize(
-    ("moments", "very_late", "warned"),
-    [
-        (DAYS_FIRST, 6, True),
-        ([*DAYS_FIRST[:3], *["08/05/2026 11:00:00"] * 3], 3, False),  # no more than half
-        (["08/02/2026 11:00:00"] * 6, 0, False),  # a store that uploads three days late
-        (["07/05/2026 11:00:00"] * 6, 0, False),  # a month late
-    ],
-)
 @pytest.mark.parametrize("log", [ledger.EVENTS, ledger.AD_EVENTS], ids=lambda log: log.kind)
-def test_a_day_with_days_and_months_swapped_is_a_warning(rows, deployment, log, moments, very_late, warned):
-    source, day = deployment.sources["events"], dt.date(2026, 8, 5)
-    swapped = {name: source.map[name] for name in ("user_id", "item_id")}
-    swapped |= {"occurred_at": "try_to_timestamp(at, 'MM/dd/yyyy HH:mm:ss')"}
+def test_a_day_with_days_and_months_swapped_is_a_warning(rows, deployment, log):
+    source = deployment.sources["events"]
+    mapped = {"user_id": "customer", "item_id": "sku", "occurred_at": "try_to_timestamp(at, 'MM/dd/yyyy HH:mm:ss')"}
     if log is ledger.EVENTS:
-        swapped |= {name: source.map[name] for name in ("event_type", "quantity", "unit_price")}
+        mapped |= {"event_type": "'purchase'", "quantity": "units", "unit_price": "amount"}
     else:
-        swapped |= {"event_type": "'click'", "campaign_id": "till"}
-    shop = deployment.model_copy(update={"sources": {log.kind: source.model_copy(update={"map": swapped})}})
+        mapped |= {"event_type": "'click'", "campaign_id": "till"}
+    shop = deployment.model_copy(update={"sources": {log.kind: source.model_copy(update={"map": mapped})}})
     records = [
-        {"run_date": day, "source_file": "sales", "source_row": row, "source": log.kind, "raw": f"{row} {at}"}
-        | {"fields": [f"d{row}", f"U0{row}", f"S0{row}", "1", "2.00", "T0", at]}
+        {"run_date": dt.date(2026, 8, day), "source_file": f"f{day}", "source_row": row, "source": log.kind}
+        | {"raw": f"{day} {row}", "fields": [f"d{row}", f"U0{row}", f"S0{row}", "1", "2.00", "T0", at]}
+        for day, (moments, _) in MOMENTS.items()
         for row, at in enumerate(moments, start=2)
     ]
-    files = rows(bronze.FILES, {"run_date": day, "source": log.kind, "record_count": len(records)})
-    past = rows(silver.RECORDS_OF[log.kind])
+    files = [{"run_date": dt.date(2026, 8, day), "source": log.kind, "record_count": 6} for day in MOMENTS]
     table = bronze.EVENTS if log is ledger.EVENTS else bronze.RECORDS
-    made = log_days.split(log, rows(table, *records), files, past, shop)[log.ledger]
-    (found,) = made.collect()
-    assert (found.rows_kept, found.very_late) == (6, very_late)
-    assert any("days and months" in reason for reason in broken(TABLES[log.ledger], made)) == warned
+    past = rows(silver.RECORDS_OF[log.kind])
+    made = log_days.split(log, rows(table, *records), rows(bronze.FILES, *files), past, shop)[log.ledger]
+    days = made.selectExpr("day(run_date) AS day", "very_late", f"{FEW_VERY_LATE.sql} AS passed").collect()
+    assert {row.day: (row.very_late, row.passed) for row in days} == {
+        day: (count, day != 5) for day, (_, count) in MOMENTS.items()
+    }
+    assert FEW_VERY_LATE in TABLES[log.ledger].row_checks()
