@@ -211,7 +211,16 @@ def test_the_glossary_has_some_forty_terms_that_other_pages_use() -> None:
 def test_every_key_of_a_deployment_has_a_row_and_every_row_is_one() -> None:
     rows = re.findall(r"^\| (`\w+`(?:, `\w+`)*) \|", text_of(DOCS / "configuration.md"), re.MULTILINE)
     written = [key for row in rows for key in re.findall(r"\w+", row)]
-    tables = {"sources", "holidays", "drift", "gate", "lists", "variants", "encoder", "jobs"}  # have sections of their own
+    tables = {
+        "sources",
+        "holidays",
+        "drift",
+        "gate",
+        "lists",
+        "variants",
+        "encoder",
+        "jobs",
+    }  # have sections of their own
     fields = (Deployment, Source, Gate, Lists, Variants)
     keys = {name for model in fields for name in model.model_fields} | {"base"}
     keys -= tables | {"file"}
