@@ -113,6 +113,17 @@ SCORING = (
         writes=("ops.encodes", "features.item_vectors"),
     ),
     Job(
+        "encode_users",
+        reads=(
+            history("silver.events"),
+            today("silver.items"),
+            today("features.item_vectors"),
+            latest("features.user_vectors"),
+            ENCODING,
+        ),
+        writes=("features.user_vectors",),
+    ),
+    Job(
         "score_candidates",
         reads=(
             history("silver.events"),

@@ -10,7 +10,7 @@ from schemas.errors import ConfError
 from schemas.run import RunContext
 from udfs.horizon import HORIZON_DAYS
 
-VECTORS = ("features.item_vectors",)
+VECTORS = tuple(name for name, table in TABLES.items() if name.startswith("features.") and name.endswith("_vectors"))
 CANDIDATES = ("features.candidates",)
 GOLD = tuple(name for name, table in TABLES.items() if table.layer == "gold")
 # Rewritten by each run from all that is known by then; later runs read only the newest partition.

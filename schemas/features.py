@@ -15,6 +15,18 @@ ITEM_VECTORS = Table(
     (RUN_DATE, ITEM_ID, TEXT_KEY, MODEL_VERSION, VECTOR),
     key=("item_id",),
 )
+USER_VECTORS = Table(
+    "features.user_vectors",
+    "one user's purchases as a vector: every user who bought an item of the catalogue",
+    (
+        RUN_DATE,
+        USER_ID,
+        Column("history_hash", "STRING", "Hash of the purchases that were read and of their items' text keys"),
+        MODEL_VERSION,
+        VECTOR,
+    ),
+    key=("user_id",),
+)
 CANDIDATES = Table(
     "features.candidates",
     "one item that one generator or several propose to one user",
@@ -39,4 +51,4 @@ CANDIDATES = Table(
     key=("user_id", "item_id"),
 )
 
-TABLES = (ITEM_VECTORS, CANDIDATES)
+TABLES = (ITEM_VECTORS, USER_VECTORS, CANDIDATES)

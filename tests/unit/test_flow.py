@@ -59,6 +59,7 @@ def test_edges_are_what_tables_say():
     assert ("ingest_logs", "clean_events") in pairs
     assert ("clean_items", "clean_events") in pairs
     assert ("score_candidates", "rank_recommendations") in pairs
+    assert ("encode_items", "encode_users") in pairs
     assert ("encode_items", "encode_items") not in pairs  # yesterday's vectors are no edge of tonight
     assert not any("ops.models" in job.writes for job in NIGHT)
     in_turn = edges(TRAINING)  # they replace the same partition
@@ -72,6 +73,7 @@ def test_edges_are_what_tables_say():
     waits = {pair for pair in everything if pair[0] in {job.name for job in TRAINING}} - set(in_turn)
     assert waits == {
         ("train_model", "encode_items"),
+        ("train_model", "encode_users"),
         ("train_model", "score_candidates"),
         ("train_model", "rank_recommendations"),
         ("train_demand", "forecast_demand"),
