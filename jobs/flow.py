@@ -155,6 +155,11 @@ SCORING = (
         reads=(history("silver.events"), optional(today("silver.items")), STOCK),
         writes=("gold.default_recommendations",),
     ),
+    Job(
+        "find_trends",
+        reads=(history("silver.events"), optional(today("silver.items")), latest("gold.search_trends")),
+        writes=("gold.search_trends",),
+    ),
 )
 PLANNING = (
     Job(

@@ -16,7 +16,8 @@ from tests.support.tiny_shop import REPO
 
 LEAVES, EVALUATION, TOP_K, ENCODER = "udfs", "udfs.evaluation", "udfs.top_k", "udfs.encoder"
 RECOMMEND, DEMAND, INVENTORY, AUDIENCES = "udfs.recommend", "udfs.demand", "udfs.inventory", "udfs.audiences"
-UDFS = (LEAVES, EVALUATION, TOP_K, ENCODER, RECOMMEND, DEMAND, INVENTORY, AUDIENCES)
+SEARCH = "udfs.search"
+UDFS = (LEAVES, EVALUATION, TOP_K, ENCODER, RECOMMEND, DEMAND, INVENTORY, AUDIENCES, SEARCH)
 JOB, FLOW, TRANSFORMS, OFFLINE = "jobs.<job>", "jobs.flow", "jobs.transforms", "jobs.offline"
 REPORTS, RUNNER, COMMANDS = "jobs.reports", "jobs.runner", "jobs.commands"
 
@@ -40,6 +41,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     DEMAND: (LEAVES, EVALUATION, TOP_K, ENCODER),
     INVENTORY: (LEAVES, EVALUATION, TOP_K, ENCODER, DEMAND),
     AUDIENCES: (LEAVES, EVALUATION),
+    SEARCH: (LEAVES, EVALUATION, TOP_K, ENCODER),
 }
 OURS = {room.split(".")[0] for room in ROOMS} | {"bench", "conf", "tests"}
 WITHOUT_SPARK = ("schemas", FLOW, "dags", "examples", *UDFS)

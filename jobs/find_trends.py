@@ -1,0 +1,89 @@
+"""Items, categories and brands that are bought more, or less, of late than their own past explains."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable
+from typing import Any
+
+import pyarrow as pa
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from jobs.transforms.catalogue import listed
+from jobs.transforms.purchases import buyer, purchases, within
+from schemas import search
+from schemas.run import RunContext
+from udfs.days import day_number
+from udfs.search.trend_rows import SPAN_DAYS, trend_rows
+from udfs.search.trends import WINDOWS
+
+FOUND = (
+    "kind STRING, key STRING, window_days INT, direction STRING, count BIGINT, expected DOUBLE, ratio DOUBLE, "
+    "low DOUBLE, high DOUBLE, q_value DOUBLE, expected_next_7 DOUBLE"
+)
+
+
+def find_trends(
+    events: DataFrame, items: DataFrame, search_trends: DataFrame, *, run: RunContext, min_users: int = 5
+) -> DataFrame:
+    """gold.search_trends: the keys that rise or fall, with at least `min_users` different buyers where they rise.
+
+    A task holds the counts by day of one kind in a year. A trend that the newest run before had in the same direction
+    keeps its started_on.
+    """
+    lines = within(purchases(events, run.deployment), run.run_date, SPAN_DAYS)
+    catalogue = listed(run.deployment, items, events).select("item_id", "category", "brand")
+    keyed = lines.select("event_date", "item_id", buyer()).join(F.broadcast(catalogue), "item_id", "left")
+    keys = F.array(*(F.struct(F.lit(kind).alias("kind"), F.col(_column(kind)).alias("key")) for kind in search.KINDS))
+    bought = keyed.select("event_date", "buyer", F.explode(keys).alias("of")).where("of.key IS NOT NULL")
+    met = bought.select("of.kind", "of.key", "event_date", "buyer").distinct().persist()
+    day = F.datediff("event_date", F.lit(dt.date(1970, 1, 1))).alias("day")
+    counts = met.groupBy("kind", "key", day).agg(F.count("*").alias("count"))
+    sessions = met.groupBy("kind", day).agg(F.count_distinct("buyer").alias("sessions"))
+    found = counts.groupBy("kind").cogroup(sessions.groupBy("kind")).applyInArrow(_finder(run.run_date), FOUND)
+    users = (
+        within(met.withColumn("run_date", F.col("event_date")), run.run_date, WINDOWS[0])
+        .groupBy("kind", "key")
+        .agg(F.count_distinct("buyer").alias("users"))
+    )
+    before = search_trends.select("kind", "key", "direction", "started_on")
+    counted = found.join(users, ["kind", "key"], "left").fillna(0, ["users"])
+    public = counted.where((F.col("direction") == "falling") | (F.col("users") >= min_users))
+    return (
+        public.join(before, ["kind", "key", "direction"], "left")
+        .withColumn("run_date", F.lit(run.run_date))
+        .withColumn("started_on", F.coalesce("started_on", "run_date"))
+        .withColumn("reason", _reason())
+        .select(*search.TRENDS.column_names)
+    )
+
+
+def _column(kind: str) -> str:
+    return "item_id" if kind == "item" else kind
+
+
+def _finder(run_date: dt.date) -> Callable[[tuple[Any, ...], pa.Table, pa.Table], pa.Table]:
+    last_day = day_number(run_date)
+
+    def find(group: tuple[Any, ...], counts: pa.Table, sessions: pa.Table) -> pa.Table:
+        rows = trend_rows(counts.to_pandas(), sessions.to_pandas(), last_day)
+        rows.insert(0, "kind", group[0].as_py())
+        return pa.Table.from_pandas(rows, schema=_SCHEMA, preserve_index=False)
+
+    return find
+
+
+_TYPES = {"STRING": pa.string(), "INT": pa.int32(), "BIGINT": pa.int64(), "DOUBLE": pa.float64()}
+_SCHEMA = pa.schema([(name, _TYPES[kind]) for name, kind in (part.split() for part in FOUND.split(", "))])
+
+
+def _reason() -> Column:
+    words = "Bought %d times in %d days: %.1f times (%.1f to %.1f) what its own past and the shop's sessions lead to"
+    return F.format_string(words, "count", "window_days", "ratio", "low", "high")
+
+
+if __name__ == "__main__":
+    from jobs.runner import run_job
+
+    run_job.main("find_trends")

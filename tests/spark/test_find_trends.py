@@ -1,0 +1,79 @@
+"""gold.search_trends from events: who is counted, what is published, since when."""
+
+from __future__ import annotations
+
+import datetime as dt
+import random
+from typing import Any
+
+from jobs.find_trends import find_trends
+from schemas import search, silver
+from tests.conftest import Rows, broken, run_of
+
+RUN_DATE = dt.date(2024, 6, 30)
+DAYS = 120
+
+
+def event(user_id: str | None, item_id: str, days_ago: int, **more: Any) -> dict[str, Any]:
+    day = RUN_DATE - dt.timedelta(days=days_ago)
+    return {"event_type": "purchase", "user_id": user_id, "item_id": item_id, "event_date": day, "run_date": day} | more
+
+
+def shop(rising_buyers: int = 20) -> list[dict[str, Any]]:
+    """Fifteen items bought evenly; in the last week `rising_buyers` users buy the item `up` on each of six days."""
+    draw = random.Random(1)
+    lines = []
+    for days_ago in range(DAYS):
+        lines += [event(f"u{draw.randrange(400)}", f"i{draw.randrange(15):02}", days_ago) for _ in range(25)]
+        lines += [event(f"u{draw.randrange(400)}", "up", days_ago)] * (days_ago % 3 == 0)
+    return lines + [event(f"r{user}", "up", day) for user in range(rising_buyers) for day in range(6)]
+
+
+def catalogue() -> list[dict[str, Any]]:
+    items = [{"item_id": f"i{number:02}", "category": f"c{number % 3}", "brand": None} for number in range(15)]
+    return [*items, {"item_id": "up", "category": "c9", "brand": "b9"}]
+
+
+def trends(rows: Rows, events: list[dict[str, Any]], before: list[dict[str, Any]] = (), **settings: Any) -> dict:
+    frame = find_trends(
+        rows(silver.EVENTS, *events),
+        rows(silver.ITEMS, *catalogue()),
+        rows(search.TRENDS, *before),
+        run=run_of(RUN_DATE),
+        **settings,
+    )
+    assert not broken(search.TRENDS, frame)
+    return {(row.kind, row.key): row for row in frame.collect()}
+
+
+def test_an_item_its_category_and_its_brand_rise_by_buyers_and_days(rows: Rows) -> None:
+    events = shop()
+    twice = [event("r0", "up", 1, quantity=5), event("r0", "up", 1)]  # the same user on the same day
+    older = {"kind": "item", "key": "up", "direction": "rising", "started_on": RUN_DATE - dt.timedelta(days=3)}
+    other = {"kind": "brand", "key": "b9", "direction": "falling", "started_on": RUN_DATE - dt.timedelta(days=9)}
+    found = trends(rows, events + twice, [older, other])
+    rising = {key: row for key, row in found.items() if row.direction == "rising"}
+    assert set(rising) == {("item", "up"), ("category", "c9"), ("brand", "b9")}
+    week = {(line["user_id"], line["event_date"]) for line in events if line["item_id"] == "up"}
+    week = {(user, day) for user, day in week if day > RUN_DATE - dt.timedelta(days=7)}
+    up = rising["item", "up"]
+    assert (up["count"], up.users) == (len(week), len({user for user, _ in week}))
+    assert up.started_on == older["started_on"], "the run before had it already"
+    assert rising["brand", "b9"].started_on == RUN_DATE, "it fell then"
+    assert f"Bought {up['count']} times in 7 days" in up.reason
+    assert up.low > 1.5
+
+
+def test_what_a_few_users_buy_over_and_over_is_not_published(rows: Rows) -> None:
+    few = shop(rising_buyers=0) + [event(f"r{user}", "up", day) for user in range(3) for day in range(7)]
+    assert ("item", "up") not in trends(rows, few)
+    assert ("item", "up") in trends(rows, few, min_users=3)
+
+
+def test_returned_and_later_purchases_do_not_count(rows: Rows) -> None:
+    events = shop()
+    returned = [
+        event(f"r{user}", "up", day, event_type="return", basket_id="x") for user in range(20) for day in range(6)
+    ]
+    bought = [line | {"basket_id": "x"} if line["user_id"].startswith("r") else line for line in events]
+    assert ("item", "up") not in trends(rows, bought + returned)

@@ -1,0 +1,1 @@
+"""Search: what is looked for and bought, what is rising and falling."""
