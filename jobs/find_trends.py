@@ -11,6 +11,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from jobs.transforms.catalogue import listed
+from jobs.transforms.held import held
 from jobs.transforms.purchases import buyer, purchases, within
 from schemas import search
 from schemas.run import RunContext
@@ -32,15 +33,19 @@ def find_trends(
     A task holds the counts by day of one kind in a year. A trend that the newest run before had in the same direction
     keeps its started_on.
     """
-    lines = within(purchases(events, run.deployment), run.run_date, SPAN_DAYS)
+    lines = held(
+        within(purchases(events, run.deployment), run.run_date, SPAN_DAYS).select("event_date", "item_id", buyer())
+    )
     catalogue = listed(run.deployment, items, events).select("item_id", "category", "brand")
-    keyed = lines.select("event_date", "item_id", buyer()).join(F.broadcast(catalogue), "item_id", "left")
+    keyed = lines.join(catalogue, "item_id", "left")
     keys = F.array(*(F.struct(F.lit(kind).alias("kind"), F.col(_column(kind)).alias("key")) for kind in search.KINDS))
     bought = keyed.select("event_date", "buyer", F.explode(keys).alias("of")).where("of.key IS NOT NULL")
-    met = bought.select("of.kind", "of.key", "event_date", "buyer").distinct().persist()
+    met = held(bought.select("of.kind", "of.key", "event_date", "buyer").distinct())
     day = F.datediff("event_date", F.lit(dt.date(1970, 1, 1))).alias("day")
     counts = met.groupBy("kind", "key", day).agg(F.count("*").alias("count"))
-    sessions = met.groupBy("kind", day).agg(F.count_distinct("buyer").alias("sessions"))
+    every_kind = F.explode(F.array(*map(F.lit, search.KINDS))).alias("kind")
+    visits = lines.groupBy(day).agg(F.count_distinct("buyer").alias("sessions"))
+    sessions = visits.select(every_kind, "day", "sessions")
     found = counts.groupBy("kind").cogroup(sessions.groupBy("kind")).applyInArrow(_finder(run.run_date), FOUND)
     users = (
         within(met.withColumn("run_date", F.col("event_date")), run.run_date, WINDOWS[0])
