@@ -40,6 +40,7 @@ TRENDS = Table(
         row_check("interval_holds_ratio", "low <= ratio AND ratio <= high", "the interval must hold the ratio"),
     ),
     public=True,
+    may_be_empty=True,
 )
 
 TABLES = (TRENDS,)

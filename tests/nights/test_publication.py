@@ -33,6 +33,7 @@ GOLD = (
     "gold.demand_profile",
     "gold.item_demand",
     "gold.recommendations",
+    "gold.search_trends",
     "gold.similar_items",
 )
 NIGHT = tiny_shop.day(13)
