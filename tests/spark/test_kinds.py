@@ -147,6 +147,7 @@ def test_a_night_of_events_alone(tmp_path, spark, capsys):
         "gold.demand_forecast",
         "gold.demand_profile",
         "gold.item_demand",
+        "gold.search_trends",
     }
     lake = Lake(spark, load(conf))
     assert work_of(lake, JOBS["clean_events"], RUN_DATE).days == [RUN_DATE]
