@@ -69,7 +69,11 @@ def checks_of_a_day(rows, deployment, sound: int, bad: int) -> dict[str, bool]:
     files = rows(bronze.FILES, {"run_date": day, "source": "events", "record_count": sound + bad})
     split = log_days.split(ledger.EVENTS, rows(bronze.EVENTS, *records), files, rows(silver.EVENTS), deployment, None)
     found = quality.audit(silver.CLEANED_DAYS, split["silver.cleaned_days"])
-    return {finding.check.name: finding.passed for finding in found.findings if finding.check.name.startswith("few_")}
+    return {
+        finding.check.name: finding.passed
+        for finding in found.findings
+        if finding.check.name.startswith("few_rejected")
+    }
 
 
 @pytest.mark.parametrize(

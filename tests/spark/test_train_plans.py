@@ -142,7 +142,9 @@ def test_the_trained_model_is_applied_and_nothing_is_fitted(
     (row,) = train_demand(*sold, rows(ops.MODELS), None, run=run, trees=20).collect()
     assert (row["kind"], row["promoted"], row["trained_from"]) == ("demand", True, RUN_DATE - dt.timedelta(days=178))
     assert row["example_count"] == 3 * (16 + 8), "three dates, each pair and each item"
-    assert set(row["metrics"]) == {"log_score_pair", "log_score_item"}
+    spreads = (f"{share}_{level}" for share in ("covered", "above") for level in ("pair", "item"))
+    shares = {f"{name}_{days}d" for name in spreads for days in (7, 14, 21, 28)}
+    assert set(row["metrics"]) == {"log_score_pair", "log_score_item"} | shares
     folder = tmp_path / row["model_version"]
     assert set(json.loads((folder / "manifest.json").read_text())) == {json_model.FILE, json_model.JUDGED}
     model = Model(row["model_version"], str(folder))
