@@ -143,13 +143,19 @@ def trends(counts: sp.csr_matrix, sessions: Doubles) -> Trends:
     falls, q_falling = _found(np.where(enough & (ratio <= 1 / LEAST_RATIO), falling_p, 1.0), stratum, FALLING_RATES)
     # Events that the count is worth: those of a Poisson variable as variable as it is.
     worth = (first.count + 0.5) / (1 + first.expected / size)
-    spread = [np.asarray(stats.gamma.ppf(tail, worth)) / worth for tail in (0.025, 0.975)]
+    low, high = (np.asarray(stats.gamma.ppf(tail, worth), float) / worth for tail in (0.025, 0.975))
     next_sessions = sessions[-28:].sum() / max(len(sessions[-28:]), 1) * 7
     share = (first.count + size) / (first.expected + size) * first.expected / sessions[-first.days :].sum()
     return Trends(
-        *(first.count, first.expected, ratio),
-        *(np.minimum(ratio, ratio * spread[0]), np.maximum(ratio, np.maximum(ratio, 1 / first.expected) * spread[1])),
-        *(share * next_sessions, np.where(ratio >= 1, q_rising, q_falling), rises, falls),
+        count=first.count,
+        expected=first.expected,
+        ratio=ratio,
+        low=np.minimum(ratio, ratio * low),
+        high=np.maximum(ratio, np.maximum(ratio, 1 / first.expected) * high),
+        next_week=np.asarray(share * next_sessions, float),
+        q=np.where(ratio >= 1, q_rising, q_falling),
+        rises=rises,
+        falls=falls,
     )
 
 
