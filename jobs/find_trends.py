@@ -10,19 +10,17 @@ import pyarrow as pa
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from jobs.transforms import arrow_rows
 from jobs.transforms.catalogue import listed
 from jobs.transforms.held import held
 from jobs.transforms.purchases import buyer, purchases, within
 from schemas import search
 from schemas.run import RunContext
 from udfs.days import day_number
-from udfs.search.trend_rows import SPAN_DAYS, trend_rows
+from udfs.search.trend_rows import COLUMNS, SPAN_DAYS, trend_rows
 from udfs.search.trends import WINDOWS
 
-FOUND = (
-    "kind STRING, key STRING, window_days INT, direction STRING, count BIGINT, expected DOUBLE, ratio DOUBLE, "
-    "low DOUBLE, high DOUBLE, q_value DOUBLE, expected_next_7 DOUBLE"
-)
+FOUND = ", ".join(f"{name} {search.TRENDS.column(name).type}" for name in ("kind", *COLUMNS))
 
 
 def find_trends(
@@ -41,17 +39,14 @@ def find_trends(
     keys = F.array(*(F.struct(F.lit(kind).alias("kind"), F.col(_column(kind)).alias("key")) for kind in search.KINDS))
     bought = keyed.select("event_date", "buyer", F.explode(keys).alias("of")).where("of.key IS NOT NULL")
     met = held(bought.select("of.kind", "of.key", "event_date", "buyer").distinct())
-    day = F.datediff("event_date", F.lit(dt.date(1970, 1, 1))).alias("day")
+    day = F.unix_date("event_date").alias("day")
     counts = met.groupBy("kind", "key", day).agg(F.count("*").alias("count"))
     every_kind = F.explode(F.array(*map(F.lit, search.KINDS))).alias("kind")
     visits = lines.groupBy(day).agg(F.count_distinct("buyer").alias("sessions"))
     sessions = visits.select(every_kind, "day", "sessions")
     found = counts.groupBy("kind").cogroup(sessions.groupBy("kind")).applyInArrow(_finder(run.run_date), FOUND)
-    users = (
-        within(met.withColumn("run_date", F.col("event_date")), run.run_date, WINDOWS[0])
-        .groupBy("kind", "key")
-        .agg(F.count_distinct("buyer").alias("users"))
-    )
+    in_window = F.col("event_date") > F.lit(run.run_date - dt.timedelta(days=WINDOWS[0]))
+    users = met.where(in_window).groupBy("kind", "key").agg(F.count_distinct("buyer").alias("users"))
     before = search_trends.select("kind", "key", "direction", "started_on")
     counted = found.join(users, ["kind", "key"], "left").fillna(0, ["users"])
     public = counted.where((F.col("direction") == "falling") | (F.col("users") >= min_users))
@@ -74,13 +69,9 @@ def _finder(run_date: dt.date) -> Callable[[tuple[Any, ...], pa.Table, pa.Table]
     def find(group: tuple[Any, ...], counts: pa.Table, sessions: pa.Table) -> pa.Table:
         rows = trend_rows(counts.to_pandas(), sessions.to_pandas(), last_day)
         rows.insert(0, "kind", group[0].as_py())
-        return pa.Table.from_pandas(rows, schema=_SCHEMA, preserve_index=False)
+        return arrow_rows.table(rows, FOUND)
 
     return find
-
-
-_TYPES = {"STRING": pa.string(), "INT": pa.int32(), "BIGINT": pa.int64(), "DOUBLE": pa.float64()}
-_SCHEMA = pa.schema([(name, _TYPES[kind]) for name, kind in (part.split() for part in FOUND.split(", "))])
 
 
 def _reason() -> Column:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pyspark.sql import DataFrame, Window, WindowSpec
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from jobs.transforms.item_counts import known_by
 from jobs.transforms.purchases import buyer
 from jobs.transforms.sample import PARTS
+from jobs.transforms.top_n import top_n
 from udfs.days import date_of
 from udfs.recommend.item_statistics import SIZE_DAYS
 from udfs.recommend.sample_budget import SampleBudget
@@ -68,14 +69,9 @@ def sampled(lines: DataFrame, size: ShopSize, budget: SampleBudget) -> DataFrame
         most = F.when(F.col("user_id").isNotNull(), int(PARTS * share)).otherwise(int(PARTS * guests))
         chosen = lines.where(part < most)
     if size.longest_basket > budget.lines_per_basket:
-        by_item = Window.partitionBy("basket_id").orderBy(F.xxhash64("item_id", "basket_id"), *lines.columns)
-        chosen = _first(chosen, by_item, budget.lines_per_basket)
+        by_item: list[Column | str] = [F.xxhash64("item_id", "basket_id"), *lines.columns]
+        chosen = top_n(chosen, ["basket_id"], by_item, budget.lines_per_basket)
     if size.longest_history > budget.lines_per_user:
-        newest = Window.partitionBy(who).orderBy(F.desc("event_date"), *lines.columns)
-        chosen = _first(chosen, newest, budget.lines_per_user)
+        newest: list[Column | str] = [F.desc("event_date"), *lines.columns]
+        chosen = top_n(chosen, [who], newest, budget.lines_per_user)
     return chosen
-
-
-def _first(lines: DataFrame, window: WindowSpec, most: int) -> DataFrame:
-    """The first `most` lines of each part of the window."""
-    return lines.withColumn("_place", F.row_number().over(window)).where(F.col("_place") <= most).drop("_place")

@@ -9,7 +9,7 @@ from pyspark.sql import functions as F
 
 
 def top_n(
-    frame: DataFrame, per: Sequence[str], order: Sequence[Column | str], n: int, rank: str | None = None
+    frame: DataFrame, per: Sequence[Column | str], order: Sequence[Column | str], n: int, rank: str | None = None
 ) -> DataFrame:
     """The first `n` rows of each group in `order`, which must be total within a group.
 

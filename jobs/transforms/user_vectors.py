@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from jobs.transforms.held import held
 from jobs.transforms.top_n import top_n
 from schemas.run import Model
 from udfs.encoder.stored_vectors import from_bytes, to_bytes
@@ -27,10 +28,10 @@ def encode(bought: DataFrame, item_vectors: DataFrame, known: DataFrame, model: 
     A vector in `known` (user_id, history_hash, model_version, vector) is taken over where the history's hash and the
     model are the same.
     """
-    read = _histories(bought, item_vectors, MEAN_LINES).persist()
+    read = held(_histories(bought, item_vectors, MEAN_LINES))
     same = known.where(F.col("model_version") == model.version).select("user_id", "history_hash", "vector")
     reused = read.select("user_id", "history_hash").join(same, ["user_id", "history_hash"], "inner")
-    missing = read.join(same, ["user_id", "history_hash"], "left_anti").persist()
+    missing = held(read.join(same, ["user_id", "history_hash"], "left_anti"))
     users = missing.count()
     vectors = reused.unionByName(_encoded(missing, item_vectors, users)) if users else reused
     return vectors.withColumn("model_version", F.lit(model.version))
