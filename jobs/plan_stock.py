@@ -12,6 +12,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from jobs.transforms.held import held
+from jobs.transforms.offer import MAX_AGE_DAYS
 from jobs.transforms.purchases import location, purchases, within
 from schemas import gold
 from schemas.contract import PARTITION
@@ -39,7 +40,7 @@ def plan_stock(
     alert_above: float = 0.2,
     review_days: int = 1,
     transfer_days: int = 1,
-    max_age_days: int = 7,
+    max_age_days: int = MAX_AGE_DAYS,
     max_unknown_share: float = 0.9,
 ) -> DataFrame:
     """gold.inventory_actions: what to do about each pair of the stock snapshot (udfs/inventory/plan.py has the rules).

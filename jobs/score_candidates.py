@@ -18,7 +18,7 @@ from jobs.transforms.purchases import known_purchases, within
 from jobs.transforms.shop_sample import sampled, shop_size
 from schemas import features
 from schemas.errors import NoModelError
-from schemas.run import Model, RunContext
+from schemas.run import PIECES, Model, RunContext
 from udfs.catalogue import catalogue_of
 from udfs.days import day_number
 from udfs.encoder.model_folder import ModelError
@@ -61,7 +61,7 @@ def score_candidates(
         sampled(lines, size, budget)
         .groupBy(F.lit(0).alias("all"))
         .cogroup(known.groupBy(F.lit(0).alias("all")))
-        .applyInArrow(_fitter(day, size.buyers[day]), "file STRING, offset BIGINT, content BINARY")
+        .applyInArrow(_fitter(day, size.buyers[day]), PIECES)
     )
     folders = model.file_name, run.share(fitted)
     columns = ", ".join(f"{name} {features.CANDIDATES.column(name).type}" for name in scoring.SCORED)

@@ -43,6 +43,9 @@ def _at_once(end: Callable[[bool], None]) -> None:
     end(True)
 
 
+PIECES = "file STRING, offset BIGINT, content BINARY"  # of files that every task of a job reads
+
+
 def _nowhere(_pieces: Any) -> str:
     """An error in place of shipped files, for a context without a lake."""
     raise TypeError("this context ships no files to the executors: give it `share` (jobs/runner/shared_files.py)")
@@ -55,7 +58,7 @@ class RunContext:
     `publish_model` takes a model's folder and returns its new path; `write_page` takes a name below the lake and HTML.
     `maintain` (table, days of rows, days of versions) and `clear` (folder, days) are for upkeep. `gold_tables`: those
     that the run_date's runs have written. `checkpoints`: directory of training checkpoints; None for none.
-    `share` takes a frame with pieces of files (jobs/runner/shared_files.py), ships them to the executors, and returns
+    `share` takes a frame of PIECES (jobs/runner/shared_files.py), ships the files to the executors, and returns
     the name of their folder for SparkFiles. `at_end` takes a function to call when the run has ended, with whether its
     outputs were committed.
     """

@@ -24,8 +24,8 @@ from udfs.evaluation import metrics
 from udfs.evaluation.metrics import TASK_ALL, TASK_NEW, Lists, Mask
 from udfs.horizon import HORIZON_DAYS
 from udfs.interactions import Codes, Floats, Interactions
-from udfs.recommend import candidates, fit_ranker, ranker, scoring
-from udfs.recommend.ablation import without
+from udfs.recommend import fit_ranker, ranker, scoring
+from udfs.recommend.ablation import remaining, without
 from udfs.recommend.feature_meanings import FEATURES
 from udfs.recommend.peer_scorer import Scorer, scorer
 from udfs.recommend.peer_tuning import Choice, blends
@@ -235,9 +235,9 @@ def _without(night: PastNight, generators: Sequence[str]) -> PastNight:
     """The run without these generators."""
     if not generators:
         return night
-    kept = night.pairs.proposed[:, ~np.isin(candidates.GENERATORS, generators)].any(axis=1)
+    label = night.night.label[remaining(night.pairs, generators)]
     pairs, features = without(night.pairs, night.night.features, generators)
-    return PastNight(night.day, pairs, fit_ranker.Night(pairs.user, features, night.night.label[kept]))
+    return PastNight(night.day, pairs, fit_ranker.Night(pairs.user, features, label))
 
 
 def _aligned(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -141,9 +141,8 @@ class PastNight:
 
     def part(self, rows: ranker.Labels) -> PastNight:
         """These candidates of the run."""
-        pairs = candidates.Candidates(*(getattr(self.pairs, each.name)[rows] for each in fields(self.pairs)))
         night = fit_ranker.Night(self.night.user[rows], self.night.features[rows], self.night.label[rows])
-        return PastNight(self.day, pairs, night)
+        return PastNight(self.day, self.pairs.part(rows), night)
 
     @property
     def own(self) -> ranker.Labels:

@@ -10,11 +10,9 @@ from pathlib import Path
 from pyspark import SparkContext
 from pyspark.sql import DataFrame
 
-COLUMNS = "file STRING, offset BIGINT, content BINARY"
-
 
 def share(pieces: DataFrame, at_end: Callable[[Callable[[bool], None]], None]) -> str:
-    """Write pieces of files (COLUMNS) into a folder, and return its name for SparkFiles.get on any machine.
+    """Write pieces of files (schemas.run.PIECES) into a folder, and return its name for SparkFiles.get on any machine.
 
     The driver holds one partition of the pieces at a time, and a copy of the files on its disk until the run ends.
     """

@@ -12,7 +12,7 @@ from jobs.transforms.catalogue import active
 from schemas.deployment import Deployment
 from schemas.errors import DataError
 
-MAX_AGE_DAYS = 7  # the default of max_age_days of plan_stock
+MAX_AGE_DAYS = 7  # of a snapshot of stock, where max_age_days of plan_stock is not set
 PRODUCT = "_product"
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import numpy.typing as npt
@@ -45,6 +45,10 @@ class Candidates:
     def __len__(self) -> int:
         """Pairs."""
         return len(self.user)
+
+    def part(self, chosen: npt.NDArray[np.bool_]) -> Candidates:
+        """The pairs where `chosen` is true."""
+        return Candidates(*(getattr(self, each.name)[chosen] for each in fields(self)))
 
 
 def propose(

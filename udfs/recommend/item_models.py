@@ -88,10 +88,10 @@ class ItemModels:
     def votes(self) -> dict[str, sp.csr_matrix]:
         """For each of VOTES [own items, items] of the fitted rows: the similarity of the own item to the item."""
         return {
-            "knn": _transposed(self.neighbours, self.similarities),
-            "next": _transposed(self.next_neighbours, self.next_similarities),
-            "basket": _transposed(self.basket_neighbours, self.basket_similarities),
-            "ease": _transposed(self.ease_neighbours, self.ease_weights),
+            "knn": transposed(self.neighbours, self.similarities),
+            "next": transposed(self.next_neighbours, self.next_similarities),
+            "basket": transposed(self.basket_neighbours, self.basket_similarities),
+            "ease": transposed(self.ease_neighbours, self.ease_weights),
         }
 
     def column(self, name: str) -> Floats:
@@ -127,7 +127,7 @@ def from_bytes(data: bytes) -> ItemModels:
         return ItemModels(**{field.name: arrays[field.name] for field in fields(ItemModels)})
 
 
-def _transposed(rows: Codes, values: Halves) -> sp.csr_matrix:
+def transposed(rows: Codes, values: Halves) -> sp.csr_matrix:
     """[own items, items]: the similarity where the own item is among the item's neighbours."""
     is_neighbour = rows >= 0
     ends = np.concatenate([[0], np.cumsum(is_neighbour.sum(axis=1))])

@@ -18,6 +18,7 @@ from scipy.linalg import lapack
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from udfs.interactions import Codes, Floats, Interactions
+from udfs.recommend.item_models import transposed
 from udfs.recommend.neighbours import cosine
 from udfs.recommend.peer_scorer import RECENT_DAYS, Scorer, scorer
 from udfs.recommend.user_matrix import user_matrix
@@ -81,7 +82,7 @@ def item_knn(
     own = np.float32(1 / others - 1)
     if neighbours is not None:
         profile = user_matrix(days, day, half_life)
-        near = _nearest(profile, neighbours, shrinkage)
+        near = transposed(*cosine(profile, neighbours, shrinkage))
         return scorer(seen, day, lambda users: _dense(profile[users] @ near + own * profile[users]))
     bought = _profile(days, day, None)
     bought.data[:] = 1
@@ -103,14 +104,6 @@ def item_knn(
         return near + own * _dense(mine) if own else near
 
     return scorer(seen, day, of)
-
-
-def _nearest(profile: sp.csr_matrix, neighbours: int, shrinkage: float) -> sp.csr_matrix:
-    """[items, items]: the cosine to the row's item where it is among the column's nearest."""
-    rows, values = cosine(profile, neighbours, shrinkage)
-    item, place = np.nonzero(rows >= 0)
-    near = values[item, place].astype(np.float32)
-    return sp.csr_matrix((near, (rows[item, place], item)), shape=(len(rows), len(rows)))
 
 
 def ease(

@@ -33,12 +33,7 @@ USERS_PER_BATCH = 1_024  # some 340 candidates of 90 features each are held for 
 # In a model folder beside the encoder: the ranker; what was trained on what; the vectors that the ranker learned with.
 RANKER, TRAINING, EARLIER = "ranker.json", "training.json", "earlier.npz"
 
-LINES = (
-    "user_id",
-    "item_id",
-    "event_date",
-    "quantity",
-)  # what `score_users` reads of purchases: no score needs baskets
+LINES = ("user_id", "item_id", "event_date", "quantity")  # what `score_users` reads: no score needs baskets
 # The columns of what `score_users` gives.
 SCORED = (
     "user_id",
