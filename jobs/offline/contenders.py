@@ -143,8 +143,7 @@ class Calibrated:
                 yield self._row(cut_date, RATIO, name, draws.ratio(hit, said))
 
     def _row(self, cut_date: dt.date, metric: str, part: str, value: metrics.Interval) -> MeasureRow:
-        low, high = (value.low, value.high) if np.isfinite(value.low) else (None, None)
-        return MeasureRow(cut_date, TASK_ALL, self.contender, metric, part, value.value, low, high, value.user_count)
+        return MeasureRow.of(cut_date, TASK_ALL, self.contender, metric, part, value)
 
 
 def night_lists(contest: Contenders, name: str, scored: DataFrame, published: DataFrame, vectors: Floats) -> Calibrated:

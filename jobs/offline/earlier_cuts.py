@@ -15,7 +15,7 @@ from jobs.offline.measures import LEAD, MeasureRow
 from jobs.offline.training_data import PastNight
 from udfs.days import date_of
 from udfs.evaluation import metrics
-from udfs.evaluation.metrics import Bootstrap, Interval, PerUser
+from udfs.evaluation.metrics import Bootstrap, Interval, PerUser, percentile_ends
 from udfs.horizon import HORIZON_DAYS
 from udfs.recommend import fit_ranker, ranker
 from udfs.recommend.feature_meanings import FEATURES
@@ -96,9 +96,11 @@ def rows_of(cuts: Sequence[Cut], users: int) -> list[MeasureRow]:
             ours, best = cut.ours[task], cut.best[task]
             figures = [(NIGHT, f"ndcg@{K}", draws.mean(ours)), (cut.peer[task], f"ndcg@{K}", draws.mean(best))]
             figures.append((cut.peer[task], LEAD, draws.relative(ours, best)))
-            made += [_row(cut.day, task, *each, part="earlier cut") for each in figures]
+            day, part = date_of(cut.day), "earlier cut"
+            made += [MeasureRow.of(day, task, name, metric, part, value) for name, metric, value in figures]
         lead = mean_lead(draws, [cut.ours[task] for cut in cuts], [cut.best[task] for cut in cuts])
-        made.append(_row(cuts[0].day, task, BEST_PEER, LEAD, lead, part=f"mean of {len(cuts)} earlier cuts"))
+        part = f"mean of {len(cuts)} earlier cuts"
+        made.append(MeasureRow.of(date_of(cuts[0].day), task, BEST_PEER, LEAD, part, lead))
     return made
 
 
@@ -108,13 +110,6 @@ def mean_lead(draws: Bootstrap, ours: Sequence[PerUser], best: Sequence[PerUser]
     sums = draws.sums(np.stack([column for pair in pairs for column in (pair.top, pair.bottom)], axis=1))
     with np.errstate(divide="ignore", invalid="ignore"):  # a resample may hold no user whom the peer served
         leads = (sums[:, ::2] / sums[:, 1::2] - 1).mean(axis=1)
-    leads = leads[np.isfinite(leads)]
     value = float(np.mean([pair.top.sum() / pair.bottom.sum() - 1 for pair in pairs]))
-    low, high = np.quantile(leads, [0.025, 0.975]) if len(leads) else (np.nan, np.nan)
     counted = np.any([np.isfinite(each) for each in ours], axis=0)
-    return Interval(value, float(low), float(high), int(counted.sum()))
-
-
-def _row(day: int, task: str, contender: str, metric: str, value: Interval, *, part: str) -> MeasureRow:
-    low, high = (value.low, value.high) if np.isfinite([value.low, value.high]).all() else (None, None)
-    return MeasureRow(date_of(day), task, contender, metric, part, value.value, low, high, value.user_count)
+    return Interval(value, *percentile_ends(leads), int(counted.sum()))

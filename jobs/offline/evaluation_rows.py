@@ -49,9 +49,7 @@ class Figures:
         made = []
         for task, contender, metric, part, value in self.wanted:
             found = next(resampled) if isinstance(value, Quotient) else value
-            low, high = (found.low, found.high) if np.isfinite(found.low) else (None, None)
-            key = self.cut_date, task, contender, metric, part
-            made.append(MeasureRow(*key, found.value, low, high, found.user_count))
+            made.append(MeasureRow.of(self.cut_date, task, contender, metric, part, found))
         return made
 
 

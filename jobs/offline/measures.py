@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
+import math
 from dataclasses import dataclass
+
+from udfs.evaluation.metrics import Interval
 
 LEAD = "lead_ndcg@10"  # mean of the leader / mean of the contender that the row names - 1, paired
 EVERYONE = "coverage_everyone"  # the share of the catalogue in the lists of all users, also of those not judged
@@ -24,6 +27,12 @@ class MeasureRow:
     low: float | None
     high: float | None
     user_count: int
+
+    @classmethod
+    def of(cls, cut_date: dt.date, task: str, contender: str, metric: str, part: str, value: Interval) -> MeasureRow:
+        """The row of a figure with its interval, if it has one; part: the slice."""
+        low, high = (value.low, value.high) if math.isfinite(value.low) else (None, None)
+        return cls(cut_date, task, contender, metric, part, value.value, low, high, value.user_count)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from udfs.evaluation.metrics import Bootstrap, Interval, Mask
+from udfs.evaluation.metrics import Bootstrap, Interval, Mask, percentile_ends
 
 BINS = 10
 WILSON_Z = 1.959964  # standard normal, 97.5 %
@@ -46,11 +46,9 @@ def calibration(
     with np.errstate(divide="ignore", invalid="ignore"):
         errors = np.abs(predicted - observed).sum(axis=1) / each.sum(axis=1)
         error = float(np.abs(said.sum(axis=0) - hit.sum(axis=0)).sum() / rows.sum())
-    errors = errors[np.isfinite(errors)]
-    low, high = np.quantile(errors, [0.025, 0.975]) if len(errors) else (np.nan, np.nan)
     users = int((rows.sum(axis=1) > 0).sum())
     ratios = draws.intervals([draws.of_ratio(hit[:, place], said[:, place]) for place in range(count)])
-    return Calibration(Interval(error, float(low), float(high), users), tuple(ratios))
+    return Calibration(Interval(error, *percentile_ends(errors), users), tuple(ratios))
 
 
 def bins_of(probability: npt.NDArray[np.floating], bins: int = BINS) -> npt.NDArray[np.int64]:

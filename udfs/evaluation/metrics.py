@@ -166,6 +166,15 @@ class Quotient:
     count: int
 
 
+def percentile_ends(values: PerUser) -> tuple[float, float]:
+    """Ends of the 95 % interval of a figure's resamples; NaN where none has a value."""
+    finite = values[np.isfinite(values)]  # a resample may hold no user of a small slice
+    if not len(finite):
+        return float("nan"), float("nan")
+    low, high = np.quantile(finite, [0.025, 0.975])
+    return float(low), float(high)
+
+
 class Bootstrap:
     """Bootstrap over one set of users, with the same resamples for every figure: figures of one run are paired.
 
@@ -252,9 +261,9 @@ class Bootstrap:
         with np.errstate(divide="ignore", invalid="ignore"):
             value = np.divide(*sums) - offset
             shares = top / bottom - offset
-        shares = shares[np.isfinite(shares)]  # a resample may hold no user of a small slice
-        low, high = np.quantile(shares, [0.025, 0.975]) if len(shares) and count else (np.nan, np.nan)
-        return Interval(float(value) if count else float("nan"), float(low), float(high), count)
+        if not count:
+            return Interval(float("nan"), float("nan"), float("nan"), count)
+        return Interval(float(value), *percentile_ends(shares), count)
 
     def _drawn(self) -> Iterator[npt.NDArray[np.float32]]:
         """Blocks [draws, users] of how often each user is in a resample."""
