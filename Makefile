@@ -16,9 +16,11 @@ PORT ?= 8080
 PARALLEL ?= 1
 A ?=
 Q ?=
-# As it was given: make would expand a dollar in it, and run what $(shell ...) names.
+# As they were given: make would expand a dollar in them, and run what $(shell ...) names.
 override Q := $(value Q)
-export Q
+override BY := $(value BY)
+override REASON := $(value REASON)
+export Q BY REASON
 PYTHON ?= python3
 DEFAULT_CONF := conf/complete_journey.toml
 
@@ -90,7 +92,7 @@ rollback: setup  ## Take the night of RUN_DATE back to its last PUBLICATION, or 
 .PHONY: approve
 approve: setup  ## Approve the models and the drift of RUN_DATE that wait for a person ([gate] approval), or MODEL alone
 	@python -m jobs.commands.approve --run-date $(RUN_DATE) --conf $(CONF) $(if $(MODEL),--model $(MODEL)) \
-	  $(if $(BY),--by "$(BY)") $(if $(REASON),--reason "$(REASON)")
+	  $(if $(BY),--by "$$BY") $(if $(REASON),--reason "$$REASON")
 
 .PHONY: maintain
 maintain: setup  ## Delete what is older than conf keeps, compact the tables, remove files that no table names
