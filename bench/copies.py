@@ -83,8 +83,8 @@ class Copies:
         """The first copy's users by item models of a sample of `copies` copies."""
         counts = self.counts(copies)
         state = scoring.fit_state(sample, self.shop.catalogue, self.cut, counts=counts)
-        told, once = state.models.column("buyers_28"), self.counts(1).column("buyers_28")[state.models.items]
-        gate("buyers in 28 days, as sentences say them", float((told == copies * once).mean()), 1.0)
+        shown, once = state.models.column("buyers_28"), self.counts(1).column("buyers_28")[state.models.items]
+        gate("buyers in 28 days, as sentences say them", float((shown == copies * once).mean()), 1.0)
         pairs, table = scoring.propose(self.lines, state, self.cut, GENERATORS)
         score, own = ranker.score(self.fitted, table, pairs.user), table[:, list(FEATURES).index("is_own")] > 0
         ndcg = {}

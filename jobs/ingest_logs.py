@@ -68,9 +68,8 @@ def ingest_logs(
     )
     logs = run.deployment.of_kind(*LOG_KINDS)
     parsed = reports(events).unionByName(reports(items)).unionByName(reports(others))
-    copies = F.broadcast(
-        copies_among(parsed.where(F.col("source").isin(list(logs))), bronze_files, logs)
-    )  # a row a copy
+    of_logs = parsed.where(F.col("source").isin(list(logs)))
+    copies = F.broadcast(copies_among(of_logs, bronze_files, logs))  # a row a copy
     return {
         "bronze.events": records(events, copies).select(*bronze.EVENTS.column_names),
         "bronze.items": records(items).select(*bronze.ITEMS.column_names),
@@ -85,8 +84,8 @@ def copies_among(listed: DataFrame, bronze_files: DataFrame, sources: Mapping[st
     """source, source_file, duplicate_of: files with the content of one of their source, in bronze or earlier here.
 
     Content is the same where the bytes are, or what they hold without compression, and what `from_name` takes of the
-    files' names. Of the files that are read now the
-    first by day and name is no copy of another; nor is any of an empty file.
+    files' names. Of the files that are read now the first by day and name is no copy of another; nor is any of an
+    empty file.
     """
     own_days, same = listed.select("run_date").distinct(), ["source", "content"]
     elsewhere = bronze_files.where("duplicate_of IS NULL").join(own_days, "run_date", "left_anti")

@@ -66,8 +66,8 @@ def test_a_model_is_held_until_it_is_approved(lake: Lake, conf: Path, capsys: py
     assert f"model {row['model_version']} is promoted (approved by Ada)" in capsys.readouterr().out
     assert promoted_model(lake, DATE).version == row["model_version"]
     (record,) = lake.rows("ops.approvals")
-    told = {"run_date": DATE, "what": "model", "subject": row["model_version"], "approved_by": "Ada"}
-    assert told.items() <= record.items()
+    expected = {"run_date": DATE, "what": "model", "subject": row["model_version"], "approved_by": "Ada"}
+    assert expected.items() <= record.items()
     assert record["reason"] == "looked at the page"
     (run,) = [each for each in lake.rows("ops.runs") if each["status"] == "done"]
     assert (run["job"], run["run_id"], run["model_version"]) == ("approve", record["run_id"], row["model_version"])

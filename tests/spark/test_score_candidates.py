@@ -192,9 +192,9 @@ def test_items_that_no_sampled_user_bought_stay_candidates_with_everybody_s_coun
     found = score_candidates(events, items, vectors, Model("small", str(small)), run=run_of(RUN_DATE)).persist()
     bought = within(purchases(events, run_of(RUN_DATE).deployment), RUN_DATE, 28)
     buyers = dict(bought.groupBy("item_id").agg(F.count_distinct(buyer())).collect())
-    told = dict(found.select("item_id", "recent_buyers").distinct().collect())
-    assert set(told) == set(ITEMS)
-    assert told == {item: buyers.get(item, 0) for item in ITEMS}
+    counted = dict(found.select("item_id", "recent_buyers").distinct().collect())
+    assert set(counted) == set(ITEMS)
+    assert counted == {item: buyers.get(item, 0) for item in ITEMS}
 
 
 def test_an_item_that_is_not_active_is_nobody_s_candidate(rows: Rows, model: Model) -> None:

@@ -205,12 +205,12 @@ def test_a_small_encoder_is_served_and_the_ranker_learned_with_one_of_its_kind(
     folder = Path(lake.deployment.lake) / model["folder"]
     assert model["weights_sha256"] == model_folder.sha256(folder / model_folder.INT8)
     assert not (folder / model_folder.WEIGHTS).exists()
-    told = json.loads((folder / scoring.TRAINING).read_text())["served"]
-    assert (told["encoder"], told["form"]) == ("small", "int8")
-    assert (told["distilled_layers"], told["distilled_steps"]) == (1, 5)
+    served = json.loads((folder / scoring.TRAINING).read_text())["served"]
+    assert (served["encoder"], served["form"]) == ("small", "int8")
+    assert (served["distilled_layers"], served["distilled_steps"]) == (1, 5)
     figures = dict(model["metrics"])
-    assert {name: figures[name] for name in told if name in figures} == {
-        name: value for name, value in told.items() if name not in ("encoder", "form")
+    assert {name: figures[name] for name in served if name in figures} == {
+        name: value for name, value in served.items() if name not in ("encoder", "form")
     }
     run_job.run("encode_items", lake, tiny_shop.day(0))
     vectors = pl.read_delta(lake.path("features.item_vectors"))
