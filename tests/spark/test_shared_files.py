@@ -9,6 +9,7 @@ from pyspark import SparkFiles
 from pyspark.sql import SparkSession
 
 from jobs.runner import shared_files
+from schemas.run import PIECES
 
 
 def test_pieces_in_any_order_become_files_that_tasks_read(spark: SparkSession) -> None:
@@ -17,7 +18,7 @@ def test_pieces_in_any_order_become_files_that_tasks_read(spark: SparkSession) -
         (name, at, bytearray(data[at : at + 100])) for name, data in content.items() for at in range(0, 1280, 100)
     ]
     some = [piece for piece in pieces if piece[2]]
-    frame = spark.createDataFrame(some[::-1], shared_files.COLUMNS).repartition(3)
+    frame = spark.createDataFrame(some[::-1], PIECES).repartition(3)
     endings: list[Callable[[bool], None]] = []
     name = shared_files.share(frame, endings.append)
 
