@@ -10,6 +10,8 @@ from collections.abc import Iterable
 from schemas import bronze, dependencies
 from schemas.job import RECOMMEND, Balance, Job, files, history, latest, model, optional, pending, records, today
 
+CATALOGUED = (optional(today("silver.items")), optional(latest("silver.rejected_items")))  # what records' items are
+ENCODED = (today("silver.items"), today("features.item_vectors"))
 ENCODING = model(chosen="encoding")
 STOCK = optional(today("silver.stock", may_be_empty=True))  # of lists: what is out of stock
 DEMAND_MODEL, AUDIENCE_MODEL = optional(model("demand")), optional(model("audience"))
@@ -38,8 +40,7 @@ INTAKE = (
         reads=(
             pending("bronze.events"),
             pending("bronze.files"),
-            optional(today("silver.items")),
-            optional(latest("silver.rejected_items")),
+            *CATALOGUED,
             history("silver.events"),
         ),
         writes=("silver.events", "silver.rejected_events", "silver.cleaned_days"),
@@ -50,8 +51,7 @@ INTAKE = (
         "clean_stock",
         reads=(
             records("stock", "latest", days=7),  # a store's file may be late
-            optional(today("silver.items")),
-            optional(latest("silver.rejected_items")),
+            *CATALOGUED,
         ),
         writes=("silver.stock", "silver.rejected_stock"),
         balance=Balance(("bronze_stock",), "silver.stock", "silver.rejected_stock", counted_by="record_count"),
@@ -67,8 +67,7 @@ INTAKE = (
         reads=(
             records("campaigns", "history"),
             optional(records("campaign_items", "history")),
-            optional(today("silver.items")),
-            optional(latest("silver.rejected_items")),
+            *CATALOGUED,
         ),
         writes=("silver.campaigns", "silver.rejected_campaigns"),
         balance=Balance(
@@ -90,8 +89,7 @@ INTAKE = (
         reads=(
             records("promotions", "pending"),
             pending("bronze.files"),
-            optional(today("silver.items")),
-            optional(latest("silver.rejected_items")),
+            *CATALOGUED,
             history("silver.promotions"),
         ),
         writes=("silver.promotions", "silver.rejected_promotions", "silver.cleaned_promotion_days"),
@@ -104,6 +102,12 @@ INTAKE = (
         writes=("silver.users", "silver.rejected_users"),
         balance=Balance(("bronze_users",), "silver.users", "silver.rejected_users", counted_by="record_count"),
     ),
+    Job(
+        "clean_judgements",
+        reads=(records("judgements", "latest"), *CATALOGUED),
+        writes=("silver.judgements", "silver.rejected_judgements"),
+        balance=Balance(("bronze_judgements",), "silver.judgements", "silver.rejected_judgements"),
+    ),
 )
 
 SCORING = (
@@ -114,40 +118,22 @@ SCORING = (
     ),
     Job(
         "encode_users",
-        reads=(
-            history("silver.events"),
-            today("silver.items"),
-            today("features.item_vectors"),
-            latest("features.user_vectors"),
-            ENCODING,
-        ),
+        reads=(history("silver.events"), *ENCODED, latest("features.user_vectors"), ENCODING),
         writes=("features.user_vectors",),
     ),
     Job(
         "score_candidates",
-        reads=(
-            history("silver.events"),
-            today("silver.items"),
-            today("features.item_vectors"),
-            ENCODING,
-        ),
+        reads=(history("silver.events"), *ENCODED, ENCODING),
         writes=("features.candidates",),
     ),
     Job(
         "rank_recommendations",
-        reads=(
-            today("features.candidates"),
-            today("silver.items"),
-            today("features.item_vectors"),
-            history("silver.events"),
-            STOCK,
-            ENCODING,
-        ),
+        reads=(today("features.candidates"), *ENCODED, history("silver.events"), STOCK, ENCODING),
         writes=("gold.recommendations",),
     ),
     Job(
         "find_similar_items",
-        reads=(history("silver.events"), today("silver.items"), today("features.item_vectors"), STOCK),
+        reads=(history("silver.events"), *ENCODED, STOCK),
         writes=("gold.similar_items",),
     ),
     Job(
@@ -187,8 +173,7 @@ PLANNING = (
         "build_audiences",
         reads=(
             history("silver.events"),
-            today("silver.items"),
-            today("features.item_vectors"),
+            *ENCODED,
             today("silver.campaigns", may_be_empty=True),
             optional(history("silver.ad_events")),
             AUDIENCE_MODEL,

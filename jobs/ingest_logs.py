@@ -125,6 +125,7 @@ def format_of(source: Source) -> FileFormat:
         source.escape,
         source.skip_lines,
         fill_short_lines=source.short_lines == "fill",
+        header=source.header,
     )
 
 

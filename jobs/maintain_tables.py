@@ -16,7 +16,7 @@ GOLD = tuple(name for name, table in TABLES.items() if table.layer == "gold")
 # Rewritten by each run from all that is known by then; later runs read only the newest partition.
 SNAPSHOTS = tuple(
     f"silver.{prefix}{kind}"
-    for kind in ("items", "users", "campaigns", "stock", "ways")
+    for kind in ("items", "users", "campaigns", "stock", "ways", "judgements")
     for prefix in ("", "rejected_")
 )
 RECORDS = (

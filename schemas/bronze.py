@@ -7,7 +7,7 @@ RUN_DATE = Column(
 )
 SOURCE_FILE = Column("source_file", "STRING", "Path of the raw file below the landing folder", rules=(not_blank(1024),))
 SOURCE_ROW = Column(
-    "source_row", "BIGINT", "Line of its file on which the record begins; the first is 1", rules=(between(2, None),)
+    "source_row", "BIGINT", "Line of its file on which the record begins; the first is 1", rules=(between(1, None),)
 )
 RAW = Column(
     "raw",

@@ -32,17 +32,20 @@ REPEATED = Reason("duplicate_of_earlier_day", "duplicate of a record of an earli
 REPLACED = Reason("replaced_by_later_file", "a later file of the same day tells its order again")
 STOCK_OVERLAPS = Reason("overlaps_in_snapshot", "another record of the snapshot is about this location and item")
 WAY_OVERLAPS = Reason("overlaps_in_list", "another record of the list is about this way")
+QUERY_PERSONAL = Reason("query_personal_data", "query has an e-mail address or a telephone number")
+JUDGEMENT_OVERLAPS = Reason("overlaps_in_judgements", "another record of the list is about this query and item")
 CAMPAIGN_UNKNOWN = Reason("campaign_unknown", "campaign_id is not among the campaigns")
 
 ITEM_CODES = frozenset({ITEM_UNLISTED.code, ITEM_REFUSED.code})
 OF_ITEM, OF_LOG = (ITEM_UNLISTED, ITEM_REFUSED), (DUPLICATE, REPEATED)
 BESIDE_THE_CONTRACT: dict[str, tuple[Reason, ...]] = {
-    "events": (*OF_ITEM, *OF_LOG, REPLACED),
+    "events": (*OF_ITEM, *OF_LOG, REPLACED, QUERY_PERSONAL),
     "stock": (*OF_ITEM, STOCK_OVERLAPS),
     "ways": (WAY_OVERLAPS,),
     "campaign_items": (*OF_ITEM, CAMPAIGN_UNKNOWN),
     "ad_events": OF_LOG,
     "promotions": (*OF_ITEM, *OF_LOG),
+    "judgements": (*OF_ITEM, JUDGEMENT_OVERLAPS),
 }
 
 

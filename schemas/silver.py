@@ -6,6 +6,7 @@ from schemas.bronze import RUN_DATE, SOURCE_FILE, SOURCE_ROW
 from schemas.cleaned_days import FEW_VERY_LATE, RETURNS_MATCHED, RETURNS_UNMATCHED, VERY_LATE, cleaned_days
 from schemas.contract import QUANTITY, Column, Table, between, not_blank, not_shortened, one_of, row_check
 from schemas.rejected_records import SAME_RECORDS, rejected
+from schemas.searched import JUDGEMENTS, QUERY, REJECTED_JUDGEMENTS, VISIT
 
 SOLD = between(0.001, 100_000)
 GIVEN = (not_blank(200), not_shortened())  # rules of an id that a record gives
@@ -50,11 +51,9 @@ EVENTS = Table(
             personal=True,
         ),
         Column("campaign_id", "STRING", "Campaign that led to it", True, GIVEN),
-        Column("query", "STRING", "The words searched for", True, (not_blank(2000),), personal=True),
-        Column("position", "INT", "Place in the list that was shown, from 1", True, (between(1, None),)),
+        *QUERY,
         Column("order_id", "STRING", "Of which source and order a later file replaces it", True, personal=True),
-        SOURCE_FILE,
-        SOURCE_ROW,
+        *(SOURCE_FILE, SOURCE_ROW, *VISIT),
     ),
     key=("event_id",),
     extra_checks=(
@@ -282,7 +281,7 @@ TABLES = (
     *(EVENTS, REJECTED_EVENTS, CLEANED_DAYS, ITEMS, REJECTED_ITEMS),
     *(STOCK, REJECTED_STOCK, WAYS, REJECTED_WAYS, CAMPAIGNS, REJECTED_CAMPAIGNS),
     *(AD_EVENTS, REJECTED_AD_EVENTS, CLEANED_AD_DAYS, PROMOTIONS, REJECTED_PROMOTIONS, CLEANED_PROMOTION_DAYS),
-    *(USERS, REJECTED_USERS),
+    *(USERS, REJECTED_USERS, JUDGEMENTS, REJECTED_JUDGEMENTS),
 )
 
 # Kind of raw file -> the contract of its records.
@@ -296,4 +295,5 @@ RECORDS_OF = {
     "ad_events": AD_EVENTS,
     "promotions": PROMOTIONS,
     "users": USERS,
+    "judgements": JUDGEMENTS,
 }

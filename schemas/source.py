@@ -68,6 +68,8 @@ def _refuse_unfit_columns(version: Source) -> None:
         raise ValueError("carry_down and carry_down_within: neither is anything without the other")
     if within in carried:
         raise ValueError(f"carry_down_within = {within!r} is in carry_down: it must be on each line")
+    if version.skip_lines and not version.header:
+        raise ValueError("skip_lines: of files with a header alone, and header is false")
     if version.escape == version.delimiter:
         raise ValueError(f"escape = {version.escape!r} is the delimiter too")
 
@@ -137,6 +139,7 @@ class Source(Strict):
     encoding: Encoding = "utf-8"
     escape: Escape = ""  # a sign before a quote within quotes; a doubled quote is read without it
     skip_lines: Lines = 0  # of the file, before its header
+    header: bool = True  # false: files begin with a record, and `columns` are its fields
     short_lines: ShortLines = "refuse"  # "fill": a line may end before its last, empty cells
     from_name: dict[str, str] = {}  # more columns: regular expressions with a group, found in a file's path
     carry_down: list[str] = []  # columns that only the first line of a group fills

@@ -50,6 +50,7 @@ class FileFormat:
     escape: str = ""  # a sign before a quote within quotes, beside the doubled quote
     skip_lines: int = 0  # before the header
     fill_short_lines: bool = False  # a line may end before its last, empty cells
+    header: bool = True  # false: the first line is a record, and has all columns in order
 
 
 @dataclass
@@ -132,8 +133,13 @@ def read_header(lines: Lines, form: FileFormat, report: FileReport) -> Layout | 
     """Layout of the records below the header; None where it lacks a column, as `report.problem` then says.
 
     Before it are `skip_lines` lines, empty ones, and a spreadsheet's `sep=;`, which names the delimiter. A file of
-    empty lines has no header, no records and no problem.
+    empty lines has no header, no records and no problem. Without a header no line is read.
     """
+    if not form.header:
+        width = len(form.columns)
+        return Layout(
+            list(range(width)), width, Dialect(form.delimiter, form.escape), frozenset(), form.fill_short_lines
+        )
     delimiter, has_header = form.delimiter, False
     while (line := lines.start()) is not None:
         text = without_line_end(line).lstrip(MARK)

@@ -13,12 +13,13 @@ from jobs.transforms.catalogue import Catalogue, with_item_verdict
 from jobs.transforms.held import held
 from jobs.transforms.ledger import Log
 from jobs.transforms.mapping import all_reasons, completed, mapped
-from jobs.transforms.reasons import because, only, rejected, sound
+from jobs.transforms.reasons import because, has_code, only, rejected, sound
 from jobs.transforms.shop_time import day_of
 from schemas import TABLES, silver
 from schemas.deployment import Deployment
-from schemas.reason_codes import DUPLICATE, REPEATED
+from schemas.reason_codes import DUPLICATE, QUERY_PERSONAL, REPEATED
 from schemas.rejects import most_rejected_sql
+from schemas.searched import PERSONAL
 
 TEXT = ("raw", "file_values")  # what identifies a record without an event_id; a null is left out of its hash
 
@@ -50,7 +51,7 @@ def split(
     # Without a moment there is no date either; that counts as one fault, not two.
     if "event_date" in table.column_names:
         known = known.withColumn("event_date", F.coalesce("event_date", "run_date"))
-    unsound = F.concat(all_reasons(table, table.column_names), "_item_reasons")
+    unsound = F.concat(all_reasons(table, table.column_names), "_item_reasons", _personal(canonical))
     rejecting = [name for name, source in deployment.of_kind(log.kind).items() if source.identical_lines == "reject"]
     judged = known.withColumn("reasons", unsound)
     if log is ledger.EVENTS and orders.rewrites_orders(deployment):
@@ -58,11 +59,20 @@ def split(
     numbered = _numbered(judged, rejecting)
     final = _without_repeats(log, held(_first_of_the_day(log, numbered)), past)
     refused = TABLES[f"silver.rejected_{log.kind}"]
+    if "query" in canonical.columns:  # what is personal stays in bronze alone
+        final = final.withColumn("raw", F.when(has_code("reasons", QUERY_PERSONAL.code), "").otherwise(F.col("raw")))
     return {
         table.name: sound(final).select(*table.column_names),
         refused.name: rejected(final, refused.column_names),
         log.ledger: _cleaned_days(log, files, final, past, deployment),
     }
+
+
+def _personal(canonical: DataFrame) -> Column:
+    """REASONS: of a query with an e-mail address or a telephone number, that it has; none where no source has any."""
+    if "query" not in canonical.columns:
+        return only()
+    return only(F.when(F.col("query").rlike(PERSONAL), because(QUERY_PERSONAL)))
 
 
 def _numbered(judged: DataFrame, rejecting: Sequence[str]) -> DataFrame:

@@ -31,6 +31,7 @@ from schemas import bronze, silver
 from schemas.deployment import load
 from tests.conftest import Rows, run_of
 from tests.support import tiny_shop
+from tests.support.search_recipes import SEARCH_RECIPES
 
 PAGE = tiny_shop.REPO / "docs" / "configuration.md"
 RECIPE = re.compile(r"^### ([^\n]+)\n(?:(?!^#).)*?^```toml\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -218,6 +219,7 @@ RECIPES: dict[str, Recipe] = {
             {"source_file": "feed/sales_2026-03-03.csv", "item_id": "S2"},
         ],
     ),
+    **{heading: Recipe(**parts) for heading, parts in SEARCH_RECIPES.items()},
 }
 
 

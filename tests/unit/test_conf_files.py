@@ -29,6 +29,8 @@ def changed(tmp_path: Path, keys: str) -> Path:
         ("escape = ','", r"sources\.events: escape = ',' is the delimiter too"),
         ("delimiter = '\"'", r"sources\.events\.delimiter: '\"' cannot divide or escape"),
         ("skip_lines = -1", r"sources\.events\.skip_lines: Input should be greater than or equal to 0, not -1"),
+        ("skip_lines = 2\nheader = false", r"skip_lines: of files with a header alone, and header is false"),
+        ("headers = false", r"sources\.events\.headers: unknown key"),
         ("short_lines = 'pad'", r"sources\.events\.short_lines: Input should be 'refuse' or 'fill', not 'pad'"),
         ("carry_downs = ['at']", r"sources\.events\.carry_downs: unknown key"),
         ("carry_down = ['at']", r"sources\.events: carry_down and carry_down_within: neither is anything without"),

@@ -50,6 +50,15 @@ def test_a_quoted_field_may_have_lines_commas_and_quotes():
     assert report.record_count == 4
 
 
+def test_a_file_without_a_header_begins_with_a_record():
+    lines = ['{"a": "x, y", "b": 1}', "", '{"a": "\\"q\\"", "b": 2}']
+    found, report = read("\n".join(lines), columns=["line"], delimiter="\x01", header=False)
+    assert found == {1: [lines[0]], 3: [lines[2]]}
+    assert (report.record_count, report.skipped_count, report.problem) == (2, 1, None)
+    assert read("S1,b,c,d\nS2,b,c,d\n", header=False)[0] == {1: ["S1", "b", "c", "d"], 2: ["S2", "b", "c", "d"]}
+    assert read("", header=False)[0] == {}
+
+
 def test_an_unclosed_quote_costs_its_own_line_alone(monkeypatch):
     lines = [f"S{number},b,c,d" for number in range(3, 20)]
     found, report = read(HEADER + 'S2,"b,c,d\n' + "\n".join(lines))
