@@ -86,7 +86,11 @@ class Index:
         self.present = sp.csr_matrix((of_term, (rows, columns)), shape)
 
     def scores(self, queries: Sequence[Sequence[str]]) -> sp.csr_matrix:
-        """[queries, items]: BM25F times the share of the query's idf that the item has, 0 where no term is met.
+        """[queries, items]: BM25F times the share of the query's idf that the item has, 0 where no term is met."""
+        return self.scores_and_covered(queries)[0]
+
+    def scores_and_covered(self, queries: Sequence[Sequence[str]]) -> tuple[sp.csr_matrix, sp.csr_matrix]:
+        """[queries, items]: BM25F times the covered share, and that share: of the query's idf, what the item has.
 
         The share is of all terms of the query that the corpus has, so that a further word of the query that an item
         lacks costs it. A term that a query repeats counts once.
@@ -97,8 +101,8 @@ class Index:
         rows, columns = (np.array([pair[side] for pair in pairs], np.int64) for side in (0, 1))
         asked = sp.csr_matrix((np.ones(len(pairs)), (rows, columns)), (len(distinct), len(self.place)))
         matched, covered = (asked @ self.weights).tocsr(), (asked @ self.present).tocsr()
-        share = sp.diags_array(1 / np.maximum(wanted, 1e-9)) @ covered
-        return sp.csr_matrix(matched.multiply(share))
+        share = (sp.diags_array(1 / np.maximum(wanted, 1e-9)) @ covered).tocsr()
+        return sp.csr_matrix(matched.multiply(share)), sp.csr_matrix(share)
 
 
 def _weighted(item: Mapping[str, Sequence[str]], corpus: Corpus) -> dict[str, float]:

@@ -10,24 +10,51 @@ from functools import lru_cache
 import Stemmer  # type: ignore[import-not-found]
 
 MAX_QUERY = 200  # characters of a query that are read; what follows is ignored
-UNITS = ("gb", "tb", "mb", "ghz", "mhz", "hz", "kg", "g", "mg", "ml", "cl", "l", "mm", "cm", "m", "km", "w", "kw", "v")
+UNITS: tuple[str, ...] = (
+    "gb",
+    "tb",
+    "mb",
+    "ghz",
+    "mhz",
+    "hz",
+    "kg",
+    "g",
+    "mg",
+    "ml",
+    "cl",
+    "l",
+    "mm",
+    "cm",
+    "m",
+    "km",
+    "w",
+    "kw",
+    "v",
+)
 UNITS += ("mah", "va", "mp", "inch", "in", "ft", "oz", "lb", "lbs", "pt", "qt", "ct", "pk", "ppm", "dpi")
-# Scripts whose words a stemmer of European languages does not know, or that have no spaces: read by pairs of characters.
+# Scripts without spaces, or unknown to stemmers of European languages: read by pairs of characters.
 _BY_CHARACTER = re.compile(
     "[\u0370-\u03ff\u0400-\u052f\u0530-\u1fff\u2e80-\u9fff\ua000-\ud7ff\uf900-\ufaff\uff66-\uff9f\U00020000-\U0003ffff]"
 )
 _WORD = re.compile(r"[^\W_]+(?:[.'][^\W_]+)*")  # 2.5, o'neill: one word
 _MEASURE = re.compile(rf"\b(\d+(?:[.,]\d+)?)\s+({'|'.join(sorted(UNITS, key=len, reverse=True))})\b")
+_A_MEASURE = re.compile(rf"\d+(?:[.,]\d+)?(?:{'|'.join(UNITS)})")
+_CARD = re.compile(r"(?<![\w.-])[2-6](?:[ -]?\d){13,18}(?![\w])")
 _EMAIL = re.compile(r"[^\s@]+@[^\s@]+\.[^\s@]{2,}")
 _PHONE = re.compile(r"(?<![\w.,-])\+?\(?\d(?:[ ()/.-]?\d){8,14}(?![\w])")
 _MARKED_PHONE = re.compile(r"^\s*(?:\+|00)\d|[ ()/]|(?:\d-\d)")
 
 
 def normalised(text: str) -> str:
-    """Compatibility form, lower case, `&` as `and`, a number and its unit as one word, single spaces; MAX_QUERY long."""
+    """Compatibility form, lower case, `&` as `and`, a number and its unit one word, single spaces; MAX_QUERY long."""
     plain = unicodedata.normalize("NFKC", text[: 4 * MAX_QUERY]).casefold().replace("&", " and ")
     visible = "".join(" " if unicodedata.category(sign)[0] in "CZ" else sign for sign in plain)
     return _MEASURE.sub(r"\1\2", " ".join(visible.split()))[:MAX_QUERY].strip()
+
+
+def by_character(text: str) -> bool:
+    """Whether a text has signs of scripts that are read by pairs of characters."""
+    return _BY_CHARACTER.search(text) is not None
 
 
 def words(text: str) -> list[str]:
@@ -50,7 +77,7 @@ def _stemmer(language: str) -> Stemmer.Stemmer:
 
 
 def stems(tokens: Sequence[str], language: str = "english") -> list[str]:
-    """The words without their endings (Porter, 2001, Snowball); one with a digit stays as it is. "": none is changed."""
+    """The words without their endings (Porter, 2001, Snowball); one with a digit stays as it is. "": all stay."""
     if not language:
         return list(tokens)
     stem = _stemmer(language).stemWord
@@ -69,16 +96,33 @@ def normalised_text(text: str) -> str:
 
 
 def query_key(text: str, language: str = "english") -> str:
-    """What queries have in common that differ in case, spacing, signs and endings only; "" for a query without words."""
+    """What queries have in common that differ in case, spacing, signs and endings only; "" without words."""
     return " ".join(terms(normalised(text), language))
 
 
 def is_personal(query: str) -> bool:
-    """Whether a query has an e-mail address or a telephone number: it is stored nowhere.
+    """Whether a query has an e-mail address, a telephone number or the number of a payment card: it is stored nowhere.
 
     Digits alone, such as an article or bar code, are no telephone number; nine or more with a plus, a leading 00, or
     divided like one are.
     """
-    if _EMAIL.search(query):
+    if _EMAIL.search(query) or any(_is_card(number.group()) for number in _CARD.finditer(query)):
         return True
     return any(_MARKED_PHONE.search(number.group()) for number in _PHONE.finditer(query))
+
+
+def _is_card(number: str) -> bool:
+    """Whether the check digit is right (Luhn, 1960); bar codes of 14 digits begin with another digit."""
+    digits = [int(sign) for sign in number if sign.isdigit()]
+    doubled = [2 * digit - 9 * (digit > 4) for digit in digits[-2::-2]]
+    return (sum(digits[-1::-2]) + sum(doubled)) % 10 == 0
+
+
+def is_code(query: str) -> bool:
+    """Whether a query is one article number, bar code or model name: one word of four signs or more with a digit.
+
+    A number with its unit (500gb) is none.
+    """
+    text = normalised(query)
+    alone = " " not in text and len(text) >= 4 and any(sign.isdigit() for sign in text)
+    return alone and not _A_MEASURE.fullmatch(text) and all(sign.isalnum() or sign in "-_./#+" for sign in text)
