@@ -10,6 +10,9 @@ from schemas.deployment import Deployment
 from schemas.reason_codes import OWN, REPLACED
 from schemas.silver import CANCELLED
 
+AMOUNTS = ("quantity", "unit_price")
+OF_AMOUNTS = (*(f"{name}_in_range" for name in AMOUNTS), "sale_complete")  # what is no sale need not have them
+
 
 def rewrites_orders(deployment: Deployment) -> bool:
     """Whether any of its sources of events writes orders again (`replaces`)."""
@@ -29,8 +32,9 @@ def with_replaced(events: DataFrame, deployment: Deployment) -> DataFrame:
 def judged_as_orders(judged: DataFrame, past: DataFrame) -> DataFrame:
     """The records, judged by the versions of their orders; `past` is silver.events.
 
-    A line of an order that a later file of the same day has too is rejected. Lines that only the deployment's own rules
-    reject stay as `cancelled`, where the order was written on an earlier day: they record that it is no sale now.
+    A line of an order that a later file of the same day has too is rejected. Lines that the deployment's own rules
+    reject, and none of the contract's but those of amounts, stay as `cancelled` without amounts out of range, where the
+    order was written on an earlier day: they record that it is no sale now.
     """
     order, is_order = F.coalesce("order_id", "event_id"), F.col("order_id").isNotNull()
     newest = F.max("source_file").over(Window.partitionBy("run_date", order))
@@ -38,10 +42,14 @@ def judged_as_orders(judged: DataFrame, past: DataFrame) -> DataFrame:
     written_here = F.min(F.when(F.size("reasons") == 0, F.col("run_date"))).over(Window.partitionBy(order))
     elsewhere = past.where("order_id IS NOT NULL").join(judged.select("run_date").distinct(), "run_date", "left_anti")
     written = elsewhere.groupBy("order_id").agg(F.min("run_date").alias("_written"))
-    own = (F.size("reasons") > 0) & F.forall("reasons", lambda reason: reason["code"].startswith(OWN))
+    codes = F.col("reasons.code")
+    own = F.exists(codes, lambda code: code.startswith(OWN))
+    own &= F.forall(codes, lambda code: code.startswith(OWN) | code.isin(*OF_AMOUNTS))
     cancelled = is_order & own & (F.least("_written", written_here) < F.col("run_date"))
     marked = judged.join(written, "order_id", "left").withColumn("_cancelled", F.coalesce(cancelled, F.lit(False)))
     reasons = F.when(F.col("_cancelled"), only()).otherwise(F.col("reasons"))
     event_type = F.when(F.col("_cancelled"), F.lit(CANCELLED)).otherwise(F.col("event_type"))
-    decided = marked.withColumns({"reasons": F.concat(reasons, replaced), "event_type": event_type})
+    off = {name: F.col("_cancelled") & F.array_contains(codes, f"{name}_in_range") for name in AMOUNTS}
+    amounts = {name: F.when(~off[name], F.col(name)) for name in AMOUNTS}
+    decided = marked.withColumns({"reasons": F.concat(reasons, replaced), "event_type": event_type} | amounts)
     return decided.drop("_written", "_cancelled")

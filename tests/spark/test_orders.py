@@ -14,7 +14,7 @@ from jobs.transforms.purchases import purchases
 from schemas import bronze, silver
 from schemas.deployment import Deployment, load
 from schemas.errors import ConfError
-from tests.conftest import Rows
+from tests.conftest import Rows, broken
 
 COLUMNS = ("order", "customer", "state", "sku", "units", "at")
 CONF = """
@@ -95,6 +95,19 @@ def test_of_two_files_of_one_day_the_last_by_name_counts(rows: Rows, shop: Deplo
     events, rejected = cleaned(rows, shop, [FIRST + again])
     assert bought(events, shop) == [("17", "a", 5), ("17", "c", 1), ("18", "a", 1), ("19", "a", 2)]
     assert {row.codes[0] for row in rejected.collect()} == {"replaced_by_later_file"}
+
+
+@pytest.mark.parametrize("nights", [[0, 1], [2]], ids=["night by night", "one load"])
+def test_a_line_that_is_exported_again_counts_as_it_was_last(rows: Rows, shop: Deployment, nights) -> None:
+    """Each line is an order of its own, with an id that stays: A1 is corrected, A2 cancelled, A3 the same, A4 new."""
+    source = shop.sources["events"]
+    by_line = {"map": {**source.map, "event_id": "`order`"}, "reject": {"cancelled": "log.units = 0"}}
+    lines = shop.model_copy(update={"sources": {"events": source.model_copy(update=by_line)}})
+    first = told(1, "A1 u1 paid a 5", "A2 u2 paid b 1", "A3 u3 paid c 1")
+    again = told(2, "A1 u1 paid a 2", "A2 u2 paid b 0", "A3 u3 paid c 1", "A4 u4 paid d 1")
+    events, _ = cleaned(rows, lines, [[first, again, first + again][night] for night in nights])
+    assert bought(events, lines) == [("A1", "a", 2), ("A3", "c", 1), ("A4", "d", 1)]
+    assert broken(silver.EVENTS, events) == []
 
 
 def test_without_replaces_a_later_file_adds(rows: Rows, shop: Deployment) -> None:
