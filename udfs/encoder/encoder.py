@@ -98,6 +98,11 @@ class Encoder:
         and AMX), to about 1e-6 in float32 (a matrix product's last bits may depend on its number of rows).
         Raises ValueError if max_tokens does not fit.
         """
+        vectors = self.plain(texts, max_tokens)
+        return vectors if self._adapter is None or not len(vectors) else self._adapter(vectors)
+
+    def plain(self, texts: Sequence[str], max_tokens: int) -> Floats:
+        """`encode` before the adapter: what the BERT alone gives."""
         if not 3 <= max_tokens <= self._most_tokens:
             raise ValueError(f"max_tokens is {max_tokens}; model {self.settings.name} takes 3 to {self._most_tokens}")
         if not texts:
@@ -105,8 +110,6 @@ class Encoder:
         place = {text: number for number, text in enumerate(dict.fromkeys(texts))}
         encode = self._packed_vectors if self._packed is not None else self._vectors_by_length
         vectors = encode(list(place), max_tokens)
-        if self._adapter is not None:
-            vectors = self._adapter(vectors)
         return vectors[[place[text] for text in texts]]
 
     def _vectors_by_length(self, texts: list[str], max_tokens: int) -> Floats:
