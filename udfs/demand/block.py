@@ -8,7 +8,7 @@ had arrived (`known`), less those already returned (`undone`). The weeks after i
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final, TypeAlias
 
 import numpy as np
@@ -94,6 +94,7 @@ class Shop:
 
     categories: Daily
     locations: Daily
+    _known: dict[int, Shop] = field(default_factory=dict, repr=False, compare=False)  # by day, for the next block
 
     @classmethod
     def of(cls, categories: pd.DataFrame, locations: pd.DataFrame) -> Shop:
@@ -102,7 +103,10 @@ class Shop:
 
     def as_of(self, day: int) -> Shop:
         """The shop as the run of that day knew it."""
-        return Shop(self.categories.as_of(day), self.locations.as_of(day))
+        if day not in self._known:
+            then = Shop(self.categories.as_of(day), self.locations.as_of(day))
+            self._known[day] = then._known[day] = then
+        return self._known[day]
 
     @property
     def first_day(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import Final
 
@@ -11,7 +12,7 @@ from scipy.special import gammaln, xlogy
 
 from udfs.demand.block import WEEK, Codes, Doubles, added, in_sample
 from udfs.demand.counts import pit_inside
-from udfs.demand.dispersion import RANGES
+from udfs.demand.dispersion import RANGES, Spread
 from udfs.demand.forecast import TARGETS, fit
 from udfs.demand.model import LEVEL_FEATURES, Level, Model, Settings, rates
 from udfs.evaluation.metrics import Bootstrap
@@ -63,16 +64,20 @@ def judge(fitted: Model | None, current: Model | None, newest: pd.DataFrame) -> 
         part = newest[newest["level"] == (level == "item")]
         if fitted is None or part.empty:
             continue
-        ours = log_scores(fitted, level, part)
+        units, cores = part[list(TARGETS)].to_numpy(np.float64), os.cpu_count() or 1
+        features = part[list(LEVEL_FEATURES[level])].to_numpy(np.float32)
+        own_rates = rates(fitted, level, features, cores)
+        ours = log_scores(units, *own_rates)
         figures[f"log_score_{level}"] = float(ours.mean())
         item, items = pd.factorize(part["item_id"], sort=True)
         codes, draws = np.asarray(item, np.int64), Bootstrap(len(items), draws=DRAWS)
-        own, off = _coverage(fitted, level, part, codes, draws)
-        figures |= own
+        shares, off = _coverage(level, units, *own_rates, codes, draws)
+        figures |= shares
         if current is None:
             continue
-        promoted &= not off > max(_coverage(current, level, part, codes, draws)[1], 0)
-        theirs = log_scores(current, level, part)
+        their_rates = rates(current, level, features, cores)
+        promoted &= not off > max(_coverage(level, units, *their_rates, codes, draws)[1], 0)
+        theirs = log_scores(units, *their_rates)
         worse = draws.relative(added(codes, len(items), ours), added(codes, len(items), theirs))
         figures |= {f"gain_{level}": -worse.value, f"gain_{level}_low": -worse.high, f"gain_{level}_high": -worse.low}
         promoted &= not worse.low > 0
@@ -80,15 +85,14 @@ def judge(fitted: Model | None, current: Model | None, newest: pd.DataFrame) -> 
 
 
 def _coverage(
-    model: Model, level: Level, rows: pd.DataFrame, item: Codes, draws: Bootstrap
+    level: Level, units: Doubles, rate: Doubles, spread: Spread, item: Codes, draws: Bootstrap
 ) -> tuple[dict[str, float], float]:
     """Shares of sums of days within the levels, and how far the worst is off: in tolerances, above 0 beyond one.
 
     What may be chance does not count as off: half the 95 % interval over items, and at least what as many independent
     items would give, for the bootstrap of few items does not vary where none of them is above a level.
     """
-    rate, spread = rates(model, level, rows[list(LEVEL_FEATURES[level])].to_numpy(np.float32))
-    sums = np.cumsum(rows[list(TARGETS)].to_numpy(np.float64), axis=1)
+    sums = np.cumsum(units, axis=1)
     shares: dict[str, float] = {}
     worst = -1.0
     for week in range(1, len(TARGETS) + 1):
@@ -103,12 +107,9 @@ def _coverage(
     return shares, worst
 
 
-def log_scores(model: Model, level: Level, rows: pd.DataFrame) -> Doubles:
-    """[rows]: the mean over the row's weeks of -log P(units), by the model's negative binomial."""
-    features = rows[list(LEVEL_FEATURES[level])].to_numpy(np.float32)
-    rate, spread = rates(model, level, features)
+def log_scores(units: Doubles, rate: Doubles, spread: Spread) -> Doubles:
+    """[rows]: the mean over the row's weeks of -log P(units [rows, weeks]), by the negative binomial of its rate."""
     mean, dispersion = rate[:, None], spread.of(rate)[:, None]
-    units = rows[list(TARGETS)].to_numpy(np.float64)
     size = np.maximum(mean, 1e-9) / (dispersion - 1)
     chance = gammaln(units + size) - gammaln(size) - gammaln(units + 1) - size * np.log(dispersion)
     chance += xlogy(units, (dispersion - 1) / dispersion)

@@ -80,13 +80,13 @@ def from_json(text: str) -> Model:
     return model
 
 
-def rates(model: Model, level: Level, features: Floats) -> tuple[Doubles, Spread]:
-    """Units in an ordinary week [rows] and their spread, by LEVEL_FEATURES of the level."""
+def rates(model: Model, level: Level, features: Floats, threads: int = 1) -> tuple[Doubles, Spread]:
+    """Units in an ordinary week [rows] and their spread, by LEVEL_FEATURES of the level; the same on any threads."""
     if level == "pair":
         trees, weights = model.pair_trees, (model.pair_dispersion, model.pair_overdispersion)
     else:
         trees, weights = model.item_trees, (model.item_dispersion, model.item_overdispersion)
-    rate = rate_of(level, trees, features)
+    rate = rate_of(level, trees, features, threads)
     dispersion, overdispersion = (np.array(part, np.float64) for part in weights)
     if not len(dispersion):
         return rate, Spread(np.full(len(rate), 1 + LEAST_EXTRA), np.zeros(len(rate)))
@@ -116,7 +116,7 @@ def _rates_unseen(
     for seen in (0, 1):
         learn, rest = drawn[half == seen], half != seen
         trees = _fit_trees(level, features[learn], units[learn], settings)
-        rate[rest] = rate_of(level, trees, features[drawn[rest]])
+        rate[rest] = rate_of(level, trees, features[drawn[rest]], _threads(settings))
     return drawn, rate
 
 
@@ -125,7 +125,7 @@ def _fit_trees(level: Level, features: Floats, units: Doubles, settings: Setting
     if units.sum() <= 0:
         return ""
     params = FIXED | {
-        "num_threads": settings.threads or os.cpu_count() or 1,
+        "num_threads": _threads(settings),
         "learning_rate": settings.learning_rate,
         "num_leaves": settings.leaves,
         "min_data_in_leaf": min(200, max(len(units) // 50, 1)),
@@ -135,12 +135,16 @@ def _fit_trees(level: Level, features: Floats, units: Doubles, settings: Setting
     return THREADS.sub("", str(lgb.train(params, data, settings.trees).model_to_string()))
 
 
-def rate_of(level: Level, trees: str, features: Floats) -> Doubles:
+def _threads(settings: Settings) -> int:
+    return settings.threads or os.cpu_count() or 1
+
+
+def rate_of(level: Level, trees: str, features: Floats, threads: int = 1) -> Doubles:
     """Units a week of each row."""
     start = base(features, level)
     if not trees or not len(features):
         return start
-    raw = lgb.Booster(model_str=trees).predict(_seen(level, features), raw_score=True, num_threads=1)
+    raw = lgb.Booster(model_str=trees).predict(_seen(level, features), raw_score=True, num_threads=threads)
     rate: Doubles = np.exp(np.asarray(raw, np.float64)) * start
     return rate
 
