@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import math
+import os
 from collections.abc import Callable, Iterator
 
 import pyarrow as pa
@@ -51,7 +52,10 @@ def score_candidates(
     factors) is fitted in one task, so that its cost is bounded: on a sample within the budget of the model's training
     (udfs/recommend/sample_budget.py). It is shipped as files; users are then scored in independent blocks.
     """
-    budget, day = _budget(model, run.run_date), day_number(run.run_date) + 1  # the first day that the run has not seen
+    budget, day = (
+        budget_of(model, run.run_date),
+        day_number(run.run_date) + 1,
+    )  # the first day that the run has not seen
     lines = known_purchases(within(events, run.run_date, HABIT_DAYS), items, run.deployment).transform(held)
     size = shop_size(lines, [day])
     slots = lines.sparkSession.sparkContext.defaultParallelism
@@ -76,7 +80,7 @@ def score_candidates(
     ).select(*features.CANDIDATES.column_names)
 
 
-def _budget(model: Model, run_date: dt.date) -> SampleBudget:
+def budget_of(model: Model, run_date: dt.date) -> SampleBudget:
     """The sample that the model was trained on; NoModelError where an earlier version trained it."""
     try:
         return scoring.read_budget(SparkFiles.get(model.file_name))
@@ -95,7 +99,8 @@ def _fitter(day: int, shop_buyers: int) -> Callable[[pa.Table, pa.Table], pa.Tab
         table = described.to_pandas()
         known = catalogue_of(table)
         interactions = from_frame(lines.to_pandas(date_as_object=False), known.items)
-        state = scoring.fit_state(interactions, known, day, counts=counts_of(table, known.items, shop_buyers))
+        counts = counts_of(table, known.items, shop_buyers)
+        state = scoring.fit_state(interactions, known, day, counts=counts, threads=os.cpu_count() or 1)
         names = ("file", "offset", "content")
         pieces = ([pa.array([value]) for value in piece] for piece in state_files.pieces(state))
         return pa.Table.from_batches([pa.RecordBatch.from_arrays(piece, names) for piece in pieces])

@@ -32,7 +32,7 @@ from jobs.runner.cli import common_flags, reported
 from jobs.runner.lake import Lake
 from jobs.runner.session import session
 from schemas.deployment import Deployment, load
-from schemas.errors import ConfError
+from schemas.errors import NoModelError
 from schemas.job import RECOMMEND, Job
 from udfs.horizon import HORIZON_DAYS
 
@@ -74,8 +74,8 @@ def run_night(
 ) -> None:
     """Run all jobs of a date, or after its intake only `training`; prints a summary.
 
-    `train`: 'missing' trains the kinds without a promoted model of data up to run_date, 'always' all; each before the
-    jobs that apply it, and after the scoring where it reads its vectors.
+    `train`: 'missing' trains the kinds without a promoted model of data up to run_date, or with one of a version that
+    cannot score, 'always' all; each before the jobs that apply it, and after the scoring where it reads its vectors.
     `only` = 'evaluation' instead judges the run by the 28 days after it, whose logs it ingests first; 'backtest' judges
     plans of demand, stock and audiences for earlier dates by what followed up to run_date.
     """
@@ -113,7 +113,7 @@ def run_night(
         run_jobs(lake, trained, run_date)
         return
     if not any(job.trains == RECOMMEND for job in trained) and not lacking(JOBS["encode_items"], deployment.kinds):
-        model_store.promoted_model(lake, run_date)  # fails at once where it is missing, before the histories are read
+        _usable_model(lake, run_date, RECOMMEND)  # fails at once where there is none, before the histories are read
     scored = {table for job in SCORING for table in job.writes}
     later = [job for job in trained if any(read.table in scored for read in job.reads)]
     outcomes += run_jobs(lake, [job for job in trained if job not in later], run_date)
@@ -122,10 +122,19 @@ def run_night(
     summary.show(lake, run_date, outcomes)
 
 
+def _usable_model(lake: Lake, run_date: dt.date, kind: str) -> None:
+    """NoModelError where there is no promoted model of a kind, or an earlier version has trained it."""
+    from jobs.score_candidates import budget_of
+
+    model = model_store.promoted_model(lake, run_date, kind=kind)
+    if kind == RECOMMEND:
+        budget_of(model, run_date)
+
+
 def _has_model(lake: Lake, run_date: dt.date, kind: str) -> bool:
     try:
-        model_store.promoted_model(lake, run_date, kind=kind)
-    except ConfError:
+        _usable_model(lake, run_date, kind)
+    except NoModelError:
         return False
     return True
 

@@ -6,18 +6,22 @@ import datetime as dt
 import json
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from jobs.commands import night
+from jobs.runner import model_store
+from jobs.runner.lake import Lake
 from jobs.runner.model_store import ship
 from jobs.score_candidates import score_candidates
 from jobs.transforms.purchases import buyer, known_purchases, purchases, within
 from schemas import features, silver
 from schemas.errors import NoModelError
+from schemas.job import RECOMMEND
 from schemas.run import Model
 from tests.conftest import Rows, broken, run_of
 from udfs.catalogue import catalogue_of
@@ -167,7 +171,9 @@ def test_what_is_said_of_a_pair_is_what_the_log_says(rows: Rows, model: Model) -
     assert {row.item_id for row in found} <= set(ITEMS)
 
 
-def test_a_model_of_an_earlier_version_is_refused_with_the_remedy(rows: Rows, model: Model, tmp_path: Path) -> None:
+def test_a_model_of_an_earlier_version_is_refused_with_the_remedy(
+    rows: Rows, model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     events, items, vectors = shop(rows)
     older = tmp_path / "older"
     shutil.copytree(model.folder, older)
@@ -175,6 +181,11 @@ def test_a_model_of_an_earlier_version_is_refused_with_the_remedy(rows: Rows, mo
     ship(events.sparkSession, Model("older", str(older)))
     with pytest.raises(NoModelError, match=r"older was trained by a version with other features.*make train RUN_DATE="):
         score_candidates(events, items, vectors, Model("older", str(older)), run=run_of(RUN_DATE))
+    lake = cast(Lake, None)  # promoted_model alone reads it
+    monkeypatch.setattr(model_store, "promoted_model", lambda *_given, **_named: Model("older", str(older)))
+    assert not night._has_model(lake, RUN_DATE, RECOMMEND), "make run trains another before it reads the logs"
+    monkeypatch.setattr(model_store, "promoted_model", lambda *_given, **_named: model)
+    assert night._has_model(lake, RUN_DATE, RECOMMEND)
 
 
 def test_items_that_no_sampled_user_bought_stay_candidates_with_everybody_s_counts(

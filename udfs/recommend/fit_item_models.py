@@ -6,6 +6,7 @@ What is a count comes from everybody (`ItemCounts`). What is learned from a samp
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -14,7 +15,7 @@ import scipy.sparse as sp
 from implicit.als import AlternatingLeastSquares
 
 from udfs.interactions import Codes, Floats, Interactions
-from udfs.recommend.item_models import FitSettings, ItemModels
+from udfs.recommend.item_models import FitSettings, Halves, ItemModels
 from udfs.recommend.item_statistics import ItemCounts, count_items, statistics_of
 from udfs.recommend.neighbours import cosine, ease_regression, turned_to
 from udfs.recommend.user_matrix import user_matrix
@@ -31,11 +32,13 @@ def fit(
     counts: ItemCounts | None = None,
     catalogue: npt.NDArray[np.integer] | None = None,
     attributes: Codes | None = None,
+    threads: int = 1,
 ) -> ItemModels:
     """Models of the purchases before `day`; later ones are not used.
 
     counts: of everybody, where `interactions` are those of a sample. catalogue: codes of further candidate items
-    (described, never or not lately sold); attributes: [all items, kinds].
+    (described, never or not lately sold); attributes: [all items, kinds]. threads: models fitted side by side, each on
+    one thread: the bits stay the same.
     """
     settings = settings or FitSettings()
     seen = interactions.before(day)
@@ -50,13 +53,16 @@ def fit(
     scaled = _scaled(settings, times)
     taste = user_matrix(days, day, settings.half_life, settings.user_items)[:, items].tocsr()
     taste = taste[np.diff(taste.indptr) > 0]
-    neighbours, similarities = cosine(taste, settings.neighbours, scaled.shrinkage)
-    next_neighbours, next_similarities = turned_to(days, items, day, settings, times)
-    baskets, share = _baskets(seen, settings)
-    baskets = baskets[:, items].tocsr() if settings.basket_neighbours else taste[:0]
-    basket = cosine(baskets, settings.basket_neighbours, scaled.shrinkage * share)
-    ease = ease_regression(taste, scaled)
-    factors = _als(taste, scaled, times)
+    with ThreadPoolExecutor(threads) as pool:
+        turned = pool.submit(turned_to, days, items, day, settings, times)
+        alike = pool.submit(cosine, taste, settings.neighbours, scaled.shrinkage)
+        factorised = pool.submit(_als, taste, scaled, times)
+        regressed = pool.submit(ease_regression, taste, scaled)
+        together = pool.submit(_together, seen, items, settings, scaled.shrinkage)
+        neighbours, similarities = alike.result()
+        next_neighbours, next_similarities = turned.result()
+        basket_neighbours, basket_similarities = together.result()
+        ease, factors = regressed.result(), factorised.result()
     items = np.concatenate([items, np.flatnonzero(alive & never).astype(np.int32)])
     kinds = np.empty((len(items), 0), np.int32) if attributes is None else attributes[items].astype(np.int32)
     return ItemModels(
@@ -69,8 +75,8 @@ def fit(
         similarities=similarities,
         next_neighbours=next_neighbours,
         next_similarities=next_similarities,
-        basket_neighbours=basket[0],
-        basket_similarities=basket[1],
+        basket_neighbours=basket_neighbours,
+        basket_similarities=basket_similarities,
         ease_neighbours=ease[0],
         ease_weights=ease[1],
         factors=factors,
@@ -91,6 +97,12 @@ def _scaled(settings: FitSettings, times: float) -> FitSettings:
         ease_ridge=settings.ease_ridge * times,
         regularization=settings.regularization * float(np.sqrt(times)),
     )
+
+
+def _together(seen: Interactions, items: Codes, settings: FitSettings, shrinkage: float) -> tuple[Codes, Halves]:
+    """Neighbours over baskets, as `cosine` gives them."""
+    baskets, share = _baskets(seen, settings)
+    return cosine(baskets[:, items].tocsr(), settings.basket_neighbours, shrinkage * share)
 
 
 def _baskets(seen: Interactions, settings: FitSettings) -> tuple[sp.csr_matrix, float]:

@@ -81,7 +81,7 @@ def cosine(matrix: sp.csr_matrix, count: int, shrinkage: float) -> tuple[Codes, 
     """
     width = matrix.shape[1]
     shape = (width, count)
-    if not matrix.nnz:
+    if not (matrix.nnz and count):
         return np.full(shape, -1, np.int32), np.zeros(shape, np.float16)
     squares = np.bincount(matrix.indices, matrix.data.astype(np.float64) ** 2, minlength=width)
     scaled = matrix.astype(np.float64)

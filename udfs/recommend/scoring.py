@@ -70,17 +70,24 @@ def fit_state(
     day: int,
     settings: item_models.FitSettings | None = None,
     counts: ItemCounts | None = None,
+    threads: int = 1,
 ) -> State:
     """The state of the run before `day`, from purchases before it; `interactions` has the catalogue's item codes.
 
-    counts: of everybody, where `interactions` are those of a sample.
+    counts: of everybody, where `interactions` are those of a sample. threads: models fitted side by side.
     """
     counts = counts or count_items(interactions.before(day), day)
     never = counts.column("buyers") == 0
     never[known.inactive(day)] = False
     fresh = np.flatnonzero(never & (known.described < day) & (known.described >= day - FRESH_DAYS))
     models = fit_item_models.fit(
-        interactions, day, settings=settings, counts=counts, catalogue=fresh, attributes=known.attributes
+        interactions,
+        day,
+        settings=settings,
+        counts=counts,
+        catalogue=fresh,
+        attributes=known.attributes,
+        threads=threads,
     )
     return State(known, models)
 
