@@ -1,4 +1,4 @@
-"""Checks and measures on a GPU all code that only a GPU runs: encoding, exact top-K, the encoding UDF, full memory.
+"""Checks and measures on a GPU all code that only a GPU runs: both encoders and their UDFs, exact top-K, full memory.
 
     python -m bench.gpu                                        # the first CUDA device; ends within eight minutes
     python -m bench.gpu --weights build/half --file texts.txt  # on a machine that has neither the package nor a lake
@@ -30,7 +30,7 @@ import numpy as np
 import pyarrow as pa
 from pyspark import SparkFiles
 
-from bench import encode, topk
+from bench import encode, gpu_users, topk
 from bench.harness import RESULTS, Row, alternate, compare, console, gate, on_cpu, report
 from bench.texts import real_texts
 from jobs.transforms import devices, vectors
@@ -47,10 +47,11 @@ UDF_TARGET = 0.85  # of the encoder's own speed, called once with all texts
 
 @dataclass(frozen=True)
 class Sizes:
-    """How much each part does. `cpu_texts`: texts whose vectors are compared with the CPU's."""
+    """How much each part does. `cpu_texts`: texts whose vectors are compared with the CPU's; histories: of users."""
 
     texts: int
     cpu_texts: int
+    histories: int
     naive_texts: int
     users: int
     items: int
@@ -58,8 +59,10 @@ class Sizes:
     repeats: int
 
 
-GPU = Sizes(texts=16_384, cpu_texts=2_048, naive_texts=1_024, users=200_000, items=100_000, k=100, repeats=3)
-DRY_RUN = Sizes(texts=512, cpu_texts=128, naive_texts=32, users=64, items=2_000, k=10, repeats=1)
+GPU = Sizes(
+    texts=16_384, cpu_texts=2_048, histories=4_096, naive_texts=1_024, users=200_000, items=100_000, k=100, repeats=3
+)
+DRY_RUN = Sizes(texts=512, cpu_texts=128, histories=64, naive_texts=32, users=64, items=2_000, k=10, repeats=1)
 
 
 class Limited:
@@ -184,6 +187,8 @@ def measure(folder: Path, texts: list[str], device: str, sizes: Sizes, part: Cal
     console().print(check_memory(folder, texts, expected, device))
     part("UDF")
     rows.append(measure_udf(folder, texts, as_items, device, sizes.repeats))
+    part("user encoder")
+    rows += gpu_users.measure(folder, read, as_items, device, sizes.histories, sizes.repeats)
     part("top-K")
     users, items = topk.directions(sizes.users, 7), topk.directions(sizes.items, 8)
     return rows + topk.measure_device(users, items, sizes.k, min(200, sizes.users), device, sizes.repeats)

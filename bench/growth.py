@@ -33,7 +33,7 @@ from jobs.runner.session import session
 from jobs.runner.settings import settings
 from jobs.score_candidates import score_candidates
 from schemas.deployment import load
-from schemas.job import history, today
+from schemas.job import history, latest, today
 from schemas.run import RunContext
 
 TARGET = 1 / 1.1  # a user may cost a tenth more among many
@@ -47,6 +47,7 @@ class Nights:
         self.model = model_store.promoted_model(lake, run_date)
         self.items = lake.read(today("silver.items"), run_date, [])
         self.item_vectors = lake.read(today("features.item_vectors"), run_date, [])
+        self.user_vectors = lake.read(latest("features.user_vectors"), run_date, [])
         self.endings: list[Callable[[bool], None]] = []
         self.stock = lake.empty("silver.stock")  # all items are in stock
 
@@ -70,7 +71,12 @@ class Nights:
     def score(self, number: int) -> None:
         """Run the two jobs on `number` times the users."""
         candidates = score_candidates(
-            self._read(f"events-{number}"), self.items, self.item_vectors, self.model, **self._knobs(score_candidates)
+            self._read(f"events-{number}"),
+            self.items,
+            self.item_vectors,
+            self.user_vectors,
+            self.model,
+            **self._knobs(score_candidates),
         )
         self._write(candidates, f"candidates-{number}")
         lists = rank_recommendations(

@@ -22,8 +22,9 @@ def encode_users(
 ) -> DataFrame:
     """features.user_vectors: one unit vector per user who bought an item of the run's catalogue.
 
-    The mean of the items' vectors, newer purchases weighing more (udfs/encoder/user_history.py). It does not depend on
-    the run's date: a user without a new purchase keeps it bit for bit.
+    By the user encoder of the model: the mean of the items' vectors, newer purchases weighing more, or a BERT which
+    reads the purchases (jobs/offline/user_training.py). It does not depend on the run's date: a user without a new
+    purchase keeps it bit for bit.
     """
     bought = known_purchases(events, items, run.deployment).where("user_id IS NOT NULL")
     vectors = encode(bought, item_vectors, user_vectors, model)

@@ -123,7 +123,7 @@ SCORING = (
     ),
     Job(
         "score_candidates",
-        reads=(history("silver.events"), *ENCODED, ENCODING),
+        reads=(history("silver.events"), *ENCODED, today("features.user_vectors", may_be_empty=True), ENCODING),
         writes=("features.candidates",),
     ),
     Job(

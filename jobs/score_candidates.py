@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable, Iterator
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from pyspark import SparkFiles
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
@@ -22,6 +23,7 @@ from schemas.errors import NoModelError
 from schemas.run import PIECES, Model, RunContext
 from udfs.catalogue import catalogue_of
 from udfs.days import day_number
+from udfs.encoder import user_encoder
 from udfs.encoder.model_folder import ModelError
 from udfs.horizon import HABIT_DAYS
 from udfs.interactions import from_frame
@@ -29,11 +31,14 @@ from udfs.recommend import scoring, state_files
 from udfs.recommend.item_statistics import counts_of
 from udfs.recommend.sample_budget import SampleBudget
 
+VECTOR = "vector"  # of a user, on a row of its own among the purchases
+
 
 def score_candidates(
     events: DataFrame,
     items: DataFrame,
     item_vectors: DataFrame,
+    user_vectors: DataFrame,
     model: Model,
     *,
     run: RunContext,
@@ -50,7 +55,8 @@ def score_candidates(
 
     Purchases of the last HABIT_DAYS count. Items are counted over everybody. What is learned of them (neighbours,
     factors) is fitted in one task, so that its cost is bounded: on a sample within the budget of the model's training
-    (udfs/recommend/sample_budget.py). It is shipped as files; users are then scored in independent blocks.
+    (udfs/recommend/sample_budget.py). It is shipped as files; users are then scored in independent blocks. Where the
+    model has a learned user encoder, its vectors are those of the users; else the mean vectors as of the run.
     """
     budget, day = (
         budget_of(model, run.run_date),
@@ -69,11 +75,13 @@ def score_candidates(
     )
     folders = model.file_name, run.share(fitted)
     columns = ", ".join(f"{name} {features.CANDIDATES.column(name).type}" for name in scoring.SCORED)
-    scored = (
-        lines.where("user_id IS NOT NULL")
-        .select(*scoring.LINES)
-        .repartition(blocks, "user_id")
-        .mapInArrow(_scorer(day, folders, (per_user, new_per_user, arrivals_per_user)), columns)
+    rows = lines.where("user_id IS NOT NULL").select(*scoring.LINES)
+    if user_encoder.is_learned(SparkFiles.get(model.file_name)):
+        learned = user_vectors.where(F.col("model_version") == model.version).select("user_id", "vector")
+        bought = rows.select("user_id").distinct()
+        rows = rows.unionByName(learned.join(bought, "user_id", "left_semi"), allowMissingColumns=True)
+    scored = rows.repartition(blocks, "user_id").mapInArrow(
+        _scorer(day, folders, (per_user, new_per_user, arrivals_per_user)), columns
     )
     return scored.select(
         F.lit(run.run_date).alias("run_date"), *scoring.SCORED, F.lit(model.version).alias("model_version")
@@ -117,8 +125,13 @@ def _scorer(
         lines = list(batches)
         if lines:
             model, state = (SparkFiles.get(folder) for folder in folders)
-            table = pa.Table.from_batches(lines).to_pandas(date_as_object=False)
-            yield from scoring.score_users(table, state_files.read(state), model, day, *most)
+            table, learned = pa.Table.from_batches(lines), None
+            if VECTOR in table.column_names:
+                is_vector = pc.is_valid(table.column(VECTOR))
+                learned = table.filter(is_vector).select(["user_id", VECTOR]).to_pandas()
+                table = table.filter(pc.invert(is_vector)).drop_columns([VECTOR])
+            purchases = table.to_pandas(date_as_object=False)
+            yield from scoring.score_users(purchases, state_files.read(state), model, day, *most, learned)
 
     return score
 

@@ -15,7 +15,7 @@ data, on a machine that sees the folder `checkpoints`.
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from pyspark.sql import DataFrame
@@ -29,6 +29,7 @@ from jobs.offline.ranker_training import Days, fit_rankers
 from jobs.offline.recommend_model import Trained
 from jobs.offline.served_encoder import ServedEncoder, form_to_serve
 from jobs.offline.training_data import Shop, collect
+from jobs.offline.user_training import UserEncoderKind, UserPlan, fit_users
 from jobs.reports import progress
 from jobs.transforms import devices
 from schemas.errors import ConfError
@@ -40,8 +41,9 @@ from udfs.recommend import candidates, ranker
 from udfs.recommend.sample_budget import SampleBudget
 
 # The phases of a training and about how long each takes, for the line of progress.
-EARLIER, TEXTS, NIGHTS, RANKER, NEWEST = "encoder", "reading all texts", "past nights", "ranker", "encoder to serve"
-PHASES = {EARLIER: 3.5, TEXTS: 0.7, NIGHTS: 2.0, RANKER: 2.3, NEWEST: 1.5}
+EARLIER, TEXTS, USERS, NIGHTS = "encoder", "reading all texts", "user encoder", "past nights"
+RANKER, NEWEST = "ranker", "encoder to serve"
+PHASES = {EARLIER: 3.5, TEXTS: 0.7, USERS: 1.5, NIGHTS: 2.0, RANKER: 2.3, NEWEST: 1.5}
 
 
 def train_model(
@@ -59,6 +61,7 @@ def train_model(
     newest_encoder: bool = True,
     learn_steps: int = 100,
     served_encoder: ServedEncoder = "full",
+    user_encoder: UserEncoderKind = "mean",
     ranker_nights: int = 6,
     ranker_rows: int = 1_200_000,
     days_between_nights: int = 7,
@@ -79,7 +82,8 @@ def train_model(
     distilled by texts known before the oldest of its past runs. The encoder is fine-tuned in as many steps as
     `encoder_seconds` pay for (a shop's first model: `first_encoder_seconds`), counted by a cost model of two slow cores
     (udfs/encoder/tower_budget.py) and not by a clock, or in `encoder_steps`. Without `newest_encoder` it is served as
-    the ranker learned with it; else it goes on up to run_date.
+    the ranker learned with it; else it goes on up to run_date. `user_encoder`: a user's vector is the `mean` of the
+    items', or that of a `bert` over the purchases where it is better (jobs/offline/user_training.py).
     """
     if lora_rank < 1:
         raise ConfError(f"[jobs.train_model] lora_rank: must be at least 1, not {lora_rank}")
@@ -101,7 +105,8 @@ def train_model(
         form_to_serve(served_encoder, on_gpus=share.gpus > 0),
         seed,
     )
-    row, verdict = _train(run, models, shop, budget, days, plan, used, trees=trees, max_rows=ranker_rows)
+    users = UserPlan(user_encoder, seed)
+    row, verdict = _train(run, models, shop, budget, days, plan, users, used, trees=trees, max_rows=ranker_rows)
     progress.say(said_of(row["model_version"], verdict, held=bool(row["held"])))
     return rows_of(models, [row])
 
@@ -113,6 +118,7 @@ def _train(
     budget: SampleBudget,
     days: Days,
     plan: EncoderPlan,
+    user_plan: UserPlan,
     generators: tuple[str, ...],
     *,
     trees: int,
@@ -120,9 +126,10 @@ def _train(
 ) -> tuple[dict[str, Any], Verdict]:
     """The row of the new model, whose folder is published, and how its ranker did against the one in use."""
     name = f"{run.deployment.name}-train_model-{run.run_date}"
+    left_out = {*([] if plan.newest else [NEWEST]), *([USERS] if user_plan.kind == "mean" else [])}
     with (
         resume.workplace(run.checkpoints, name, _facts(run, shop, days, plan), run.at_end) as place,
-        progress.metered({name: PHASES[name] for name in PHASES if plan.newest or name != NEWEST}) as meter,
+        progress.metered({name: PHASES[name] for name in PHASES if name not in left_out}) as meter,
     ):
         encoders = Encoders(shop, place, plan, progress.say)
         progress.say(f"encoder for the ranker's past nights: purchases before {date_of(days.first)}")
@@ -131,9 +138,14 @@ def _train(
         meter.begin(TEXTS)
         ranked_with = serving = encoders.to_serve("earlier", days.first)
         known = shop.encoded(serving.folder)
+        users, reader, of_users = place / "users", None, {}
+        if user_plan.kind != "mean":
+            meter.begin(USERS)
+            start = place / "earlier"
+            reader, of_users = fit_users(shop, known, days.first, start, users, user_plan, progress.say, meter.part)
         progress.say(f"ranker: {len(days.nights)} past nights and one to calibrate")
         meter.begin(NIGHTS)
-        past = days.past_nights(shop, known, generators, meter.part)
+        past = days.past_nights(shop, known, generators, reader, meter.part)
         meter.begin(RANKER)
 
         def judge(fitted: ranker.Ranker) -> Verdict:
@@ -149,10 +161,11 @@ def _train(
             encoders.newest(days.tomorrow, report.tuned, meter.part)
             serving = encoders.to_serve("newest", days.tomorrow)
         base = base_sha256(plan.base)
+        has_read, shown = serving == ranked_with, replace(serving, figures=serving.figures | of_users)
         trained = Trained(
-            run, shop, budget, known, base, report, plan.served, serving, rankers, past, days.calibration, trees
+            run, shop, budget, known, base, report, plan.served, shown, rankers, past, days.calibration, trees
         )
-        folder = trained.write(place, has_read=serving == ranked_with)
+        folder = trained.write(place, users, has_read=has_read)
         row = gated(trained.row(folder), run)
         run.publish_model(folder)
     return row, rankers.verdict

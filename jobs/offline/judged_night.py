@@ -20,6 +20,7 @@ from udfs.catalogue import Catalogue
 from udfs.days import day_number
 from udfs.encoder import base_model, model_folder, model_reader
 from udfs.encoder.copurchase import POPULARITY_DAYS, recent_buyers, user_vectors
+from udfs.encoder.user_encoder import UserReader, reader_of
 from udfs.evaluation import metrics
 from udfs.evaluation.metrics import TASK_ALL, TASK_NEW, Lists, Mask
 from udfs.horizon import HORIZON_DAYS
@@ -81,6 +82,11 @@ class JudgedNight:
         return ranker.from_json((self.folder / scoring.RANKER).read_text("utf-8")).generators
 
     @cached_property
+    def reader(self) -> UserReader | None:
+        """The learned user encoder of the model, if it has one."""
+        return reader_of(self.folder)
+
+    @cached_property
     def served(self) -> Catalogue:
         """The vector of every item's text by the model's encoder, also of items that the run did not know."""
         return self.shop.encoded(self.folder)
@@ -106,7 +112,8 @@ class JudgedNight:
         if listed:
             return [self._night(known, day, listed, buyers_only=True) for day in days]
         wanted = dict.fromkeys(days, True)
-        return list(self.shop.past_nights(known, wanted, self.used, cores=os.cpu_count() or 1).values())
+        cores = os.cpu_count() or 1
+        return list(self.shop.past_nights(known, wanted, self.used, cores=cores, reader=self.reader).values())
 
     def tonight(self, listed: bool = False) -> PastNight:
         """The judged run."""
@@ -119,7 +126,7 @@ class JudgedNight:
     def _night(self, known: Catalogue, day: int, listed: bool, *, buyers_only: bool) -> PastNight:
         if listed:
             known = known.listed_ahead(self.contest.interactions, day)
-        return self.shop.past_night(known, day, self.used, buyers_only=buyers_only)
+        return self.shop.past_night(known, day, self.used, buyers_only=buyers_only, reader=self.reader)
 
     def drawn(self, past: Sequence[PastNight], seed: int) -> list[PastNight]:
         """Of each run the complete lists of some users, `max_rows` candidates in all: what a ranker learns from."""

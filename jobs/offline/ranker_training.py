@@ -15,6 +15,7 @@ from jobs.offline.training_data import PastNight, Shop
 from schemas.errors import DataError
 from udfs.catalogue import Catalogue
 from udfs.days import date_of, day_number
+from udfs.encoder.user_encoder import UserReader
 from udfs.horizon import HORIZON_DAYS
 from udfs.recommend import fit_ranker, ranker
 from udfs.recommend.feature_meanings import FEATURES
@@ -55,12 +56,19 @@ class Days:
             )
 
     def past_nights(
-        self, shop: Shop, known: Catalogue, generators: Sequence[str], done: Callable[[float], None]
+        self,
+        shop: Shop,
+        known: Catalogue,
+        generators: Sequence[str],
+        reader: UserReader | None,
+        done: Callable[[float], None],
     ) -> dict[int, PastNight]:
         """Each night by its day, with these vectors: of buyers only, but for the one that calibrates."""
         wanted = dict.fromkeys(self.nights, True) | {self.calibration: False}  # probabilities are for all users
         cores = os.cpu_count() or 1
-        return shop.past_nights(known, wanted, generators, cores=cores, done=lambda count: done(count / len(wanted)))
+        return shop.past_nights(
+            known, wanted, generators, cores=cores, reader=reader, done=lambda count: done(count / len(wanted))
+        )
 
 
 @dataclass(frozen=True)

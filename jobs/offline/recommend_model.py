@@ -47,15 +47,19 @@ class Trained:
     calibration: int
     trees: int
 
-    def write(self, place: Path, *, has_read: bool) -> Path:
+    def write(self, place: Path, users: Path, *, has_read: bool) -> Path:
         """The model's folder within `place`, named by its version: the encoder that is served, and the rest beside it.
 
+        users: a folder with the user tower's files, if there is one.
         has_read: the vectors known are of this encoder, and the texts that it has read go into the folder.
         """
         folder = place / "served"
         shutil.rmtree(folder, ignore_errors=True)  # of a training killed at this point
         shutil.copytree(self.serving.folder, folder)
         model_folder.record_form(folder, self.serving.form)
+        for name in (model_folder.USER_WEIGHTS, model_folder.USER_SETTINGS):
+            if (users / name).is_file():
+                shutil.copyfile(users / name, folder / name)
         (folder / scoring.RANKER).write_text(self.rankers.served.to_json(), encoding="utf-8")
         np.savez(
             folder / scoring.EARLIER,

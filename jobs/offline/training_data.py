@@ -20,6 +20,7 @@ from schemas.deployment import Deployment
 from udfs.catalogue import ATTRIBUTES, LISTING, Catalogue, catalogue_of
 from udfs.days import day_number
 from udfs.encoder import stored_vectors, text_vectors
+from udfs.encoder.user_encoder import UserReader
 from udfs.horizon import HABIT_DAYS, HORIZON_DAYS
 from udfs.interactions import Codes, Floats, Interactions, from_frame
 from udfs.recommend import candidates, fit_ranker, item_models, ranker, scoring
@@ -87,10 +88,12 @@ class Shop:
         generators: Collection[str] = candidates.GENERATORS,
         *,
         buyers_only: bool = False,
+        reader: UserReader | None = None,
     ) -> PastNight:
         """The run before `day` as it was, with these vectors, and the purchases that followed as known today.
 
         buyers_only: of users who bought anything in the 28 days from `day`; a ranker learns nothing from other users.
+        reader: the learned user encoder; without it, the mean vectors serve.
         """
         left_out = [name for name in candidates.GENERATORS if name not in generators]
         settings = item_models.FitSettings().without(left_out)
@@ -100,7 +103,8 @@ class Shop:
         history, later = lines.before(day), lines.within(day, day + HORIZON_DAYS)
         if buyers_only:
             history = history.part(np.isin(history.user, np.unique(later.known().user)))
-        pairs, features = scoring.propose(history, state, day, generators)
+        vectors = None if reader is None else reader(history, known.item_vectors(), day)
+        pairs, features = scoring.propose(history, state, day, generators, vectors)
         return PastNight(day, pairs, fit_ranker.Night(pairs.user, features, later.holds(pairs.user, pairs.item)))
 
     def past_nights(
@@ -110,6 +114,7 @@ class Shop:
         generators: Collection[str] = candidates.GENERATORS,
         *,
         cores: int = 1,
+        reader: UserReader | None = None,
         done: Callable[[int], None] = lambda _count: None,
     ) -> dict[int, PastNight]:
         """`past_night` of each day, by day; the value in `days` is its buyers_only.
@@ -121,7 +126,7 @@ class Shop:
         at_once = max(1, min(cores, len(days), NIGHTS_BYTES // max(users * BYTES_PER_USER, 1)))
         with threadpool_limits(1), ThreadPoolExecutor(at_once) as pool:
             running = {
-                pool.submit(self.past_night, known, day, generators, buyers_only=buyers_only): day
+                pool.submit(self.past_night, known, day, generators, buyers_only=buyers_only, reader=reader): day
                 for day, buyers_only in days.items()
             }
             nights: dict[int, PastNight] = {}

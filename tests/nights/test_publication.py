@@ -129,6 +129,7 @@ def test_a_night_keeps_to_the_model_that_has_encoded_its_items(shop, spark):
     run_job.run("encode_items", lake, NIGHT)
     with pytest.raises(DataError, match=f"features.candidates of {NIGHT} is of model {known.model_version}"):
         run_job.run("rank_recommendations", lake, NIGHT)
+    run_job.run("encode_users", lake, NIGHT)
     run_job.run("score_candidates", lake, NIGHT)
     spark.sql(f"UPDATE delta.`{lake.path('ops.models')}` SET promoted = false WHERE model_version = 'zz-newer'")
     with pytest.raises(DataError, match="zz-newer, which is not promoted any more"):

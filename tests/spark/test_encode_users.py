@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,20 +15,33 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from jobs.encode_users import encode_users
+from jobs.runner.model_store import ship
 from jobs.transforms import user_vectors
 from schemas import features, silver
 from schemas.run import Model
 from tests.conftest import Rows, broken, run_of
-from tests.spark.test_vectors import unit
-from udfs.encoder.copurchase import user_vectors as pooled_vectors
+from tests.unit.test_user_tower import DIMS, tower_of, unit_rows
+from udfs.encoder import user_tower
+from udfs.encoder.model_folder import write_manifest
 from udfs.encoder.stored_vectors import from_bytes, to_bytes
+from udfs.encoder.user_encoder import load_user_encoder, max_lines
+from udfs.encoder.user_history import histories_before
 from udfs.interactions import from_frame
 
 RUN_DATE = dt.date(2024, 3, 31)
 ITEMS = [f"i{number}" for number in range(8)]
-DIMS = 32
-VECTORS = unit(3, len(ITEMS), DIMS)
-MODEL = Model("m1", "/nowhere/m1")
+VECTORS = unit_rows(len(ITEMS)).astype(np.float16)
+
+
+def model_in(root: Path, kind: str) -> Model:
+    """A model folder without or with a user tower."""
+    folder = root / f"users-{kind}"
+    folder.mkdir()
+    tower = tower_of(folder)
+    if kind == "tower":
+        user_tower.write_tower(tower, folder)
+    write_manifest(folder)
+    return Model(folder.name, str(folder))
 
 
 def sale(user: str | None, item: str, days_ago: int, units: int = 1) -> dict[str, Any]:
@@ -57,35 +71,41 @@ def by_user(found: DataFrame) -> dict[str, tuple[str, bytes]]:
     return {row.user_id: (row.history_hash, bytes(row.vector)) for row in found.collect()}
 
 
-@pytest.mark.parametrize("users_per_task", [2, 1_000])
+@pytest.mark.parametrize(("kind", "users_per_task"), [("mean", 1_000), ("tower", 2)])
 def test_vectors_are_those_of_the_plain_functions(
-    rows: Rows, users_per_task: int, monkeypatch: pytest.MonkeyPatch
+    rows: Rows, tmp_path: Path, kind: str, users_per_task: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(user_vectors, "USERS_PER_TASK", users_per_task)
+    model = model_in(tmp_path, kind)
     events, (items, vectors) = rows(silver.EVENTS, *sales()), tables(rows)
-    found = encode_users(events, items, vectors, rows(features.USER_VECTORS), MODEL, run=run_of(RUN_DATE)).persist()
+    ship(events.sparkSession, model)
+    found = encode_users(events, items, vectors, rows(features.USER_VECTORS), model, run=run_of(RUN_DATE)).persist()
     assert broken(features.USER_VECTORS, found) == []
-    assert {row.model_version for row in found.collect()} == {MODEL.version}
+    assert {row.model_version for row in found.collect()} == {model.version}
 
     bought = events.where("user_id IS NOT NULL").select("user_id", "item_id", "event_date", "basket_id", "quantity")
     lines = from_frame(bought.withColumn("quantity", F.col("quantity").cast("double")).toPandas(), np.array(ITEMS))
+    wide = VECTORS.astype(np.float32)
     day = (RUN_DATE - dt.date(1970, 1, 1)).days + 1
-    expected = pooled_vectors(lines, VECTORS.astype(np.float32), day)
+    users, read = histories_before(lines, wide, day, max_lines(model.folder))
+    expected = load_user_encoder(model.folder).encode(read, wide)
     stored = by_user(found)
-    assert sorted(stored) == lines.users.tolist(), "whoever bought an item of the catalogue"
-    actual = from_bytes([stored[user][1] for user in lines.users.tolist()], DIMS)
+    assert sorted(stored) == [str(lines.users[user]) for user in users], "whoever bought an item of the catalogue"
+    actual = from_bytes([stored[str(lines.users[user])][1] for user in users], DIMS)
     np.testing.assert_allclose(actual, expected, atol=2e-3)
 
 
-def test_only_changed_histories_are_read_again(rows: Rows, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_changed_histories_are_read_again(rows: Rows, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = model_in(tmp_path, "mean")
     items, vectors = tables(rows)
     before = sales()
     events = rows(silver.EVENTS, *before)
+    ship(events.sparkSession, model)
     nothing = rows(features.USER_VECTORS)
-    first = encode_users(events, items, vectors, nothing, MODEL, run=run_of(RUN_DATE)).persist()
+    first = encode_users(events, items, vectors, nothing, model, run=run_of(RUN_DATE)).persist()
     yesterday = by_user(first)
 
-    def marked() -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+    def marked(file_name: str) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
         def batches(arriving: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
             for batch in arriving:
                 users = batch.filter(pc.is_valid(batch.column("user_id")))
@@ -96,7 +116,7 @@ def test_only_changed_histories_are_read_again(rows: Rows, monkeypatch: pytest.M
 
     monkeypatch.setattr(user_vectors, "_encoder", marked)
 
-    def tonight(added: list[dict[str, Any]], described: DataFrame = vectors, by: Model = MODEL) -> set[str]:
+    def tonight(added: list[dict[str, Any]], described: DataFrame = vectors, by: Model = model) -> set[str]:
         day = RUN_DATE + dt.timedelta(days=1)
         later = rows(silver.EVENTS, *before, *added)
         now = by_user(encode_users(later, items, described, first, by, run=run_of(day)))
@@ -109,4 +129,4 @@ def test_only_changed_histories_are_read_again(rows: Rows, monkeypatch: pytest.M
     other_text = F.when(F.col("item_id") == "i5", "described anew").otherwise(F.col("text_key"))
     buyers = {row["user_id"] for row in before if row["item_id"] == "i5"}
     assert tonight([], vectors.withColumn("text_key", other_text)) == buyers
-    assert tonight([], by=Model("m2", MODEL.folder)) == set(yesterday)
+    assert tonight([], by=Model("another", model.folder)) == set(yesterday)

@@ -34,9 +34,9 @@ def test_dry_run_on_a_cpu_goes_through_every_part(
     files = ["--file", str(tmp_path / "texts.txt"), "--results", str(tmp_path / "results.json")]
     gpu.main(["--device", "cpu", "--weights", str(tiny), *files])
     out = capsys.readouterr().out
-    for part in ("encode", "memory", "UDF", "top-K"):
+    for part in ("encode", "memory", "UDF", "user encoder", "top-K"):
         assert f"bench.gpu: {part} ..." in out
-    for what in ("packed passes", "with little memory", "the UDF"):
+    for what in ("packed passes", "with little memory", "the UDF", "user encoder"):
         assert f"{what}: cosine to the CPU's float32" in out
     assert "utilisation" in out
     assert "tokens a pass did not fit" in out
@@ -49,7 +49,7 @@ def test_rows_of_all_parts_are_given(tiny: Path, monkeypatch: pytest.MonkeyPatch
     rows = gpu.measure(tiny, ITEMS, "cpu", gpu.DRY_RUN, lambda _: None)
     measures = [row.measure.split(" vs ")[0] for row in rows]
     utilisation = next(number for number, name in enumerate(measures) if "utilisation" in name)
-    assert measures[utilisation + 1 :] == ["the encoding UDF", "top-10, 64 x 2,000 x 384, resident"]
+    assert measures[utilisation + 1 :] == ["the encoding UDF", "the user encoder", "top-10, 64 x 2,000 x 384, resident"]
     assert min(row.ratio for row in rows) > 0
 
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from udfs.encoder.copurchase import user_vectors
-from udfs.encoder.user_history import mean_vectors
+from udfs.encoder.user_history import histories, mean_vectors
 from udfs.interactions import Floats, Interactions, from_frame
 
 ITEMS = np.array([f"i{item}" for item in range(8)])
@@ -29,7 +29,8 @@ def means(bought: Interactions) -> Floats:
     days = bought.user_days()
     order = np.lexsort((days.item, days.day, days.user))
     bounds = np.searchsorted(days.user[order], np.arange(len(bought.users) + 1))
-    return mean_vectors(days.day[order], days.item[order], bounds, VECTORS)
+    lines = days.day[order], days.item[order], days.quantity[order]
+    return mean_vectors(histories(*lines, bounds[:-1], bounds[1:]), VECTORS)
 
 
 @settings(deadline=None)
@@ -50,4 +51,5 @@ def test_a_users_vector_does_not_depend_on_other_users(sales: list[Sale]) -> Non
 
 def test_without_users_there_is_no_vector() -> None:
     nothing = np.zeros(0, np.int64)
-    assert mean_vectors(nothing, nothing, np.zeros(1, np.int64), VECTORS).shape == (0, 16)
+    none = histories(nothing, nothing, nothing.astype(np.float32), nothing, nothing)
+    assert mean_vectors(none, VECTORS).shape == (0, 16)

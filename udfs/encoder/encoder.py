@@ -215,7 +215,11 @@ def token_ids(tokenizer: "Tokenizer", texts: Sequence[str], max_tokens: int) -> 
 
 def equal_length_batches(ids: Sequence[Sequence[int]], tokens: int) -> Iterator[npt.NDArray[np.int64]]:
     """One batch at a time: positions in ids whose lists are of one length, at most `tokens` together."""
-    lengths = np.array([len(row) for row in ids])
+    return same_length_batches(np.array([len(row) for row in ids]), tokens)
+
+
+def same_length_batches(lengths: npt.NDArray[np.integer], tokens: int) -> Iterator[npt.NDArray[np.int64]]:
+    """The same of sequences with these lengths."""
     for length in np.unique(lengths):
         rows = np.flatnonzero(lengths == length)
         step = max(1, tokens // int(length))

@@ -18,6 +18,8 @@ from typing import Any, Literal
 CONFIG, TOKENIZER, WEIGHTS, SETTINGS = "config.json", "tokenizer.json", "model.safetensors", "encoder.json"
 INT8 = "model.onnx"  # instead of WEIGHTS
 MANIFEST, ADAPTER, FROZEN_ADAPTER = "manifest.json", "adapter.safetensors", "frozen_adapter.safetensors"
+# A user tower beside the item encoder's files; without them the mean vector serves.
+USER_WEIGHTS, USER_SETTINGS = "user_encoder.safetensors", "user_encoder.json"
 PICKLE_SUFFIXES = frozenset({".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle"})
 
 
@@ -65,9 +67,8 @@ def check_files(folder: Path) -> None:
     if not (folder / MANIFEST).is_file():
         return
     expected: dict[str, str] = json.loads((folder / MANIFEST).read_text("utf-8"))
-    unlisted = [
-        n for n in (*required, SETTINGS, ADAPTER, FROZEN_ADAPTER) if (folder / n).is_file() and n not in expected
-    ]
+    others = (SETTINGS, ADAPTER, FROZEN_ADAPTER, USER_WEIGHTS, USER_SETTINGS)
+    unlisted = [n for n in (*required, *others) if (folder / n).is_file() and n not in expected]
     if unlisted:
         raise ModelError(f"{folder / MANIFEST} does not list {', '.join(unlisted)}; copy the model again")
     for name, wanted in expected.items():

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 Rows: TypeAlias = npt.NDArray[np.int64]
 # (query, key, value: [tokens, heads, width of a head]; bounds: int32 [texts + 1]; longest text) -> like query
 Attention: TypeAlias = "Callable[[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, int], torch.Tensor]"
+# Weight and bias of query, key and value in one, and a BertLayer's other parts.
+Layer: TypeAlias = "tuple[torch.Tensor, torch.Tensor, Any, Any, Any]"
 T = TypeVar("T")
 
 
@@ -31,14 +33,9 @@ class PackedBert:
         config = model.config
         if config.hidden_act != "gelu" or getattr(config, "position_embedding_type", "absolute") != "absolute":
             raise ValueError(f"packed: gelu and absolute positions expected, not {config.hidden_act}")
-        self.heads, self.eps, self._attention = config.num_attention_heads, config.layer_norm_eps, attention
-        self._embeddings = model.embeddings
-        self._layers = []
-        for layer in model.encoder.layer:
-            own = layer.attention.self
-            weight = torch.cat([own.query.weight, own.key.weight, own.value.weight]).detach()
-            bias = torch.cat([own.query.bias, own.key.bias, own.value.bias]).detach()
-            self._layers.append((weight, bias, layer.attention.output, layer.intermediate.dense, layer.output))
+        self._heads, self._attention, self._embeddings = config.num_attention_heads, attention, model.embeddings
+        with torch.no_grad():
+            self._layers = [stacked(layer) for layer in model.encoder.layer]
 
     def __call__(
         self, ids: "torch.Tensor", positions: "torch.Tensor", bounds: "torch.Tensor", longest: int
@@ -55,15 +52,35 @@ class PackedBert:
         hidden = parts.LayerNorm(
             parts.word_embeddings(ids) + parts.token_type_embeddings.weight[0] + parts.position_embeddings(positions)
         )
-        for weight, bias, joined, up, down in self._layers:
-            query, key, value = functional.linear(hidden, weight, bias).view(len(ids), 3, self.heads, -1).unbind(1)
-            seen = self._attention(query, key, value, bounds, longest).reshape(len(ids), -1)
-            hidden = joined.LayerNorm(joined.dense(seen) + hidden)
-            hidden = down.LayerNorm(down.dense(functional.gelu(up(hidden))) + hidden)
+        for layer in self._layers:
+            hidden = through(layer, self._heads, hidden, self._attention, bounds, longest)
         lengths = (bounds[1:] - bounds[:-1]).long()
         of_text = torch.repeat_interleave(torch.arange(len(lengths), device=ids.device), lengths, output_size=len(ids))
         sums = torch.zeros(len(lengths), hidden.shape[1], device=ids.device).index_add_(0, of_text, hidden.float())
         return functional.normalize(sums / lengths[:, None], dim=-1)
+
+
+def stacked(layer: Any) -> Layer:
+    """A BertLayer with query, key and value in one product; gradients reach its weights."""
+    import torch
+
+    own = layer.attention.self
+    weight = torch.cat([own.query.weight, own.key.weight, own.value.weight])
+    bias = torch.cat([own.query.bias, own.key.bias, own.value.bias])
+    return weight, bias, layer.attention.output, layer.intermediate.dense, layer.output
+
+
+def through(
+    layer: Layer, heads: int, hidden: "torch.Tensor", attention: Attention, bounds: "torch.Tensor", longest: int
+) -> "torch.Tensor":
+    """The states [tokens, hidden size] after one layer."""
+    from torch.nn import functional
+
+    weight, bias, joined, up, down = layer
+    query, key, value = functional.linear(hidden, weight, bias).view(len(hidden), 3, heads, -1).unbind(1)
+    seen = attention(query, key, value, bounds, longest).reshape(len(hidden), -1)
+    hidden = joined.LayerNorm(joined.dense(seen) + hidden)
+    return cast("torch.Tensor", down.LayerNorm(down.dense(functional.gelu(up(hidden))) + hidden))
 
 
 def plain_attention(

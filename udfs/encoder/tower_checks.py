@@ -28,7 +28,13 @@ class Checks:
 
     def measure(self, vectors: Floats, pooling: Pooling, scale: float) -> tuple[float, float, float]:
         """Mean NDCG@10 of the vectors alone, and blended with the best of POPULARITY_WEIGHTS, and that weight."""
-        scores = self._scores(vectors, pooling, scale)
+        return self._blended(self._scores(vectors, pooling, scale))
+
+    def of_users(self, users: Floats, vectors: Floats, scale: float) -> tuple[float, float, float]:
+        """The same with these vectors of the users, [users, dims]."""
+        return self._blended(self._scores_of(users, vectors, scale))
+
+    def _blended(self, scores: Floats) -> tuple[float, float, float]:
         blends = [(self._ndcg(scores + weight * self.recent), weight) for weight in POPULARITY_WEIGHTS]
         best, weight = max(blends)
         return self._ndcg(scores), best, weight
@@ -42,7 +48,9 @@ class Checks:
 
     def _scores(self, vectors: Floats, pooling: Pooling, scale: float) -> Floats:
         """[users, items]; -inf for what cannot be in a list."""
-        users = user_vectors(self.history, vectors, self.cut, pooling)[self.users]
+        return self._scores_of(user_vectors(self.history, vectors, self.cut, pooling)[self.users], vectors, scale)
+
+    def _scores_of(self, users: Floats, vectors: Floats, scale: float) -> Floats:
         scores = np.float32(scale) * (users @ vectors.T)
         scores[:, ~self.offered] = -np.inf
         scores[self.owned.nonzero()] = -np.inf

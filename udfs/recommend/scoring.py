@@ -16,6 +16,7 @@ import pyarrow as pa
 from udfs.catalogue import Catalogue
 from udfs.encoder.copurchase import user_vectors
 from udfs.encoder.model_folder import ModelError, check_files
+from udfs.encoder.stored_vectors import from_bytes
 from udfs.interactions import Codes, Floats, Interactions, from_frame
 from udfs.recommend import candidates, fit_item_models, item_models, ranker
 from udfs.recommend.best_rows import VectorsOfRows
@@ -93,12 +94,18 @@ def fit_state(
 
 
 def propose(
-    history: Interactions, state: State, day: int, generators: Collection[str] = candidates.GENERATORS
+    history: Interactions,
+    state: State,
+    day: int,
+    generators: Collection[str] = candidates.GENERATORS,
+    vectors: Floats | None = None,
 ) -> tuple[candidates.Candidates, Floats]:
-    """Candidates of the users of `history` and their features [candidates, FEATURES]."""
+    """Candidates of the users of `history` and their features [candidates, FEATURES].
+
+    vectors: of the users by a learned encoder, [all users, dims]; without them, those are the mean vectors.
+    """
     known = state.catalogue
-    vectors = None
-    if len(known.vectors):
+    if vectors is None and len(known.vectors):
         bought, item = np.unique(history.item, return_inverse=True)
         narrow = replace(history, items=known.items[bought], item=item.astype(np.int32))
         vectors = user_vectors(narrow, known.take(bought), day)
@@ -168,20 +175,29 @@ def _other_features(folder: str) -> str:
 
 
 def score_users(
-    lines: pd.DataFrame, state: State, folder: str, day: int, keep: int, keep_new: int, keep_arrivals: int
+    lines: pd.DataFrame,
+    state: State,
+    folder: str,
+    day: int,
+    keep: int,
+    keep_new: int,
+    keep_arrivals: int,
+    learned: pd.DataFrame | None = None,
 ) -> Iterator[pa.RecordBatch]:
     """The most probable active candidates of each user of `lines`, in the order (user, score desc, item_id).
 
     Those are the `keep` best of all, the `keep_new` best of the items that the user never bought, and the
     `keep_arrivals` best of the items without any buyer.
-    lines: LINES of complete users. Columns: SCORED. A batch holds USERS_PER_BATCH users, which bounds the memory.
+    lines: LINES of complete users; learned: user_id and vector (as stored) of the model's user encoder, where it is not
+    the mean vector. Columns: SCORED. A batch holds USERS_PER_BATCH users, which bounds the memory.
     """
     history = _history(lines, state.catalogue)
     fitted = read_ranker(folder)
     inactive = state.catalogue.inactive(day)
+    vectors = None if learned is None else _by_user(learned, history.users, state.catalogue.vectors.shape[1])
     for start in range(0, len(history.users), USERS_PER_BATCH):
         some = history.part((history.user >= start) & (history.user < start + USERS_PER_BATCH))
-        pairs, table = propose(some, state, day, fitted.generators)
+        pairs, table = propose(some, state, day, fitted.generators, vectors)
         score = np.round(ranker.score(fitted, table, pairs.user), 9)
         offered = np.flatnonzero(~np.isin(pairs.item, inactive))
         order, place = best_first(pairs.user[offered], pairs.item[offered], score[offered])
@@ -191,6 +207,15 @@ def score_users(
         arrival = arrivals(pairs, state.models)[order]
         kept[arrival] |= _places(pairs.user[order][arrival]) < keep_arrivals
         yield _scored(pairs, table, score, order[kept], history.users, state, day)
+
+
+def _by_user(learned: pd.DataFrame, users: npt.NDArray[np.str_], dims: int) -> Floats:
+    """[users, dims]: the vectors (user_id, vector) in the order of users; zeros for a user without one."""
+    vectors = np.zeros((len(users), dims), np.float32)
+    place = np.minimum(np.searchsorted(users, learned["user_id"].to_numpy(np.str_)), len(users) - 1)
+    is_known = users[place] == learned["user_id"].to_numpy(np.str_)
+    vectors[place[is_known]] = from_bytes(learned["vector"][is_known], dims)
+    return vectors
 
 
 def _history(lines: pd.DataFrame, known: Catalogue) -> Interactions:
