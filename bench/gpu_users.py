@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 from pyspark import SparkFiles
 
-from bench.harness import Row, alternate, compare, console, gate
+from bench.harness import Contenders, Row, alternate, compare, console, gate
 from jobs.transforms import devices, user_vectors
 from udfs.encoder import encoder, model_reader, packed, user_tower
 from udfs.encoder.encoder import Floats
@@ -82,7 +82,7 @@ def measure(folder: Path, texts: list[str], item_vectors: Floats, device: str, u
     longest = items.settings.max_item_tokens
     tokens = sum(map(len, encoder.token_ids(items._tokenizer, sorted(set(texts)), longest)))
     work = float(tokens * items.model.config.num_hidden_layers)
-    contenders = {
+    contenders: Contenders = {
         "users": (partial(ours.encode, read, item_vectors), float(len(read.item) * tower.settings.layers)),
         "items": (partial(items.encode, texts, longest), work),
     }

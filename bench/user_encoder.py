@@ -108,19 +108,15 @@ class Contest:
     def fused(self, users: Users | None, trees: int, *, instead: bool = False) -> PerTask:
         """Per task the NDCG@10 of the last run's lists by a ranker fitted on the others; without users, as it is."""
         nights = [night.night if users is None else self._with(night, users, instead) for night in self.nights]
-        names = (
-            (*FEATURES, *(f"user_vector_{name}" for name in BERT))
-            if nights[0].features.shape[1] > len(FEATURES)
-            else tuple(FEATURES)
-        )
+        names = [*FEATURES, *(f"learned_{name}" for name in BERT)][: nights[0].features.shape[1]]
         cores = int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1)
         settings = fit_ranker.Settings(trees=trees, max_rows=MOST_ROWS, threads=cores)
         fitted = fit_ranker.fit_order(nights[:-1], names, GENERATORS, settings)
         last, score = self.nights[-1], ranker.raw_score(fitted, nights[-1].features)
-        users, truth = metrics.truths(self.shop.interactions, last.day)
+        judged, truth = metrics.truths(self.shop.interactions, last.day)
         found = {}
         for task, rows in ((metrics.TASK_ALL, np.ones(len(score), bool)), (metrics.TASK_NEW, ~last.own)):
-            lists = scoring.lists(last.pairs.user[rows], last.pairs.item[rows], score[rows], users, K)
+            lists = scoring.lists(last.pairs.user[rows], last.pairs.item[rows], score[rows], judged, K)
             found[task] = metrics.ranking(lists, truth[task], K)["ndcg"]
         return found
 

@@ -27,7 +27,7 @@ from jobs.offline.model_registry import gated, rows_of
 from jobs.offline.promotion import Verdict, compare, last_promoted, said_of
 from jobs.offline.ranker_training import Days, fit_rankers
 from jobs.offline.recommend_model import Trained
-from jobs.offline.served_encoder import ServedEncoder, form_to_serve
+from jobs.offline.served_encoder import Figures, ServedEncoder, form_to_serve
 from jobs.offline.training_data import Shop, collect
 from jobs.offline.user_training import UserEncoderKind, UserPlan, fit_users
 from jobs.reports import progress
@@ -72,18 +72,15 @@ def train_model(
     """The row of ops.models of a new model; `run.publish_model` publishes the model's folder.
 
     At most `max_users` users are read, on the driver, and so many by every run that the model scores: the folder has
-    the number, and the sample's other bounds (udfs/recommend/sample_budget.py). A ranker learns from at most
-    `ranker_rows` candidates: users are drawn with all their rows, and each row takes some 1.5 kB. `leave_out` names
-    generators (udfs/recommend/candidates.py), separated by commas, that propose nothing in this shop. `encoder_method`:
-    which weights of BERT learn, all of its upper layers or low-rank matrices in them (LoRA, `lora_rank`).
-    `served_encoder`: `full` serves the encoder in the fastest form that preserves its vectors, bfloat16 on GPUs and on
-    CPUs that multiply it, else 8 bits; `small` its distillation to three layers, in 8 bits. The form is recorded with
-    the model, so that every machine computes the same vectors. The ranker learns with an encoder of the same kind,
-    distilled by texts known before the oldest of its past runs. The encoder is fine-tuned in as many steps as
-    `encoder_seconds` pay for (a shop's first model: `first_encoder_seconds`), counted by a cost model of two slow cores
-    (udfs/encoder/tower_budget.py) and not by a clock, or in `encoder_steps`. Without `newest_encoder` it is served as
-    the ranker learned with it; else it goes on up to run_date. `user_encoder`: a user's vector is the `mean` of the
-    items', or that of a `bert` over the purchases where it is better (jobs/offline/user_training.py).
+    the bounds of the sample. A ranker learns from at most `ranker_rows` candidates: users are drawn with all their
+    rows, and each row takes some 1.5 kB. `leave_out` names generators (udfs/recommend/candidates.py), separated by
+    commas, that propose nothing in this shop. `encoder_method`: whether BERT's upper layers learn, or low-rank matrices
+    in them (LoRA, `lora_rank`). `served_encoder`: `full` serves the encoder in the fastest form that preserves its
+    vectors, bfloat16 where the chip multiplies it, else 8 bits; `small` its distillation to three layers. The ranker
+    learns with an encoder of the same kind. The encoder is fine-tuned in as many steps as `encoder_seconds` pay for (a
+    shop's first model: `first_encoder_seconds`) by a cost model (udfs/encoder/tower_budget.py), or in `encoder_steps`.
+    Without `newest_encoder` it is served as the ranker learned with it; else it goes on up to run_date. `user_encoder`:
+    jobs/offline/user_training.py.
     """
     if lora_rank < 1:
         raise ConfError(f"[jobs.train_model] lora_rank: must be at least 1, not {lora_rank}")
@@ -105,8 +102,8 @@ def train_model(
         form_to_serve(served_encoder, on_gpus=share.gpus > 0),
         seed,
     )
-    users = UserPlan(user_encoder, seed)
-    row, verdict = _train(run, models, shop, budget, days, plan, users, used, trees=trees, max_rows=ranker_rows)
+    plans = plan, UserPlan(user_encoder, seed)
+    row, verdict = _train(run, models, shop, budget, days, *plans, used, trees=trees, max_rows=ranker_rows)
     progress.say(said_of(row["model_version"], verdict, held=bool(row["held"])))
     return rows_of(models, [row])
 
@@ -138,14 +135,15 @@ def _train(
         meter.begin(TEXTS)
         ranked_with = serving = encoders.to_serve("earlier", days.first)
         known = shop.encoded(serving.folder)
-        users, reader, of_users = place / "users", None, {}
+        users, reader = place / "users", None
+        of_users: Figures = {}
         if user_plan.kind != "mean":
             meter.begin(USERS)
             start = place / "earlier"
             reader, of_users = fit_users(shop, known, days.first, start, users, user_plan, progress.say, meter.part)
         progress.say(f"ranker: {len(days.nights)} past nights and one to calibrate")
         meter.begin(NIGHTS)
-        past = days.past_nights(shop, known, generators, reader, meter.part)
+        past = days.past_nights(shop, known, generators, meter.part, reader)
         meter.begin(RANKER)
 
         def judge(fitted: ranker.Ranker) -> Verdict:

@@ -60,8 +60,8 @@ class Days:
         shop: Shop,
         known: Catalogue,
         generators: Sequence[str],
-        reader: UserReader | None,
         done: Callable[[float], None],
+        reader: UserReader | None = None,
     ) -> dict[int, PastNight]:
         """Each night by its day, with these vectors: of buyers only, but for the one that calibrates."""
         wanted = dict.fromkeys(self.nights, True) | {self.calibration: False}  # probabilities are for all users

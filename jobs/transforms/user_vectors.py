@@ -17,7 +17,7 @@ from jobs.transforms.held import held
 from jobs.transforms.top_n import top_n
 from schemas.run import Model
 from udfs.encoder.stored_vectors import from_bytes, to_bytes
-from udfs.encoder.user_encoder import load_user_encoder, max_lines
+from udfs.encoder.user_encoder import is_learned, load_user_encoder, max_lines
 from udfs.encoder.user_history import histories
 
 USERS_PER_TASK, FEWEST_USERS_PER_TASK = 2_000, 50
@@ -70,7 +70,10 @@ def _encoded(missing: DataFrame, item_vectors: DataFrame, users: int, model: Mod
     A block is one partition: first a row for each item, then one for each user. So no task holds all items or users.
     """
     context = missing.sparkSession.sparkContext
-    share = devices.share(dict(context.getConf().getAll()))
+    conf = dict(context.getConf().getAll())
+    if not is_learned(SparkFiles.get(model.file_name)):  # a mean needs no GPU
+        conf.pop(f"spark.executor.resource.{devices.GPU}.amount", None)
+    share = devices.share(conf)
     slots = max(1, context.defaultParallelism // share.cpus)
     most = USERS_PER_GPU_TASK if share.gpus else USERS_PER_TASK
     blocks = max(math.ceil(users / most), min(slots, math.ceil(users / FEWEST_USERS_PER_TASK)))

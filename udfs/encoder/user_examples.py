@@ -67,7 +67,7 @@ class UserExamples:
     @property
     def lines(self) -> Longs:
         """Lines that are read of each example."""
-        return np.minimum(self._at - self._first, self._max_lines)
+        return np.asarray(np.minimum(self._at - self._first, self._max_lines))
 
     def _prior_of_week(self) -> None:
         """[weeks, items]: the log of 1 + purchases in the fortnight before each week; IMPOSSIBLE if never bought."""

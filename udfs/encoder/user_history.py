@@ -42,21 +42,22 @@ class Histories:
     @property
     def lengths(self) -> Longs:
         """Lines of each user."""
-        return np.diff(self.bounds)
+        return np.asarray(np.diff(self.bounds))
 
     def part(self, users: Longs) -> Histories:
         """The histories of these users, in this order."""
         rows = ranges(self.bounds[users], self.bounds[users + 1])
         bounds = np.concatenate([[0], np.cumsum(self.lengths[users])])
-        lines = (self.item, self.age, self.gap, self.basket, self.units, self.weight)
-        return Histories(bounds, *(values[rows] for values in lines))
+        whole = (self.item[rows], self.age[rows], self.gap[rows], self.basket[rows])
+        return Histories(bounds, *whole, self.units[rows], self.weight[rows])
 
 
 def ranges(start: Longs, stop: Longs) -> Longs:
     """The integers of each range from start to stop, one range after another."""
     lengths = stop - start
     total = int(lengths.sum())
-    return np.arange(total) - np.repeat(np.cumsum(lengths) - lengths, lengths) + np.repeat(start, lengths)
+    first = np.repeat(np.cumsum(lengths) - lengths, lengths)
+    return np.asarray(np.arange(total) - first + np.repeat(start, lengths))
 
 
 def histories(

@@ -57,15 +57,14 @@ class UserTower:
         parts: dict[str, Any] = {name: torch.nn.Embedding(BUCKETS, dims) for name in CODES}
         parts |= {"score": torch.nn.Linear(dims, 1), "age_score": torch.nn.Embedding(BUCKETS, 1), "norm": norm}
         parts |= {"layers": torch.nn.ModuleList(layers), "output": torch.nn.Linear(dims, dims)}
-        self.parts: Any = torch.nn.ModuleDict(parts)
         for name in CODES:
-            torch.nn.init.normal_(self.parts[name].weight, std=0.02)
-        for name in ("score", "age_score"):
-            torch.nn.init.zeros_(self.parts[name].weight)
-        torch.nn.init.zeros_(self.parts["score"].bias)
+            torch.nn.init.normal_(parts[name].weight, std=0.02)
+        zero = [parts["score"].weight, parts["score"].bias, parts["age_score"].weight]
         if settings.residual:  # starts at the mean of the item vectors
-            torch.nn.init.zeros_(self.parts["output"].weight)
-            torch.nn.init.zeros_(self.parts["output"].bias)
+            zero += [parts["output"].weight, parts["output"].bias]
+        for weights in zero:
+            torch.nn.init.zeros_(weights)
+        self.parts: Any = torch.nn.ModuleDict(parts)
 
     def to(self, device: str, dtype: torch.dtype) -> UserTower:
         """The same tower there, in this precision."""
@@ -129,7 +128,7 @@ def baskets(read: Histories) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int6
 
 def bucket(count: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
     """The bucket of each number of days, baskets or units."""
-    return np.minimum(np.log2(1 + np.maximum(count, 0)), BUCKETS - 1).astype(np.int64)
+    return np.asarray(np.minimum(np.log2(1 + np.maximum(count, 0)), BUCKETS - 1), np.float64).astype(np.int64)
 
 
 def dense_attention(
