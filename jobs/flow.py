@@ -10,11 +10,15 @@ from collections.abc import Iterable
 from schemas import bronze, dependencies
 from schemas.job import RECOMMEND, Balance, Job, files, history, latest, model, optional, pending, records, today
 
-CATALOGUED = (optional(today("silver.items")), optional(latest("silver.rejected_items")))  # what records' items are
+EVENTS = history("silver.events")
+KNOWN_ITEMS = optional(today("silver.items"))
+CATALOGUED = (KNOWN_ITEMS, optional(latest("silver.rejected_items")))  # what records' items are
 ENCODED = (today("silver.items"), today("features.item_vectors"))
 ENCODING = model(chosen="encoding")
+CANDIDATES = today("features.candidates")
 STOCK = optional(today("silver.stock", may_be_empty=True))  # of lists: what is out of stock
 DEMAND_MODEL, AUDIENCE_MODEL = optional(model("demand")), optional(model("audience"))
+PROFILE_MODEL = optional(model("profile"))
 
 INTAKE = (
     Job(
@@ -41,7 +45,7 @@ INTAKE = (
             pending("bronze.events"),
             pending("bronze.files"),
             *CATALOGUED,
-            history("silver.events"),
+            EVENTS,
         ),
         writes=("silver.events", "silver.rejected_events", "silver.cleaned_days"),
         balance=Balance(("bronze_events",), "silver.events", "silver.rejected_events"),
@@ -118,44 +122,39 @@ SCORING = (
     ),
     Job(
         "encode_users",
-        reads=(history("silver.events"), *ENCODED, latest("features.user_vectors"), ENCODING),
+        reads=(EVENTS, *ENCODED, latest("features.user_vectors"), ENCODING),
         writes=("features.user_vectors",),
     ),
     Job(
         "score_candidates",
-        reads=(history("silver.events"), *ENCODED, today("features.user_vectors", may_be_empty=True), ENCODING),
+        reads=(EVENTS, *ENCODED, today("features.user_vectors", may_be_empty=True), ENCODING),
         writes=("features.candidates",),
     ),
     Job(
         "rank_recommendations",
-        reads=(today("features.candidates"), *ENCODED, history("silver.events"), STOCK, ENCODING),
+        reads=(CANDIDATES, *ENCODED, EVENTS, STOCK, ENCODING),
         writes=("gold.recommendations",),
     ),
     Job(
         "find_similar_items",
-        reads=(history("silver.events"), *ENCODED, STOCK),
+        reads=(EVENTS, *ENCODED, STOCK),
         writes=("gold.similar_items",),
     ),
     Job(
         "build_default_recommendations",
-        reads=(history("silver.events"), optional(today("silver.items")), STOCK),
+        reads=(EVENTS, KNOWN_ITEMS, STOCK),
         writes=("gold.default_recommendations",),
     ),
     Job(
         "find_trends",
-        reads=(history("silver.events"), optional(today("silver.items")), latest("gold.search_trends")),
+        reads=(EVENTS, KNOWN_ITEMS, latest("gold.search_trends")),
         writes=("gold.search_trends",),
     ),
 )
 PLANNING = (
     Job(
         "forecast_demand",
-        reads=(
-            history("silver.events"),
-            optional(today("silver.items")),
-            optional(history("silver.promotions")),
-            DEMAND_MODEL,
-        ),
+        reads=(EVENTS, KNOWN_ITEMS, optional(history("silver.promotions")), DEMAND_MODEL),
         writes=("gold.demand_forecast", "gold.demand_profile", "gold.item_demand"),
     ),
     Job(
@@ -165,20 +164,30 @@ PLANNING = (
             today("gold.demand_profile"),
             today("silver.stock", may_be_empty=True),
             optional(latest("silver.ways")),
-            history("silver.events"),
+            EVENTS,
         ),
         writes=("gold.inventory_actions",),
     ),
     Job(
         "build_audiences",
         reads=(
-            history("silver.events"),
+            EVENTS,
             *ENCODED,
             today("silver.campaigns", may_be_empty=True),
             optional(history("silver.ad_events")),
             AUDIENCE_MODEL,
         ),
         writes=("ops.allocations", "gold.ad_audiences"),
+    ),
+    Job(
+        "profile_users",
+        reads=(EVENTS, KNOWN_ITEMS, optional(CANDIDATES), latest("gold.user_profiles"), PROFILE_MODEL),
+        writes=("gold.user_profiles", "gold.segments"),
+    ),
+    Job(
+        "recommend_in_context",
+        reads=(EVENTS, today("silver.items"), CANDIDATES, STOCK),
+        writes=("gold.context_recommendations",),
     ),
 )
 PUBLISHING = (
@@ -199,14 +208,14 @@ NIGHT = INTAKE + SCORING + PLANNING + PUBLISHING
 TRAINING = (
     Job(
         "train_model",
-        reads=(history("silver.events"), latest("silver.items"), history("ops.models")),
+        reads=(EVENTS, latest("silver.items"), history("ops.models")),
         writes=("ops.models",),
         trains=RECOMMEND,
     ),
     Job(
         "train_demand",
         reads=(
-            history("silver.events"),
+            EVENTS,
             optional(latest("silver.items")),
             optional(history("silver.promotions")),
             history("ops.models"),
@@ -218,7 +227,7 @@ TRAINING = (
     Job(
         "train_audiences",
         reads=(
-            history("silver.events"),
+            EVENTS,
             latest("silver.items"),
             latest("features.item_vectors"),
             latest("silver.campaigns"),
@@ -229,12 +238,18 @@ TRAINING = (
         writes=("ops.models",),
         trains="audience",
     ),
+    Job(
+        "train_profiles",
+        reads=(EVENTS, history("ops.models"), PROFILE_MODEL),
+        writes=("ops.models",),
+        trains="profile",
+    ),
 )
 EVALUATION = (
     Job(
         "evaluate_recommendations",
         reads=(
-            history("silver.events"),
+            EVENTS,
             latest("silver.items"),
             history("features.item_vectors"),
             history("features.candidates"),
@@ -248,7 +263,7 @@ BACKTEST = (
     Job(
         "backtest_plans",
         reads=(
-            history("silver.events"),
+            EVENTS,
             latest("silver.items"),
             history("features.item_vectors"),
             optional(history("silver.promotions")),

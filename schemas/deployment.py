@@ -17,6 +17,7 @@ from schemas.errors import ConfError
 from schemas.gate import Gate
 from schemas.lists import PRODUCT_ID, Lists, Variants
 from schemas.normal_form import composed
+from schemas.segments import Segments
 from schemas.silver import RECORDS_OF
 from schemas.source import Source, section
 from schemas.strict import Strict
@@ -76,6 +77,7 @@ class Deployment(Strict):
     encoder: EncoderConf = EncoderConf()
     lists: Lists = Lists()
     variants: Variants = Variants()
+    segments: Segments = Segments()
     jobs: dict[str, dict[str, Any]] = {}
     file: str = ""  # its path, set by load(), for messages
 

@@ -43,6 +43,14 @@ def delta_type(sql_type: str) -> Any:
         key, value = inner.split(",", 1)
         types = {"keyType": delta_type(key), "valueType": delta_type(value)}
         return {"type": "map", **types, "valueContainsNull": True}
+    if kind.upper() == "STRUCT":
+        fields = (part.strip().split(":") for part in inner.split(","))
+        return {
+            "type": "struct",
+            "fields": [
+                {"name": name.strip(), "type": delta_type(of), "nullable": True, "metadata": {}} for name, of in fields
+            ],
+        }
     return PRIMITIVES.get(text.upper(), text.lower())
 
 

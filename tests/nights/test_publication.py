@@ -28,13 +28,16 @@ from schemas.errors import DataError
 from tests.support import tiny_shop
 
 GOLD = (
+    "gold.context_recommendations",
     "gold.default_recommendations",
     "gold.demand_forecast",
     "gold.demand_profile",
     "gold.item_demand",
     "gold.recommendations",
     "gold.search_trends",
+    "gold.segments",
     "gold.similar_items",
+    "gold.user_profiles",
 )
 NIGHT = tiny_shop.day(13)
 

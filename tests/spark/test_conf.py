@@ -63,6 +63,9 @@ def test_the_deployments_that_ship_are_sound(path, spark):
         ('base = "base"', "base = 3", "encoder.base: Input should be a valid string, not 3"),
         ('base = "base"', 'bass = "base"', "encoder.bass: unknown key"),
         ("[encoder]", "[gate]\napprove = true\n[encoder]", "gate.approve: unknown key"),
+        ("[encoder]", "[segments]\nactve = 0.5\n[encoder]", "segments.actve: unknown key"),
+        ("[encoder]", "[segments]\nlapsed = 0.7\n[encoder]", r"segments: lapsed \(0.7\) must be below active \(0.6\)"),
+        ("[encoder]", "[segments]\ntop_name = 'new'\n[encoder]", "segments: two segments have the same name: new, new"),
         ("[encoder]", "[gate]\nmargin = -0.1\n[encoder]", "gate.margin: Input should be greater than or equal to 0"),
         ("[encoder]", "[lists]\nin_stok = true\n[encoder]", "lists.in_stok: unknown key"),
         (

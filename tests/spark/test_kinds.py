@@ -20,7 +20,7 @@ from tests.support import tiny_shop
 RUN_DATE = tiny_shop.day(13)
 OF_ITEMS = {"ingest_logs", "clean_items", "publish_night"}
 OF_EVENTS = {"ingest_logs", "clean_events", "build_default_recommendations", "find_trends", "forecast_demand"}
-OF_EVENTS |= {"publish_night"}
+OF_EVENTS |= {"profile_users", "publish_night"}
 
 
 def part(text: str, name: str) -> str:
@@ -45,7 +45,7 @@ def without(conf: Path, name: str) -> Path:
 def test_a_deployment_of_one_kind_runs_the_jobs_that_it_suffices_for(kinds, runs):
     assert {job.name for job in NIGHT if not lacking(job, kinds)} == runs
     trains = {job.name for job in TRAINING + EVALUATION if not lacking(job, kinds)}
-    assert trains == ({"train_demand"} if "events" in kinds else set())
+    assert trains == ({"train_demand", "train_profiles"} if "events" in kinds else set())
     for job in NIGHT:
         for table in job.writes:
             own = {"bronze.items": "items", "bronze.events": "events"}.get(table)
@@ -148,6 +148,8 @@ def test_a_night_of_events_alone(tmp_path, spark, capsys):
         "gold.demand_profile",
         "gold.item_demand",
         "gold.search_trends",
+        "gold.segments",
+        "gold.user_profiles",
     }
     lake = Lake(spark, load(conf))
     assert work_of(lake, JOBS["clean_events"], RUN_DATE).days == [RUN_DATE]

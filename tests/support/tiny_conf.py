@@ -77,6 +77,12 @@ listed = true
 [jobs.rank_recommendations]
 top_k = 8
 
+[jobs.profile_users]
+trees = 5
+
+[jobs.train_profiles]
+trees = 5
+
 [jobs.find_similar_items]
 top_k = 5
 

@@ -64,9 +64,12 @@ def test_edges_are_what_tables_say():
     assert not any("ops.models" in job.writes for job in NIGHT)
     in_turn = edges(TRAINING)  # they replace the same partition
     assert in_turn == [
+        ("train_audiences", "train_profiles"),
         ("train_demand", "train_audiences"),
+        ("train_demand", "train_profiles"),
         ("train_model", "train_audiences"),
         ("train_model", "train_demand"),
+        ("train_model", "train_profiles"),
     ]
     assert edges(TRAINING + EVALUATION) == in_turn  # what judges the night of four weeks ago waits for no training
     everything = edges(NIGHT + TRAINING)
@@ -78,6 +81,7 @@ def test_edges_are_what_tables_say():
         ("train_model", "rank_recommendations"),
         ("train_demand", "forecast_demand"),
         ("train_audiences", "build_audiences"),
+        ("train_profiles", "profile_users"),
     }, "each kind of model has its readers"
     assert ("encode_items", "train_audiences") in everything
 

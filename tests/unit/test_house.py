@@ -16,8 +16,8 @@ from tests.support.tiny_shop import REPO
 
 LEAVES, EVALUATION, TOP_K, ENCODER = "udfs", "udfs.evaluation", "udfs.top_k", "udfs.encoder"
 RECOMMEND, DEMAND, INVENTORY, AUDIENCES = "udfs.recommend", "udfs.demand", "udfs.inventory", "udfs.audiences"
-SEARCH = "udfs.search"
-UDFS = (LEAVES, EVALUATION, TOP_K, ENCODER, RECOMMEND, DEMAND, INVENTORY, AUDIENCES, SEARCH)
+SEARCH, USERS = "udfs.search", "udfs.users"
+UDFS = (LEAVES, EVALUATION, TOP_K, ENCODER, RECOMMEND, DEMAND, INVENTORY, AUDIENCES, SEARCH, USERS)
 JOB, FLOW, TRANSFORMS, OFFLINE = "jobs.<job>", "jobs.flow", "jobs.transforms", "jobs.offline"
 REPORTS, RUNNER, COMMANDS = "jobs.reports", "jobs.runner", "jobs.commands"
 
@@ -41,6 +41,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     DEMAND: (LEAVES, EVALUATION, TOP_K, ENCODER),
     INVENTORY: (LEAVES, EVALUATION, TOP_K, ENCODER, DEMAND),
     AUDIENCES: (LEAVES, EVALUATION),
+    USERS: (LEAVES, EVALUATION),
     SEARCH: (LEAVES, EVALUATION, TOP_K, ENCODER),
 }
 OURS = {room.split(".")[0] for room in ROOMS} | {"bench", "conf", "tests"}
@@ -79,6 +80,9 @@ COLLECTED = {
     ("jobs.forecast_demand", "_fitted", "collect"): (1, "one row: the model's text"),
     ("jobs.ingest_logs", "ingest_logs", "broadcast"): (1, "a row a raw file that came twice"),
     ("jobs.plan_stock", "_refuse_unknown_pairs", "first"): (1, "one row: an example of a pair"),
+    ("jobs.profile_users", "_fitted", "collect"): (1, "one row: the model's text"),
+    ("jobs.profile_users", "_fitted", "toPandas"): (1, "no row: the columns alone"),
+    ("jobs.profile_users", "profile_users", "first"): (1, "one row: the first day and how many users"),
     ("jobs.plan_stock", "plan_stock", "toPandas"): (2, "250,000 ways of 500 stores; a row a category and day"),
     ("jobs.transforms.audience_places", "__init__", "first"): (1, "no frame: pandas', on an executor"),
     ("jobs.transforms.audience_places", "_by_prices", "broadcast"): (2, "a row a running campaign"),
@@ -93,6 +97,7 @@ COLLECTED = {
     ("jobs.transforms.log_days", "_without_repeats", "collect"): (1, "one row: the day of the oldest late record"),
     ("jobs.transforms.mapping", "canonical", "collect"): (1, "a row a day, where the mapping changes by date"),
     ("jobs.transforms.log_days", "_returns_unmatched", "broadcast"): (1, "an id a returned item, some 20 bytes"),
+    ("jobs.transforms.user_habits", "user_habits", "broadcast"): (1, "four rows: a total of each kind of habit"),
     ("jobs.transforms.orders", "with_replaced", "broadcast"): (1, "a row an order that was told again"),
     ("jobs.transforms.purchases", "purchase_history", "broadcast"): (1, "a row a returned line, some 100 bytes"),
     ("jobs.transforms.purchases", "purchases", "broadcast"): (1, "a row a returned line, some 100 bytes"),

@@ -1,0 +1,120 @@
+"""What to recommend to a user in one of their stores, or on one of their weekdays."""
+
+from __future__ import annotations
+
+from functools import reduce
+
+from pyspark.sql import Column, DataFrame, Window
+from pyspark.sql import functions as F
+
+from jobs.transforms.held import held
+from jobs.transforms.offer import few_variants, offered
+from jobs.transforms.purchases import buyer, purchases, within
+from jobs.transforms.top_n import top_n
+from schemas import users
+from schemas.errors import ConfError
+from schemas.run import RunContext
+
+SOLD_DAYS = 56  # what a location has not sold for so long is in none of its lists
+SEEN_DAYS = 364
+WEIGHT = 0.5  # of a context's log lift in the score's log odds: part of it is in the user's own history already
+PRIOR_BUYERS = 10.0  # of an item in a context, as elsewhere
+EDGE = 1e-6  # a probability is never 0 nor 1
+CONTEXT = ("context_name", "context_value")
+
+
+def recommend_in_context(
+    events: DataFrame,
+    items: DataFrame,
+    candidates: DataFrame,
+    stock: DataFrame,
+    *,
+    run: RunContext,
+    top_k: int = 10,
+    locations: int = 3,
+    weekdays: int = 2,
+) -> DataFrame:
+    """gold.context_recommendations: `top_k` candidates of a user for each context that the user was seen in.
+
+    Contexts are the user's `locations` and `weekdays` with most purchase days in a year. Lists of a location have only
+    items that it sold in the last SOLD_DAYS days or, where the lists of the deployment heed stock, has on hand. The log
+    odds of a candidate's score are moved by WEIGHT times the logarithm of how much more often the item is bought in
+    the context than elsewhere. A list is shorter where the user has fewer candidates that may be shown.
+    """
+    if top_k < 1 or min(locations, weekdays) < 0:
+        raise ConfError(
+            "[jobs.recommend_in_context] top_k must be at least 1, locations and weekdays at least 0; "
+            f"they are {top_k}, {locations} and {weekdays}"
+        )
+    bought = within(purchases(events, run.deployment), run.run_date, SEEN_DAYS).withColumns(
+        {"location": F.col("location_id"), "weekday": F.date_format("event_date", "EEEE")}
+    )
+    lines = bought.select("event_date", "item_id", "location", "weekday", "user_id", buyer()).transform(held)
+    since = F.date_sub(F.lit(run.run_date), SOLD_DAYS)
+    sold_here = _cells(lines.where(F.col("event_date") > since), "location")
+    if run.deployment.lists.in_stock and run.deployment.of_kind("stock"):
+        there = stock.where("on_hand > 0").select(F.col("location_id").alias("context_value"), "item_id")
+        sold_here = _with_stock(sold_here, there)
+    cells = {"location": (sold_here, "inner"), "weekday": (_cells(lines, "weekday"), "left")}
+    may_be_shown = offered(run.deployment, items, stock, run.run_date)
+    offer = candidates.join(may_be_shown.drop("run_date", "score"), "item_id", "inner").transform(held)
+    lists = []
+    for name, most in (("location", locations), ("weekday", weekdays)):
+        seen = _seen(lines, name, most)
+        known, how = cells[name]
+        lists.append(offer.join(seen, "user_id", "inner").join(known, ["context_value", "item_id"], how))
+    joined = reduce(DataFrame.unionByName, (part.select(*lists[0].columns) for part in lists))
+    scored = joined.withColumn("score", _moved(F.col("score"), F.coalesce("lift", F.lit(0.0))))
+    per, order = ["user_id", *CONTEXT], [F.desc("score"), "item_id"]
+    few = few_variants(scored, per, order, run.deployment.variants.per_list)
+    ranked = top_n(few, per, order, top_k, rank="rank")
+    return ranked.withColumns({"run_date": F.lit(run.run_date), "reason": _reason()}).select(
+        *users.CONTEXT_RECOMMENDATIONS.column_names
+    )
+
+
+def _seen(lines: DataFrame, name: str, most: int) -> DataFrame:
+    """user_id and CONTEXT: the values of a context on which a known user has most purchase days."""
+    known = lines.where(F.col("user_id").isNotNull() & F.col(name).isNotNull())
+    days = known.groupBy("user_id", F.col(name).alias("context_value")).agg(
+        F.count_distinct("event_date").alias("days")
+    )
+    first = top_n(days, ["user_id"], [F.desc("days"), "context_value"], most)
+    return first.select("user_id", F.lit(name).alias("context_name"), "context_value")
+
+
+def _cells(lines: DataFrame, name: str) -> DataFrame:
+    """context_value, item_id, buyers and lift: the logarithm of buyers over those expected, drawn to 0."""
+    there = lines.where(F.col(name).isNotNull())
+    counts = there.groupBy(F.col(name).alias("context_value"), "item_id").agg(F.count_distinct("buyer").alias("buyers"))
+    of_item, of_context = Window.partitionBy("item_id"), Window.partitionBy("context_value")
+    shares = counts.withColumns(
+        {"item_buyers": F.sum("buyers").over(of_item), "context_buyers": F.sum("buyers").over(of_context)}
+    ).crossJoin(counts.agg(F.sum("buyers").alias("all_buyers")))
+    expected = F.col("item_buyers") * F.col("context_buyers") / F.col("all_buyers")
+    lift = F.log((F.col("buyers") + PRIOR_BUYERS) / (expected + PRIOR_BUYERS))
+    return shares.select("context_value", "item_id", "buyers", lift.alias("lift"))
+
+
+def _with_stock(sold: DataFrame, there: DataFrame) -> DataFrame:
+    """With the items that a location has on hand and did not sell; they are as likely there as elsewhere."""
+    return sold.join(there.distinct(), ["context_value", "item_id"], "full")
+
+
+def _moved(score: Column, lift: Column) -> Column:
+    inside = F.least(F.greatest(score, F.lit(EDGE)), F.lit(1 - EDGE))
+    return 1 / (1 + F.exp(-(F.log(inside / (1 - inside)) + WEIGHT * lift)))
+
+
+def _reason() -> Column:
+    here = F.format_string(f"%d bought it here in the last {SOLD_DAYS} days", "buyers")
+    in_stock = F.lit("It is in stock here")
+    day = F.format_string("Bought by %d on a %s in a year", F.coalesce("buyers", F.lit(0)), "context_value")
+    located = F.when(F.col("buyers").isNull(), in_stock).otherwise(here)
+    return F.when(F.col("context_name") == "location", located).otherwise(day)
+
+
+if __name__ == "__main__":
+    from jobs.runner import run_job
+
+    run_job.main("recommend_in_context")
