@@ -101,7 +101,7 @@ def example_value(table: Table, name: str) -> Any:
     for rule in column.rules:
         if rule.name == "known":
             return rule.kwargs["value_set"][0]
-    return EXAMPLES[column.type]
+    return [] if column.type.startswith("ARRAY<STRUCT") else EXAMPLES[column.type]
 
 
 def example_rows(table: Table, *stated: Mapping[str, Any]) -> list[dict[str, Any]]:
