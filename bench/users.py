@@ -71,14 +71,14 @@ def online_retail(landing: Path) -> History:
     units, price = lines["Quantity"].astype(float), lines["UnitPrice"].astype(float)
     sound = (units > 0) & (price > 0) & lines["CustomerID"].notna() & lines["StockCode"].str[:5].str.isdigit()
     sound &= ~lines["InvoiceNo"].str.startswith("C")
-    day = pd.to_datetime(lines["InvoiceDate"]).to_numpy().astype("datetime64[D]").astype(np.int64)
+    day = np.asarray(pd.to_datetime(lines["InvoiceDate"]).to_numpy().astype("datetime64[D]").astype(np.int64))
     return _history(lines["CustomerID"], day, units * price, lines["InvoiceNo"], sound)
 
 
 def complete_journey() -> History:
     """Purchases of households, but for impossible units and lines for which nothing was paid."""
     table = read_table(package_data(), "transactions")
-    day = local_days(table["transaction_timestamp"]).astype(np.int64)
+    day = np.asarray(local_days(table["transaction_timestamp"]).astype(np.int64))
     names = {"household_id": "user_id", "basket_id": "basket_id", "quantity": "units", "sales_value": "spend"}
     lines = table.select(list(names)).rename_columns(list(names.values())).to_pandas()
     products = read_table(package_data(), "products")
@@ -92,7 +92,9 @@ NO_PRODUCTS = ["FUEL", "COUPON", "MISCELLANEOUS", "CNTRL/STORE SUP", "POSTAL CEN
 NO_PRODUCTS += ["CHARITABLE CONT"]
 
 
-def _history(user: pd.Series, day: Doubles, spend: pd.Series, basket: pd.Series, sound: pd.Series) -> History:
+def _history(
+    user: pd.Series, day: npt.NDArray[np.int64], spend: pd.Series, basket: pd.Series, sound: pd.Series
+) -> History:
     lines = pd.DataFrame(
         {"user_id": user.to_numpy(), "day": day, "spend": spend.to_numpy(), "basket": basket.to_numpy()}
     )[sound.to_numpy()]
@@ -179,10 +181,10 @@ def paired(outcomes: list[Outcome]) -> Iterator[tuple[str, dict[str, float], tup
             for name in ("ours", "MBG/NBD")
         ]
         drawn.append(both[0] - both[1])
-    ends = pd.DataFrame(drawn).quantile([0.025, 0.975])
+    lows, highs = (pd.DataFrame(drawn).quantile(level) for level in (0.025, 0.975))
     for measure in means["ours"].index:
         gain = float(means["ours"][measure] - means["MBG/NBD"][measure])
-        interval = (gain, float(ends.loc[0.025, measure]), float(ends.loc[0.975, measure]))
+        interval = (gain, float(lows[measure]), float(highs[measure]))
         yield measure, {name: float(means[name][measure]) for name in names}, interval
 
 

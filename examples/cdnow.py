@@ -30,7 +30,7 @@ def package_data() -> Path:
 def read(file: Path, columns: tuple[str, ...] = COLUMNS) -> pd.DataFrame:
     """One row a purchase: `columns`, with the date as a date."""
     lines = pd.read_csv(
-        file, sep=r"\s+", names=list(columns), skiprows=int(columns == COLUMNS), dtype={"customer_id": str}
+        file, sep=r"\s+", names=list(columns), skiprows=int(columns == COLUMNS), dtype={"customer_id": str, "date": str}
     )
     return lines.assign(date=pd.to_datetime(lines["date"], format="%Y%m%d"))
 

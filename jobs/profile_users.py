@@ -47,7 +47,7 @@ def profile_users(
     *,
     run: RunContext,
     training_users: int = 20_000,
-    trees: int = 150,
+    trees: int = 100,
 ) -> dict[str, DataFrame]:
     """gold.user_profiles: a row for each user with a purchase that was not returned. gold.segments: their segments.
 
@@ -75,7 +75,7 @@ def profile_users(
 
     conf = run.deployment.segments
     known = by_block(days, count, act, COLUMNS).join(user_habits(bought, items, candidates), "user_id", "inner")
-    listed = rules(model.thresholds, conf.new_days, conf.margin)
+    listed = rules(model.thresholds, conf.new_days)
     version = profile_model.version if profile_model else None
     complete = _segmented(_dated(known, run.run_date, conf), user_profiles, listed, conf)
     rows = complete.withColumn("model_version", F.lit(version).cast("string")).transform(held)
@@ -87,10 +87,12 @@ def profile_users(
 
 def _fitted(events: DataFrame, run: RunContext, most_users: int, settings: Settings) -> ProfileModel:
     """A model of what is known at the run's date, fitted in one task."""
-    today, quantiles = day_number(run.run_date) + 1, run.deployment.segments.quantiles
+    today, conf = day_number(run.run_date) + 1, run.deployment.segments
 
     def of(history: History) -> ProfileModel:
-        return profiles.with_thresholds(fit_history(history, today, settings), history, today, quantiles)
+        return profiles.with_thresholds(
+            fit_history(history, today, settings), history, today, conf.quantiles, conf.margin
+        )
 
     def fit(lines: pd.DataFrame) -> pa.Table:
         return pa.table({"model": [of(history_of(lines)).to_json()]})
@@ -171,7 +173,7 @@ def _segments(rows: DataFrame, listed: Sequence[Rule], conf: Segments, run_date:
     left = pairs.groupBy(F.col("previous_segment").alias("segment")).agg(F.sum("moved").alias("moved_out"))
     total = pairs.agg(F.sum("spend").alias("total"))
     joined = defined.join(now, "segment", "left").join(left, "segment", "left").crossJoin(total)
-    nothing = {"users": 0, "spend": 0.0, "moved_in": 0, "moved_out": 0}
+    nothing: dict[str, bool | float | int | str] = {"users": 0, "spend": 0.0, "moved_in": 0, "moved_out": 0}
     share = F.coalesce(F.try_divide(F.col("spend"), F.col("total")), F.lit(0.0))
     return (
         joined.fillna(nothing)

@@ -65,7 +65,7 @@ def recommend_in_context(
         lists.append(offer.join(seen, "user_id", "inner").join(known, ["context_value", "item_id"], how))
     joined = reduce(DataFrame.unionByName, (part.select(*lists[0].columns) for part in lists))
     scored = joined.withColumn("score", _moved(F.col("score"), F.coalesce("lift", F.lit(0.0))))
-    per, order = ["user_id", *CONTEXT], [F.desc("score"), "item_id"]
+    per, order = ["user_id", *CONTEXT], [F.desc("score"), F.col("item_id")]
     few = few_variants(scored, per, order, run.deployment.variants.per_list)
     ranked = top_n(few, per, order, top_k, rank="rank")
     return ranked.withColumns({"run_date": F.lit(run.run_date), "reason": _reason()}).select(

@@ -27,7 +27,7 @@ def train_profiles(
     *,
     run: RunContext,
     training_users: int = 20_000,
-    trees: int = 150,
+    trees: int = 100,
 ) -> DataFrame:
     """The row of ops.models of a new profile model; none without a purchase.
 
@@ -39,13 +39,13 @@ def train_profiles(
     if min(training_users, trees) < 1:
         raise ConfError("[jobs.train_profiles] training_users and trees must be at least 1")
     today, settings = day_number(run.run_date) + 1, Settings(trees=trees)
-    current, quantiles = judged(profile_model, from_json), run.deployment.segments.quantiles
+    current, conf = judged(profile_model, from_json), run.deployment.segments
 
     def fit(lines: pd.DataFrame) -> pa.Table:
         history = history_of(lines)
         trial = fit_judged(history, today, settings)
         promoted, figures = judge(trial, current, history, today)
-        model = with_thresholds(fit_history(history, today, settings), history, today, quantiles)
+        model = with_thresholds(fit_history(history, today, settings), history, today, conf.quantiles, conf.margin)
         judged_by, since = trial.to_json() if trial else "", int(history.day.min())
         rows = len(history.users)
         return fitted_row(model.to_json(), judged_by, figures, promoted=promoted, rows=rows, since=since)

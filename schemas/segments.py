@@ -16,14 +16,14 @@ class Segments(Strict):
 
     `active`, `lapsed`: of the chance to buy within 90 days: at least the first is active, below the second lapsed,
     between them at risk. `valuable`: of the value of 90 days: an active user with at least that is top, else regular.
-    `margin`: by which share a figure must pass a threshold before a user leaves a segment. The rest are their names.
+    `margin`: a user leaves a segment at the quantile that is so much further. The rest are the segments' names.
     """
 
     new_days: int = Field(default=28, ge=1)
     active: float = Field(default=0.6, gt=0, lt=1)
     lapsed: float = Field(default=0.3, gt=0, lt=1)
     valuable: float = Field(default=0.8, gt=0, lt=1)
-    margin: float = Field(default=0.1, ge=0, lt=1)
+    margin: float = Field(default=0.05, ge=0, lt=0.5)
     new_name: Name = "new"
     top_name: Name = "top"
     regular_name: Name = "regular"

@@ -68,7 +68,7 @@ def _lines(bought: DataFrame, items: DataFrame) -> DataFrame:
 
 def _listed(kind: str, *more: str) -> Column:
     """The user's keys of a kind as structs, greatest share first; an empty array without any."""
-    fields = [F.col("key").alias(kind), "share", "lift", *more]
+    fields: list[Column | str] = [F.col("key").alias(kind), "share", "lift", *more]
     entry = F.when(F.col("kind") == kind, F.struct("place", F.struct(*fields).alias("entry")))
     return F.transform(F.sort_array(F.collect_list(entry)), lambda each: each["entry"]).alias(kind)
 

@@ -106,7 +106,7 @@ def test_a_cut_knows_what_had_arrived_and_was_not_yet_returned() -> None:
 
 def test_features_do_not_read_what_comes_after_the_cut() -> None:
     history, cut = shop(200), TODAY - 50
-    of = btyd.Parameters(*btyd.PRIOR)
+    of = btyd.parameters(btyd.PRIOR)
     earlier = judge.as_known(history, cut)
     one, other = (features(before(each, cut), cut, TODAY - 200, of) for each in (history, earlier))
     np.testing.assert_array_equal(one.values, other.values)
@@ -144,7 +144,7 @@ def test_forecasts_agree_with_each_other_and_beat_chance() -> None:
 
 def test_a_model_written_and_read_again_predicts_the_same() -> None:
     history = shop(120)
-    fitted = with_thresholds(judge.fit_history(history, TODAY, FEW_TREES), history, TODAY, (0.6, 0.3, 0.8))
+    fitted = with_thresholds(judge.fit_history(history, TODAY, FEW_TREES), history, TODAY, (0.6, 0.3, 0.8), 0.05)
     again = model.from_json(fitted.to_json())
     assert again == fitted
     pd.testing.assert_frame_equal(
@@ -236,8 +236,10 @@ def test_a_model_that_is_worse_beyond_chance_is_not_promoted() -> None:
 
 
 def test_each_user_enters_exactly_one_segment() -> None:
-    limits = {"active": 0.6, "lapsed": 0.2, "valuable": 50.0}
-    listed = segments.rules(limits, new_days=28, margin=0.1)
+    figures = pd.Series(np.arange(101) / 100)
+    limits = segments.thresholds(figures, 100 * figures, (0.6, 0.2, 0.5), 0.05)
+    assert (limits["active"], limits["active_below"], limits["valuable_above"]) == pytest.approx((0.6, 0.55, 55.0))
+    listed = segments.rules(limits | {"active": 0.6, "lapsed": 0.2, "valuable": 50.0}, new_days=28)
     grid = pd.DataFrame(
         [(t, p, v) for t in (0, 27, 28, 400) for p in (0.0, 0.19, 0.2, 0.6, 1.0) for v in (0.0, 49.99, 50.0, 99.0)],
         columns=["tenure_days", "p_active_90", "value_90"],

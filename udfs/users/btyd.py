@@ -7,6 +7,7 @@ Filiztekin 2007), so a customer of one purchase is not alive for certain. Time i
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -48,10 +49,17 @@ class Parameters:
     modified: bool = True
 
 
+def parameters(values: Sequence[float] | Doubles, *, modified: bool = True) -> Parameters:
+    """From r, alpha, a, b in this order."""
+    r, alpha, a, b = map(float, values)
+    return Parameters(r, alpha, a, b, modified)
+
+
 def counts_of(frequency: Doubles, recency: Doubles, age: Doubles) -> Counts:
     """Customers grouped by equal (frequency, recency, age)."""
     rows, weight = np.unique(np.column_stack([frequency, recency, age]), axis=0, return_counts=True)
-    return Counts(*np.asarray(rows, np.float64).T, weight.astype(np.float64))
+    each = np.asarray(rows, np.float64)
+    return Counts(each[:, 0], each[:, 1], each[:, 2], weight.astype(np.float64))
 
 
 def fit(counts: Counts, *, modified: bool = True, near: Parameters | None = None) -> Parameters:
@@ -60,16 +68,16 @@ def fit(counts: Counts, *, modified: bool = True, near: Parameters | None = None
     near: parameters of much the same customers, from which alone the search then starts.
     """
     if not counts.weight @ counts.frequency or not counts.age.max():
-        return Parameters(*PRIOR, modified=modified)
+        return parameters(PRIOR, modified=modified)
 
     def loss(logs: Doubles) -> float:
-        return -log_likelihood(counts, Parameters(*np.exp(logs), modified=modified)) / float(counts.weight.sum())
+        return -log_likelihood(counts, parameters(np.exp(logs), modified=modified)) / float(counts.weight.sum())
 
     bounds = [BOUNDS] * len(PRIOR)
     starts = ((near.r, near.alpha, near.a, near.b),) if near else STARTS
     found = [minimize(loss, np.log(start), method="L-BFGS-B", bounds=bounds) for start in starts]
     best = min(found, key=lambda each: float(each.fun))
-    return Parameters(*np.exp(best.x).tolist(), modified=modified)
+    return parameters(np.exp(best.x), modified=modified)
 
 
 def log_likelihood(counts: Counts, of: Parameters) -> float:

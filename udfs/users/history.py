@@ -53,9 +53,9 @@ def history_of(lines: pd.DataFrame) -> History:
     code, users = pd.factorize(lines["user_id"], sort=True)
     order = np.lexsort((lines["undone"], lines["known"], lines["day"], code))
     columns = {name: lines[name].to_numpy()[order] for name in LINES if name != "user_id"}
-    whole = {name: columns[name].astype(np.int64) for name in ("day", "known", "undone")}
-    parts = {name: columns[name].astype(np.float64) for name in ("spend", "baskets")}
-    return History(np.asarray(users, np.str_), code[order].astype(np.int64), **whole, **parts)
+    day, known, undone = (columns[name].astype(np.int64) for name in ("day", "known", "undone"))
+    spend, baskets = (columns[name].astype(np.float64) for name in ("spend", "baskets"))
+    return History(np.asarray(users, np.str_), code[order].astype(np.int64), day, spend, baskets, known, undone)
 
 
 def before(history: History, cut: int) -> Days:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final
 
 import lightgbm as lgb
@@ -47,9 +47,9 @@ class Settings:
     """How the model is fitted; the defaults were chosen on cuts before the test cuts."""
 
     cuts: int = 26
-    trees: int = 150
+    trees: int = 100
     learning_rate: float = 0.04
-    leaves: int = 15
+    leaves: int = 7
     threads: int = 1
 
 
@@ -76,7 +76,7 @@ class ProfileModel:
     @property
     def parameters(self) -> Parameters:
         """MBG/NBD's."""
-        return Parameters(*self.counts)
+        return btyd.parameters(self.counts)
 
     def to_json(self) -> str:
         """The model as one JSON object."""
@@ -106,7 +106,6 @@ def from_json(text: str) -> ProfileModel:
 def fit(rows: Rows, counts: Parameters, run_day: int, settings: Settings | None = None) -> ProfileModel:
     """A model of these rows; of too few rows MBG/NBD alone."""
     how = settings or Settings()
-    known = {"run_day": run_day, "names": INPUTS, "counts": (counts.r, counts.alpha, counts.a, counts.b)}
     weeks = int(rows.hazard[:, INPUTS.index("span")].max(initial=-1)) + 1
     longest = int(rows.horizon.max(initial=0))
     trees: dict[str, str] = {}
@@ -123,7 +122,8 @@ def fit(rows: Rows, counts: Parameters, run_day: int, settings: Settings | None 
         for name, level in (("value_low", 0.1), ("value_high", 0.9)):
             objective = {"objective": "quantile", "alpha": level}
             trees[name] = _fit(rows.spans[far], np.log1p(rows.value[far]), None, rows.weight[far], objective, how)
-    return ProfileModel(**known, weeks=weeks, horizon=longest, **trees)
+    found = ProfileModel(run_day, INPUTS, (counts.r, counts.alpha, counts.a, counts.b), weeks, longest)
+    return replace(found, **trees)  # type: ignore[arg-type]
 
 
 def predict(model: ProfileModel, seen: Seen) -> Forecast:

@@ -64,7 +64,9 @@ def profiles(history: History, model: ProfileModel, run_day: int, shop_since: in
     return pd.DataFrame(columns)[list(TYPES)]
 
 
-def with_thresholds(model: ProfileModel, history: History, today: int, quantiles: tuple[float, ...]) -> ProfileModel:
+def with_thresholds(
+    model: ProfileModel, history: History, today: int, quantiles: tuple[float, ...], margin: float
+) -> ProfileModel:
     """The model with the thresholds of segments: quantiles over the users of the night that it was trained on."""
     rows = profiles(history, model, today - 1, int(history.day.min(initial=today)))
-    return replace(model, thresholds=thresholds(rows["p_active_90"], rows["value_90"], quantiles))
+    return replace(model, thresholds=thresholds(rows["p_active_90"], rows["value_90"], quantiles, margin))

@@ -14,8 +14,9 @@ import numpy as np
 import pandas as pd
 
 ACTIVE, LAPSED, VALUABLE = "active", "lapsed", "valuable"
-P, VALUE, TENURE = "p_active_90", "value_90", "tenure_days"
-Bounds = Mapping[str, tuple[float | None, float | None]]  # by column: from (inclusive), up to (exclusive)
+BELOW, ABOVE = "_below", "_above"
+P, VALUE = "p_active_90", "value_90"
+Bounds = Mapping[str, tuple[str | None, str | None]]  # thresholds by column: from (inclusive), up to (exclusive)
 CODES: Final = ("new", "top", "regular", "at_risk", "lapsed")
 
 
@@ -32,32 +33,38 @@ class Rule:
         return f"CASE WHEN previous_segment = '{name}' THEN {self.stays} ELSE {self.enters} END"
 
 
-def thresholds(p_active: pd.Series, value: pd.Series, quantiles: tuple[float, ...]) -> dict[str, float]:
-    """Thresholds at the quantiles (active, lapsed, valuable); without users 0."""
-    found = zip((ACTIVE, LAPSED, VALUABLE), (p_active, p_active, value), quantiles, strict=True)
-    return {name: float(np.quantile(figures, level)) if len(figures) else 0.0 for name, figures, level in found}
+def thresholds(p_active: pd.Series, value: pd.Series, quantiles: tuple[float, ...], margin: float) -> dict[str, float]:
+    """Thresholds at quantiles (active, lapsed, valuable), and at those `margin` below and above; 0 without users."""
+    found = {}
+    for name, figures, level in zip((ACTIVE, LAPSED, VALUABLE), (p_active, p_active, value), quantiles, strict=True):
+        for end, by in (("", 0.0), (BELOW, -margin), (ABOVE, margin)):
+            at = min(max(level + by, 0.0), 1.0)
+            found[name + end] = float(np.quantile(figures, at)) if len(figures) else 0.0
+    return found
 
 
-def rules(limits: Mapping[str, float], new_days: int, margin: float) -> list[Rule]:
+def rules(limits: Mapping[str, float], new_days: int) -> list[Rule]:
     """A rule per segment of CODES; each user fulfils `enters` of exactly one."""
-    old: Bounds = {TENURE: (new_days, None)}
-    active, lapsed, valuable = (limits[name] for name in (ACTIVE, LAPSED, VALUABLE))
     bounds: dict[str, Bounds] = {
-        "new": {TENURE: (None, new_days)},
-        "top": {**old, P: (active, None), VALUE: (valuable, None)},
-        "regular": {**old, P: (active, None), VALUE: (None, valuable)},
-        "at_risk": {**old, P: (lapsed, active)},
-        "lapsed": {**old, P: (None, lapsed)},
+        "new": {},
+        "top": {P: (ACTIVE, None), VALUE: (VALUABLE, None)},
+        "regular": {P: (ACTIVE, None), VALUE: (None, VALUABLE)},
+        "at_risk": {P: (LAPSED, ACTIVE)},
+        "lapsed": {P: (None, LAPSED)},
     }
-    return [Rule(code, _sql(bounds[code], 0.0), _sql(bounds[code], margin)) for code in CODES]
+    found = []
+    for code in CODES:
+        tenure = f"tenure_days {'<' if code == 'new' else '>='} {new_days}"
+        exact, wider = (_sql(bounds[code], limits, *ends) for ends in (("", ""), (BELOW, ABOVE)))
+        found.append(Rule(code, " AND ".join([tenure, *exact]), " AND ".join([tenure, *wider])))
+    return found
 
 
-def _sql(bounds: Bounds, margin: float) -> str:
+def _sql(bounds: Bounds, limits: Mapping[str, float], below: str, above: str) -> list[str]:
     parts = []
     for column, (low, high) in bounds.items():
-        wider = 0.0 if column == TENURE else margin
-        if low is not None:
-            parts.append(f"{column} >= {low * (1 - wider)!r}")
-        if high is not None:
-            parts.append(f"{column} < {high * (1 + wider)!r}")
-    return " AND ".join(parts)
+        if low:
+            parts.append(f"{column} >= {limits[low + below]!r}")
+        if high:
+            parts.append(f"{column} < {limits[high + above]!r}")
+    return parts

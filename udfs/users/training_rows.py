@@ -90,7 +90,7 @@ def fit_counts(days: Days, cut: int, near: Parameters | None = None) -> Paramete
     """MBG/NBD of the purchase days known before a cut; near: that of a cut close by."""
     _, frequency, recency, age = counts(days, cut)
     if not len(age):
-        return Parameters(*btyd.PRIOR)
+        return btyd.parameters(btyd.PRIOR)
     return btyd.fit(btyd.counts_of(frequency, recency, age), near=near)
 
 
@@ -116,16 +116,26 @@ def _of_cut(history: History, seen: Seen, today: int, model: Parameters) -> Rows
                 *(soon.per_user()[seen.user], soon.per_user(soon.spend)[seen.user]),
             ]
         )
-    joined = [np.concatenate(part) for part in zip(*columns, strict=True)] if columns else [np.zeros(0)] * 5
-    weighs = 0.5 ** ((today - cut) / HALF_LIFE)
-    weights = np.full(len(row), weighs), np.full(len(joined[0]), weighs)
-    hazard = inputs(seen, row, week.astype(np.float64))
-    return Rows(hazard, week == first[row], np.concatenate(spans), *joined, *weights)
+    horizons, base, base_value, bought_days, value = (
+        [np.concatenate(part) for part in zip(*columns, strict=True)] if columns else [np.zeros(0)] * 5
+    )
+    counts_for = 0.5 ** ((today - cut) / HALF_LIFE)
+    return Rows(
+        hazard=inputs(seen, row, week.astype(np.float64)),
+        bought=week == first[row],
+        spans=np.concatenate(spans),
+        horizon=horizons,
+        base=base,
+        base_value=base_value,
+        days=bought_days,
+        value=value,
+        hazard_weight=np.full(len(row), counts_for),
+        weight=np.full(len(horizons), counts_for),
+    )
 
 
 def _joined(parts: list[Rows]) -> Rows:
     if not parts:
         nothing, empty = np.empty((0, len(INPUTS)), np.float32), np.zeros(0)
-        return Rows(nothing, empty.astype(bool), nothing, *([empty] * 7))
-    names = [field.name for field in fields(Rows)]
-    return Rows(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
+        return Rows(nothing, empty.astype(bool), nothing, empty, empty, empty, empty, empty, empty, empty)
+    return Rows(**{field.name: np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(Rows)})
