@@ -31,7 +31,7 @@ from udfs.users.training_rows import mean_spend
 
 Doubles = npt.NDArray[np.float64]
 
-BINS, DRAWS = 10, 300
+BINS, DRAWS = 10, 100
 NEXT = ("ours", "own gap", "best constant in hindsight", "share within low and high")
 NAMED = {
     "Online Retail": (("2011-08-31", 90), ("2011-11-10", 28)),

@@ -1,69 +1,67 @@
-"""What users buy, where and when: shares of spend by category, brand, location and weekday, and the price level."""
+"""What users buy, where and at which prices: shares of spend by category and brand, the favourite location."""
 
 from __future__ import annotations
 
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
+from jobs.transforms.held import held
 from jobs.transforms.top_n import top_n
 
 MOST = 10  # categories and brands of a user
 PROMOTED = 0.9  # of the item's median price: what costs less was on offer
-KINDS = ("category", "brand", "location", "weekday")
+KINDS = ("category", "brand")
+LISTS = (("category", "affinities"), ("brand", "brands"))
 
 
 def user_habits(bought: DataFrame, items: DataFrame, candidates: DataFrame) -> DataFrame:
-    """user_id, affinities, brands, favourite_location, favourite_weekday, price_level and promotion_share.
+    """user_id, affinities, brands, favourite_location, price_level and promotion_share.
 
     bought: `purchases`; items: silver.items or, of a deployment without a catalogue, no row; candidates:
     features.candidates of the run, or none. Categories and brands of items that have left the catalogue do not count.
     """
-    lines = _lines(bought, items)
+    lines = _lines(bought, items).transform(held)
     keys = F.array(*(F.struct(F.lit(kind).alias("kind"), F.col(kind).alias("key")) for kind in KINDS))
-    keyed = lines.select("user_id", "paid", "event_date", F.explode(keys).alias("of")).where("of.key IS NOT NULL")
+    spent = lines.groupBy("user_id", *KINDS).agg(F.sum("paid").alias("paid"))
+    keyed = spent.select("user_id", "paid", F.explode(keys).alias("of")).where("of.key IS NOT NULL")
     habits = keyed.groupBy("user_id", F.col("of.kind").alias("kind"), F.col("of.key").alias("key")).agg(
-        F.sum("paid").alias("paid"), F.count_distinct("event_date").alias("days")
+        F.sum("paid").alias("paid")
     )
-    own, shop = Window.partitionBy("user_id", "kind"), Window.partitionBy("kind", "key")
-    totals = habits.groupBy("kind").agg(F.sum("paid").alias("shop_total"))
-    shared = habits.withColumns(
-        {
-            "share": F.col("paid") / F.sum("paid").over(own),
-            "shop_paid": F.sum("paid").over(shop),
-        }
-    ).join(F.broadcast(totals), "kind", "inner")
-    known = shared.withColumn("lift", F.col("share") / (F.col("shop_paid") / F.col("shop_total")))
-    by_days = F.col("kind").isin("location", "weekday")
-    weight = F.when(by_days, F.col("days").cast("double")).otherwise(F.col("share"))
-    first = top_n(known, ["user_id", "kind"], [F.desc(weight), F.desc("paid"), "key"], MOST, rank="place")
-    ahead = first.join(_next_28(candidates, items), ["user_id", "kind", "key"], "left")
-    gathered = ahead.groupBy("user_id").agg(
-        _listed("category", "p_next_28"), _listed("brand"), _favourite("location"), _favourite("weekday")
+    own, kind = Window.partitionBy("user_id", "kind"), Window.partitionBy("kind")
+    shares = habits.groupBy("kind", "key").agg(F.sum("paid").alias("shop_paid"))
+    usual = shares.select("kind", "key", (F.col("shop_paid") / F.sum("shop_paid").over(kind)).alias("usual"))
+    first = top_n(
+        habits.withColumn("share", F.try_divide(F.col("paid"), F.sum("paid").over(own))),
+        ["user_id", "kind"],
+        [F.desc("share"), "key"],
+        MOST,
+        rank="place",
     )
-    return gathered.join(_prices(lines), "user_id", "inner").select(
-        "user_id",
-        F.col("category").alias("affinities"),
-        F.col("brand").alias("brands"),
-        F.col("location").alias("favourite_location"),
-        F.col("weekday").cast("int").alias("favourite_weekday"),
-        "price_level",
-        "promotion_share",
+    known = first.join(usual, ["kind", "key"], "inner").withColumn("lift", F.try_divide("share", "usual"))
+    ahead = known.join(_next_28(candidates, items), ["user_id", "kind", "key"], "left")
+    gathered = ahead.groupBy("user_id").agg(_listed("category", "p_next_28"), _listed("brand"))
+    return (
+        _prices(lines)
+        .join(gathered, "user_id", "left")
+        .join(_favourites(lines), "user_id", "left")
+        .select(
+            "user_id",
+            *(F.coalesce(of, F.array().cast(gathered.schema[of].dataType)).alias(name) for of, name in LISTS),
+            "favourite_location",
+            "price_level",
+            "promotion_share",
+        )
     )
 
 
 def _lines(bought: DataFrame, items: DataFrame) -> DataFrame:
-    catalogue = items.select("item_id", "category", "brand")
+    paid = F.col("quantity").cast("double") * F.col("unit_price")
     typed = bought.where("user_id IS NOT NULL").select(
-        "user_id",
-        "item_id",
-        "event_date",
+        *("user_id", "item_id", "event_date", "location_id", "unit_price"),
         F.col("quantity").cast("double").alias("units"),
-        "unit_price",
-        (F.col("quantity").cast("double") * F.col("unit_price")).alias("paid"),
-        F.col("location_id").alias("location"),
-        (F.weekday("event_date") + 1).cast("string").alias("weekday"),
+        paid.alias("paid"),
     )
-    return typed.join(catalogue, "item_id", "left")
+    return typed.join(items.select("item_id", "category", "brand"), "item_id", "left")
 
 
 def _listed(kind: str, *more: str) -> Column:
@@ -73,8 +71,12 @@ def _listed(kind: str, *more: str) -> Column:
     return F.transform(F.sort_array(F.collect_list(entry)), lambda each: each["entry"]).alias(kind)
 
 
-def _favourite(kind: str) -> Column:
-    return F.max(F.when((F.col("kind") == kind) & (F.col("place") == 1), F.col("key"))).alias(kind)
+def _favourites(lines: DataFrame) -> DataFrame:
+    """user_id, favourite_location: the location of most purchase days."""
+    days = lines.where("location_id IS NOT NULL").select("user_id", "location_id", "event_date").distinct()
+    counts = days.groupBy("user_id", "location_id").agg(F.count("*").alias("days"))
+    favourite = F.max_by("location_id", F.struct("days", "location_id"))
+    return counts.groupBy("user_id").agg(favourite.alias("favourite_location"))
 
 
 def _next_28(candidates: DataFrame, items: DataFrame) -> DataFrame:

@@ -97,7 +97,6 @@ COLLECTED = {
     ("jobs.transforms.log_days", "_without_repeats", "collect"): (1, "one row: the day of the oldest late record"),
     ("jobs.transforms.mapping", "canonical", "collect"): (1, "a row a day, where the mapping changes by date"),
     ("jobs.transforms.log_days", "_returns_unmatched", "broadcast"): (1, "an id a returned item, some 20 bytes"),
-    ("jobs.transforms.user_habits", "user_habits", "broadcast"): (1, "four rows: a total of each kind of habit"),
     ("jobs.transforms.orders", "with_replaced", "broadcast"): (1, "a row an order that was told again"),
     ("jobs.transforms.purchases", "purchase_history", "broadcast"): (1, "a row a returned line, some 100 bytes"),
     ("jobs.transforms.purchases", "purchases", "broadcast"): (1, "a row a returned line, some 100 bytes"),

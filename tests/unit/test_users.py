@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from udfs.days import NEVER
+from udfs.days import NEVER, date_of
 from udfs.users import btyd, judge, model, next_purchase, segments
 from udfs.users.features import FEATURES, features
 from udfs.users.history import LINES, History, before, between, history_of
@@ -189,6 +189,7 @@ def test_a_shop_of_one_day_has_the_prior() -> None:
     assert (fitted.hazard, fitted.counts) == ("", btyd.PRIOR)
     (row,) = profiles(history, fitted, TODAY - 1, TODAY - 1).to_dict("records")
     assert 0 < row["p_active_28"] < row["p_active_90"] < 1
+    assert row["favourite_weekday"] == date_of(TODAY - 1).isoweekday()
     assert row["value_90"] == pytest.approx(
         10 * btyd.expected_purchases(*np.array([[0.0], [0.0], [1 / 7]]), 90 / 7, fitted.parameters)[0]
     )

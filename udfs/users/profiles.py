@@ -12,6 +12,7 @@ from udfs.users.history import History, before
 from udfs.users.model import ProfileModel, predict
 from udfs.users.segments import thresholds
 
+THURSDAY = 3  # of 1970-01-01, where Monday is 0
 TYPES = {
     "user_id": "STRING",
     "first_day": "INT",
@@ -24,7 +25,7 @@ TYPES = {
     "p_active_90": "DOUBLE",
     "p_alive": "DOUBLE",
     **{f"expected_purchases_{days}": "DOUBLE" for days in (28, 90, 365)},
-    **dict.fromkeys(("next_day", "next_day_low", "next_day_high"), "INT"),
+    **dict.fromkeys(("next_day", "next_day_low", "next_day_high", "favourite_weekday"), "INT"),
     **{f"value_{days}{end}": "DOUBLE" for days in (90, 365) for end in ("", "_low", "_high")},
 }
 
@@ -43,6 +44,7 @@ def profiles(history: History, model: ProfileModel, run_day: int, shop_since: in
     with np.errstate(divide="ignore", invalid="ignore"):
         gap = np.where(seen.frequency > 0, seen.recency * 7 / seen.frequency, np.nan)
     ahead = forecast.ahead.dates() + run_day
+    weekday = (cut + seen.weekday.argmax(axis=1) + THURSDAY) % 7 + 1
     columns = {
         "user_id": history.users[seen.user],
         "first_day": days.day[days.start[seen.user]],
@@ -57,6 +59,7 @@ def profiles(history: History, model: ProfileModel, run_day: int, shop_since: in
         **{f"expected_purchases_{span}": forecast.days[:, place] for place, span in enumerate((28, 90, 365))},
         **{name: ahead[:, place] for place, name in ((1, "next_day"), (0, "next_day_low"), (2, "next_day_high"))},
     }
+    columns["favourite_weekday"] = weekday
     for place, span in enumerate((90, 365)):
         columns[f"value_{span}"] = forecast.value[:, place]
         columns[f"value_{span}_low"] = forecast.low[:, place]
