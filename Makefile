@@ -84,6 +84,10 @@ evaluate-cuts: setup  ## The same again, once its logs are read, and the lead ov
 backtest: setup example  ## Judge forecasts, stock actions and audiences of dates before RUN_DATE by what followed; writes a page
 	@python -m jobs.commands.night --run-date $(RUN_DATE) --conf $(CONF) $(if $(RAW),--landing $(RAW)) --only backtest
 
+.PHONY: read-experiments
+read-experiments: setup  ## Read what the variants of [[experiments]] are worth by RUN_DATE
+	@python -m jobs.read_experiments --run-date $(RUN_DATE) --conf $(CONF)
+
 .PHONY: rollback
 rollback: setup  ## Take the night of RUN_DATE back to its last PUBLICATION, or to that of the night ROWS_OF
 	@python -m jobs.commands.rollback --run-date $(RUN_DATE) --conf $(CONF) $(if $(ROWS_OF),--rows-of $(ROWS_OF)) \

@@ -14,6 +14,7 @@ from schemas.clock import ShopClock, day_end, known_timezone
 from schemas.drift import Drift, SourceLimits
 from schemas.encoder import EncoderConf
 from schemas.errors import ConfError
+from schemas.experiments import Experiment, refuse_overlaps
 from schemas.gate import Gate
 from schemas.lists import PRODUCT_ID, Lists, Variants
 from schemas.normal_form import composed
@@ -78,6 +79,7 @@ class Deployment(Strict):
     lists: Lists = Lists()
     variants: Variants = Variants()
     segments: Segments = Segments()
+    experiments: list[Experiment] = []
     jobs: dict[str, dict[str, Any]] = {}
     file: str = ""  # its path, set by load(), for messages
 
@@ -120,6 +122,11 @@ class Deployment(Strict):
     def _lists_have_their_sources(self) -> Deployment:
         if self.lists.model_fields_set and "stock" not in self.kinds:
             raise ValueError(f"[lists] {min(self.lists.model_fields_set)}: there must be [sources.stock] too")
+        return self
+
+    @model_validator(mode="after")
+    def _experiments_are_apart(self) -> Deployment:
+        refuse_overlaps(self.experiments)
         return self
 
     @property

@@ -41,6 +41,19 @@ RECOMMENDATIONS = Table(
         Column("reason_item_id", "STRING", "The user's own item that brought it", True),
         Column("is_repeat", "BOOLEAN", "Whether the user has bought it before"),
         MODEL_VERSION,
+        Column(
+            "is_explored", "BOOLEAN", "Whether it was drawn for its place at random; null: the shop explores none", True
+        ),
+        Column(
+            "propensity",
+            "DOUBLE",
+            "Probability of the item at its place; 1 where it was not drawn, null where the shop explores none",
+            True,
+            rules=(PROBABILITY,),
+        ),
+        Column(
+            "variant", "STRING", "<experiment>:<variant> that the user is in, with commas between; null: in none", True
+        ),
     ),
     key=("user_id", "rank"),
     extra_checks=(dense_rank_check("user_id"), unique_check("user_id", "item_id")),

@@ -88,7 +88,9 @@ def measure(table: Table, rows: DataFrame, before: DataFrame | None) -> dict[str
 
 
 def _list_hashes(rows: DataFrame, lists: Sequence[str], item: str) -> DataFrame:
-    """Each list as one hash of its items in order."""
+    """Each list as one hash of its items in order, without those drawn at random."""
+    if "is_explored" in rows.columns:
+        rows = rows.where(~F.coalesce("is_explored", F.lit(False)))
     ranked = F.sort_array(F.collect_list(F.struct("rank", item)))
     return rows.groupBy(*lists).agg(F.xxhash64(ranked).alias("listed"))
 

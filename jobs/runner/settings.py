@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args, get_origin
 from jobs.flow import JOBS
 from schemas.deployment import RENAMED, Deployment
 from schemas.errors import ConfError
+from schemas.experiments import JOB
 from schemas.job import Job
 
 RUN = "run"  # the keyword-only parameter that is no setting: the RunContext
@@ -56,3 +57,14 @@ def check_settings(deployment: Deployment) -> None:
         if name not in JOBS:
             raise ConfError(f"{deployment.file}: [jobs.{name}]: no such job; there are {', '.join(JOBS)}")
         settings(JOBS[name], function_of(name), deployment, {})
+    for experiment in deployment.experiments:
+        for name, changed in experiment.variants.items():
+            _check_variant(deployment, f"{experiment.id}, variants.{name}", changed)
+
+
+def _check_variant(deployment: Deployment, where: str, changed: Mapping[str, Any]) -> None:
+    """ConfError for a variant of an experiment with an unknown setting, or one of another type."""
+    try:
+        settings(JOBS[JOB], function_of(JOB), deployment.model_copy(update={"jobs": {JOB: dict(changed)}}), {})
+    except ConfError as error:
+        raise ConfError(f"{error} ([[experiments]] {where})") from None

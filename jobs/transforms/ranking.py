@@ -12,6 +12,7 @@ import pyarrow as pa
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from jobs.transforms.exploration import Exploration, explored
 from jobs.transforms.held import held
 from jobs.transforms.offer import PRODUCT, few_variants
 from jobs.transforms.recommendation_lists import with_long_tail
@@ -33,11 +34,15 @@ class Rules:
 
     top_k: int = 20
     variants: int = 1  # of one product, where `offered` has PRODUCT
+    exclude: str = ""  # which `offered` follows
     boost: str = ""
     cap_per_category: int = 0
     diversity: float = 0.0
     long_tail: float = 0.0
     arrivals_every: int = 0
+    explore_places: int = 0
+    explore_pool: int = 20
+    explore_seed: int = 0
 
     def __post_init__(self) -> None:
         """Refuse what no list can follow."""
@@ -47,6 +52,16 @@ class Rules:
             raise ConfError(
                 f"[jobs.rank_recommendations] arrivals_every must be 0 or at least 2; it is {self.arrivals_every}"
             )
+        if self.exploration.places >= self.top_k:
+            raise ConfError(
+                f"[jobs.rank_recommendations] explore_places must be below top_k, {self.top_k}; it is "
+                f"{self.explore_places}"
+            )
+
+    @property
+    def exploration(self) -> Exploration:
+        """How its last places are drawn."""
+        return Exploration(self.explore_places, self.explore_pool, self.explore_seed)
 
 
 def ranked_lists(
@@ -88,6 +103,8 @@ def ranked_lists(
             possible = possible.join(full.select("user_id", "category"), ["user_id", "category"], "left_anti")
         has_arrival = every and top_k % every == 0  # the last place is an arrival's
         ranked = with_long_tail(ranked, possible, top_k - 1 if has_arrival else top_k, rules.long_tail)
+    if rules.explore_places:
+        ranked = explored(ranked, possible, top_k, rules.cap_per_category, rules.exploration, run_date)
     return _with_reasons(ranked, items, model, run_date)
 
 
@@ -109,8 +126,16 @@ def _with_reasons(ranked: DataFrame, items: DataFrame, model: Model, run_date: d
             .alias("reason_item_id"),
             (F.col("times_bought") > 0).alias("is_repeat"),
             F.lit(model.version).alias("model_version"),
+            *(_given(ranked, name) for name in ("is_explored", "propensity", "variant")),
         )
         .select(*gold.RECOMMENDATIONS.column_names)
+    )
+
+
+def _given(ranked: DataFrame, name: str) -> Column:
+    """A column of gold.recommendations, null where `ranked` has none."""
+    return (
+        F.col(name) if name in ranked.columns else F.lit(None).cast(gold.RECOMMENDATIONS.column(name).type).alias(name)
     )
 
 

@@ -215,6 +215,7 @@ def test_every_key_of_a_deployment_has_a_row_and_every_row_is_one() -> None:
     tables = {
         "sources",
         "holidays",
+        "experiments",
         "drift",
         "gate",
         "lists",

@@ -16,8 +16,8 @@ from tests.support.tiny_shop import REPO
 
 LEAVES, EVALUATION, TOP_K, ENCODER = "udfs", "udfs.evaluation", "udfs.top_k", "udfs.encoder"
 RECOMMEND, DEMAND, INVENTORY, AUDIENCES = "udfs.recommend", "udfs.demand", "udfs.inventory", "udfs.audiences"
-SEARCH, USERS = "udfs.search", "udfs.users"
-UDFS = (LEAVES, EVALUATION, TOP_K, ENCODER, RECOMMEND, DEMAND, INVENTORY, AUDIENCES, SEARCH, USERS)
+SEARCH, USERS, EXPERIMENTS = "udfs.search", "udfs.users", "udfs.experiments"
+UDFS = (LEAVES, EVALUATION, TOP_K, ENCODER, RECOMMEND, DEMAND, INVENTORY, AUDIENCES, SEARCH, USERS, EXPERIMENTS)
 JOB, FLOW, TRANSFORMS, OFFLINE = "jobs.<job>", "jobs.flow", "jobs.transforms", "jobs.offline"
 REPORTS, RUNNER, COMMANDS = "jobs.reports", "jobs.runner", "jobs.commands"
 
@@ -43,6 +43,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     AUDIENCES: (LEAVES, EVALUATION),
     USERS: (LEAVES, EVALUATION),
     SEARCH: (LEAVES, EVALUATION, TOP_K, ENCODER),
+    EXPERIMENTS: (LEAVES,),
 }
 OURS = {room.split(".")[0] for room in ROOMS} | {"bench", "conf", "tests"}
 WITHOUT_SPARK = ("schemas", FLOW, "dags", "examples", *UDFS)
@@ -94,6 +95,7 @@ COLLECTED = {
         1,
         "a row a day and category, or location, of two years",
     ),
+    ("jobs.read_experiments", "_moments", "collect"): (1, "a row a variant, at most ten"),
     ("jobs.transforms.log_days", "_without_repeats", "collect"): (1, "one row: the day of the oldest late record"),
     ("jobs.transforms.mapping", "canonical", "collect"): (1, "a row a day, where the mapping changes by date"),
     ("jobs.transforms.log_days", "_returns_unmatched", "broadcast"): (1, "an id a returned item, some 20 bytes"),

@@ -1,0 +1,1 @@
+"""Experiments on lists: who sees which variant, and what the variants are worth."""
