@@ -41,12 +41,7 @@ INTAKE = (
     ),
     Job(
         "clean_events",
-        reads=(
-            pending("bronze.events"),
-            pending("bronze.files"),
-            *CATALOGUED,
-            EVENTS,
-        ),
+        reads=(pending("bronze.events"), pending("bronze.files"), *CATALOGUED, EVENTS),
         writes=("silver.events", "silver.rejected_events", "silver.cleaned_days"),
         balance=Balance(("bronze_events",), "silver.events", "silver.rejected_events"),
         ledger="silver.cleaned_days",
@@ -68,11 +63,7 @@ INTAKE = (
     ),
     Job(
         "clean_campaigns",
-        reads=(
-            records("campaigns", "history"),
-            optional(records("campaign_items", "history")),
-            *CATALOGUED,
-        ),
+        reads=(records("campaigns", "history"), optional(records("campaign_items", "history")), *CATALOGUED),
         writes=("silver.campaigns", "silver.rejected_campaigns"),
         balance=Balance(
             ("bronze_campaigns", "bronze_campaign_items"),
@@ -90,12 +81,7 @@ INTAKE = (
     ),
     Job(
         "clean_promotions",
-        reads=(
-            records("promotions", "pending"),
-            pending("bronze.files"),
-            *CATALOGUED,
-            history("silver.promotions"),
-        ),
+        reads=(records("promotions", "pending"), pending("bronze.files"), *CATALOGUED, history("silver.promotions")),
         writes=("silver.promotions", "silver.rejected_promotions", "silver.cleaned_promotion_days"),
         balance=Balance(("bronze_promotions",), "silver.promotions", "silver.rejected_promotions"),
         ledger="silver.cleaned_promotion_days",
@@ -131,25 +117,11 @@ SCORING = (
         writes=("features.candidates",),
     ),
     Job(
-        "rank_recommendations",
-        reads=(CANDIDATES, *ENCODED, EVENTS, STOCK, ENCODING),
-        writes=("gold.recommendations",),
+        "rank_recommendations", reads=(CANDIDATES, *ENCODED, EVENTS, STOCK, ENCODING), writes=("gold.recommendations",)
     ),
-    Job(
-        "find_similar_items",
-        reads=(EVENTS, *ENCODED, STOCK),
-        writes=("gold.similar_items",),
-    ),
-    Job(
-        "build_default_recommendations",
-        reads=(EVENTS, KNOWN_ITEMS, STOCK),
-        writes=("gold.default_recommendations",),
-    ),
-    Job(
-        "find_trends",
-        reads=(EVENTS, KNOWN_ITEMS, latest("gold.search_trends")),
-        writes=("gold.search_trends",),
-    ),
+    Job("find_similar_items", reads=(EVENTS, *ENCODED, STOCK), writes=("gold.similar_items",)),
+    Job("build_default_recommendations", reads=(EVENTS, KNOWN_ITEMS, STOCK), writes=("gold.default_recommendations",)),
+    Job("find_trends", reads=(EVENTS, KNOWN_ITEMS, latest("gold.search_trends")), writes=("gold.search_trends",)),
 )
 PLANNING = (
     Job(
@@ -239,10 +211,7 @@ TRAINING = (
         trains="audience",
     ),
     Job(
-        "train_profiles",
-        reads=(EVENTS, history("ops.models"), PROFILE_MODEL),
-        writes=("ops.models",),
-        trains="profile",
+        "train_profiles", reads=(EVENTS, history("ops.models"), PROFILE_MODEL), writes=("ops.models",), trains="profile"
     ),
 )
 EVALUATION = (
@@ -274,9 +243,7 @@ BACKTEST = (
         writes=("ops.backtests",),
     ),
     Job(
-        "read_experiments",
-        reads=(history("silver.events"), history("gold.recommendations")),
-        writes=("ops.readouts",),
+        "read_experiments", reads=(history("silver.events"), history("gold.recommendations")), writes=("ops.readouts",)
     ),
 )
 MAINTENANCE = (Job("maintain_tables", reads=(), writes=("ops.maintenance",)),)
