@@ -19,6 +19,7 @@ SOLD_DAYS = 56  # what a location has not sold for so long is in none of its lis
 SEEN_DAYS = 364
 WEIGHT = 0.5  # of a context's log lift in the score's log odds: part of it is in the user's own history already
 PRIOR_BUYERS = 10.0  # of an item in a context, as elsewhere
+FEWEST_SHOWN = 10  # buyers: a smaller number in a reason would show what a few of them buy
 EDGE = 1e-6  # a probability is never 0 nor 1
 CONTEXT = ("context_name", "context_value")
 
@@ -107,9 +108,12 @@ def _moved(score: Column, lift: Column) -> Column:
 
 
 def _reason() -> Column:
-    here = F.format_string(f"%d bought it here in the last {SOLD_DAYS} days", "buyers")
+    counted = F.format_string(f"%d bought it here in the last {SOLD_DAYS} days", "buyers")
+    here = F.when(F.col("buyers") >= FEWEST_SHOWN, counted).otherwise(F.lit(f"Sold here in the last {SOLD_DAYS} days"))
     in_stock = F.lit("It is in stock here")
-    day = F.format_string("Bought by %d on a %s in a year", F.coalesce("buyers", F.lit(0)), "context_value")
+    on_day = F.format_string("Bought by %d on a %s in a year", "buyers", "context_value")
+    plain = F.concat(F.lit("Suits you on a "), "context_value")
+    day = F.when(F.col("buyers") >= FEWEST_SHOWN, on_day).otherwise(plain)
     located = F.when(F.col("buyers").isNull(), in_stock).otherwise(here)
     return F.when(F.col("context_name") == "location", located).otherwise(day)
 
