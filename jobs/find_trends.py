@@ -1,4 +1,4 @@
-"""Items, categories and brands that are bought more, or less, of late than their own past explains."""
+"""Items, categories, brands and queries that are met more, or less, of late than their own past explains."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pyarrow as pa
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from jobs.transforms import arrow_rows
+from jobs.transforms import arrow_rows, query_trends, searches
 from jobs.transforms.catalogue import listed
 from jobs.transforms.held import held
 from jobs.transforms.purchases import buyer, purchases, within
@@ -24,9 +24,18 @@ FOUND = ", ".join(f"{name} {search.TRENDS.column(name).type}" for name in ("kind
 
 
 def find_trends(
-    events: DataFrame, items: DataFrame, search_trends: DataFrame, *, run: RunContext, min_users: int = 5
+    events: DataFrame,
+    items: DataFrame,
+    queries: DataFrame,
+    search_trends: DataFrame,
+    *,
+    run: RunContext,
+    min_users: int = 5,
 ) -> DataFrame:
     """gold.search_trends: the keys that rise or fall, with at least `min_users` different buyers where they rise.
+
+    With a search log also queries, those without a result and misspelt ones, against the users who search; a query
+    that falls is published if as many users have ever searched for it.
 
     A task holds the counts by day of one kind in a year. A trend that the newest run before had in the same direction
     keeps its started_on.
@@ -38,25 +47,53 @@ def find_trends(
     keyed = lines.join(catalogue, "item_id", "left")
     keys = F.array(*(F.struct(F.lit(kind).alias("kind"), F.col(_column(kind)).alias("key")) for kind in search.KINDS))
     bought = keyed.select("event_date", "buyer", F.explode(keys).alias("of")).where("of.key IS NOT NULL")
-    met = held(bought.select("of.kind", "of.key", "event_date", "buyer").distinct())
+    met = bought.select("of.kind", "of.key", "event_date", "buyer").distinct()
+    asked = None
+    if searches.has_log(run.deployment):
+        asked = held(searches.with_forms(within(events, run.run_date, SPAN_DAYS), "english"))
+        met = met.unionByName(query_trends.searched(asked, queries))
+    met = held(met)
     day = F.unix_date("event_date").alias("day")
     counts = met.groupBy("kind", "key", day).agg(F.count("*").alias("count"))
-    every_kind = F.explode(F.array(*map(F.lit, search.KINDS))).alias("kind")
-    visits = lines.groupBy(day).agg(F.count_distinct("buyer").alias("sessions"))
-    sessions = visits.select(every_kind, "day", "sessions")
+    sessions = _sessions(lines, met, asked is not None)
     found = counts.groupBy("kind").cogroup(sessions.groupBy("kind")).applyInArrow(_finder(run.run_date), FOUND)
     in_window = F.col("event_date") > F.lit(run.run_date - dt.timedelta(days=WINDOWS[0]))
     users = met.where(in_window).groupBy("kind", "key").agg(F.count_distinct("buyer").alias("users"))
     before = search_trends.select("kind", "key", "direction", "started_on")
     counted = found.join(users, ["kind", "key"], "left").fillna(0, ["users"])
     public = counted.where((F.col("direction") == "falling") | (F.col("users") >= min_users))
+    if asked is None:
+        none = {name: F.lit(None).cast("double") for name in query_trends.OF_QUERY}
+        public = public.withColumns(none)
+    else:
+        known = met.groupBy("kind", "key").agg(F.count_distinct("buyer").alias("ever"))
+        public = public.join(known, ["kind", "key"], "left").where(
+            F.col("kind").isin(*search.KINDS) | (F.col("ever") >= min_users)
+        )
+        shares = query_trends.shares(asked, run.run_date, WINDOWS[0])
+        of_query = shares.withColumn("kind", F.explode(F.array(*map(F.lit, search.QUERY_KINDS))))
+        public = public.join(of_query, ["kind", "key"], "left")
     return (
         public.join(before, ["kind", "key", "direction"], "left")
         .withColumn("run_date", F.lit(run.run_date))
         .withColumn("started_on", F.coalesce("started_on", "run_date"))
-        .withColumn("reason", _reason())
+        .withColumns({"reason": _reason(), "action": query_trends.action()})
         .select(*search.TRENDS.column_names)
     )
+
+
+def _sessions(lines: DataFrame, met: DataFrame, has_log: bool) -> DataFrame:
+    """kind, day, sessions: who bought anything on a day, and for the kinds of queries who searched for anything."""
+    day = F.unix_date("event_date").alias("day")
+
+    def of(kinds: tuple[str, ...], buyers: DataFrame) -> DataFrame:
+        every_kind = F.explode(F.array(*map(F.lit, kinds))).alias("kind")
+        return (
+            buyers.groupBy(day).agg(F.count_distinct("buyer").alias("sessions")).select(every_kind, "day", "sessions")
+        )
+
+    bought = of(search.KINDS, lines)
+    return bought.unionByName(of(search.QUERY_KINDS, met.where("kind = 'query'"))) if has_log else bought
 
 
 def _column(kind: str) -> str:
@@ -75,8 +112,9 @@ def _finder(run_date: dt.date) -> Callable[[tuple[Any, ...], pa.Table, pa.Table]
 
 
 def _reason() -> Column:
-    words = "Bought %d times in %d days: %.1f times (%.1f to %.1f) what its own past and the shop's sessions lead to"
-    return F.format_string(words, "count", "window_days", "ratio", "low", "high")
+    done = F.when(F.col("kind").isin(*search.KINDS), "Bought").otherwise("Searched for")
+    words = "%s %d times in %d days: %.1f times (%.1f to %.1f) what its own past and the shop's sessions lead to"
+    return F.format_string(words, done, "count", "window_days", "ratio", "low", "high")
 
 
 if __name__ == "__main__":

@@ -16,8 +16,11 @@ CATALOGUED = (KNOWN_ITEMS, optional(latest("silver.rejected_items")))  # what re
 ENCODED = (today("silver.items"), today("features.item_vectors"))
 ENCODING = model(chosen="encoding")
 CANDIDATES = today("features.candidates")
+MATCHED = (latest("features.queries"), latest("features.query_items"))
+QUERIES, QUERY_ITEMS = (today(f"features.{name}", may_be_empty=True) for name in ("queries", "query_items"))
 STOCK = optional(today("silver.stock", may_be_empty=True))  # of lists: what is out of stock
-DEMAND_MODEL, AUDIENCE_MODEL = optional(model("demand")), optional(model("audience"))
+PROMOTIONS, AD_EVENTS = optional(history("silver.promotions")), optional(history("silver.ad_events"))
+DEMAND_MODEL, AUDIENCE_MODEL, SEARCH_MODEL = (optional(model(kind)) for kind in ("demand", "audience", "search"))
 PROFILE_MODEL = optional(model("profile"))
 
 INTAKE = (
@@ -48,10 +51,7 @@ INTAKE = (
     ),
     Job(
         "clean_stock",
-        reads=(
-            records("stock", "latest", days=7),  # a store's file may be late
-            *CATALOGUED,
-        ),
+        reads=(records("stock", "latest", days=7), *CATALOGUED),  # a store's file may be late
         writes=("silver.stock", "silver.rejected_stock"),
         balance=Balance(("bronze_stock",), "silver.stock", "silver.rejected_stock", counted_by="record_count"),
     ),
@@ -103,7 +103,7 @@ INTAKE = (
 SCORING = (
     Job(
         "encode_items",
-        reads=(today("silver.items"), latest("features.item_vectors"), model()),
+        reads=(today("silver.items"), latest("features.item_vectors"), optional(model())),
         writes=("ops.encodes", "features.item_vectors"),
     ),
     Job(
@@ -121,12 +121,26 @@ SCORING = (
     ),
     Job("find_similar_items", reads=(EVENTS, *ENCODED, STOCK), writes=("gold.similar_items",)),
     Job("build_default_recommendations", reads=(EVENTS, KNOWN_ITEMS, STOCK), writes=("gold.default_recommendations",)),
-    Job("find_trends", reads=(EVENTS, KNOWN_ITEMS, latest("gold.search_trends")), writes=("gold.search_trends",)),
+    Job(
+        "match_queries",
+        reads=(optional(EVENTS), *ENCODED, optional(latest("silver.judgements")), *MATCHED, optional(ENCODING)),
+        writes=("features.queries", "features.query_items"),
+    ),
+    Job(
+        "rank_searches",
+        reads=(QUERIES, QUERY_ITEMS, ENCODED[0], STOCK, optional(EVENTS), optional(CANDIDATES), SEARCH_MODEL),
+        writes=("gold.search_rankings", "gold.search_boosts"),
+    ),
+    Job(
+        "find_trends",
+        reads=(EVENTS, KNOWN_ITEMS, optional(QUERIES), latest("gold.search_trends")),
+        writes=("gold.search_trends",),
+    ),
 )
 PLANNING = (
     Job(
         "forecast_demand",
-        reads=(EVENTS, KNOWN_ITEMS, optional(history("silver.promotions")), DEMAND_MODEL),
+        reads=(EVENTS, KNOWN_ITEMS, PROMOTIONS, DEMAND_MODEL),
         writes=("gold.demand_forecast", "gold.demand_profile", "gold.item_demand"),
     ),
     Job(
@@ -142,13 +156,7 @@ PLANNING = (
     ),
     Job(
         "build_audiences",
-        reads=(
-            EVENTS,
-            *ENCODED,
-            today("silver.campaigns", may_be_empty=True),
-            optional(history("silver.ad_events")),
-            AUDIENCE_MODEL,
-        ),
+        reads=(EVENTS, *ENCODED, today("silver.campaigns", may_be_empty=True), AD_EVENTS, AUDIENCE_MODEL),
         writes=("ops.allocations", "gold.ad_audiences"),
     ),
     Job(
@@ -186,13 +194,7 @@ TRAINING = (
     ),
     Job(
         "train_demand",
-        reads=(
-            EVENTS,
-            optional(latest("silver.items")),
-            optional(history("silver.promotions")),
-            history("ops.models"),
-            DEMAND_MODEL,
-        ),
+        reads=(EVENTS, optional(latest("silver.items")), PROMOTIONS, history("ops.models"), DEMAND_MODEL),
         writes=("ops.models",),
         trains="demand",
     ),
@@ -203,7 +205,7 @@ TRAINING = (
             latest("silver.items"),
             latest("features.item_vectors"),
             latest("silver.campaigns"),
-            optional(history("silver.ad_events")),
+            AD_EVENTS,
             history("ops.models"),
             AUDIENCE_MODEL,
         ),
@@ -227,6 +229,11 @@ EVALUATION = (
         ),
         writes=("ops.metrics", "ops.evaluation_lists"),
     ),
+    Job(
+        "evaluate_searches",
+        reads=(latest("silver.judgements"), *MATCHED, latest("gold.search_rankings")),
+        writes=("ops.search_metrics",),
+    ),
 )
 BACKTEST = (
     Job(
@@ -235,10 +242,10 @@ BACKTEST = (
             EVENTS,
             latest("silver.items"),
             history("features.item_vectors"),
-            optional(history("silver.promotions")),
+            PROMOTIONS,
             optional(latest("silver.stock")),
             optional(latest("silver.campaigns")),
-            optional(history("silver.ad_events")),
+            AD_EVENTS,
         ),
         writes=("ops.backtests",),
     ),

@@ -11,7 +11,7 @@ from schemas.run import RunContext
 from udfs.horizon import HORIZON_DAYS
 
 VECTORS = tuple(name for name, table in TABLES.items() if name.startswith("features.") and name.endswith("_vectors"))
-CANDIDATES = ("features.candidates",)
+CANDIDATES = ("features.candidates", "features.queries", "features.query_items")
 GOLD = tuple(name for name, table in TABLES.items() if table.layer == "gold")
 # Rewritten by each run from all that is known by then; later runs read only the newest partition.
 SNAPSHOTS = tuple(
@@ -21,7 +21,7 @@ SNAPSHOTS = tuple(
 )
 RECORDS = (
     *("ops.runs", "ops.checks", "ops.encodes", "ops.figures", "ops.maintenance"),
-    *("ops.metrics", "ops.evaluation_lists", "ops.backtests", "ops.allocations"),
+    *("ops.metrics", "ops.search_metrics", "ops.evaluation_lists", "ops.backtests", "ops.allocations"),
 )
 SHORTEST_HISTORY = 7  # days: no reader or writer that began earlier is still running
 

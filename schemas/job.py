@@ -34,7 +34,7 @@ class Read:
 
     `kind`: of bronze.records, the rows of this kind alone; of ops.models, the model of this kind ("": recommend).
     `optional`: a deployment whose sources do not provide this table runs the job with an empty one; without such a
-    model, the job gets None.
+    model, the job gets None. Of the kind recommend it gets the published weights, if the sources cannot train any.
     `may_be_empty`: of `today`: a run may have written no row; an error only where no run has written the table.
     `later_too`: of `history`: beyond run_date as well. For records of files, some of which may be read early.
     `days`: of `latest`, of one kind of records: how many days.

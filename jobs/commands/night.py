@@ -97,8 +97,9 @@ def run_night(
     mapping.check_mappings(spark, deployment)
     outcomes = run_jobs(lake, INTAKE, run_date, since, reingest, accept_drift)
     if only == "evaluation":
-        if not run_jobs(lake, EVALUATION, run_date)[0].skipped:
-            summary.show_evaluation(lake, run_date)
+        for outcome in run_jobs(lake, EVALUATION, run_date):
+            if not outcome.skipped:
+                summary.OF_EVALUATION[outcome.job](lake, run_date)
         return
     if only == "backtest":
         if not run_jobs(lake, BACKTEST, run_date)[0].skipped:
@@ -112,7 +113,7 @@ def run_night(
     if only == "training":
         run_jobs(lake, trained, run_date)
         return
-    if not any(job.trains == RECOMMEND for job in trained) and not lacking(JOBS["encode_items"], deployment.kinds):
+    if not any(job.trains == RECOMMEND for job in trained) and not lacking(JOBS["train_model"], deployment.kinds):
         _usable_model(lake, run_date, RECOMMEND)  # fails at once where there is none, before the histories are read
     scored = {table for job in SCORING for table in job.writes}
     later = [job for job in trained if any(read.table in scored for read in job.reads)]

@@ -60,6 +60,9 @@ def show(lake: Lake, run_date: dt.date, outcomes: Sequence[Outcome]) -> None:
     console.print(seconds)
     if has_lists:
         _show_users(console, lake, run_date, night, lists)
+    if "gold.search_rankings" in rows_of:
+        counts = [rows_of[name] for name in ("features.queries", "gold.search_rankings", "gold.search_boosts")]
+        console.print("searches: {:,} queries, {:,} rows of rankings, {:,} boosts of users".format(*counts))
     _show_plans(console, lake, run_date, night, outcomes)
 
     compared = sum(row["usual"] is not None for row in lake.rows("ops.figures", of=run_date))
@@ -124,7 +127,7 @@ def _show_split(
     elif "record_count" in RECORDS_OF[kind].column_names:
         accepted = lake.of_days(f"silver.{kind}", days).agg(F.sum("record_count")).collect()[0][0] or 0
         note = "all up to now"
-    elif kind == "ways":
+    elif kind in ("ways", "judgements"):
         note = "the newest list"
     console.print(f"{kind}: {accepted + lost:,} rows in = {accepted:,} kept + {lost:,} rejected  ({note})")
     for reason, count in sorted(reasons.items(), key=lambda pair: (-pair[1], pair[0]))[:SHOWN_REASONS]:
@@ -254,6 +257,17 @@ def show_evaluation(lake: Lake, run_date: dt.date) -> None:
     console.print(f"page: {lake.deployment.lake}/evaluation/{cut}.html", markup=False, soft_wrap=True)
 
 
+def show_searches(lake: Lake, run_date: dt.date) -> None:
+    """Print the figures of judged queries, and the path of the page."""
+    console = Console(highlight=False, width=None if Console().is_terminal else 120)
+    table = Table("ranking", "metric", "value", "95 %", "queries", title="judged queries", title_justify="left")
+    for row in sorted(lake.rows("ops.search_metrics", of=run_date), key=lambda row: (row["metric"], -row["value"])):
+        ends = "" if row["low"] is None else f"{row['low']:.4f} to {row['high']:.4f}"
+        table.add_row(row["contender"], row["metric"], f"{row['value']:.4f}", ends, str(row["queries"]))
+    console.print(table)
+    console.print(f"page: {lake.deployment.lake}/evaluation/search_{run_date}.html", markup=False, soft_wrap=True)
+
+
 def show_backtest(lake: Lake, run_date: dt.date) -> None:
     """Print the results of a backtest: a table per plan, a row per slice, contender and metric; the page's path."""
     console = Console(highlight=False, width=None if Console().is_terminal else 120)
@@ -267,3 +281,6 @@ def show_backtest(lake: Lake, run_date: dt.date) -> None:
             table.add_row(row["slice"], row["metric"], row["contender"], value, between)
         console.print(table)
     console.print(f"page: {lake.deployment.lake}/backtest/{run_date}.html", markup=False, soft_wrap=True)
+
+
+OF_EVALUATION = {"evaluate_recommendations": show_evaluation, "evaluate_searches": show_searches}

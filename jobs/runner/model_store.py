@@ -13,16 +13,23 @@ from typing import Any
 from pyspark import SparkFiles
 from pyspark.sql import SparkSession
 
+from jobs.flow import TRAINING, lacking
 from jobs.runner import environment_fault, integrity, shared_files
 from jobs.runner.lake import Lake
 from schemas.contract import PARTITION
-from schemas.errors import DataError, NoModelError
+from schemas.errors import ConfError, DataError, NoModelError
 from schemas.job import RECOMMEND
 from schemas.run import Model
+from udfs.encoder.base_model import base_folder, base_sha256
+from udfs.encoder.model_folder import ModelError
+
+PUBLISHED = "published"  # in the version of weights as they were published
 
 
 def encoding_model(lake: Lake, run_date: dt.date) -> Model:
     """The model that computed the item vectors of run_date. DataError where it is not promoted any more."""
+    if not trainable(lake):
+        return published_model(lake)
     table = "features.item_vectors"
     lake.today(table, run_date)  # an error where there are none
     version = lake.model_of(table, run_date)
@@ -33,6 +40,22 @@ def encoding_model(lake: Lake, run_date: dt.date) -> Model:
             f"{table} of {run_date} are of model {version}, which is not promoted any more: run the night again from "
             "encode_items on"
         ) from None
+
+
+def trainable(lake: Lake) -> bool:
+    """Whether the deployment's sources suffice to train a model of kind recommend."""
+    return any(job.trains == RECOMMEND and not lacking(job, lake.deployment.kinds) for job in TRAINING)
+
+
+def published_model(lake: Lake) -> Model:
+    """The deployment's base weights as they were published: what encodes texts where nothing can be learned from."""
+    try:
+        folder = base_folder(lake.deployment.encoder.base)
+    except ModelError as error:
+        raise ConfError(f"{lake.deployment.file}: [encoder] base: {error}") from None
+    model = Model(f"{PUBLISHED}-{base_sha256(folder)[:8]}", str(folder))
+    ship(lake.spark, model)
+    return model
 
 
 def promoted_model(lake: Lake, run_date: dt.date, version: str | None = None, kind: str = RECOMMEND) -> Model:

@@ -201,12 +201,17 @@ def _gold_tables(lake: Lake, run_date: dt.date) -> list[GoldTable]:
 
 
 def _model(read: Read, lake: Lake, run_date: dt.date) -> Model | None:
-    """The model that a job declares; None where it is optional and there is none."""
+    """The model that a job declares; where it is optional and there is none, None, or of kind recommend, where the
+    deployment's sources cannot train one, the published weights.
+    """
+    recommends = (read.kind or RECOMMEND) == RECOMMEND
+    if read.optional and recommends and not model_store.trainable(lake):
+        return model_store.published_model(lake)
     if read.model == "promoted":
         try:
             return model_store.promoted_model(lake, run_date, kind=read.kind or RECOMMEND)
         except NoModelError:
-            if read.optional:
+            if read.optional and not recommends:
                 return None
             raise
     if read.model == "encoding":

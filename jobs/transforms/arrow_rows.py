@@ -17,6 +17,7 @@ TYPES = {
     "TINYINT": pa.int8(),
     "INT": pa.int32(),
     "BIGINT": pa.int64(),
+    "DATE": pa.date32(),
 }
 
 

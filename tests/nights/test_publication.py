@@ -34,6 +34,8 @@ GOLD = (
     "gold.demand_profile",
     "gold.item_demand",
     "gold.recommendations",
+    "gold.search_boosts",
+    "gold.search_rankings",
     "gold.search_trends",
     "gold.segments",
     "gold.similar_items",

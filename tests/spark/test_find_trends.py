@@ -8,6 +8,8 @@ from typing import Any
 
 from jobs.find_trends import find_trends
 from schemas import search, silver
+from schemas.deployment import Deployment
+from schemas.source import Source
 from tests.conftest import Rows, broken, run_of
 
 RUN_DATE = dt.date(2024, 6, 30)
@@ -42,12 +44,20 @@ def catalogue() -> list[dict[str, Any]]:
     return [*items, {"item_id": "up", "category": "c9", "brand": "b9"}]
 
 
-def trends(rows: Rows, events: list[dict[str, Any]], before: list[dict[str, Any]] = (), **settings: Any) -> dict:
+def trends(
+    rows: Rows,
+    events: list[dict[str, Any]],
+    before: list[dict[str, Any]] = (),
+    queries: list[dict[str, Any]] = (),
+    deployment: Deployment | None = None,
+    **settings: Any,
+) -> dict:
     frame = find_trends(
         rows(silver.EVENTS, *events),
         rows(silver.ITEMS, *catalogue()),
+        rows(search.QUERIES, *queries),
         rows(search.TRENDS, *before),
-        run=run_of(RUN_DATE),
+        run=run_of(RUN_DATE, deployment),
         **settings,
     )
     assert not broken(search.TRENDS, frame)
@@ -86,3 +96,40 @@ def test_returned_purchases_do_not_count(rows: Rows) -> None:
     ]
     bought = [line | {"basket_id": "x"} if line["user_id"].startswith("r") else line for line in events]
     assert ("item", "up") not in trends(rows, bought + returned)
+
+
+def searched(user: str, query: str, days_ago: int, **more: Any) -> dict[str, Any]:
+    of_search = {"event_type": "search", "item_id": None, "quantity": None, "query": query}
+    return event(user, "", days_ago) | of_search | more
+
+
+def test_queries_rise_by_users_and_days_with_what_came_of_them(rows: Rows) -> None:
+    draw = random.Random(2)
+    events = shop(rising_buyers=0)
+    for days_ago in range(DAYS):
+        events += [
+            searched(f"s{draw.randrange(300)}", f"word {chr(97 + draw.randrange(15))}", days_ago) for _ in range(25)
+        ]
+        events += [searched(f"s{draw.randrange(300)}", "grean tea", days_ago, result_count=0)] * (days_ago % 3 == 0)
+    for user in range(20):
+        events += [searched(f"r{user}", ("Grean Tea", "grean teas")[user % 2], day, result_count=0) for day in range(6)]
+    events += [searched("r1", "grean tea", 1, event_type="click", item_id="up")]
+    source = Source.model_construct(kind="", map={"query": "q"}, changes=[])
+    logged = Deployment.model_construct(
+        name="test", sources={"events": source, "items": Source.model_construct(kind="", map={}, changes=[])}
+    )
+    read = [{"query_key": "grean tea", "query": "grean tea", "corrected_query": "green tea", "correction": "spelling"}]
+    found = trends(rows, events, queries=read, deployment=logged)
+    rising = {
+        kind: row for (kind, key), row in found.items() if row.direction == "rising" and kind in search.QUERY_KINDS
+    }
+    assert set(rising) == set(search.QUERY_KINDS)
+    assert len({row.key for row in rising.values()}) == 1
+    row = rising["query"]
+    assert row.users >= 20
+    assert row.zero_result_share == 1
+    assert 0 < row.click_share < 0.02
+    assert (row.action, rising["misspelling"].action) == ("add items or words", "check the correction")
+    assert row.reason.startswith(f"Searched for {row['count']} times in 7 days")
+    without = trends(rows, events, queries=read)
+    assert not {kind for kind, _ in without} & set(search.QUERY_KINDS), "no source has queries"

@@ -18,7 +18,7 @@ from tests.nights.test_night import read
 from tests.support import tiny_shop
 
 RUN_DATE = tiny_shop.day(13)
-OF_ITEMS = {"ingest_logs", "clean_items", "publish_night"}
+OF_ITEMS = {"ingest_logs", "clean_items", "encode_items", "match_queries", "rank_searches", "publish_night"}
 OF_EVENTS = {"ingest_logs", "clean_events", "build_default_recommendations", "find_trends", "forecast_demand"}
 OF_EVENTS |= {"profile_users", "publish_night"}
 
@@ -58,7 +58,8 @@ def test_what_a_job_needs_follows_from_what_it_reads():
     both = {"events", "items"}
     assert found["clean_stock"] == {"stock"}
     assert found["clean_campaigns"] == {"campaigns"}, "not campaign_items"
-    assert found["encode_items"] == found["score_candidates"] == found["train_model"] == both
+    assert found["encode_users"] == found["score_candidates"] == found["train_model"] == both
+    assert found["encode_items"] == found["rank_searches"] == {"items"}, "the published weights will do"
     assert found["plan_stock"] == {"events", "stock"}, "not the costs of transfers"
     assert found["build_audiences"] == {*both, "campaigns"}, "not ad_events"
     assert found["publish_night"] == found["maintain_tables"] == found["ingest_logs"] == set()
@@ -114,14 +115,18 @@ def test_a_night_of_items_alone(tmp_path, spark, capsys):
     assert night.main(["--run-date", str(date), "--conf", str(conf)]) == 0
     said = capsys.readouterr().out
     assert "skipped: train_model" not in said
-    assert "skipped: encode_items, for tiny_shop has no [sources.events]" in said
+    assert "skipped: encode_users, for tiny_shop has no [sources.events]" in said
     assert "scored:" not in said
     assert "recommendations" not in said.split("published:")[1]
+    lists = read(conf, "gold.search_rankings")
+    assert set(lists["model_version"].str.slice(0, 10)) == {"published-"}
+    assert lists.filter(pl.col("rank") == 1).height == lists["query"].n_unique() > 5
+    assert read(conf, "gold.search_boosts").height == 0
     assert read(conf, "silver.items").height == len(tiny_shop.skus())
     rejected = read(conf, "silver.rejected_items")
     assert rejected["codes"].to_list() == [["own.no_product"]]
     tables = {path.relative_to(tmp_path / "lake").parts[:2] for path in (tmp_path / "lake").glob("*/*/_delta_log")}
-    assert {layer for layer, _ in tables} == {"bronze", "silver", "ops"}
+    assert {layer for layer, _ in tables} == {"bronze", "silver", "features", "ops", "gold"}
     assert ("silver", "events") not in tables
     assert night.main(["--run-date", str(date), "--conf", str(conf), "--train", "missing"]) == 0
     assert "train_model" in capsys.readouterr().out

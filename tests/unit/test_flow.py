@@ -79,6 +79,7 @@ def test_edges_are_what_tables_say():
         ("train_model", "encode_users"),
         ("train_model", "score_candidates"),
         ("train_model", "rank_recommendations"),
+        ("train_model", "match_queries"),
         ("train_demand", "forecast_demand"),
         ("train_audiences", "build_audiences"),
         ("train_profiles", "profile_users"),

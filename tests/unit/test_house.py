@@ -29,7 +29,14 @@ ROOMS: dict[str, tuple[str, ...]] = {
     OFFLINE: (TRANSFORMS, "schemas", *UDFS),
     REPORTS: (OFFLINE, "schemas", *UDFS),
     JOB: (TRANSFORMS, OFFLINE, REPORTS, FLOW, "schemas", *UDFS),  # never another job
-    RUNNER: (FLOW, TRANSFORMS, "schemas", LEAVES, "udfs.encoder.model_folder"),  # jobs by name
+    RUNNER: (
+        FLOW,
+        TRANSFORMS,
+        "schemas",
+        LEAVES,
+        "udfs.encoder.model_folder",
+        "udfs.encoder.base_model",
+    ),  # jobs by name
     COMMANDS: (JOB, FLOW, TRANSFORMS, OFFLINE, REPORTS, RUNNER, "schemas", *UDFS),
     "dags": (FLOW, "schemas"),
     "examples": (),
@@ -80,6 +87,9 @@ COLLECTED = {
     ("jobs.clean_campaigns", "_campaign_items", "broadcast"): (1, "a row a campaign"),
     ("jobs.forecast_demand", "_fitted", "collect"): (1, "one row: the model's text"),
     ("jobs.ingest_logs", "ingest_logs", "broadcast"): (1, "a row a raw file that came twice"),
+    ("jobs.match_queries", "_fingerprint", "collect"): (1, "one row: a hash"),
+    ("jobs.match_queries", "match_queries", "first"): (1, "one row: with which catalogue the newest run matched"),
+    ("jobs.match_queries", "match_queries", "take"): (1, "one row: is there any"),
     ("jobs.plan_stock", "_refuse_unknown_pairs", "first"): (1, "one row: an example of a pair"),
     ("jobs.profile_users", "_fitted", "collect"): (1, "one row: the model's text"),
     ("jobs.profile_users", "_fitted", "toPandas"): (1, "no row: the columns alone"),
