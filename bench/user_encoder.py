@@ -52,9 +52,9 @@ POPULARITY_WEIGHTS = (0.0, 0.2, 0.5, 1.0, 1.5, 2.0, 3.0, 5.0, 8.0)
 # weights: of the mean vector, learned; lines, baskets: a BERT over items or over baskets, added to that mean vector.
 DESIGNS: Final[dict[str, tuple[dict[str, Any], UserLearning]]] = {
     "weights": ({"layers": 0}, UserLearning(steps=300, batch_size=128)),
-    "lines": ({"layers": 2}, UserLearning(steps=100, batch_size=64)),
+    "lines": ({}, UserLearning()),
     "baskets": ({"layers": 2, "baskets": True}, UserLearning(steps=200, batch_size=128)),
-    "lines, no mean": ({"layers": 2, "residual": False}, UserLearning(steps=100, batch_size=64)),
+    "lines, no mean": ({"residual": False}, UserLearning()),
 }
 BERT = [name for name in FEATURES if name.startswith("bert_")]
 

@@ -41,7 +41,7 @@ class UserSettings:
     heads: int
     layers: int = 2
     residual: bool = True
-    max_lines: int = 128
+    max_lines: int = 64
     baskets: bool = False
 
 

@@ -29,8 +29,8 @@ MAX_GRADIENT_NORM = 1.0
 class UserLearning:
     """How a user tower learns: steps of `batch_size` users; rates of BERT's layers and of the new weights."""
 
-    steps: int = 150
-    batch_size: int = 128
+    steps: int = 100
+    batch_size: int = 64
     layer_rate: float = 2e-4
     new_rate: float = 1e-3
     warmup_share: float = 0.1
