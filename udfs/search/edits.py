@@ -14,14 +14,15 @@ _ROWS = ("qwertyuiop", "asdfghjkl", "zxcvbnm")
 _VOWELS = frozenset("aeiouy")
 
 
-def _neighbours() -> frozenset[tuple[str, str]]:
+def neighbours() -> frozenset[tuple[str, str]]:
+    """Pairs of letters whose keys touch on a QWERTY keyboard."""
     beside = {pair for row in _ROWS for pair in pairwise(row)}
     rows = pairwise(_ROWS)
     below = {(a, b) for row, under in rows for at, a in enumerate(row) for b in under[max(at - 1, 0) : at + 1]}
     return frozenset(beside | below | {(b, a) for a, b in beside | below})
 
 
-_KEYS = _neighbours()
+_KEYS = neighbours()
 
 
 @lru_cache(maxsize=100_000)

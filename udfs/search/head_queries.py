@@ -28,7 +28,7 @@ def head_queries(items: pd.DataFrame, most: int = MOST, fewest_items: int = FEWE
         if column in items:
             counts.update(normalised(value) for value in items[column].dropna())
     for title, number in Counter(items["title"].dropna()).items():
-        for query in _of_title(title):
+        for query in of_title(title):
             counts[query] += number
     chosen: dict[str, tuple[str, int]] = {}
     for query, number in sorted(counts.items(), key=lambda pair: (-pair[1], pair[0])):
@@ -40,7 +40,7 @@ def head_queries(items: pd.DataFrame, most: int = MOST, fewest_items: int = FEWE
     return pd.DataFrame(list(chosen.values()), columns=["query", "items"])
 
 
-def _of_title(title: str) -> Iterable[str]:
+def of_title(title: str) -> Iterable[str]:
     """Words and pairs of words of a title, none that is a number or joins others at an end."""
     text = normalised(title)
     if by_character(text):

@@ -62,8 +62,12 @@ def corpus_of(items: Sequence[Mapping[str, Sequence[str]]]) -> Corpus:
 class Index:
     """Items as sparse columns: `weights` [terms, items] of BM25F, `present` [terms, items] of idf."""
 
-    def __init__(self, items: Iterable[Mapping[str, Sequence[str]]], corpus: Corpus) -> None:
-        """Index items (terms by field) with the figures of the corpus, of which they may be a part."""
+    def __init__(self, items: Iterable[Mapping[str, Sequence[str]]], corpus: Corpus, covering: bool = True) -> None:
+        """Index items (terms by field) with the figures of the corpus, of which they may be a part.
+
+        `covering`: whether the score counts the covered share of the query; plain BM25 does not.
+        """
+        self.covering = covering
         self.corpus = corpus
         self.place: dict[str, int] = {}
         rows: list[int] = []
@@ -102,7 +106,7 @@ class Index:
         asked = sp.csr_matrix((np.ones(len(pairs)), (rows, columns)), (len(distinct), len(self.place)))
         matched, covered = (asked @ self.weights).tocsr(), (asked @ self.present).tocsr()
         share = (sp.diags_array(1 / np.maximum(wanted, 1e-9)) @ covered).tocsr()
-        return sp.csr_matrix(matched.multiply(share)), sp.csr_matrix(share)
+        return sp.csr_matrix(matched.multiply(share) if self.covering else matched), sp.csr_matrix(share)
 
 
 def _weighted(item: Mapping[str, Sequence[str]], corpus: Corpus) -> dict[str, float]:

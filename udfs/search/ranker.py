@@ -22,9 +22,9 @@ from udfs.search.index import CORRECTED, EXACT, RELAXED
 Doubles = npt.NDArray[np.float64]
 
 QUERY_ITEM = ("lexical", "covered", "cosine", "complete", "popular", "share", "clicked", "bought")
-USER_ITEM = ("own_score", "own_times", "own_recent", "own_due", "new_score")
+USER_ITEM = ("own_times", "own_recent", "own_due", "suits")
 # Signs: more of it never lowers the score.
-RISING = ("lexical", "covered", "cosine", "complete", "popular", "share", "clicked", "bought", "own_score", "new_score")
+RISING = ("lexical", "covered", "cosine", "complete", "popular", "share", "clicked", "bought", "suits")
 CLICKS_PRIOR = 10.0  # clicks, or purchases, of the query on all its items, that an item's own are drawn to
 CLIP = 5.0  # standard deviations: a linear score must not follow an outlier
 
@@ -89,7 +89,7 @@ def untrained(dense_weight: float = 1.0) -> SearchRanker:
     Its features are in the units that they have: mean 0, scale 1.
     """
     of_query = {"lexical": 1.0, "cosine": dense_weight, "complete": 0.5, "share": 0.1}
-    of_user = {"own_recent": 0.5, "own_score": 0.1}
+    of_user = {"own_times": 0.5, "own_recent": 1.0, "suits": 0.2}
     names = (*QUERY_ITEM, *USER_ITEM)
     weights = tuple((of_query | of_user).get(name, 0.0) for name in names)
     return SearchRanker(QUERY_ITEM, USER_ITEM, (0.0,) * len(names), (1.0,) * len(names), weights)

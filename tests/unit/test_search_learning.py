@@ -1,0 +1,138 @@
+"""What search learns without a log: lists of past purchases, the weight of the vectors; and how it is judged."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse as sp
+
+from bench.search_spelling import noisy, pairs
+from udfs.days import NEVER
+from udfs.interactions import Interactions
+from udfs.search.dense_weight import GRID, USUAL, dense_weight, masked_titles
+from udfs.search.judge import ndcg
+from udfs.search.past_lists import PastLists, past_lists, popularity
+from udfs.search.ranker import QUERY_ITEM, USER_ITEM
+
+CUT = 60
+
+
+def interactions(lines: list[tuple[int, int, int]]) -> Interactions:
+    """(user, item, day) lines of 4 users, -1 for a guest, and 6 items, each a basket."""
+    user, item, day = (np.array(column, np.int32) for column in zip(*lines, strict=True))
+    order = np.lexsort((item, user, day))
+    user, item, day = user[order], item[order], day[order]
+    ones, never = np.ones(len(lines), np.float32), np.full(len(lines), NEVER, np.int32)
+    users, items = np.array(["a", "b", "c", "d"]), np.array(["0", "1", "2", "3", "4", "5"])
+    return Interactions(users, items, user, item, day, np.arange(len(lines)), ones, day, never)
+
+
+LINES = interactions(
+    [
+        (0, 0, 10),
+        (0, 0, 50),
+        (0, 1, 50),
+        (1, 0, 50),
+        (1, 2, 55),
+        (2, 2, 59),
+        (-1, 2, 59),  # a guest: counts for what sells
+        (0, 0, 61),  # from here on: what is to be found
+        (0, 2, 62),
+        (1, 1, 87),
+        (2, 4, 60),
+        (3, 0, 88),  # after the horizon
+    ]
+)
+OF_QUERY = sp.csr_matrix(np.array([[1, 1, 1, 0, 0, 0], [0, 0, 0, 1, 1, 1]], float))
+
+
+def cells(past: PastLists) -> set[tuple[int, int, int, float]]:
+    columns = past.user.tolist(), past.query.tolist(), past.item.tolist(), past.lists.label.tolist()
+    return set(zip(*columns, strict=True))
+
+
+def test_a_list_is_what_a_user_was_shown_of_a_query_and_bought_in_the_horizon() -> None:
+    found = cells(past_lists(LINES, OF_QUERY, CUT))
+    assert {row for row in found if row[0] == 0} == {(0, 0, 0, 1.0), (0, 0, 1, 0.0), (0, 0, 2, 1.0)}
+    assert {row[0] for row in found} == {0, 1, 2}, "nothing is known of what was bought after the horizon"
+
+
+def test_of_what_is_new_to_a_user_the_own_items_are_left_out() -> None:
+    past = past_lists(LINES, OF_QUERY, CUT, new=True)
+    assert {row for row in cells(past) if row[0] == 0} == {(0, 0, 2, 1.0)}
+    assert not past.own.any()
+
+
+def test_features_end_at_the_cut() -> None:
+    past = past_lists(LINES, OF_QUERY, CUT)
+    later = interactions([*zip(LINES.user, LINES.item, LINES.day, strict=True), (0, 1, CUT), (3, 5, CUT + 3)])
+    again = past_lists(later, OF_QUERY, CUT)
+    same = (again.user == 0) & (again.item == 1)
+    before = (past.user == 0) & (past.item == 1)
+    assert again.lists.user_item[same] == pytest.approx(past.lists.user_item[before], nan_ok=True)
+    assert again.lists.query_item[same] == pytest.approx(past.lists.query_item[before], nan_ok=True)
+    row = dict(zip(USER_ITEM, past.lists.user_item[(past.user == 0) & (past.item == 0)][0], strict=True))
+    assert row["own_times"] == pytest.approx(np.log(3))
+    assert row["own_due"] == pytest.approx(9 / ((50 - 10 + 45) / 2))  # seen the evening before the cut
+
+
+def test_a_shop_that_sold_nothing_in_the_horizon_has_no_lists() -> None:
+    assert not len(past_lists(LINES, OF_QUERY, 200).lists.label)
+
+
+def test_what_sells_counts_guests_and_old_purchases_less() -> None:
+    sold = popularity(LINES, CUT)
+    assert sold[2] == pytest.approx(0.5 ** (4 / 28) + 2)
+    assert sold[4] == 0
+    share = past_lists(LINES, OF_QUERY, CUT).lists.query_item[:, QUERY_ITEM.index("share")]
+    assert share.max() == 1
+
+
+def shop(useful: bool) -> tuple[pd.DataFrame, np.ndarray, np.ndarray, int]:
+    """Items whose texts share no word with their titles; vectors that know what they mean, or do not."""
+    kinds = ["mouse", "desk", "lamp", "chair", "phone", "cable", "screen", "printer"]
+    titles = [f"{kinds[at % 8]} {kinds[(at // 8) % 8]}" for at in range(400)]
+    items = pd.DataFrame({"title": titles, "text": [f"text{at} thing" for at in range(400)]})
+    masked = masked_titles(items)
+    draw = np.random.default_rng(0)
+    queries = draw.normal(size=(len(masked.queries), 32))
+    queries /= np.linalg.norm(queries, axis=1, keepdims=True)
+    texts = masked.relevant.T.astype(float) @ queries if useful else draw.normal(size=(len(masked.items), 32))
+    texts /= np.maximum(np.linalg.norm(texts, axis=1, keepdims=True), 1e-9)
+    return items, texts, queries, len(masked.queries)
+
+
+def test_vectors_that_know_what_words_do_not_get_weight() -> None:
+    items, texts, queries, count = shop(useful=True)
+    assert count >= 20
+    masked = masked_titles(items)
+    assert dense_weight(masked, texts, queries) > 0
+    assert dense_weight(masked, texts, queries) in GRID
+
+
+def test_vectors_that_know_nothing_get_none() -> None:
+    items, texts, queries, _ = shop(useful=False)
+    named = items.assign(text=items["title"] + " " + items["text"])
+    masked = masked_titles(named)
+    assert dense_weight(masked, texts[: len(masked.items)], queries[: len(masked.queries)]) <= 0.2
+
+
+def test_a_shop_whose_texts_are_its_titles_has_the_usual_weight() -> None:
+    items = pd.DataFrame({"title": ["Mouse", "Desk"], "text": ["mouse", "desk"]})
+    masked = masked_titles(items)
+    assert dense_weight(masked, np.zeros((0, 4)), np.zeros((0, 4))) == USUAL
+
+
+def test_ndcg_by_hand() -> None:
+    grades = {"a": 3, "b": 1, "c": 0}
+    best = 7 + 1 / np.log2(3)
+    assert ndcg(["a", "b"], grades) == pytest.approx(1)
+    assert ndcg(["x", "a"], grades) == pytest.approx((7 / np.log2(3)) / best)
+    assert np.isnan(ndcg(["a"], {"a": 0}))
+
+
+def test_noise_changes_a_word_and_is_the_same_each_time() -> None:
+    draw = np.random.default_rng(0)
+    assert all(noisy("mouse", draw) != "mouse" for _ in range(50))
+    assert pairs(["Wireless mouse black"])[:20] == pairs(["Wireless mouse black"])[:20]
