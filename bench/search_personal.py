@@ -39,7 +39,7 @@ NO_PRODUCTS = (
     "PROD-WHS SALES",
     "CHARITABLE CONT",
 )
-LISTS, CUTS, PAIRS_OF_WORDS = 8_000, 2, 300
+LISTS, CUTS, PAIRS_OF_WORDS = 5_000, 2, 300
 Doubles = npt.NDArray[np.float64]
 
 

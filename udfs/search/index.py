@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +25,14 @@ DENSE_WEIGHT = 0.5  # of the cosine beside the lexical score; a shop learns its 
 FEWEST_POPULAR = 10  # rows that a query has at least, in a shop of so many items
 EXACT, CORRECTED, RELAXED, SEMANTIC, POPULAR = "exact", "corrected", "relaxed", "semantic", "popular"
 MATCHED = ("query", "item_id", "match", "bm25", "cosine", "covered", "popularity", "score", "rank")
+
+
+class _Rows(NamedTuple):
+    """Rows of one query: places of items, [rows, 4] of bm25, covered, cosine and score, and how each was met."""
+
+    items: Places
+    values: Doubles
+    match: npt.NDArray[np.object_]
 
 
 @dataclass(frozen=True)
@@ -99,43 +109,45 @@ class SearchIndex:
         for start in range(0, len(queries), QUERIES_AT_A_TIME):
             block = queries.iloc[start : start + QUERIES_AT_A_TIME]
             rows = None if vectors is None else np.asarray(vectors[start : start + len(block)], np.float32)
-            parts += self._match(block, rows, dense_weight, top_k, kept)
+            parts.append(self._match(block, rows, dense_weight, top_k, kept))
         if not parts:
             return pd.DataFrame({name: [] for name in MATCHED})
-        return pd.concat(parts, ignore_index=True)[list(MATCHED)]
+        return pd.concat(parts, ignore_index=True)
 
     def _match(
         self, block: pd.DataFrame, vectors: Floats | None, dense_weight: float, top_k: int, kept: int
-    ) -> list[pd.DataFrame]:
-        """One frame a query."""
+    ) -> pd.DataFrame:
+        """MATCHED of a block of queries."""
         asked = block["query"].fillna("").tolist()
         corrected = block["corrected_query"].fillna(block["query"]).tolist() if "corrected_query" in block else asked
         wanted = [terms(normalised(query), self.language) for query in corrected]
-        lexical_scores, covered = self.words.scores_and_covered(wanted)
-        use_vectors = vectors is not None and self.vectors.shape[1] > 0
-        near = vectors @ self.vectors.T if use_vectors and vectors is not None else None
-        frames = []
+        by_words, covered = self.words.scores_and_covered(wanted)
+        by_words.sort_indices()
+        covered.sort_indices()
+        near = vectors @ self.vectors.T if vectors is not None and self.vectors.shape[1] else None
+        found = []
         for row, query in enumerate(asked):
-            bounds = slice(lexical_scores.indptr[row], lexical_scores.indptr[row + 1])
-            texts, bm25 = lexical_scores.indices[bounds], lexical_scores.data[bounds]
-            share = np.asarray(covered[row, texts].todense()).ravel() if len(texts) else bm25
+            texts, bm25 = (
+                part[by_words.indptr[row] : by_words.indptr[row + 1]] for part in (by_words.indices, by_words.data)
+            )
+            shares = covered.indptr[row], covered.indptr[row + 1]
+            share = covered.data[slice(*shares)][np.searchsorted(covered.indices[slice(*shares)], texts)]
             semantic = near[row] if near is not None and wanted[row] and not is_code(query) else None
             union = self._candidates(texts, bm25, semantic, top_k)
-            words_of = np.zeros(len(union)), np.zeros(len(union))
-            met = np.searchsorted(union, texts[np.isin(texts, union)])
-            for target, source in zip(words_of, (bm25, share), strict=True):
-                target[met] = source[np.isin(texts, union)]
-            cosine = np.full(len(union), np.nan) if near is None else near[row, union].astype(float)
-            correct = normalised(corrected[row]) != normalised(query)
-            frame = self._rows(union, words_of[0], words_of[1], cosine, dense_weight, kept)
-            full = all(term in self.words.place for term in wanted[row])
-            frame["match"] = np.select(
-                [(frame["covered"] >= ALL_TERMS) & full, frame["bm25"] > 0],
-                [CORRECTED if correct else EXACT, RELAXED],
-                SEMANTIC,
+            values = np.zeros((len(union), 4))
+            met = np.searchsorted(texts, union).clip(max=max(len(texts) - 1, 0))
+            has = texts[met] == union if len(texts) else np.zeros(len(union), bool)
+            values[has, 0], values[has, 1] = bm25[met[has]], share[met[has]]
+            values[:, 2] = np.nan if near is None else near[row, union]
+            values[:, 3] = fused(values[:, 0], values[:, 2], dense_weight)
+            rows = self._rows(union, values, kept)
+            complete = all(term in self.words.place for term in wanted[row])
+            exact = CORRECTED if normalised(corrected[row]) != normalised(query) else EXACT
+            match = np.where(
+                complete & (rows.values[:, 1] >= ALL_TERMS), exact, np.where(rows.values[:, 0] > 0, RELAXED, SEMANTIC)
             )
-            frames.append(self._with_popular(frame, wanted[row], kept).assign(query=query))
-        return frames
+            found.append(self._with_popular(rows._replace(match=match.astype(object)), wanted[row], kept))
+        return self._frame(block["query"].to_numpy(object), found)
 
     def _candidates(self, texts: Places, bm25: Doubles, semantic: Floats | None, top_k: int) -> Places:
         """Texts in ascending order: the best by words and by vectors, of equal ones the more popular."""
@@ -148,48 +160,47 @@ class SearchIndex:
         by_vectors = by_vectors[np.argsort(-semantic[by_vectors], kind="stable")[:top_k]]
         return np.union1d(by_words, by_vectors).astype(np.int64)
 
-    def _rows(
-        self, texts: Places, bm25: Doubles, covered: Doubles, cosine: Doubles, dense_weight: float, kept: int
-    ) -> pd.DataFrame:
+    def _rows(self, texts: Places, values: Doubles, kept: int) -> _Rows:
         """Items of these texts, ranked by the fused score, then popularity, then id; the first `kept`."""
-        score = fused(bm25, cosine, dense_weight)
-        order = np.lexsort((texts, -score))
-        texts, chosen = texts[order][:kept], order[:kept]
+        order = np.lexsort((texts, -values[:, 3]))[:kept]
+        texts = texts[order]
         counts = self.first[texts + 1] - self.first[texts]
         repeated = np.repeat(np.arange(len(texts)), counts)
         offset = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
         items = self.by_text[self.first[texts][repeated] + offset]
-        values = {"bm25": bm25, "covered": covered, "cosine": cosine, "score": score}
-        columns = {name: value[chosen][repeated] for name, value in values.items()}
-        order = np.lexsort((items, -columns["score"]))[:kept]
-        return self._frame(items[order], {name: value[order] for name, value in columns.items()})
+        values = values[order][repeated]
+        order = np.lexsort((items, -values[:, 3]))[:kept]
+        return _Rows(items[order], values[order], np.full(len(order), "", object))
 
-    def _frame(self, items: Places, columns: dict[str, Doubles]) -> pd.DataFrame:
-        named = {"item_id": self.items[items], "popularity": self.popularity[items], **columns}
-        return pd.DataFrame(named).assign(rank=np.arange(1, len(items) + 1))
+    def _frame(self, queries: npt.NDArray[np.object_], found: list[_Rows]) -> pd.DataFrame:
+        """MATCHED of the rows of each query."""
+        items, values, match = (np.concatenate(parts) for parts in zip(*found, strict=True))
+        counts = [len(rows.items) for rows in found]
+        columns = {name: values[:, place] for place, name in enumerate(("bm25", "covered", "cosine", "score"))}
+        rank = np.concatenate([np.arange(1, count + 1) for count in counts])
+        named = {"query": np.repeat(queries, counts), "item_id": self.items[items], "match": match, "rank": rank}
+        return pd.DataFrame(named | columns | {"popularity": self.popularity[items]})[list(MATCHED)]
 
-    def _with_popular(self, frame: pd.DataFrame, wanted: list[str], kept: int) -> pd.DataFrame:
-        """The rows, and where they are few the most popular items of the category that the query names, or of all."""
-        missing = min(FEWEST_POPULAR, kept) - len(frame)
-        if missing <= 0:
-            return frame
-        of_category = self._named(wanted, self.category)
-        places = np.flatnonzero(of_category) if of_category.any() else np.arange(len(self.first) - 1)
+    def _with_popular(self, rows: _Rows, wanted: list[str], kept: int) -> _Rows:
+        """The rows; where few and none has all terms, also what sells most of the category that is named, or of all."""
+        missing = min(FEWEST_POPULAR, kept) - len(rows.items)
+        if missing <= 0 or np.isin(rows.match, (EXACT, CORRECTED)).any():
+            return rows
+        named = [code for code, stems in enumerate(self._category_stems[1]) if stems and stems <= set(wanted)]
+        places = np.flatnonzero(np.isin(self._category_stems[0], named)) if named else np.arange(len(self.first) - 1)
         ranges = [self.by_text[self.first[place] : self.first[place + 1]] for place in places[: 2 * kept]]
         items = np.sort(np.concatenate([places[:0], *ranges]))
-        items = items[~np.isin(self.items[items], frame["item_id"].to_numpy(object))][:missing].astype(np.int64)
-        nothing = np.zeros(len(items))
-        lowest = float(frame["score"].min()) if len(frame) else 0.0
-        columns = {"bm25": nothing, "covered": nothing, "cosine": nothing * np.nan, "score": nothing + lowest - 1}
-        more = self._frame(items, columns).assign(match=POPULAR)
-        both = pd.concat([frame, more], ignore_index=True) if len(frame) else more
-        return both.assign(rank=np.arange(1, len(both) + 1))
+        items = items[~np.isin(items, rows.items)][:missing].astype(np.int64)
+        values = np.zeros((len(items), 4))
+        values[:, 2], values[:, 3] = np.nan, rows.values[:, 3].min(initial=0.0) - 1
+        both = zip(rows, (items, values, np.full(len(items), POPULAR, object)), strict=True)
+        return _Rows(*(np.concatenate(pair) for pair in both))
 
-    def _named(self, wanted: list[str], values: npt.NDArray[np.object_]) -> npt.NDArray[np.bool_]:
-        """[texts]: whether all words of its category (or brand) are in the query."""
-        names, code = np.unique(values.astype(str), return_inverse=True)
-        inside = [bool(name) and set(terms(name, self.language)) <= set(wanted) for name in names]
-        return np.asarray(inside, bool)[code]
+    @cached_property
+    def _category_stems(self) -> tuple[Places, list[set[str]]]:
+        """[texts]: number of its category; and the stems of each category's name."""
+        names, code = np.unique(self.category.astype(str), return_inverse=True)
+        return np.asarray(code, np.int64), [set(terms(name, self.language)) for name in names.tolist()]
 
 
 def _column(items: pd.DataFrame, name: str) -> npt.NDArray[np.object_]:

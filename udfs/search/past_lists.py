@@ -21,7 +21,7 @@ from udfs.search.user_features import assembled
 Doubles = npt.NDArray[np.float64]
 Places = npt.NDArray[np.int64]
 
-SHOWN = 60  # most popular items of a query in a list
+SHOWN = 40  # most popular items of a query in a list
 NEAR = 300  # new items that suit a user best: about what generators propose
 HALF_LIFE = 28.0  # days after which a purchase counts half in popularity
 GAP_PRIOR = 45.0  # days between two purchases of an item of whom one alone is known
