@@ -22,7 +22,7 @@ from udfs.search.edits import neighbours
 from udfs.search.spelling import Speller
 from udfs.search.words import normalised, normalised_text, query_key, words
 
-QUERIES, TWICE, SHORTEST = 2_000, 1 / 7, 4
+QUERIES, TWICE, SHORTEST = 1_000, 1 / 7, 4
 
 
 def noisy(word: str, draw: np.random.Generator) -> str:

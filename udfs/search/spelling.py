@@ -26,6 +26,7 @@ Places = npt.NDArray[np.int32]
 SHORTEST = 4  # letters of a word that is corrected; shorter ones are near to too many others
 TWO_EDITS = 6  # letters from which two edits are thought of
 CANDIDATES = 12
+FORMS = ("s", "ed", "ing")  # endings of other forms of a word of the shop
 CONTEXT = 0.8  # weight of how often a word is met with the query's other words, against how often anywhere
 UNKNOWN = 0.12  # share of unknown words that are no error, but words that the shop does not have
 MOST_TEXTS = 400_000  # whose words are remembered by text; of more, the first
@@ -58,7 +59,7 @@ class Speller:
         """`counts`: texts (and users who searched for it) of each word; the rest of the words are unknown."""
         self.counts, self.texts_of, self.pairs = counts, texts_of, pairs
         self.total = sum(counts.values()) or 1
-        self.known = frozenset(counts) | frozenset(stems(list(counts)))
+        self.stems = frozenset(stems(list(counts)))
         self.spelt_like = WordModel(counts)
         self.symbols = SymSpell(max_dictionary_edit_distance=MOST_EDITS, prefix_length=7)
         for word, count in counts.items():
@@ -111,9 +112,10 @@ class Speller:
         return best, 1 / sum(exp(max(choice.likelihood - best.likelihood, -50.0)) for choice in choices)
 
     def _stays(self, word: str) -> bool:
-        return (
-            len(word) < SHORTEST or word in self.known or not word.isalpha() or not self.known.isdisjoint(stems([word]))
-        )
+        """Whether it is too short to correct, has a digit, or is a word of the shop or a form of one."""
+        if len(word) < SHORTEST or word in self.counts or not word.isalpha():
+            return True
+        return word.endswith(FORMS) and stems([word])[0] in self.stems
 
     def _kept(self, typed: Sequence[str], at: int) -> list[_Choice]:
         """The word as it is: of the shop, or one that the shop does not know and that is none the less right."""
