@@ -44,12 +44,11 @@ class PastLists:
 
 def popularity(purchases: Interactions, cut: int) -> Doubles:
     """[items]: buyers and days before `cut`, the older the less."""
-    decay = 0.5 ** ((cut - 1 - purchases.day) / HALF_LIFE)
-    seen = purchases.day < cut
-    _, first = np.unique(
-        np.stack([purchases.basket, purchases.item.astype(np.int64)])[:, seen], axis=1, return_index=True
-    )
-    return np.bincount(purchases.item[seen][first], decay[seen][first], minlength=len(purchases.items))
+    seen = np.flatnonzero(purchases.day < cut)
+    decay = 0.5 ** ((cut - 1 - purchases.day[seen]) / HALF_LIFE)
+    cells = purchases.basket[seen].astype(np.int64) * len(purchases.items) + purchases.item[seen]
+    _, first = np.unique(cells, return_index=True)
+    return np.bincount(purchases.item[seen][first], decay[first], minlength=len(purchases.items))
 
 
 def past_lists(
@@ -120,10 +119,13 @@ class _History:
 
     @classmethod
     def of(cls, before: Interactions, shape: tuple[int, int], cut: int) -> _History:
-        days = np.unique(np.stack([before.user, before.item, before.day]), axis=1).astype(np.int64)
-        pairs, start, times = np.unique(days[:2], axis=1, return_index=True, return_counts=True)
-        values = times, days[2][start + times - 1] + 1, days[2][start] + 1
-        return cls(*(sp.csr_matrix((value.astype(float), tuple(pairs)), shape) for value in values), cut)
+        """Of purchases before `cut`."""
+        pair = before.user.astype(np.int64) * shape[1] + before.item
+        pairs, day = np.divmod(np.unique(pair * (cut + 1) + before.day), cut + 1)
+        pairs, start, times = np.unique(pairs, return_index=True, return_counts=True)
+        cells = np.divmod(pairs, shape[1])
+        values = times, day[start + times - 1] + 1, day[start] + 1
+        return cls(*(sp.csr_matrix((value.astype(float), cells), shape) for value in values), cut)
 
     def at(self, user: Places, item: Places) -> tuple[Doubles, Doubles, Doubles]:
         """Days bought, days since the last one and usual gap of pairs; 0, and NaN twice, where never bought."""
