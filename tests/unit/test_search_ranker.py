@@ -17,7 +17,7 @@ LISTS, SIZE = 1_000, 12
 
 
 def lists(seed: int = 0) -> Lists:
-    """Lists whose best item is that with much of `lexical` and `own_score`, which half of the rows lack."""
+    """Lists whose best item is that with much of `lexical` and `own_times`, which half of the rows lack."""
     draw = np.random.default_rng(seed)
     rows = LISTS * SIZE
     query_item = draw.normal(size=(rows, len(QUERY_ITEM))).astype(np.float32)
@@ -101,15 +101,17 @@ def test_features_of_a_query_are_relative_to_its_own_items() -> None:
 def test_features_of_a_user_are_missing_where_the_user_never_bought_it() -> None:
     rows = pd.DataFrame(
         {
-            "score": [0.5, 0.01],
-            "times_bought": [3, 0],
-            "last_bought_on": [dt.date(2020, 1, 1), None],
-            "usual_gap": [10.0, np.nan],
+            "user_id": ["u", "u", "u"],
+            "score": [0.5, 0.01, 0.02],
+            "times_bought": [3, 0, 0],
+            "last_bought_on": [dt.date(2020, 1, 1), None, None],
+            "usual_gap": [10.0, np.nan, np.nan],
         }
     )
     named = dict(zip(USER_ITEM, user_features(rows, dt.date(2020, 1, 31)).T, strict=True))
     assert named["own_recent"][0] == pytest.approx(0.5)
     assert named["own_due"][0] == pytest.approx(3)
     assert np.isnan(named["own_times"][1])
-    assert np.isnan(named["new_score"][0])
-    assert named["new_score"][1] > 0
+    assert np.isnan(named["suits"][0])
+    assert named["suits"][2] == 1, "the best of the items that are new to the user"
+    assert 0 < named["suits"][1] < 1
