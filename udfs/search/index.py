@@ -174,7 +174,9 @@ class SearchIndex:
 
     def _frame(self, queries: npt.NDArray[np.object_], found: list[_Rows]) -> pd.DataFrame:
         """MATCHED of the rows of each query."""
-        items, values, match = (np.concatenate(parts) for parts in zip(*found, strict=True))
+        items = np.concatenate([rows.items for rows in found])
+        values = np.concatenate([rows.values for rows in found])
+        match = np.concatenate([rows.match for rows in found])
         counts = [len(rows.items) for rows in found]
         columns = {name: values[:, place] for place, name in enumerate(("bm25", "covered", "cosine", "score"))}
         rank = np.concatenate([np.arange(1, count + 1) for count in counts])
@@ -193,8 +195,8 @@ class SearchIndex:
         items = items[~np.isin(items, rows.items)][:missing].astype(np.int64)
         values = np.zeros((len(items), 4))
         values[:, 2], values[:, 3] = np.nan, rows.values[:, 3].min(initial=0.0) - 1
-        both = zip(rows, (items, values, np.full(len(items), POPULAR, object)), strict=True)
-        return _Rows(*(np.concatenate(pair) for pair in both))
+        match = np.concatenate([rows.match, np.full(len(items), POPULAR, object)])
+        return _Rows(np.concatenate([rows.items, items]), np.concatenate([rows.values, values]), match)
 
     @cached_property
     def _category_stems(self) -> tuple[Places, list[set[str]]]:

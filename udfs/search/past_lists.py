@@ -48,7 +48,7 @@ def popularity(purchases: Interactions, cut: int) -> Doubles:
     decay = 0.5 ** ((cut - 1 - purchases.day[seen]) / HALF_LIFE)
     cells = purchases.basket[seen].astype(np.int64) * len(purchases.items) + purchases.item[seen]
     _, first = np.unique(cells, return_index=True)
-    return np.bincount(purchases.item[seen][first], decay[first], minlength=len(purchases.items))
+    return np.asarray(np.bincount(purchases.item[seen][first], decay[first], minlength=len(purchases.items)), float)
 
 
 def past_lists(
