@@ -19,11 +19,10 @@ import lightgbm as lgb
 import numpy as np
 import numpy.typing as npt
 
-from bench.search_icecat import QUERY_TOKENS, catalogue, encoded, judged, stored
+from bench.search_icecat import QUERY_TOKENS, catalogue, encoded, judged, ndcg, stored
 from udfs.evaluation.metrics import Bootstrap
 from udfs.search import fit_ranker, lexical
 from udfs.search.fit_ranker import Lists, Settings
-from udfs.search.judge import ndcg
 from udfs.search.ranker import QUERY_ITEM, USER_ITEM, untrained
 from udfs.search.words import normalised, terms
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import gzip
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from time import perf_counter
 
@@ -26,7 +26,6 @@ from udfs.evaluation.metrics import Bootstrap
 from udfs.search import lexical
 from udfs.search.dense_weight import dense_weight, masked_titles
 from udfs.search.index import SearchIndex
-from udfs.search.judge import ndcg
 from udfs.search.spelling import Speller
 from udfs.search.words import normalised, terms
 
@@ -57,6 +56,18 @@ def judged(folder: Path, items: pd.DataFrame) -> dict[str, Grades]:
         for query, part in rows.groupby("query", sort=False)
     }
     return {query: known for query, known in grades.items() if max(known.values()) > 0}
+
+
+def ndcg(ranked: Sequence[str], grades: Mapping[str, int], k: int = 10) -> float:
+    """NDCG@k with gain 2^grade - 1 (Burges et al., 2005); an item without a grade is worth nothing.
+
+    grades: of one query, the judged items; at least one above 0, else NaN.
+    """
+    discount = 1 / np.log2(np.arange(k) + 2)
+    gains = np.array([2.0 ** grades.get(item, 0) - 1 for item in ranked[:k]])
+    best = np.sort([2.0**grade - 1 for grade in grades.values()])[::-1][:k]
+    ideal = float(best @ discount[: len(best)])
+    return float(gains @ discount[: len(gains)]) / ideal if ideal > 0 else float("nan")
 
 
 def stored(cache: Path, name: str, compute: Callable[[], Floats]) -> Floats:

@@ -7,11 +7,11 @@ import pandas as pd
 import pytest
 import scipy.sparse as sp
 
+from bench.search_icecat import ndcg
 from bench.search_spelling import noisy, pairs
 from udfs.days import NEVER
 from udfs.interactions import Interactions
 from udfs.search.dense_weight import GRID, USUAL, dense_weight, masked_titles
-from udfs.search.judge import ndcg
 from udfs.search.past_lists import PastLists, past_lists, popularity
 from udfs.search.ranker import QUERY_ITEM, USER_ITEM
 

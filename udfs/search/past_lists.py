@@ -125,7 +125,8 @@ class _History:
         pairs, start, times = np.unique(pairs, return_index=True, return_counts=True)
         cells = np.divmod(pairs, shape[1])
         values = times, day[start + times - 1] + 1, day[start] + 1
-        return cls(*(sp.csr_matrix((value.astype(float), cells), shape) for value in values), cut)
+        counts, last, first = (sp.csr_matrix((value.astype(float), cells), shape) for value in values)
+        return cls(counts, last, first, cut)
 
     def at(self, user: Places, item: Places) -> tuple[Doubles, Doubles, Doubles]:
         """Days bought, days since the last one and usual gap of pairs; 0, and NaN twice, where never bought."""
