@@ -27,7 +27,7 @@ from udfs.interactions import Interactions
 from udfs.search import fit_ranker
 from udfs.search.head_queries import head_queries
 from udfs.search.past_lists import PastLists, past_lists
-from udfs.search.ranker import untrained
+from udfs.search.ranker import QUERY_ITEM, untrained
 from udfs.search.words import terms
 
 NO_PRODUCTS = (
@@ -40,6 +40,7 @@ NO_PRODUCTS = (
     "CHARITABLE CONT",
 )
 LISTS, CUTS, PAIRS_OF_WORDS = 5_000, 2, 300
+POPULAR = QUERY_ITEM.index("popular")
 Doubles = npt.NDArray[np.float64]
 
 
@@ -103,8 +104,8 @@ def _of_values(values: pd.Series) -> sp.csr_matrix:
 
 def ndcg(past: PastLists, score: Doubles, k: int = 10) -> Doubles:
     """[lists] NDCG@k, every item bought worth 1; of equal scores the more popular first."""
-    number = past.lists.list
-    order = np.lexsort((-past.lists.query_item[:, 3], -score, number))
+    _, number = np.unique(past.lists.list, return_inverse=True)
+    order = np.lexsort((-past.lists.query_item[:, POPULAR], -score, number))
     starts = np.flatnonzero(np.r_[True, np.diff(number) != 0])
     place = np.arange(len(number)) - starts[number]
     gain = np.where(place < k, past.lists.label[order] / np.log2(place + 2), 0)
@@ -114,7 +115,7 @@ def ndcg(past: PastLists, score: Doubles, k: int = 10) -> Doubles:
 
 def contenders(past: PastLists) -> dict[str, Doubles]:
     """What sells of the query, and the user's own items before it."""
-    popular = past.lists.query_item[:, 3].astype(float)
+    popular = past.lists.query_item[:, POPULAR].astype(float)
     times = np.nan_to_num(past.lists.user_item[:, 0]).astype(float)
     return {"popular": popular, "own history, then popular": 1e6 * times + popular}
 
