@@ -81,9 +81,9 @@ def interactions(lines: pd.DataFrame, items: pd.DataFrame) -> Interactions:
     item = pd.Index(ids).get_indexer(pd.Index(lines["item"])).astype(np.int32)
     day, basket = lines["day"].to_numpy(np.int32), pd.factorize(lines["basket"])[0]
     order = np.lexsort((item, user, day))
-    user, item, day, basket = (array[order] for array in (user, item, day, basket))
     ones, never = np.ones(len(day), np.float32), np.full(len(day), NEVER, np.int32)
-    return Interactions(users, ids, user, item, day, basket.astype(np.int64), ones, day, never)
+    baskets = basket[order].astype(np.int64)
+    return Interactions(users, ids, user[order], item[order], day[order], baskets, ones, day[order], never)
 
 
 def queries(items: pd.DataFrame) -> dict[str, sp.csr_matrix]:
@@ -134,7 +134,7 @@ def measure(lines: Interactions, of_query: sp.csr_matrix, kind: str, cut: int) -
         values = {name: ndcg(past, score) for name, score in scores.items()}
         starts = np.flatnonzero(np.r_[True, np.diff(past.lists.list) != 0])
         _, user = np.unique(past.user[starts], return_inverse=True)
-        sums = {name: np.bincount(user, value) for name, value in values.items()}
+        sums = {name: np.bincount(user, value).astype(float) for name, value in values.items()}
         lists = np.bincount(user).astype(float)
         peer = "popular" if new else "own history, then popular"
         gap = Bootstrap(len(lists)).ratio(sums["search ranker"] - sums[peer], lists)

@@ -28,7 +28,8 @@ FIELDS = {"product_type": "title", "product_category": "category", "brand": "bra
 def unit(rows: int, seed: int) -> npt.NDArray[np.float16]:
     """[rows, DIMS] random unit vectors."""
     vectors = np.random.default_rng(seed).normal(size=(rows, DIMS)).astype(np.float32)
-    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float16)
+    unit_rows: npt.NDArray[np.float16] = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float16)
+    return unit_rows
 
 
 def main() -> None:

@@ -48,7 +48,7 @@ def noisy(word: str, draw: np.random.Generator) -> str:
 def pairs(titles: list[str], seed: int = 0) -> list[tuple[str, str]]:
     """Clean and misspelt queries."""
     draw = np.random.default_rng(seed)
-    found = []
+    found: list[tuple[str, str]] = []
     while len(found) < QUERIES:
         typed = words(normalised_text(titles[int(draw.integers(0, len(titles)))]))
         start, count = int(draw.integers(0, max(len(typed), 1))), int(draw.integers(1, 4))
