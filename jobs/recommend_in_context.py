@@ -17,6 +17,7 @@ from schemas.run import RunContext
 
 SOLD_DAYS = 56  # what a location has not sold for so long is in none of its lists
 SEEN_DAYS = 364
+WEEKDAY_DAYS = 91  # of purchases that say what is bought on which weekday
 WEIGHT = 0.5  # of a context's log lift in the score's log odds: part of it is in the user's own history already
 PRIOR_BUYERS = 10.0  # of an item in a context, as elsewhere
 FEWEST_SHOWN = 10  # buyers: a smaller number in a reason would show what a few of them buy
@@ -51,12 +52,15 @@ def recommend_in_context(
         {"location": F.col("location_id"), "weekday": F.date_format("event_date", "EEEE")}
     )
     lines = bought.select("event_date", "item_id", "location", "weekday", "user_id", buyer()).transform(held)
-    since = F.date_sub(F.lit(run.run_date), SOLD_DAYS)
+    since, since_weekday = (F.date_sub(F.lit(run.run_date), days) for days in (SOLD_DAYS, WEEKDAY_DAYS))
     sold_here = _cells(lines.where(F.col("event_date") > since), "location")
     if run.deployment.lists.in_stock and run.deployment.of_kind("stock"):
         there = stock.where("on_hand > 0").select(F.col("location_id").alias("context_value"), "item_id")
         sold_here = _with_stock(sold_here, there)
-    cells = {"location": (sold_here, "inner"), "weekday": (_cells(lines, "weekday"), "left")}
+    cells = {
+        "location": (sold_here, "inner"),
+        "weekday": (_cells(lines.where(F.col("event_date") > since_weekday), "weekday"), "left"),
+    }
     may_be_shown = offered(run.deployment, items, stock, run.run_date)
     offer = candidates.join(may_be_shown.drop("run_date", "score"), "item_id", "inner").transform(held)
     lists = []
@@ -111,7 +115,7 @@ def _reason() -> Column:
     counted = F.format_string(f"%d bought it here in the last {SOLD_DAYS} days", "buyers")
     here = F.when(F.col("buyers") >= FEWEST_SHOWN, counted).otherwise(F.lit(f"Sold here in the last {SOLD_DAYS} days"))
     in_stock = F.lit("It is in stock here")
-    on_day = F.format_string("Bought by %d on a %s in a year", "buyers", "context_value")
+    on_day = F.format_string(f"Bought by %d on a %s in the last {WEEKDAY_DAYS} days", "buyers", "context_value")
     plain = F.concat(F.lit("Suits you on a "), "context_value")
     day = F.when(F.col("buyers") >= FEWEST_SHOWN, on_day).otherwise(plain)
     located = F.when(F.col("buyers").isNull(), in_stock).otherwise(here)

@@ -186,14 +186,15 @@ def _gold_tables(lake: Lake, run_date: dt.date) -> list[GoldTable]:
     """Each gold table of the nightly run that the deployment has, at the version committed by a run of run_date.
 
     Runs that are not done are ignored: one may be replacing a table right now. Row count and model are read at that
-    version. ConfError where no run has written a table.
+    version; a table of a model of another kind than recommend has none. ConfError where no run has written a table.
     """
     done = {row["run_id"] for row in lake.rows("ops.runs", of=run_date) if row["status"] == "done"}
     gold_tables = []
-    for name in (table for job in NIGHT for table in job.writes if table.startswith("gold.")):
+    for writer, name in ((job, table) for job in NIGHT for table in job.writes if table.startswith("gold.")):
         if stands(name, lake.deployment.kinds):
             lake.check_written(name, run_date)
-            has_model = "model_version" in TABLES[name].column_names
+            others = [read for read in writer.reads if read.window == "model" and (read.kind or RECOMMEND) != RECOMMEND]
+            has_model = "model_version" in TABLES[name].column_names and not others
             version = lake.written(name, run_date, done)
             model = lake.model_of(name, run_date, version) if has_model else None
             gold_tables.append(GoldTable(name, version, lake.count(name, [run_date], version), model))
