@@ -95,7 +95,11 @@ def test_a_missing_file_is_named(tmp_path):
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("top_k = 8\n\n[jobs.find", 'top_k = "8"\n\n[jobs.find', r"\[jobs.rank_recommendations\] top_k: must be int"),
+        (
+            "top_k = 8\n\n[jobs.profile",
+            'top_k = "8"\n\n[jobs.profile',
+            r"\[jobs.rank_recommendations\] top_k: must be int",
+        ),
         ("trees = 5", "tree = 5", r"\[jobs.train_model\] tree: unknown key; train_model has max_users"),
         ("trees = 5", 'encoder_method = "qlora"', "encoder_method: must be one of full, lora, not 'qlora'"),
         ("trees = 5", 'user_encoder = "gru"', "user_encoder: must be one of mean, bert, not 'gru'"),
