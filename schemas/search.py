@@ -17,7 +17,13 @@ QUERIES = Table(
     (
         RUN_DATE,
         Column("query_key", "STRING", "What queries share that differ in case, signs and endings alone"),
-        Column("query", "STRING", "The query in normal form, its commonest one", rules=(not_blank(MOST_QUERY),)),
+        Column(
+            "query",
+            "STRING",
+            "The query in normal form, its commonest one; few users may have searched for it",
+            rules=(not_blank(MOST_QUERY),),
+            personal=True,
+        ),
         Column("searches_28", "BIGINT", "Searches for it on the last 28 days", rules=(COUNT,)),
         Column("users_28", "BIGINT", "Different users, or guests' sessions, among these", rules=(COUNT,)),
         Column("first_on", "DATE", "Day of the first search for it; null without one", True),

@@ -25,7 +25,7 @@ from tests.conftest import Rows
 
 POISON = "anna.schmidt@example.org"
 DAY = dt.date(2024, 3, 1)
-NAMES = {"user_id", "event_id", "basket_id", "order_id", "query", "attributes", "raw", "fields"}
+NAMES = {"user_id", "event_id", "basket_id", "order_id", "session_id", "query", "attributes", "raw", "fields"}
 
 
 @pytest.fixture
@@ -34,8 +34,13 @@ def lake(deployment: Deployment, spark: SparkSession, tmp_path: Path) -> Lake:
 
 
 def test_what_may_name_a_person_is_declared() -> None:
+    public = {
+        "silver.judgements": {"query"},
+        "gold.search_rankings": {"query"},
+    }  # many have searched for it, or a judge
     for table in TABLES.values():
-        assert {column.name for column in table.columns if column.personal} == NAMES & set(table.column_names)
+        named = NAMES & set(table.column_names) - public.get(table.name, set())
+        assert {column.name for column in table.columns if column.personal} == named
 
 
 def outcome(act: Callable[[], Any], file: Path | None) -> tuple[int, str]:
