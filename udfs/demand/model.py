@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final, Literal
@@ -22,11 +21,11 @@ from udfs import json_model
 from udfs.demand.block import Codes, Doubles, Ids
 from udfs.demand.dispersion import LEAST_EXTRA, Spread, fit_spread, spread_of
 from udfs.demand.features import FEATURES, ITEM_FEATURES, ITEM_INPUTS, Floats, base
+from udfs.trees_text import trees_text
 
 Level = Literal["pair", "item"]
 
 LEVEL_FEATURES: Final[Mapping[Level, tuple[str, ...]]] = {"pair": FEATURES, "item": ITEM_FEATURES}
-THREADS: Final = re.compile(r"\[num_threads: \d+\]\n")  # the only line of a model's text that depends on the machine
 FIXED: Final[dict[str, Any]] = {
     "objective": "poisson",
     "seed": 7,
@@ -132,7 +131,7 @@ def _fit_trees(level: Level, features: Floats, units: Doubles, settings: Setting
     }
     start = np.log(base(features, level))
     data = lgb.Dataset(_seen(level, features), units.mean(axis=1), init_score=start, params=params)
-    return THREADS.sub("", str(lgb.train(params, data, settings.trees).model_to_string()))
+    return trees_text(lgb.train(params, data, settings.trees))
 
 
 def _threads(settings: Settings) -> int:

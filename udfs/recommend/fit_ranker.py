@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final, NamedTuple
@@ -24,6 +23,7 @@ from udfs.recommend.ranker import (
     calibration_names,
     standardised,
 )
+from udfs.trees_text import trees_text
 
 FIXED: Final[dict[str, Any]] = {"deterministic": True, "force_row_wise": True, "verbosity": -1}
 
@@ -128,7 +128,7 @@ def fit_order(
             params=params,
         )
         del features, start  # Dataset holds its own bins: the second copy of every row goes before the trees grow
-        trees = _text(lgb.train(params, data.construct(), settings.trees))
+        trees = trees_text(lgb.train(params, data.construct(), settings.trees))
     plain = [tuple(float(number) for number in column) for column in (mean, scale, weights)]
     return Ranker(tuple(names), plain[0], plain[1], plain[2], trees, "", tuple(generators))
 
@@ -161,12 +161,7 @@ def calibrate(ranker: Ranker, nights: Sequence[Night], settings: Settings | None
     names = calibration_names(ranker)
     data = lgb.Dataset(inputs[drawn], label[drawn], feature_name=names, params=params)
     trees = lgb.train(params, data, settings.calibration_trees)
-    return Ranker(**(asdict(ranker) | {"calibration": _text(trees)}))
-
-
-def _text(booster: lgb.Booster) -> str:
-    """LightGBM's text of its trees; the same for any number of threads."""
-    return re.sub(r"\[num_threads: \d+\]\n", "", str(booster.model_to_string()))
+    return Ranker(**(asdict(ranker) | {"calibration": trees_text(trees)}))
 
 
 def sample(nights: Sequence[Night], settings: Settings) -> list[Labels]:

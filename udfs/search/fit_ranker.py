@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -14,6 +13,7 @@ from scipy.optimize import minimize
 
 from udfs.interactions import Floats
 from udfs.search.ranker import RISING, SearchRanker, standardised
+from udfs.trees_text import trees_text
 
 Doubles = npt.NDArray[np.float64]
 Places = npt.NDArray[np.int64]
@@ -155,7 +155,7 @@ def _trees(
         feature_name=names,
         params=params,
     )
-    return re.sub(r"\[num_threads: \d+\]\n", "", str(lgb.train(params, data, settings.trees).model_to_string()))
+    return trees_text(lgb.train(params, data, settings.trees))
 
 
 def concatenated(parts: Sequence[Lists]) -> Lists:

@@ -8,7 +8,6 @@ both as factors on MBG/NBD's expectation, with quantile heads for the value's in
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final
@@ -18,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from udfs import json_model
+from udfs.trees_text import trees_text
 from udfs.users import btyd
 from udfs.users.btyd import Parameters
 from udfs.users.features import Seen
@@ -25,7 +25,6 @@ from udfs.users.history import Doubles
 from udfs.users.next_purchase import Ahead, ahead
 from udfs.users.training_rows import INPUTS, WEEKS, Floats, Rows, base_days, inputs, mean_spend
 
-THREADS: Final = re.compile(r"\[num_threads: \d+\]\n")  # the only line of a model's text that depends on the machine
 FIXED: Final[Mapping[str, Any]] = {
     "seed": 7,
     "deterministic": True,
@@ -192,7 +191,7 @@ def _fit(
     chosen = _drawn(len(rows))
     begun = None if start is None else start[chosen]
     data = lgb.Dataset(rows[chosen], label[chosen], weight=weight[chosen], init_score=begun, params=params)
-    return THREADS.sub("", str(lgb.train(params, data, how.trees).model_to_string()))
+    return trees_text(lgb.train(params, data, how.trees))
 
 
 def _drawn(count: int) -> npt.NDArray[np.int64]:
