@@ -15,6 +15,7 @@ from jobs.transforms.arrow_rows import in_one_task, table
 from jobs.transforms.catalogue import active
 from jobs.transforms.held import held
 from jobs.transforms.query_match import CATALOGUE, Matching
+from jobs.transforms.vectors import text_key
 from schemas import search
 from schemas.errors import ConfError
 from schemas.run import Model, RunContext
@@ -71,7 +72,7 @@ def match_queries(
             query_match.matched(new.select("query_key", "query"), catalogue.select(*CATALOGUE, "vector"), model, how)
         )
     stays = before.join(asked.select("query_key", "query"), ["query_key", "query"], "left_semi")
-    understood, met = _together(stays, query_items, fresh)
+    understood, met = _together(stays, query_items, fresh, model)
     of_run = {
         "run_date": F.lit(run.run_date),
         "model_version": F.lit(model.version),
@@ -85,13 +86,14 @@ def match_queries(
     return {table.name: frame.withColumns(of_run).select(*table.column_names) for table, frame in rows.items()}
 
 
-def _together(stays: DataFrame, query_items: DataFrame, fresh: DataFrame) -> tuple[DataFrame, DataFrame]:
+def _together(stays: DataFrame, query_items: DataFrame, fresh: DataFrame, model: Model) -> tuple[DataFrame, DataFrame]:
     """What queries mean and the pairs that they meet: of those that the newest run had, and of `fresh` (MATCHED)."""
     meant = [name for name in search.QUERIES.column_names if name in fresh.columns]
     pairs = ("query_key", "item_id", "bm25", "cosine", "covered", "match")
     again = query_items.join(stays.select("query_key"), "query_key", "left_semi")
     met = again.select(*pairs).unionByName(fresh.select("query_key", F.inline("met")).select(*pairs))
-    return stays.select(*meant).unionByName(fresh.select(*meant)), met
+    understood = stays.select(*meant).unionByName(fresh.select(*meant))
+    return understood.withColumn("text_key", text_key(F.col("corrected_query"), model)), met
 
 
 def _fingerprint(catalogue: DataFrame, settings: str) -> str:

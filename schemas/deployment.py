@@ -133,8 +133,7 @@ class Deployment(Strict):
     def product_sql(self) -> str:
         """SQL over silver.items that names the product of which an item is a variant; "" where none is."""
         sql = self.variants.product
-        mapped = any(PRODUCT_ID in v.map for source in self.of_kind("items").values() for _, v in source.versions())
-        return sql if mapped or sql != PRODUCT_ID else ""
+        return sql if self.maps("items", PRODUCT_ID) or sql != PRODUCT_ID else ""
 
     @property
     def clock(self) -> ShopClock:
@@ -145,6 +144,10 @@ class Deployment(Strict):
     def kinds(self) -> tuple[str, ...]:
         """The kinds of raw files that it has."""
         return tuple(dict.fromkeys(source.kind or name for name, source in self.sources.items()))
+
+    def maps(self, kind: str, column: str) -> bool:
+        """Whether any source of a kind, in any of its versions, gives a canonical column."""
+        return any(column in v.map for source in self.of_kind(kind).values() for _, v in source.versions())
 
     def of_kind(self, *kinds: str) -> dict[str, Source]:
         """Its sources of these kinds, by name."""

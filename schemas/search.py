@@ -38,7 +38,7 @@ QUERIES = Table(
         TEXT_KEY,
         MODEL_VERSION,
         VECTOR,
-        Column("dense_weight", "DOUBLE", "Weight of the cosine beside the words, learned from the catalogue"),
+        Column("dense_weight", "DOUBLE", "Weight of the cosine beside the words"),
         Column("catalogue_hash", "STRING", "Hash of the catalogue and the model that it was matched with"),
     ),
     key=("query_key",),

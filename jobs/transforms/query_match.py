@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -26,7 +25,7 @@ CATALOGUE = ("item_id", "title", "text", "category", "brand")
 MET = "STRUCT<item_id: STRING, bm25: DOUBLE, cosine: DOUBLE, covered: DOUBLE, match: STRING>"
 MATCHED = (
     "query_key STRING, corrected_query STRING, correction STRING, correction_p DOUBLE, category STRING, brand STRING, "
-    f"is_code BOOLEAN, result_count BIGINT, text_key STRING, vector BINARY, dense_weight DOUBLE, met ARRAY<{MET}>"
+    f"is_code BOOLEAN, result_count BIGINT, vector BINARY, dense_weight DOUBLE, met ARRAY<{MET}>"
 )
 _STRUCT = pa.struct(
     [
@@ -39,7 +38,7 @@ _STRUCT = pa.struct(
 
 @dataclass(frozen=True)
 class Matching:
-    """How queries are matched: items of each list, Snowball's language, the weight of the cosine (None: learned)."""
+    """How queries are matched: items of each list, Snowball's language, the cosine's weight (None: DENSE_WEIGHT)."""
 
     top_k: int
     language: str
@@ -62,7 +61,6 @@ def _matcher(model: Model, how: Matching) -> Callable[[pa.Table, pa.Table], pa.T
         known = items.select(list(CATALOGUE)).to_pandas()
         spelled = _spelled(asked, known)
         vectors = _encoded(spelled["corrected_query"].tolist(), model)
-        spelled["text_key"] = [_text_key(text, model) for text in spelled["corrected_query"]]
         spelled["vector"] = to_bytes(vectors)
         found = _found(spelled, vectors, known, _stored(items, vectors.shape[1]), how)
         return _rows(spelled, *found)
@@ -90,11 +88,6 @@ def _encoded(texts: Sequence[str], model: Model) -> npt.NDArray[np.float32]:
     encoder = load_encoder(SparkFiles.get(model.file_name), device)
     encoder.use_threads(threads)
     return encoder.encode(texts, encoder.settings.max_item_tokens)
-
-
-def _text_key(text: str, model: Model) -> str:
-    """As jobs.transforms.vectors.text_key."""
-    return hashlib.md5(f"{model.version}|float16|{text}".encode()).hexdigest()
 
 
 def _stored(items: pa.Table, dims: int) -> npt.NDArray[np.float16]:
@@ -141,7 +134,6 @@ def _rows(spelled: pd.DataFrame, meaning: pd.DataFrame, met: pd.DataFrame, weigh
             "brand": pa.array(known["brand"], pa.string(), from_pandas=True),
             "is_code": pa.array(known["is_code"].astype(bool), pa.bool_()),
             "result_count": pa.array(known["result_count"].astype("int64"), pa.int64()),
-            "text_key": pa.array(spelled["text_key"], pa.string()),
             "vector": pa.array(spelled["vector"], pa.binary()),
             "dense_weight": pa.array(np.full(len(spelled), weight)),
             "met": lists,

@@ -67,6 +67,4 @@ def action() -> Column:
 
 def _named(asked: DataFrame) -> DataFrame:
     """The events with `key`, the commonest form of their query among users."""
-    forms = asked.groupBy("query_key", "query").agg(F.count_distinct(searches.user()).alias("users"))
-    commonest = forms.groupBy("query_key").agg(F.max_by("query", F.struct("users", "query")).alias("key"))
-    return asked.join(commonest, "query_key", "inner")
+    return asked.join(searches.commonest_forms(asked).withColumnRenamed("query", "key"), "query_key", "inner")

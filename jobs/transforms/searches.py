@@ -21,7 +21,7 @@ _TYPES = dict(zip(LABELS, ("impression", "click", "add_to_cart", "purchase"), st
 
 def has_log(deployment: Deployment) -> bool:
     """Whether a source of the deployment has queries."""
-    return any("query" in v.map for source in deployment.of_kind("events").values() for _, v in source.versions())
+    return deployment.maps("events", "query")
 
 
 def normal_forms(raw: DataFrame, language: str) -> DataFrame:
@@ -57,16 +57,20 @@ def counted(asked: DataFrame, run_date: dt.date) -> DataFrame:
         F.count_distinct(F.when(lately, user())).alias("users_28"),
         F.min("event_date").alias("first_on"),
     )
-    forms = searches.where(lately).groupBy("query_key", "query").agg(F.count_distinct(user()).alias("users"))
-    commonest = forms.groupBy("query_key").agg(F.max_by("query", F.struct("users", "query")).alias("query"))
-    return by_key.where("searches_28 > 0").join(commonest, "query_key", "inner")
+    return by_key.where("searches_28 > 0").join(commonest_forms(searches.where(lately)), "query_key", "inner")
+
+
+def commonest_forms(asked: DataFrame) -> DataFrame:
+    """query_key, query: the form of each query that most users have."""
+    forms = asked.groupBy("query_key", "query").agg(F.count_distinct(user()).alias("users"))
+    return forms.groupBy("query_key").agg(F.max_by("query", F.struct("users", "query")).alias("query"))
 
 
 def labels(asked: DataFrame, run_date: dt.date) -> DataFrame:
     """query_key, item_id, LABELS, examined, relevance, from the last LABEL_DAYS days of the log.
 
-    An impression is examined with the probability 1 over its position (the position-based model), so that what stands
-    high is not relevant for that alone. relevance: clicks, carts (2) and purchases (3) over examined.
+    An impression is examined with the probability 1 over its position (the position-based model), so that a high
+    place alone makes nothing relevant. relevance: clicks, carts (2) and purchases (3) over examined.
     """
     since = F.lit(run_date - dt.timedelta(days=LABEL_DAYS))
     named = asked.where((F.col("event_date") > since) & F.col("item_id").isNotNull())
