@@ -83,8 +83,7 @@ WITH log AS ({texts}), mapped AS (
            round(TRY_CAST(sales_value AS DOUBLE) / nullif(abs(TRY_CAST(quantity AS DOUBLE)), 0), 4) AS unit_price,
            round(TRY_CAST(sales_value AS DOUBLE), 2) AS paid, store_id AS location_id, basket_id,
            NULL::VARCHAR AS campaign_id, NULL::VARCHAR AS query, NULL::INTEGER AS position, NULL::VARCHAR AS order_id,
-           NULL::VARCHAR AS session_id, NULL::VARCHAR AS channel, NULL::INTEGER AS result_count
-    FROM log
+           NULL::VARCHAR AS session_id, NULL::VARCHAR AS channel, NULL::INTEGER AS result_count FROM log
 ), dated AS (
     SELECT mapped.*, coalesce(to_date(timezone('{timezone}', timezone('UTC', occurred_at))), run_date) AS event_date,
            items.item_id IS NOT NULL AS listed, why

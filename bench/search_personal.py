@@ -20,6 +20,7 @@ import numpy.typing as npt
 import pandas as pd
 import scipy.sparse as sp
 
+from examples.simulated_stock import NOT_STOCKED
 from udfs.days import NEVER, day_number
 from udfs.evaluation.metrics import Bootstrap
 from udfs.horizon import HORIZON_DAYS
@@ -30,15 +31,6 @@ from udfs.search.past_lists import PastLists, past_lists
 from udfs.search.ranker import QUERY_ITEM, untrained
 from udfs.search.words import terms
 
-NO_PRODUCTS = (
-    "FUEL",
-    "COUPON",
-    "MISCELLANEOUS",
-    "CNTRL/STORE SUP",
-    "POSTAL CENTER",
-    "PROD-WHS SALES",
-    "CHARITABLE CONT",
-)
 LISTS, CUTS, PAIRS_OF_WORDS = 5_000, 2, 300
 POPULAR = QUERY_ITEM.index("popular")
 Doubles = npt.NDArray[np.float64]
@@ -55,7 +47,7 @@ def complete_journey(landing: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     items = pd.concat([pd.read_csv(file, dtype=str) for file in sorted((landing / "products").glob("*.csv"))])
     items = items.rename(columns={"product_id": "item_id"}).drop_duplicates("item_id", keep="last")
     described = items["product_type"].notna() | items["product_category"].notna()
-    return lines[["user", "item", "basket", "day"]], items[described & ~items["department"].isin(NO_PRODUCTS)]
+    return lines[["user", "item", "basket", "day"]], items[described & ~items["department"].isin(NOT_STOCKED)]
 
 
 def online_retail(landing: Path) -> tuple[pd.DataFrame, pd.DataFrame]:

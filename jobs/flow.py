@@ -249,9 +249,7 @@ BACKTEST = (
         ),
         writes=("ops.backtests",),
     ),
-    Job(
-        "read_experiments", reads=(history("silver.events"), history("gold.recommendations")), writes=("ops.readouts",)
-    ),
+    Job("read_experiments", reads=(EVENTS, history("gold.recommendations")), writes=("ops.readouts",)),
 )
 MAINTENANCE = (Job("maintain_tables", reads=(), writes=("ops.maintenance",)),)
 JOBS: dict[str, Job] = {job.name: job for job in NIGHT + TRAINING + EVALUATION + BACKTEST + MAINTENANCE}

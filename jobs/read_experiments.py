@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -56,7 +57,7 @@ def _rows(
         ends = (one.low, one.high, one.low_always, one.high_always)
         yield (
             *(run_date, experiment.id, experiment.metric, name, one.users, one.mean, one.effect),
-            *(None if end != end or abs(end) == float("inf") else end for end in ends),
+            *(end if math.isfinite(end) else None for end in ends),
             *(one.cuped_r2, p, one.needed, one.verdict),
         )
 
@@ -114,7 +115,7 @@ def _said(experiment: Experiment, name: str, one: Readout, days: int) -> str:
     start = (
         f"experiment {experiment.id}, {name}: {one.users:,} users, {one.mean:,.2f} {experiment.metric} in {days} days"
     )
-    if one.low != one.low:  # the first variant, or too few users
+    if math.isnan(one.low):  # the first variant, or too few users
         return f"{start}; {one.needed:,} users a variant find {experiment.minimum_effect:.0%}"
     return f"{start}, {one.effect:+,.2f} ({one.low_always:+,.2f} to {one.high_always:+,.2f} at any look): {one.verdict}"
 

@@ -58,10 +58,8 @@ def score_candidates(
     (udfs/recommend/sample_budget.py). It is shipped as files; users are then scored in independent blocks. Where the
     model has a learned user encoder, its vectors are those of the users; else the mean vectors as of the run.
     """
-    budget, day = (
-        budget_of(model, run.run_date),
-        day_number(run.run_date) + 1,
-    )  # the first day that the run has not seen
+    budget = budget_of(model, run.run_date)
+    day = day_number(run.run_date) + 1  # the first day that the run has not seen
     lines = known_purchases(within(events, run.run_date, HABIT_DAYS), items, run.deployment).transform(held)
     size = shop_size(lines, [day])
     slots = lines.sparkSession.sparkContext.defaultParallelism

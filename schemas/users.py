@@ -13,10 +13,10 @@ from schemas.contract import (
     unique_check,
 )
 from schemas.features import USER_ID
-from schemas.gold import RANK
+from schemas.gold import PROBABILITY, RANK
 from schemas.silver import ITEM_ID
 
-AMOUNT, PROBABILITY = between(0, None), between(0, 1)
+AMOUNT = between(0, None)
 
 
 def _ahead(days: int) -> tuple[Column, ...]:

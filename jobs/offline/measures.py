@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import math
 from dataclasses import dataclass
 
 from udfs.evaluation.metrics import Interval
@@ -31,8 +30,7 @@ class MeasureRow:
     @classmethod
     def of(cls, cut_date: dt.date, task: str, contender: str, metric: str, part: str, value: Interval) -> MeasureRow:
         """The row of a figure with its interval, if it has one; part: the slice."""
-        low, high = (value.low, value.high) if math.isfinite(value.low) else (None, None)
-        return cls(cut_date, task, contender, metric, part, value.value, low, high, value.user_count)
+        return cls(cut_date, task, contender, metric, part, value.value, *value.ends, value.user_count)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 from pyspark.sql import DataFrame
@@ -27,8 +26,7 @@ class SearchFigure:
     @classmethod
     def of(cls, contender: str, metric: str, found: Interval) -> SearchFigure:
         """The figure with its interval, if it has one."""
-        low, high = (found.low, found.high) if math.isfinite(found.low) else (None, None)
-        return cls(contender, metric, found.value, low, high, found.user_count)
+        return cls(contender, metric, found.value, *found.ends, found.user_count)
 
     def __str__(self) -> str:
         ends = "" if self.low is None else f" ({self.low:.4f} to {self.high:.4f})"

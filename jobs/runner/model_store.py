@@ -28,8 +28,6 @@ PUBLISHED = "published"  # in the version of weights as they were published
 
 def encoding_model(lake: Lake, run_date: dt.date) -> Model:
     """The model that computed the item vectors of run_date. DataError where it is not promoted any more."""
-    if not trainable(lake):
-        return published_model(lake)
     table = "features.item_vectors"
     lake.today(table, run_date)  # an error where there are none
     version = lake.model_of(table, run_date)

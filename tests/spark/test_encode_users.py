@@ -90,7 +90,7 @@ def test_vectors_are_those_of_the_plain_functions(
     users, read = histories_before(lines, wide, day, max_lines(model.folder))
     expected = load_user_encoder(model.folder).encode(read, wide)
     stored = by_user(found)
-    assert sorted(stored) == [str(lines.users[user]) for user in users], "whoever bought an item of the catalogue"
+    assert sorted(stored) == [str(lines.users[user]) for user in users], "everybody who bought an item of the catalogue"
     actual = from_bytes([stored[str(lines.users[user])][1] for user in users], DIMS)
     np.testing.assert_allclose(actual, expected, atol=2e-3)
 

@@ -22,7 +22,7 @@ class UserBatch:
     """One step's b users: histories, targets, the softmax's items, and what is known of these.
 
     target_user, target: [targets], a user of the batch and one of `columns`; columns: item codes; prior: [b, columns]
-    log of recent purchases; correction: [columns] log of how many items a column stands for (logQ); owned: [b, columns]
+    log of recent purchases; correction: [columns] log of how many items a column represents (logQ); owned: [b, columns]
     whether the user had bought the item: it is no candidate.
     """
 

@@ -7,6 +7,7 @@ out. Sums run in a fixed order: the same input gives the same figures.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -154,6 +155,11 @@ class Interval:
     low: float
     high: float
     user_count: int
+
+    @property
+    def ends(self) -> tuple[float | None, float | None]:
+        """Low and high as tables have them: None for an interval that could not be had."""
+        return (self.low, self.high) if math.isfinite(self.low) else (None, None)
 
 
 @dataclass(frozen=True)
