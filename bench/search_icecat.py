@@ -23,7 +23,7 @@ import pandas as pd
 from udfs.encoder.base_model import base_folder
 from udfs.encoder.encoder import load_encoder
 from udfs.evaluation.metrics import Bootstrap
-from udfs.search import lexical
+from udfs.search import gains, lexical
 from udfs.search.dense_weight import dense_weight, masked_titles
 from udfs.search.index import SearchIndex
 from udfs.search.spelling import Speller
@@ -58,16 +58,14 @@ def judged(folder: Path, items: pd.DataFrame) -> dict[str, Grades]:
     return {query: known for query, known in grades.items() if max(known.values()) > 0}
 
 
-def ndcg(ranked: Sequence[str], grades: Mapping[str, int], k: int = 10) -> float:
-    """NDCG@k with gain 2^grade - 1 (Burges et al., 2005); an item without a grade is worth nothing.
+def ndcg(ranked: Sequence[str], grades: Mapping[str, int]) -> float:
+    """NDCG@10 with gain 2^grade - 1 (Burges et al., 2005); an item without a grade is worth nothing.
 
     grades: of one query, the judged items; at least one above 0, else NaN.
     """
-    discount = 1 / np.log2(np.arange(k) + 2)
-    gains = np.array([2.0 ** grades.get(item, 0) - 1 for item in ranked[:k]])
-    best = np.sort([2.0**grade - 1 for grade in grades.values()])[::-1][:k]
-    ideal = float(best @ discount[: len(best)])
-    return float(gains @ discount[: len(gains)]) / ideal if ideal > 0 else float("nan")
+    gain = np.array([2.0 ** grades.get(item, 0) - 1 for item in ranked])
+    ideal = np.array([gains.best(2.0 ** np.array(list(grades.values()), float) - 1)])
+    return float(gains.ndcg(np.zeros(len(gain), np.int64), np.arange(1, len(gain) + 1), gain, ideal)[0])
 
 
 def stored(cache: Path, name: str, compute: Callable[[], Floats]) -> Floats:

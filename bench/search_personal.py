@@ -21,17 +21,18 @@ import pandas as pd
 import scipy.sparse as sp
 
 from examples.simulated_stock import NOT_STOCKED
-from udfs.days import NEVER, day_number
+from udfs.days import day_number
 from udfs.evaluation.metrics import Bootstrap
 from udfs.horizon import HORIZON_DAYS
 from udfs.interactions import Interactions
 from udfs.search import fit_ranker
 from udfs.search.head_queries import head_queries
-from udfs.search.past_lists import PastLists, past_lists
+from udfs.search.past_lists import PastLists, Sample, interactions, past_lists
 from udfs.search.ranker import QUERY_ITEM, untrained
+from udfs.search.train import CUTS, ndcg
 from udfs.search.words import terms
 
-LISTS, CUTS, PAIRS_OF_WORDS = 5_000, 2, 300
+LISTS, PAIRS_OF_WORDS = 5_000, 300
 POPULAR = QUERY_ITEM.index("popular")
 Doubles = npt.NDArray[np.float64]
 
@@ -65,19 +66,6 @@ def online_retail(landing: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     return rows.rename(columns={"InvoiceNo": "basket"})[["user", "item", "basket", "day"]], items
 
 
-def interactions(lines: pd.DataFrame, items: pd.DataFrame) -> Interactions:
-    """Lines of these items as arrays."""
-    lines = lines[lines["item"].isin(items["item_id"])]
-    users, ids = np.unique(lines["user"].dropna().to_numpy(str)), items["item_id"].to_numpy(str)
-    user = pd.Index(users).get_indexer(pd.Index(lines["user"].fillna(""))).astype(np.int32)  # -1 for a guest
-    item = pd.Index(ids).get_indexer(pd.Index(lines["item"])).astype(np.int32)
-    day, basket = lines["day"].to_numpy(np.int32), pd.factorize(lines["basket"])[0]
-    order = np.lexsort((item, user, day))
-    ones, never = np.ones(len(day), np.float32), np.full(len(day), NEVER, np.int32)
-    baskets = basket[order].astype(np.int64)
-    return Interactions(users, ids, user[order], item[order], day[order], baskets, ones, day[order], never)
-
-
 def queries(items: pd.DataFrame) -> dict[str, sp.csr_matrix]:
     """Name of a kind of query: [queries, items], what each asks for."""
     if "product_type" in items:
@@ -94,17 +82,6 @@ def _of_values(values: pd.Series) -> sp.csr_matrix:
     return sp.csr_matrix((np.ones(len(known)), (code[known], known)), (len(names), len(values)))
 
 
-def ndcg(past: PastLists, score: Doubles, k: int = 10) -> Doubles:
-    """[lists] NDCG@k, every item bought worth 1; of equal scores the more popular first."""
-    _, number = np.unique(past.lists.list, return_inverse=True)
-    order = np.lexsort((-past.lists.query_item[:, POPULAR], -score, number))
-    starts = np.flatnonzero(np.r_[True, np.diff(number) != 0])
-    place = np.arange(len(number)) - starts[number]
-    gain = np.where(place < k, past.lists.label[order] / np.log2(place + 2), 0)
-    ideal = np.cumsum(1 / np.log2(np.arange(k) + 2))[np.minimum(past.bought[starts], k) - 1]
-    return np.asarray(np.add.reduceat(gain, starts) / ideal, float)
-
-
 def contenders(past: PastLists) -> dict[str, Doubles]:
     """What sells of the query, and the user's own items before it."""
     popular = past.lists.query_item[:, POPULAR].astype(float)
@@ -117,11 +94,12 @@ def measure(lines: Interactions, of_query: sp.csr_matrix, kind: str, cut: int) -
     for new in (False, True):
         started = perf_counter()
         learned = [
-            past_lists(lines, of_query, cut - HORIZON_DAYS * back, LISTS, back, new=new) for back in range(1, CUTS + 1)
+            past_lists(lines, of_query, cut - HORIZON_DAYS * back, Sample(LISTS, seed=back), new=new)
+            for back in range(1, CUTS + 1)
         ]
         ranker = fit_ranker.fit(fit_ranker.concatenated([past.lists for past in learned]), untrained())
         seconds = perf_counter() - started
-        past = past_lists(lines, of_query, cut, LISTS, new=new)
+        past = past_lists(lines, of_query, cut, Sample(LISTS), new=new)
         scores = contenders(past) | {"search ranker": ranker.pair_score(past.lists.query_item, past.lists.user_item)}
         values = {name: ndcg(past, score) for name, score in scores.items()}
         starts = np.flatnonzero(np.r_[True, np.diff(past.lists.list) != 0])
@@ -146,7 +124,8 @@ def main() -> None:
     args = parser.parse_args()
     shop = complete_journey if (args.landing / "transactions").is_dir() else online_retail
     bought, items = shop(args.landing)
-    lines = interactions(bought, items)
+    ids = items["item_id"].to_numpy(str)
+    lines = interactions(bought.rename(columns={"user": "user_id", "item": "item_id"}), ids)
     print("| query | items | contender | NDCG@10 | lead (95 % interval) | s to learn |")
     print("|---|---|---|---|---|---|")
     for kind, of_query in queries(items).items():

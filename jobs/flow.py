@@ -123,7 +123,10 @@ SCORING = (
     Job("build_default_recommendations", reads=(EVENTS, KNOWN_ITEMS, STOCK), writes=("gold.default_recommendations",)),
     Job(
         "match_queries",
-        reads=(optional(EVENTS), *ENCODED, optional(latest("silver.judgements")), *MATCHED, optional(ENCODING)),
+        reads=(
+            *(optional(EVENTS), *ENCODED, optional(latest("silver.judgements"))),
+            *(*MATCHED, SEARCH_MODEL, optional(ENCODING)),
+        ),
         writes=("features.queries", "features.query_items"),
     ),
     Job(
@@ -214,6 +217,15 @@ TRAINING = (
     ),
     Job(
         "train_profiles", reads=(EVENTS, history("ops.models"), PROFILE_MODEL), writes=("ops.models",), trains="profile"
+    ),
+    Job(
+        "train_searches",
+        reads=(
+            *(optional(EVENTS), latest("silver.items"), history("ops.models"), SEARCH_MODEL),
+            optional(model(chosen="newest")),
+        ),
+        writes=("ops.models",),
+        trains="search",
     ),
 )
 EVALUATION = (

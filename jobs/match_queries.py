@@ -14,13 +14,15 @@ from jobs.transforms import query_match, searches
 from jobs.transforms.arrow_rows import in_one_task, table
 from jobs.transforms.catalogue import active
 from jobs.transforms.held import held
+from jobs.transforms.json_models import applied
 from jobs.transforms.query_match import CATALOGUE, Matching
 from jobs.transforms.vectors import text_key
 from schemas import search
 from schemas.errors import ConfError
 from schemas.run import Model, RunContext
 from udfs.search.head_queries import head_queries
-from udfs.search.words import query_key
+from udfs.search.index import DENSE_WEIGHT
+from udfs.search.ranker import from_json
 
 COUNTS = ("searches_28", "users_28")
 
@@ -32,6 +34,7 @@ def match_queries(
     judgements: DataFrame,
     queries: DataFrame,
     query_items: DataFrame,
+    search_model: Model | None,
     model: Model,
     *,
     run: RunContext,
@@ -44,15 +47,16 @@ def match_queries(
     Queries are those searched on the last 28 days, the catalogue's `head` commonest words (categories, brands, pairs of
     words of titles), so that there are rankings without a search log too, and those of silver.judgements. With the
     catalogue, the model and the settings unchanged, only queries that the newest run lacks are read; of others the
-    counts alone are new. `top_k`: the exact best by words, and as many by meaning. `language`: of Snowball's stems,
-    "" for none.
+    counts alone are new. `top_k`: the exact best by words, and as many by meaning, of which the sum of both scores
+    decides, weighted as search_model says. `language`: of Snowball's stems, "" for none.
     """
     if min(head, top_k) < 1:
         raise ConfError("[jobs.match_queries] head and top_k must be at least 1")
     stored = item_vectors.select("item_id", "vector", "text_key")
     catalogue = active(items).select(*CATALOGUE).join(stored, "item_id", "left")
-    fingerprint = _fingerprint(catalogue, f"{model.version} {head} {top_k} {language}")
-    known = queries.select("catalogue_hash", "dense_weight").first()
+    weight = applied(search_model, from_json).dense_weight if search_model else DENSE_WEIGHT
+    fingerprint = _fingerprint(catalogue, f"{model.version} {head} {top_k} {language} {weight}")
+    known = queries.select("catalogue_hash").first()
     unchanged = known is not None and known["catalogue_hash"] == fingerprint
     before = held(queries.where(F.lit(unchanged)))
     heads = (
@@ -64,7 +68,7 @@ def match_queries(
     judged = searches.normal_forms(judgements.select(F.col("query").alias("raw")).distinct(), language)
     asked = held(_asked(heads, judged, None if of_log is None else searches.counted(of_log, run.run_date)))
     new = asked.join(before.select("query_key", "query"), ["query_key", "query"], "left_anti")
-    how = Matching(top_k, language, known["dense_weight"] if known is not None and unchanged else None)
+    how = Matching(top_k, language, weight)
     may_be_new = not unchanged or of_log is not None or bool(run.deployment.of_kind("judgements"))
     fresh = items.sparkSession.createDataFrame([], query_match.MATCHED)
     if may_be_new and new.take(1):
@@ -107,9 +111,7 @@ def _heads(items: DataFrame, most: int, language: str) -> DataFrame:
     """query_key, query: the catalogue's commonest words."""
 
     def read(rows: pd.DataFrame) -> pa.Table:
-        found = head_queries(rows, most)
-        found["query_key"] = [query_key(query, language) for query in found["query"]]
-        return table(found, "query_key STRING, query STRING")
+        return table(head_queries(rows, most, language=language), "query_key STRING, query STRING")
 
     return in_one_task(active(items).select("title", "category", "brand"), read, "query_key STRING, query STRING")
 

@@ -19,11 +19,12 @@ Window = Literal["files", "pending", "today", "latest", "history", "model"]
 # Which model of a kind.
 #   promoted  the newest promoted one; where there is none, an error for the kind recommend, and None for any other: the
 #             job then fits one within the run
+#   newest    the same, where there is none the published weights
 #   encoding  the one that computed the item vectors of run_date, even if a newer one was promoted meanwhile; an
 #             error where it is not promoted any more, or where another input of run_date is of another model
 #   judged    the one that scored the candidates 28 days earlier, promoted or not since: of the run whose lists are
 #             judged by what was bought in between
-Chosen = Literal["promoted", "encoding", "judged"]
+Chosen = Literal["promoted", "newest", "encoding", "judged"]
 
 RECOMMEND = "recommend"  # the kind of model that the nightly run requires
 

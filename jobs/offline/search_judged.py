@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pyspark.sql import DataFrame
 
 from udfs.evaluation.metrics import Bootstrap, Interval
-from udfs.search import judged
+from udfs.search import gains, judged
 
-NIGHT, NDCG, LEAD = "nightshelf", f"ndcg@{judged.K}", f"lead_ndcg@{judged.K}"
+NIGHT, NDCG, LEAD = "nightshelf", f"ndcg@{gains.K}", f"lead_ndcg@{gains.K}"
 
 
 @dataclass(frozen=True)

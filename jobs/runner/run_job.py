@@ -208,10 +208,12 @@ def _model(read: Read, lake: Lake, run_date: dt.date) -> Model | None:
     recommends = (read.kind or RECOMMEND) == RECOMMEND
     if read.optional and recommends and not model_store.trainable(lake):
         return model_store.published_model(lake)
-    if read.model == "promoted":
+    if read.model in ("promoted", "newest"):
         try:
             return model_store.promoted_model(lake, run_date, kind=read.kind or RECOMMEND)
         except NoModelError:
+            if read.model == "newest":
+                return model_store.published_model(lake)
             if read.optional and not recommends:
                 return None
             raise

@@ -17,7 +17,7 @@ from jobs.transforms import devices
 from schemas.run import Model
 from udfs.encoder.encoder import load_encoder
 from udfs.encoder.stored_vectors import stored_rows, to_bytes
-from udfs.search.index import DENSE_WEIGHT, POPULAR, SearchIndex
+from udfs.search.index import SearchIndex
 from udfs.search.spelling import Speller
 from udfs.search.understand import understand
 
@@ -38,15 +38,15 @@ _STRUCT = pa.struct(
 
 @dataclass(frozen=True)
 class Matching:
-    """How queries are matched: items of each list, Snowball's language, the cosine's weight (None: DENSE_WEIGHT)."""
+    """How queries are matched: items of each list, Snowball's language, the cosine's weight beside the words."""
 
     top_k: int
     language: str
-    dense_weight: float | None = None
+    dense_weight: float
 
 
 def matched(queries: DataFrame, catalogue: DataFrame, model: Model, how: Matching) -> DataFrame:
-    """MATCHED of queries (query_key, query), each for itself; `met` lacks what is merely popular.
+    """MATCHED of queries (query_key, query), each for itself.
 
     catalogue: CATALOGUE and vector, null where there is none. One task holds it, about 2 KB a different text: up to a
     million items.
@@ -60,10 +60,10 @@ def _matcher(model: Model, how: Matching) -> Callable[[pa.Table, pa.Table], pa.T
         asked = queries.to_pandas().sort_values("query_key", ignore_index=True)
         known = items.select(list(CATALOGUE)).to_pandas()
         spelled = _spelled(asked, known)
-        vectors = _encoded(spelled["corrected_query"].tolist(), model)
+        vectors = encoded(spelled["corrected_query"].tolist(), model)
         spelled["vector"] = to_bytes(vectors)
         found = _found(spelled, vectors, known, _stored(items, vectors.shape[1]), how)
-        return _rows(spelled, *found)
+        return _rows(spelled, *found, how.dense_weight)
 
     return match
 
@@ -83,7 +83,8 @@ def _spelled(asked: pd.DataFrame, items: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def _encoded(texts: Sequence[str], model: Model) -> npt.NDArray[np.float32]:
+def encoded(texts: Sequence[str], model: Model) -> npt.NDArray[np.float32]:
+    """Unit vectors [texts, dims] by the model's encoder, on the device of this task."""
     device, threads = devices.of_this_task()
     encoder = load_encoder(SparkFiles.get(model.file_name), device)
     encoder.use_threads(threads)
@@ -102,16 +103,15 @@ def _found(
     items: pd.DataFrame,
     item_vectors: npt.NDArray[np.float16],
     how: Matching,
-) -> tuple[pd.DataFrame, pd.DataFrame, float]:
-    """What the queries mean, the items that they meet, and the weight of the cosine."""
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """What the queries mean, and the items that they meet."""
     pairs = spelled[["query", "corrected_query"]]
     if not len(items):
         nothing = pairs[["query"]].assign(category=None, brand=None, is_code=False, result_count=0)
-        return nothing, pd.DataFrame({"query": [], "item_id": [], "match": []}), 0.0
+        return nothing, pd.DataFrame({"query": [], "item_id": [], "match": []})
     index = SearchIndex.fit(items, item_vectors, how.language)
-    weight = DENSE_WEIGHT if how.dense_weight is None else how.dense_weight
-    met = index.match(pairs, vectors, weight, how.top_k, kept=how.top_k)
-    return understand(index, pairs, met), met[met["match"] != POPULAR], weight
+    met = index.match(pairs, vectors, how.dense_weight, how.top_k, kept=how.top_k)
+    return understand(index, pairs, met), met
 
 
 def _rows(spelled: pd.DataFrame, meaning: pd.DataFrame, met: pd.DataFrame, weight: float) -> pa.Table:

@@ -202,7 +202,7 @@ def test_a_raw_file_that_vanished_keeps_its_rows(shop, spark):
 def model_of(shop: Path) -> dict[str, Any]:
     """The row of ops.models of the model that recommends; the night has trained those of demand and of users too."""
     rows = {row["kind"]: row for row in read(shop, "ops.models").rows(named=True)}
-    assert set(rows) == {"recommend", "demand", "profile"}
+    assert set(rows) == {"recommend", "demand", "profile", "search"}
     assert last_run(shop, "forecast_demand")["model_version"] == rows["demand"]["model_version"]
     return rows["recommend"]
 

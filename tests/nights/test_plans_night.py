@@ -179,7 +179,7 @@ def test_the_night_applies_the_models_of_its_date_and_fits_what_there_is_no_mode
     lake = Lake(spark, load(conf))
     models = table(conf, "ops.models")
     by_kind = dict(models.filter("promoted").select("kind", "model_version").rows())
-    assert set(by_kind) == {"recommend", "demand", "profile"}
+    assert set(by_kind) == {"recommend", "demand", "profile", "search"}
     assert used(conf, "forecast_demand") == by_kind["demand"]
     assert used(conf, "build_audiences") is None, "fitted within the run"
     audiences = table(conf, "gold.ad_audiences")

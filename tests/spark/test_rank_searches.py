@@ -86,6 +86,7 @@ class Night:
         judged: list[dict[str, Any]] = (),
         before: Night | None = None,
         stock: list[dict[str, Any]] = (),
+        search_model: Model | None = None,
         **settings: Any,
     ) -> None:
         items = catalogue() if items is None else items
@@ -102,7 +103,8 @@ class Night:
         known = before.tables if before else {t.name: rows(t) for t in (search.QUERIES, search.QUERY_ITEMS)}
         inputs = self.events, self.items, rows(features.ITEM_VECTORS, *of_items), rows(searched.JUDGEMENTS, *judged)
         past = known["features.queries"], known["features.query_items"]
-        made = match_queries(*inputs, *past, model, run=self.run, **settings)
+        self.search_model = search_model
+        made = match_queries(*inputs, *past, search_model, model, run=self.run, **settings)
         self.tables = {name: stored(frame) for name, frame in made.items()}
         for table in (search.QUERIES, search.QUERY_ITEMS):
             assert not broken(table, self.tables[table.name])
@@ -114,7 +116,7 @@ class Night:
         """The rows of each query in their order."""
         known = self.rows(features.CANDIDATES) if candidates is None else candidates
         tables = self.tables["features.queries"], self.tables["features.query_items"]
-        inputs = *tables, self.items, self.stock, self.events, known, None
+        inputs = *tables, self.items, self.stock, self.events, known, self.search_model
         made = {name: stored(frame) for name, frame in rank_searches(*inputs, run=self.run, **settings).items()}
         assert not broken(search.RANKINGS, made["gold.search_rankings"])
         assert not broken(search.BOOSTS, made["gold.search_boosts"])

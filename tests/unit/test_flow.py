@@ -65,11 +65,15 @@ def test_edges_are_what_tables_say():
     in_turn = edges(TRAINING)  # they replace the same partition
     assert in_turn == [
         ("train_audiences", "train_profiles"),
+        ("train_audiences", "train_searches"),
         ("train_demand", "train_audiences"),
         ("train_demand", "train_profiles"),
+        ("train_demand", "train_searches"),
         ("train_model", "train_audiences"),
         ("train_model", "train_demand"),
         ("train_model", "train_profiles"),
+        ("train_model", "train_searches"),
+        ("train_profiles", "train_searches"),
     ]
     assert edges(TRAINING + EVALUATION) == in_turn  # what judges the night of four weeks ago waits for no training
     everything = edges(NIGHT + TRAINING)
@@ -83,6 +87,8 @@ def test_edges_are_what_tables_say():
         ("train_demand", "forecast_demand"),
         ("train_audiences", "build_audiences"),
         ("train_profiles", "profile_users"),
+        ("train_searches", "match_queries"),
+        ("train_searches", "rank_searches"),
     }, "each kind of model has its readers"
     assert ("encode_items", "train_audiences") in everything
 

@@ -1,4 +1,4 @@
-"""What search learns without a log: lists of past purchases, the weight of the vectors; and how it is judged."""
+"""What search learns without a log: lists of past purchases, the ranker of them, the weight of the vectors."""
 
 from __future__ import annotations
 
@@ -11,9 +11,13 @@ from bench.search_icecat import ndcg
 from bench.search_spelling import noisy, pairs
 from udfs.days import NEVER
 from udfs.interactions import Interactions
-from udfs.search.dense_weight import GRID, USUAL, dense_weight, masked_titles
-from udfs.search.past_lists import PastLists, past_lists, popularity
-from udfs.search.ranker import QUERY_ITEM, USER_ITEM
+from udfs.search.asked import asked_for
+from udfs.search.dense_weight import dense_weight, masked_text, masked_titles
+from udfs.search.index import DENSE_WEIGHT
+from udfs.search.past_lists import PastLists, Sample, past_lists, popularity
+from udfs.search.past_lists import interactions as lists_of
+from udfs.search.ranker import QUERY_ITEM, USER_ITEM, untrained
+from udfs.search.train import fitted
 
 CUT = 60
 
@@ -53,21 +57,21 @@ def cells(past: PastLists) -> set[tuple[int, int, int, float]]:
 
 
 def test_a_list_is_what_a_user_was_shown_of_a_query_and_bought_in_the_horizon() -> None:
-    found = cells(past_lists(LINES, OF_QUERY, CUT))
+    found = cells(past_lists(LINES, OF_QUERY, CUT, Sample()))
     assert {row for row in found if row[0] == 0} == {(0, 0, 0, 1.0), (0, 0, 1, 0.0), (0, 0, 2, 1.0)}
     assert {row[0] for row in found} == {0, 1, 2}, "nothing is known of what was bought after the horizon"
 
 
 def test_of_what_is_new_to_a_user_the_own_items_are_left_out() -> None:
-    past = past_lists(LINES, OF_QUERY, CUT, new=True)
+    past = past_lists(LINES, OF_QUERY, CUT, Sample(), new=True)
     assert {row for row in cells(past) if row[0] == 0} == {(0, 0, 2, 1.0)}
     assert not past.own.any()
 
 
 def test_features_end_at_the_cut() -> None:
-    past = past_lists(LINES, OF_QUERY, CUT)
+    past = past_lists(LINES, OF_QUERY, CUT, Sample())
     later = interactions([*zip(LINES.user, LINES.item, LINES.day, strict=True), (0, 1, CUT), (3, 5, CUT + 3)])
-    again = past_lists(later, OF_QUERY, CUT)
+    again = past_lists(later, OF_QUERY, CUT, Sample())
     same = (again.user == 0) & (again.item == 1)
     before = (past.user == 0) & (past.item == 1)
     assert again.lists.user_item[same] == pytest.approx(past.lists.user_item[before], nan_ok=True)
@@ -78,23 +82,63 @@ def test_features_end_at_the_cut() -> None:
 
 
 def test_a_shop_that_sold_nothing_in_the_horizon_has_no_lists() -> None:
-    assert not len(past_lists(LINES, OF_QUERY, 200).lists.label)
+    assert not len(past_lists(LINES, OF_QUERY, 200, Sample()).lists.label)
 
 
 def test_what_sells_counts_guests_and_old_purchases_less() -> None:
     sold = popularity(LINES, CUT)
     assert sold[2] == pytest.approx(0.5 ** (4 / 28) + 2)
     assert sold[4] == 0
-    share = past_lists(LINES, OF_QUERY, CUT).lists.query_item[:, QUERY_ITEM.index("share")]
+    share = past_lists(LINES, OF_QUERY, CUT, Sample()).lists.query_item[:, QUERY_ITEM.index("share")]
     assert share.max() == 1
 
 
+def habits(seed: int = 0) -> Interactions:
+    """60 users of 140 days: each buys one of their two own items of the first query most days, else any of all."""
+    draw = np.random.default_rng(seed)
+    lines = [
+        (user, int(draw.choice([user % 3, (user + 1) % 3]) if draw.random() < 0.8 else draw.integers(6)), day)
+        for user in range(60)
+        for day in range(140)
+        if draw.random() < 0.2
+    ]
+    rows = pd.DataFrame(lines, columns=["user_id", "item_id", "day"]).astype({"user_id": str, "item_id": str})
+    return lists_of(rows.assign(basket=range(len(rows))), np.array(list("012345")))
+
+
+def test_a_ranker_of_past_purchases_is_judged_by_the_newest_and_by_the_model_in_use() -> None:
+    found = fitted(habits(), OF_QUERY, 140, untrained(0.7), None, 500)
+    assert found.promoted
+    assert found.model.dense_weight == 0.7
+    assert found.judged is not None
+    assert found.lists > 100
+    assert found.figures["ndcg@10"] > 0.8
+    names = [f"gain_ndcg@10{end}" for end in ("_low", "", "_high")]
+    assert [found.figures[name] for name in names] == sorted(found.figures[name] for name in names)
+    again = fitted(habits(), OF_QUERY, 140, untrained(0.7), None, 500)
+    assert again.model == found.model
+
+
+def test_without_84_days_of_purchases_the_fixed_weights_are_the_model() -> None:
+    found = fitted(habits(), OF_QUERY, 30, untrained(0.7), None, 500)
+    assert (found.model, found.judged, found.promoted, found.figures) == (untrained(0.7), None, True, {})
+
+
+def test_a_query_asks_for_the_items_that_have_all_of_its_words() -> None:
+    items = pd.DataFrame(
+        {"title": ["red mug", "mugs", "plate"], "text": "", "category": ["cup", None, "red"], "brand": None}
+    )
+    found = asked_for(items, ["red", "Mug cup", "absent", "!"]).toarray().tolist()
+    assert found == [[1, 0, 1], [1, 0, 0], [0, 0, 0], [0, 0, 0]]
+
+
 def shop(useful: bool) -> tuple[pd.DataFrame, np.ndarray, np.ndarray, int]:
-    """Items whose texts share no word with their titles; vectors that know what they mean, or do not."""
+    """Items whose texts have no word of their titles beside these; vectors that know what they mean, or do not."""
     kinds = ["mouse", "desk", "lamp", "chair", "phone", "cable", "screen", "printer"]
     titles = [f"{kinds[at % 8]} {kinds[(at // 8) % 8]}" for at in range(400)]
-    items = pd.DataFrame({"title": titles, "text": [f"text{at} thing" for at in range(400)]})
+    items = pd.DataFrame({"title": titles, "text": [f"{title}, text{at} thing" for at, title in enumerate(titles)]})
     masked = masked_titles(items)
+    assert not any(set(text.split()) & set(kinds) for text in masked.texts)
     draw = np.random.default_rng(0)
     queries = draw.normal(size=(len(masked.queries), 32))
     queries /= np.linalg.norm(queries, axis=1, keepdims=True)
@@ -106,22 +150,37 @@ def shop(useful: bool) -> tuple[pd.DataFrame, np.ndarray, np.ndarray, int]:
 def test_vectors_that_know_what_words_do_not_get_weight() -> None:
     items, texts, queries, count = shop(useful=True)
     assert count >= 20
-    masked = masked_titles(items)
-    assert dense_weight(masked, texts, queries) > 0
-    assert dense_weight(masked, texts, queries) in GRID
+    misleading = items.assign(category=items["title"].sample(frac=1, random_state=0).tolist())
+    assert dense_weight(masked_titles(items), texts, queries, misleading) > DENSE_WEIGHT
 
 
-def test_vectors_that_know_nothing_get_none() -> None:
+def test_vectors_that_know_nothing_get_none_where_words_do() -> None:
     items, texts, queries, _ = shop(useful=False)
-    named = items.assign(text=items["title"] + " " + items["text"])
-    masked = masked_titles(named)
-    assert dense_weight(masked, texts[: len(masked.items)], queries[: len(masked.queries)]) <= 0.2
+    assert dense_weight(masked_titles(items), texts, queries, items.assign(category=items["title"])) < DENSE_WEIGHT
+
+
+def test_a_weight_as_good_as_any_is_the_usual_one() -> None:
+    items, texts, queries, _ = shop(useful=True)
+    assert dense_weight(masked_titles(items), texts, queries) == DENSE_WEIGHT
+
+
+def test_a_title_is_hidden_in_a_text_that_has_it_or_its_words() -> None:
+    assert masked_text("HP Mouse", "HP mouse, black, a mouse for hands").split() == [
+        ",",
+        "black,",
+        "a",
+        "mouse",
+        "for",
+        "hands",
+    ]
+    assert masked_text("Mouse HP", "hp mouse black") == "black"
+    assert masked_text("Mouse", "mouse!") == ""
 
 
 def test_a_shop_whose_texts_are_its_titles_has_the_usual_weight() -> None:
     items = pd.DataFrame({"title": ["Mouse", "Desk"], "text": ["mouse", "desk"]})
     masked = masked_titles(items)
-    assert dense_weight(masked, np.zeros((0, 4)), np.zeros((0, 4))) == USUAL
+    assert dense_weight(masked, np.zeros((0, 4)), np.zeros((0, 4))) == DENSE_WEIGHT
 
 
 def test_ndcg_by_hand() -> None:

@@ -18,8 +18,10 @@ JOINING = frozenset(
 JOINING |= frozenset(["les", "mit", "of", "on", "or", "per", "the", "to", "und", "von", "with"])
 
 
-def head_queries(items: pd.DataFrame, most: int = MOST, fewest_items: int = FEWEST_ITEMS) -> pd.DataFrame:
-    """Head queries (query, items): what `fewest_items` items or more have, the commonest first, then by query.
+def head_queries(
+    items: pd.DataFrame, most: int = MOST, fewest_items: int = FEWEST_ITEMS, language: str = "english"
+) -> pd.DataFrame:
+    """Head queries (query_key, query, items): of `fewest_items` items or more, the commonest first, then by query.
 
     items: title; category and brand where known. Of queries with the same key the commonest stays.
     """
@@ -32,12 +34,13 @@ def head_queries(items: pd.DataFrame, most: int = MOST, fewest_items: int = FEWE
             counts[query] += number
     chosen: dict[str, tuple[str, int]] = {}
     for query, number in sorted(counts.items(), key=lambda pair: (-pair[1], pair[0])):
-        key = query_key(query)
+        key = query_key(query, language)
         if number < fewest_items or len(chosen) == most:
             break
         if key and key not in chosen:
             chosen[key] = (query, number)
-    return pd.DataFrame(list(chosen.values()), columns=["query", "items"])
+    rows = [(key, *named) for key, named in chosen.items()]
+    return pd.DataFrame(rows, columns=["query_key", "query", "items"])
 
 
 def of_title(title: str) -> Iterable[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -22,8 +21,7 @@ KEPT = 100  # rows of a query
 QUERIES_AT_A_TIME = 128  # times texts, in float32: 128 x 92,000 are 45 MiB
 ALL_TERMS = 0.9  # share of the query's idf from which an item has all that matters of it
 DENSE_WEIGHT = 0.5  # of the cosine beside the lexical score; a shop learns its own (dense_weight.py)
-FEWEST_POPULAR = 10  # rows that a query has at least, in a shop of so many items
-EXACT, CORRECTED, RELAXED, SEMANTIC, POPULAR = "exact", "corrected", "relaxed", "semantic", "popular"
+EXACT, CORRECTED, RELAXED, SEMANTIC = "exact", "corrected", "relaxed", "semantic"
 MATCHED = ("query", "item_id", "match", "bm25", "cosine", "covered", "popularity", "score", "rank")
 
 
@@ -102,8 +100,7 @@ class SearchIndex:
         """MATCHED: at most `kept` items of each query, ranked by the fused score of words and vectors.
 
         queries: query; corrected_query where there is one. vectors: unit rows [queries, dims] of what is matched.
-        Candidates are the exact best `top_k` by BM25F and the exact best by cosine; a query that meets nothing gets the
-        most popular items of the category that it names, or of all.
+        Candidates are the exact best `top_k` by BM25F and the exact best by cosine; a query may have none.
         """
         parts = []
         for start in range(0, len(queries), QUERIES_AT_A_TIME):
@@ -146,7 +143,7 @@ class SearchIndex:
             match = np.where(
                 complete & (rows.values[:, 1] >= ALL_TERMS), exact, np.where(rows.values[:, 0] > 0, RELAXED, SEMANTIC)
             )
-            found.append(self._with_popular(rows._replace(match=match.astype(object)), wanted[row], kept))
+            found.append(rows._replace(match=match.astype(object)))
         return self._frame(block["query"].to_numpy(object), found)
 
     def _candidates(self, texts: Places, bm25: Doubles, semantic: Floats | None, top_k: int) -> Places:
@@ -182,27 +179,6 @@ class SearchIndex:
         rank = np.concatenate([np.arange(1, count + 1) for count in counts])
         named = {"query": np.repeat(queries, counts), "item_id": self.items[items], "match": match, "rank": rank}
         return pd.DataFrame(named | columns | {"popularity": self.popularity[items]})[list(MATCHED)]
-
-    def _with_popular(self, rows: _Rows, wanted: list[str], kept: int) -> _Rows:
-        """The rows; where few and none has all terms, also what sells most of the category that is named, or of all."""
-        missing = min(FEWEST_POPULAR, kept) - len(rows.items)
-        if missing <= 0 or np.isin(rows.match, (EXACT, CORRECTED)).any():
-            return rows
-        named = [code for code, stems in enumerate(self._category_stems[1]) if stems and stems <= set(wanted)]
-        places = np.flatnonzero(np.isin(self._category_stems[0], named)) if named else np.arange(len(self.first) - 1)
-        ranges = [self.by_text[self.first[place] : self.first[place + 1]] for place in places[: 2 * kept]]
-        items = np.sort(np.concatenate([places[:0], *ranges]))
-        items = items[~np.isin(items, rows.items)][:missing].astype(np.int64)
-        values = np.zeros((len(items), 4))
-        values[:, 2], values[:, 3] = np.nan, rows.values[:, 3].min(initial=0.0) - 1
-        match = np.concatenate([rows.match, np.full(len(items), POPULAR, object)])
-        return _Rows(np.concatenate([rows.items, items]), np.concatenate([rows.values, values]), match)
-
-    @cached_property
-    def _category_stems(self) -> tuple[Places, list[set[str]]]:
-        """[texts]: number of its category; and the stems of each category's name."""
-        names, code = np.unique(self.category.astype(str), return_inverse=True)
-        return np.asarray(code, np.int64), [set(terms(name, self.language)) for name in names.tolist()]
 
 
 def _column(items: pd.DataFrame, name: str) -> npt.NDArray[np.object_]:

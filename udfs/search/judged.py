@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-K = 10
+from udfs.search import gains
+
 RRF = 60.0  # Cormack, Clarke and Buettcher 2009
 BM25, COSINE, FUSED = "BM25F", "cosine", "RRF of both"
 
@@ -31,25 +32,15 @@ def _ranked(rows: pd.DataFrame, score: str) -> pd.DataFrame:
     return ordered[["query_key", "item_id"]].assign(rank=ordered.groupby("query_key").cumcount() + 1)
 
 
-def ndcg(
-    lists: pd.DataFrame, judgements: pd.DataFrame, queries: Mapping[str, str], k: int = K
-) -> npt.NDArray[np.float64]:
-    """[queries]: NDCG of the first `k` of each query's list, gain 2^rating - 1; NaN where nothing is relevant.
+def ndcg(lists: pd.DataFrame, judgements: pd.DataFrame, queries: Mapping[str, str]) -> npt.NDArray[np.float64]:
+    """[queries]: NDCG@10 of each query's list, gain 2^rating - 1; NaN where nothing is relevant.
 
     lists: query_key, item_id, rank; judgements: query, item_id, rating; queries: judged query -> its key. An item that
     was not judged gains nothing; a query without a list has 0.
     """
-    discounts = 1 / np.log2(np.arange(2, k + 2))
-    first = {
-        key: rows["item_id"].tolist()
-        for key, rows in lists[lists["rank"] <= k].sort_values("rank").groupby("query_key")
-    }
-    values = []
-    for query, key in queries.items():
-        of_query = judgements[judgements["query"] == query]
-        gain = dict(zip(of_query["item_id"], 2.0 ** of_query["rating"] - 1, strict=True))
-        best = np.sort(np.fromiter(gain.values(), float))[::-1][:k]
-        ideal = float(best @ discounts[: len(best)])
-        got = np.array([gain.get(item, 0.0) for item in first.get(key, [])])
-        values.append(float(got @ discounts[: len(got)]) / ideal if ideal > 0 else np.nan)
-    return np.array(values)
+    worth = judgements.assign(gain=2.0 ** judgements["rating"] - 1)
+    ideal = worth.groupby("query")["gain"].agg(gains.best).reindex(list(queries)).fillna(0.0)
+    numbered = pd.DataFrame({"query": list(queries), "query_key": list(queries.values())}).reset_index(names="number")
+    shown = numbered.merge(lists[lists["rank"] <= gains.K], on="query_key").merge(worth, on=["query", "item_id"])
+    number, rank, gain = (shown[name].to_numpy() for name in ("number", "rank", "gain"))
+    return gains.ndcg(number, rank, gain, ideal.to_numpy(float))

@@ -10,8 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 import scipy.sparse as sp
 
+from udfs.days import NEVER
 from udfs.horizon import HORIZON_DAYS
 from udfs.interactions import Interactions
 from udfs.search.fit_ranker import Lists
@@ -42,21 +44,50 @@ class PastLists:
     own: npt.NDArray[np.bool_]
 
 
-def popularity(purchases: Interactions, cut: int) -> Doubles:
-    """[items]: buyers and days before `cut`, the older the less."""
+@dataclass(frozen=True)
+class Sample:
+    """At most so many lists, of at most so many users."""
+
+    lists: int = 8_000
+    users: int = 100_000
+    seed: int = 0
+
+
+def interactions(lines: pd.DataFrame, items: npt.NDArray[np.str_]) -> Interactions:
+    """Lines of user_id (missing for a guest), item_id, basket and day, of these items, ascending and unique."""
+    item = pd.Index(items).get_indexer(pd.Index(lines["item_id"]))
+    lines, item = lines[item >= 0], item[item >= 0]
+    user, users = pd.factorize(lines["user_id"], sort=True)
+    day, basket = lines["day"].to_numpy(np.int32), pd.factorize(lines["basket"], sort=True)[0]
+    order = np.lexsort((basket, item, user, day))
+    ones, never = np.ones(len(day), np.float32), np.full(len(day), NEVER, np.int32)
+    codes = user[order].astype(np.int32), item[order].astype(np.int32), day[order], basket[order].astype(np.int64)
+    return Interactions(np.asarray(users, np.str_), items, *codes, ones, day[order], never)
+
+
+def popularity(purchases: Interactions, cut: int, share: float = 1.0) -> Doubles:
+    """[items]: buyers and days before `cut`, the older the less; share: of all buyers, those in `purchases`."""
     seen = np.flatnonzero(purchases.day < cut)
     decay = 0.5 ** ((cut - 1 - purchases.day[seen]) / HALF_LIFE)
     cells = purchases.basket[seen].astype(np.int64) * len(purchases.items) + purchases.item[seen]
     _, first = np.unique(cells, return_index=True)
-    return np.asarray(np.bincount(purchases.item[seen][first], decay[first], minlength=len(purchases.items)), float)
+    counts = np.bincount(purchases.item[seen][first], decay[first], minlength=len(purchases.items))
+    return np.asarray(counts / share, float)
 
 
 def past_lists(
-    purchases: Interactions, of_query: sp.csr_matrix, cut: int, most: int = 8_000, seed: int = 0, new: bool = False
+    purchases: Interactions,
+    of_query: sp.csr_matrix,
+    cut: int,
+    sample: Sample,
+    *,
+    new: bool = False,
+    share: float = 1.0,
 ) -> PastLists:
-    """Lists of the users who bought something of a query in the HORIZON_DAYS from `cut`; a sample of `most`.
+    """Lists of the users who bought something of a query in the HORIZON_DAYS from `cut`; a sample of them.
 
     of_query: [queries, items], which items a query asks for. `new`: of items that the user never bought before alone.
+    share: of all buyers, those in `purchases`.
     """
     known = purchases.known()
     before, after = known.part(known.day < cut), known.within(cut, cut + HORIZON_DAYS)
@@ -67,9 +98,11 @@ def past_lists(
         truth = truth - truth.multiply(history.times > 0)
         truth.eliminate_zeros()
     asked = (truth @ of_query.T).tocoo()  # [users, queries]: items bought of it
-    chosen = np.sort(np.random.default_rng(seed).permutation(asked.nnz)[:most])
+    draw = np.random.default_rng(sample.seed)
+    some = draw.permutation(np.unique(asked.row))[: sample.users]
+    chosen = np.sort(draw.permutation(np.flatnonzero(np.isin(asked.row, some)))[: sample.lists])
     users, queries, bought = asked.row[chosen].astype(np.int64), asked.col[chosen].astype(np.int64), asked.data[chosen]
-    sold = popularity(purchases, cut)
+    sold = popularity(purchases, cut, share)
     near = _nearest(history.times, np.unique(users))
     items = _shown(of_query, sold, history.times, near, users, queries, new)
     sizes = np.array([len(each) for each in items], np.int64)

@@ -17,7 +17,7 @@ import pandas as pd
 
 from udfs import json_model
 from udfs.interactions import Floats
-from udfs.search.index import CORRECTED, EXACT, RELAXED
+from udfs.search.index import CORRECTED, DENSE_WEIGHT, EXACT, RELAXED
 
 Doubles = npt.NDArray[np.float64]
 
@@ -31,7 +31,10 @@ CLIP = 5.0  # standard deviations: a linear score must not follow an outlier
 
 @dataclass(frozen=True)
 class SearchRanker:
-    """A linear model of standardised features, and trees on top of it; "" for none."""
+    """A linear model of standardised features, and trees on top of it; "" for none.
+
+    dense_weight: of the cosine beside the words, by which a query's candidates are chosen (`SearchIndex.match`).
+    """
 
     query_names: tuple[str, ...]
     user_names: tuple[str, ...]
@@ -39,6 +42,7 @@ class SearchRanker:
     scale: tuple[float, ...]
     weights: tuple[float, ...]
     trees: str = ""
+    dense_weight: float = DENSE_WEIGHT
 
     def score(self, features: Floats, threads: int = 1) -> Doubles:
         """[rows]: f, the log odds of a query's item; features [rows, query_names], NaN where not known."""
@@ -83,7 +87,7 @@ def from_json(text: str) -> SearchRanker:
     return json_model.from_json(SearchRanker, text, "a search ranker", "train it again")
 
 
-def untrained(dense_weight: float = 1.0) -> SearchRanker:
+def untrained(dense_weight: float = DENSE_WEIGHT) -> SearchRanker:
     """The ranker of a shop without purchases or clicks: the fused score, then what sells; a user's own items first.
 
     Its features are in the units that they have: mean 0, scale 1.
@@ -92,7 +96,8 @@ def untrained(dense_weight: float = 1.0) -> SearchRanker:
     of_user = {"own_times": 0.5, "own_recent": 1.0, "suits": 0.2}
     names = (*QUERY_ITEM, *USER_ITEM)
     weights = tuple((of_query | of_user).get(name, 0.0) for name in names)
-    return SearchRanker(QUERY_ITEM, USER_ITEM, (0.0,) * len(names), (1.0,) * len(names), weights)
+    units = (0.0,) * len(names), (1.0,) * len(names)
+    return SearchRanker(QUERY_ITEM, USER_ITEM, *units, weights, dense_weight=dense_weight)
 
 
 def standardised(features: Floats, mean: tuple[float, ...], scale: tuple[float, ...]) -> Doubles:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from udfs.search.index import CORRECTED, EXACT, POPULAR, SearchIndex
+from udfs.search.index import CORRECTED, EXACT, SearchIndex
 from udfs.search.words import is_code, normalised, terms
 
 LOOKED_AT = 20  # best items whose category is the query's where it names none
@@ -30,7 +30,7 @@ def understand(index: SearchIndex, queries: pd.DataFrame, matched: pd.DataFrame)
     for query, meant in zip(queries["query"], asked, strict=True):
         wanted = set(terms(normalised(meant or ""), index.language))
         found = groups.get(query)
-        best = found[found["match"] != POPULAR].head(LOOKED_AT) if found is not None else None
+        best = found.head(LOOKED_AT) if found is not None else None
         category = _named(wanted, stems["category"])
         if category is None and best is not None and len(best):
             category = _agreed([str(index.category[text_of[item]]) for item in best["item_id"]])

@@ -39,10 +39,6 @@ _BY_CHARACTER = re.compile(
 _WORD = re.compile(r"[^\W_]+(?:[.'][^\W_]+)*")  # 2.5, o'neill: one word
 _MEASURE = re.compile(rf"\b(\d+(?:[.,]\d+)?)\s+({'|'.join(sorted(UNITS, key=len, reverse=True))})\b")
 _A_MEASURE = re.compile(rf"\d+(?:[.,]\d+)?(?:{'|'.join(UNITS)})")
-_CARD = re.compile(r"(?<![\w.-])[2-6](?:[ -]?\d){13,18}(?![\w])")
-_EMAIL = re.compile(r"[^\s@]+@[^\s@]+\.[^\s@]{2,}")
-_PHONE = re.compile(r"(?<![\w.,-])\+?\(?\d(?:[ ()/.-]?\d){8,14}(?![\w])")
-_MARKED_PHONE = re.compile(r"^\s*(?:\+|00)\d|[ ()/]|(?:\d-\d)")
 
 
 def normalised(text: str) -> str:
@@ -98,24 +94,6 @@ def normalised_text(text: str) -> str:
 def query_key(text: str, language: str = "english") -> str:
     """What queries have in common that differ in case, spacing, signs and endings only; "" without words."""
     return " ".join(terms(normalised(text), language))
-
-
-def is_personal(query: str) -> bool:
-    """Whether a query has an e-mail address, a telephone number or the number of a payment card: it is stored nowhere.
-
-    Digits alone, such as an article or bar code, are no telephone number; nine or more with a plus, a leading 00, or
-    divided like one are.
-    """
-    if _EMAIL.search(query) or any(_is_card(number.group()) for number in _CARD.finditer(query)):
-        return True
-    return any(_MARKED_PHONE.search(number.group()) for number in _PHONE.finditer(query))
-
-
-def _is_card(number: str) -> bool:
-    """Whether the check digit is right (Luhn, 1960); bar codes of 14 digits begin with another digit."""
-    digits = [int(sign) for sign in number if sign.isdigit()]
-    doubled = [2 * digit - 9 * (digit > 4) for digit in digits[-2::-2]]
-    return (sum(digits[-1::-2]) + sum(doubled)) % 10 == 0
 
 
 def is_code(query: str) -> bool:
