@@ -65,16 +65,14 @@ def match_queries(
         else _heads(items, head, language)
     )
     of_log = searches.with_forms(events, language) if searches.has_log(run.deployment) else None
-    judged = searches.normal_forms(judgements.select(F.col("query").alias("raw")).distinct(), language)
+    judged = _judged(judgements, run, language)
     asked = held(_asked(heads, judged, None if of_log is None else searches.counted(of_log, run.run_date)))
     new = asked.join(before.select("query_key", "query"), ["query_key", "query"], "left_anti")
-    how = Matching(top_k, language, weight)
     may_be_new = not unchanged or of_log is not None or bool(run.deployment.of_kind("judgements"))
     fresh = items.sparkSession.createDataFrame([], query_match.MATCHED)
     if may_be_new and new.take(1):
-        fresh = held(
-            query_match.matched(new.select("query_key", "query"), catalogue.select(*CATALOGUE, "vector"), model, how)
-        )
+        matching = new.select("query_key", "query"), catalogue.select(*CATALOGUE, "vector"), model
+        fresh = held(query_match.matched(*matching, Matching(top_k, language, weight)))
     stays = before.join(asked.select("query_key", "query"), ["query_key", "query"], "left_semi")
     understood, met = _together(stays, query_items, fresh, model)
     of_run = {
@@ -88,6 +86,13 @@ def match_queries(
         search.QUERY_ITEMS: _labelled(met, labels),
     }
     return {table.name: frame.withColumns(of_run).select(*table.column_names) for table, frame in rows.items()}
+
+
+def _judged(judgements: DataFrame, run: RunContext, language: str) -> DataFrame | None:
+    """FORMS of the judged queries; None in a deployment without judgements: then no worker starts for none."""
+    if not run.deployment.of_kind("judgements"):
+        return None
+    return searches.normal_forms(judgements.select(F.col("query").alias("raw")).distinct(), language)
 
 
 def _together(stays: DataFrame, query_items: DataFrame, fresh: DataFrame, model: Model) -> tuple[DataFrame, DataFrame]:
@@ -116,16 +121,16 @@ def _heads(items: DataFrame, most: int, language: str) -> DataFrame:
     return in_one_task(active(items).select("title", "category", "brand"), read, "query_key STRING, query STRING")
 
 
-def _asked(heads: DataFrame, judged: DataFrame, log: DataFrame | None) -> DataFrame:
+def _asked(heads: DataFrame, judged: DataFrame | None, log: DataFrame | None) -> DataFrame:
     """query_key, query, source, searches_28, users_28, first_on of every query; `log` is searches.counted.
 
     A query is named by the catalogue, else by the judgements, else by the log: a form that only few users typed is not
     shown.
     """
-    of_source = {"catalogue": heads, "judged": judged} | ({"log": log} if log is not None else {})
     parts = [
         frame.select("query_key", "query", F.lit(source).alias("source"), F.lit(place).alias("place"))
-        for place, (source, frame) in enumerate(of_source.items())
+        for place, (source, frame) in enumerate({"catalogue": heads, "judged": judged, "log": log}.items())
+        if frame is not None
     ]
     first = F.struct("place", "query")
     named = reduce(DataFrame.unionByName, parts).groupBy("query_key")

@@ -97,7 +97,8 @@ class Night:
             for item, vector in zip(items, vectors, strict=True)
         ]
         log = any("query" in event for event in events)
-        self.rows, self.run = rows, run_of(RUN_DATE, shop(log, *(["stock"] * bool(stock))))
+        more = [name for name, given in (("stock", stock), ("judgements", judged)) if given]
+        self.rows, self.run = rows, run_of(RUN_DATE, shop(log, *more))
         self.events, self.items = rows(silver.EVENTS, *events), rows(silver.ITEMS, *items)
         self.stock = rows(silver.STOCK, *stock)
         known = before.tables if before else {t.name: rows(t) for t in (search.QUERIES, search.QUERY_ITEMS)}

@@ -15,12 +15,14 @@ from jobs import forecast_demand as forecast_job
 from jobs.forecast_demand import forecast_demand
 from jobs.offline.model_registry import register
 from jobs.runner.lake import Lake
-from jobs.runner.model_store import promoted_model, scoring_model, ship
+from jobs.runner.model_store import PUBLISHED, promoted_model, scoring_model, ship
+from jobs.runner.run_job import _model
 from jobs.train_audiences import train_audiences
 from jobs.train_demand import train_demand
 from schemas import features, ops, silver
 from schemas.deployment import load
 from schemas.errors import ConfError, DataError, NoModelError
+from schemas.job import model, optional
 from schemas.run import Model, RunContext
 from udfs import json_model
 
@@ -58,6 +60,15 @@ def test_a_lake_of_before_there_were_kinds_has_models_that_recommend(lake: Lake,
     demand = promoted_model(lake, RUN_DATE, kind="demand").version
     assert kinds == {version: None, demand: "demand"}
     assert promoted_model(lake, RUN_DATE).version == version, "a newer model of another kind takes nobody's place"
+
+
+def test_the_newest_model_is_the_published_weights_where_none_is_promoted(lake: Lake) -> None:
+    read = optional(model(chosen="newest"))
+    found = _model(read, lake, RUN_DATE)
+    assert found is not None
+    assert found.version.startswith(f"{PUBLISHED}-")
+    lake.join("ops.models", registered(lake, "recommend", RUN_DATE, "[1]").toArrow().to_pylist(), [RUN_DATE], {})
+    assert _model(read, lake, RUN_DATE) == promoted_model(lake, RUN_DATE)
 
 
 def test_each_kind_is_promoted_and_taken_back_by_itself(lake: Lake, spark) -> None:

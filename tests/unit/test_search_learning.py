@@ -119,8 +119,9 @@ def test_a_ranker_of_past_purchases_is_judged_by_the_newest_and_by_the_model_in_
     assert again.model == found.model
 
 
-def test_without_84_days_of_purchases_the_fixed_weights_are_the_model() -> None:
-    found = fitted(habits(), OF_QUERY, 30, untrained(0.7), None, 500)
+def test_without_56_days_of_purchases_the_fixed_weights_are_the_model() -> None:
+    bought = habits()
+    found = fitted(bought.part(bought.day < 28), OF_QUERY, 28, untrained(0.7), None, 500)
     assert (found.model, found.judged, found.promoted, found.figures) == (untrained(0.7), None, True, {})
 
 
