@@ -75,7 +75,7 @@ def _bought(events: DataFrame, run: RunContext, most: int) -> tuple[DataFrame, f
 
 def _row(found: Fitted, since: int) -> pa.Table:
     """FITTED."""
-    figures = {"dense_weight": found.model.dense_weight} | found.figures
+    figures = {"dense_weight": found.model.dense_weight, **found.figures}
     judged_by = found.judged.to_json() if found.judged else ""
     return fitted_row(found.model.to_json(), judged_by, figures, promoted=found.promoted, rows=found.lists, since=since)
 

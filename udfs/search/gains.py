@@ -19,7 +19,7 @@ def ndcg(number: Places, rank: npt.NDArray[np.integer], gain: Doubles, ideal: Do
     """
     shown = np.where(rank <= K, gain / np.log2(rank + 1), 0.0)
     got = np.bincount(number, shown, minlength=len(ideal))
-    return np.divide(got, ideal, out=np.full(len(ideal), np.nan), where=ideal > 0)
+    return np.asarray(np.divide(got, ideal, out=np.full(len(ideal), np.nan), where=ideal > 0), float)
 
 
 def best(gains: npt.NDArray[np.floating]) -> float:

@@ -74,7 +74,7 @@ def compared(held: PastLists, trial: SearchRanker, current: SearchRanker) -> dic
     starts = np.flatnonzero(np.r_[True, np.diff(held.lists.list) != 0])
     _, user = np.unique(held.user[starts], return_inverse=True)
     lists = np.bincount(user).astype(float)
-    gain = Bootstrap(len(lists)).ratio(np.bincount(user, values[0] - values[1]), lists)
+    gain = Bootstrap(len(lists)).ratio(np.bincount(user, values[0] - values[1]).astype(float), lists)
     names = ("gain_ndcg@10", "gain_ndcg@10_low", "gain_ndcg@10_high")
     return {"ndcg@10": float(values[0].mean())} | dict(zip(names, (gain.value, gain.low, gain.high), strict=True))
 
