@@ -33,7 +33,7 @@ from udfs.search.train import CUTS, ndcg
 from udfs.search.words import terms
 
 LISTS, PAIRS_OF_WORDS = 5_000, 300
-POPULAR = QUERY_ITEM.index("popular")
+LATELY = QUERY_ITEM.index("lately")
 Doubles = npt.NDArray[np.float64]
 
 
@@ -84,7 +84,7 @@ def _of_values(values: pd.Series) -> sp.csr_matrix:
 
 def contenders(past: PastLists) -> dict[str, Doubles]:
     """What sells of the query, and the user's own items before it."""
-    popular = past.lists.query_item[:, POPULAR].astype(float)
+    popular = past.lists.query_item[:, LATELY].astype(float)
     times = np.nan_to_num(past.lists.user_item[:, 0]).astype(float)
     return {"popular": popular, "own history, then popular": 1e6 * times + popular}
 

@@ -13,9 +13,10 @@ from jobs.transforms.purchases import buyer, purchases, within
 from schemas import search
 from schemas.errors import ConfError
 from schemas.run import Model, RunContext
+from udfs.search.past_lists import HALF_LIFE, POPULAR_DAYS
 from udfs.search.ranker import from_json
 
-POPULAR_DAYS = 28
+MILLION = 1_000_000
 
 
 def rank_searches(
@@ -59,13 +60,17 @@ def rank_searches(
 
 
 def _popularity(items: DataFrame, stock: DataFrame, events: DataFrame, run: RunContext) -> DataFrame:
-    """item_id, category and popularity (buyers on the last POPULAR_DAYS days) of the items that may be shown."""
+    """item_id, category, popularity and lately (udfs/search/past_lists.py) of the items that may be shown."""
     offer = offered(run.deployment, items, stock, run.run_date).select("item_id", "category")
+    none = {name: F.lit(0.0) for name in ("popularity", "lately")}
     if not run.deployment.of_kind("events"):
-        return offer.withColumn("popularity", F.lit(0.0)).transform(held)
-    bought = within(purchases(events, run.deployment), run.run_date, POPULAR_DAYS).select("item_id", buyer())
-    buyers = bought.groupBy("item_id").agg(F.count_distinct("buyer").cast("double").alias("popularity"))
-    return offer.join(buyers, "item_id", "left").fillna(0.0, ["popularity"]).transform(held)
+        return offer.withColumns(none).transform(held)
+    bought = within(purchases(events, run.deployment), run.run_date, POPULAR_DAYS)
+    days = bought.select("item_id", buyer(), "event_date").distinct()
+    worth = F.pow(F.lit(0.5), F.date_diff(F.lit(run.run_date), "event_date") / HALF_LIFE)
+    whole = F.sum(F.round(worth * F.lit(MILLION)).cast("bigint"))  # whole numbers: their sum has no order
+    counts = F.count_distinct("buyer").cast("double").alias("popularity"), (whole / F.lit(MILLION)).alias("lately")
+    return offer.join(days.groupBy("item_id").agg(*counts), "item_id", "left").fillna(0.0, [*none]).transform(held)
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ def with_popular(met: DataFrame, queries: DataFrame, offer: DataFrame) -> DataFr
     """The items that queries meet and, of queries with fewer than FEWEST, the most bought ones of their category, or
     of all where it has none.
 
-    offer: item_id, category, popularity of the items that may be shown.
+    offer: item_id, category, popularity and lately of the items that may be shown.
     """
     best: list[Column | str] = [F.desc("popularity"), "item_id"]
     of_category = top_n(offer.where("category IS NOT NULL"), ["category"], best, FEWEST)
@@ -41,7 +41,7 @@ def with_popular(met: DataFrame, queries: DataFrame, offer: DataFrame) -> DataFr
     )
     own = few.join(of_category, "category", "inner").withColumn("_first", F.lit(0))
     other = few.drop("category").crossJoin(everywhere.drop("category")).withColumn("_first", F.lit(1))
-    columns = ("query_key", "item_id", "popularity", "found")
+    columns = ("query_key", "item_id", "popularity", "lately", "found")
     both = own.select(*columns, "_first").unionByName(other.select(*columns, "_first"))
     once = both.groupBy(*columns).agg(F.min("_first").alias("_first"))
     missing = once.join(met.select("query_key", "item_id"), ["query_key", "item_id"], "left_anti")
@@ -50,7 +50,7 @@ def with_popular(met: DataFrame, queries: DataFrame, offer: DataFrame) -> DataFr
     nothing = {name: F.lit(0).cast(kind).alias(name) for name, kind in met.dtypes if name in FEATURES}
     nothing |= {name: F.lit(None).cast("double") for name in ("cosine", "examined")}
     popular = filled.withColumns({**nothing, "match": F.lit("popular")})
-    names = ("query_key", "item_id", "match", "popularity", *FEATURES)
+    names = ("query_key", "item_id", "match", "popularity", "lately", *FEATURES)
     return met.select(*names).unionByName(popular.select(*names))
 
 

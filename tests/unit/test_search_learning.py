@@ -86,9 +86,10 @@ def test_a_shop_that_sold_nothing_in_the_horizon_has_no_lists() -> None:
 
 
 def test_what_sells_counts_guests_and_old_purchases_less() -> None:
-    sold = popularity(LINES, CUT)
-    assert sold[2] == pytest.approx(0.5 ** (4 / 28) + 2)
-    assert sold[4] == 0
+    sold, lately = popularity(LINES, CUT)
+    assert sold.tolist() == [2, 1, 3, 0, 0, 0], "a user who buys again is one buyer"
+    assert lately[2] == pytest.approx(0.5 ** (4 / 7) + 2)
+    assert popularity(LINES, CUT, share=0.5)[0][2] == 6
     share = past_lists(LINES, OF_QUERY, CUT, Sample()).lists.query_item[:, QUERY_ITEM.index("share")]
     assert share.max() == 1
 

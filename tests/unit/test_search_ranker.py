@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -64,6 +65,8 @@ def test_its_json_gives_the_same_ranker(ranker: SearchRanker) -> None:
     assert from_json(ranker.to_json()) == ranker
     with pytest.raises(ValueError, match="a search ranker"):
         from_json("{}")
+    with pytest.raises(ValueError, match=r"the search ranker has \['lexical'\]: train it again"):
+        from_json(replace(untrained(), query_names=("lexical",), user_names=()).to_json())
 
 
 def test_few_lists_change_its_start_little_and_none_change_nothing() -> None:

@@ -25,7 +25,8 @@ Places = npt.NDArray[np.int64]
 
 SHOWN = 40  # most popular items of a query in a list
 NEAR = 300  # new items that suit a user best: about what generators propose
-HALF_LIFE = 28.0  # days after which a purchase counts half in popularity
+POPULAR_DAYS = 28  # whose buyers are an item's popularity
+HALF_LIFE = 7.0  # days after which a purchase counts half in what sells of late
 GAP_PRIOR = 45.0  # days between two purchases of an item of whom one alone is known
 USERS_AT_A_TIME = 256
 
@@ -65,14 +66,20 @@ def interactions(lines: pd.DataFrame, items: npt.NDArray[np.str_]) -> Interactio
     return Interactions(np.asarray(users, np.str_), items, *codes, ones, day[order], never)
 
 
-def popularity(purchases: Interactions, cut: int, share: float = 1.0) -> Doubles:
-    """[items]: buyers and days before `cut`, the older the less; share: of all buyers, those in `purchases`."""
-    seen = np.flatnonzero(purchases.day < cut)
-    decay = 0.5 ** ((cut - 1 - purchases.day[seen]) / HALF_LIFE)
-    cells = purchases.basket[seen].astype(np.int64) * len(purchases.items) + purchases.item[seen]
-    _, first = np.unique(cells, return_index=True)
-    counts = np.bincount(purchases.item[seen][first], decay[first], minlength=len(purchases.items))
-    return np.asarray(counts / share, float)
+def popularity(purchases: Interactions, cut: int, share: float = 1.0) -> tuple[Doubles, Doubles]:
+    """[items] twice: buyers on the POPULAR_DAYS days before `cut`; and their days, of which older ones count less.
+
+    share: of all buyers, those in `purchases`.
+    """
+    seen = np.flatnonzero((purchases.day < cut) & (purchases.day >= cut - POPULAR_DAYS))
+    item, age = purchases.item[seen].astype(np.int64), cut - 1 - purchases.day[seen]
+    pair = np.unique(purchases.buyer()[seen], return_inverse=True)[1] * len(purchases.items) + item
+    days = np.unique(pair * POPULAR_DAYS + age)
+    pair, age = np.divmod(days, POPULAR_DAYS)
+    width = len(purchases.items)
+    lately = np.bincount(pair % width, 0.5 ** (age / HALF_LIFE), minlength=width)
+    buyers = np.bincount(np.unique(pair) % width, minlength=width)
+    return buyers / share, np.asarray(lately / share, float)
 
 
 def past_lists(
@@ -102,9 +109,9 @@ def past_lists(
     some = draw.permutation(np.unique(asked.row))[: sample.users]
     chosen = np.sort(draw.permutation(np.flatnonzero(np.isin(asked.row, some)))[: sample.lists])
     users, queries, bought = asked.row[chosen].astype(np.int64), asked.col[chosen].astype(np.int64), asked.data[chosen]
-    sold = popularity(purchases, cut, share)
+    sold, lately = popularity(purchases, cut, share)
     near = _nearest(history.times, np.unique(users))
-    items = _shown(of_query, sold, history.times, near, users, queries, new)
+    items = _shown(of_query, lately, history.times, near, users, queries, new)
     sizes = np.array([len(each) for each in items], np.int64)
     number, item = np.repeat(np.arange(len(items)), sizes), np.concatenate([np.zeros(0, np.int64), *items])
     user = users[number]
@@ -114,6 +121,7 @@ def past_lists(
         "covered": np.ones(len(item)),
         "complete": np.ones(len(item)),
         "popular": np.log1p(sold[item]),
+        "lately": np.log1p(lately[item]),
         "share": sold[item] / np.maximum(most_sold, 1e-9),
     }
     nothing = np.full(len(item), np.nan)

@@ -21,10 +21,10 @@ from udfs.search.index import CORRECTED, DENSE_WEIGHT, EXACT, RELAXED
 
 Doubles = npt.NDArray[np.float64]
 
-QUERY_ITEM = ("lexical", "covered", "cosine", "complete", "popular", "share", "clicked", "bought")
+QUERY_ITEM = ("lexical", "covered", "cosine", "complete", "popular", "lately", "share", "clicked", "bought")
 USER_ITEM = ("own_times", "own_recent", "own_due", "suits")
 # Signs: more of it never lowers the score.
-RISING = ("lexical", "covered", "cosine", "complete", "popular", "share", "clicked", "bought", "suits")
+RISING = ("lexical", "covered", "cosine", "complete", "popular", "lately", "share", "clicked", "bought", "suits")
 CLICKS_PRIOR = 10.0  # clicks, or purchases, of the query on all its items, that an item's own are drawn to
 CLIP = 5.0  # standard deviations: a linear score must not follow an outlier
 
@@ -83,8 +83,11 @@ class SearchRanker:
 
 
 def from_json(text: str) -> SearchRanker:
-    """What `SearchRanker.to_json` wrote. Raises ValueError on anything else."""
-    return json_model.from_json(SearchRanker, text, "a search ranker", "train it again")
+    """What `SearchRanker.to_json` wrote. Raises ValueError on anything else, and on a ranker of other features."""
+    ranker = json_model.from_json(SearchRanker, text, "a search ranker", "train it again")
+    if (ranker.query_names, ranker.user_names) != (QUERY_ITEM, USER_ITEM):
+        raise ValueError(f"the search ranker has {[*ranker.query_names, *ranker.user_names]}: train it again")
+    return ranker
 
 
 def untrained(dense_weight: float = DENSE_WEIGHT) -> SearchRanker:
@@ -109,8 +112,8 @@ def standardised(features: Floats, mean: tuple[float, ...], scale: tuple[float, 
 def query_features(matched: pd.DataFrame) -> Floats:
     """[rows, QUERY_ITEM] of `SearchIndex.match`'s rows, in their order; needs all rows of a query.
 
-    Optional columns: examined (impressions, weighted by how surely they were looked at), clicks, purchases. lexical and
-    share are relative to the query's best item and to its items' sales.
+    Optional columns: lately (`past_lists.popularity`), examined (impressions, weighted by how surely they were looked
+    at), clicks, purchases. lexical and share are relative to the query's best item and to its items' sales.
     """
     groups = matched.groupby("query", sort=False)
     best = groups["bm25"].transform("max").to_numpy(float)
@@ -123,6 +126,7 @@ def query_features(matched: pd.DataFrame) -> Floats:
         "cosine": matched["cosine"].to_numpy(float),
         "complete": full,
         "popular": np.log1p(sold),
+        "lately": np.log1p(matched["lately"].to_numpy(float)) if "lately" in matched else np.full(len(matched), np.nan),
         "share": np.divide(sold, most, out=np.zeros(len(matched)), where=most > 0),
         "clicked": _rate(matched, groups, "clicks"),
         "bought": _rate(matched, groups, "purchases"),
