@@ -118,7 +118,7 @@ class Column:
     comment: str
     nullable: bool = False
     rules: tuple[Rule, ...] = ()
-    personal: bool = False  # a value may identify a person: no error that is stored or sent shows it
+    personal: bool = False  # a value may identify a person: no stored or sent error shows it, no table's log has it
 
     def checks(self) -> list[Check]:
         """Presence first, then each rule."""
@@ -182,6 +182,11 @@ class Table:
     def column_names(self) -> list[str]:
         """Column names in order."""
         return [column.name for column in self.columns]
+
+    @property
+    def personal(self) -> frozenset[str]:
+        """Names of the columns whose values may identify a person."""
+        return frozenset(column.name for column in self.columns if column.personal)
 
     def column(self, name: str) -> Column:
         """One column by name; KeyError names the table."""

@@ -29,6 +29,20 @@ def constraints(table: Table) -> dict[str, str]:
     }
 
 
+WITHOUT_STATISTICS = ("ARRAY", "MAP", "STRUCT", "BINARY", "BOOLEAN")
+
+
+def statistics_property(table: Table) -> dict[str, str]:
+    """The Delta property that keeps minima and maxima of personal columns out of a table's log; none without them.
+
+    A minimum is a value: it would stay in the log, its checkpoints and checksums after its row is gone.
+    """
+    if not table.personal:
+        return {}
+    named = (c.name for c in table.columns if not c.personal and not c.type.upper().startswith(WITHOUT_STATISTICS))
+    return {"delta.dataSkippingStatsColumns": ",".join(named)}
+
+
 PRIMITIVES = {"INT": "integer", "BIGINT": "long", "TINYINT": "byte"}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,8 +44,11 @@ class DataFile:
         return any(self.first <= day <= self.last for day in days)
 
 
-def written_files(uri: str, folder: str) -> list[DataFile]:
-    """The Parquet files below `folder` of a table, with the statistics of their footers; none without a row."""
+def written_files(uri: str, folder: str, personal: Collection[str] = ()) -> list[DataFile]:
+    """The Parquet files below `folder` of a table, with the statistics of their footers; none without a row.
+
+    personal: columns without minimum and maximum.
+    """
     system, root = file_system(uri)
     base = f"{root.rstrip('/')}/"
     selector = pa_fs.FileSelector(f"{base}{folder}", recursive=True, allow_not_found=True)
@@ -53,12 +56,15 @@ def written_files(uri: str, folder: str) -> list[DataFile]:
     for info in system.get_file_info(selector):
         if info.is_file and info.base_name.endswith(".parquet"):
             with system.open_input_file(info.path) as file:
-                files.append(described(info.path.removeprefix(base), info.size, pq.read_metadata(file)))
+                files.append(described(info.path.removeprefix(base), info.size, pq.read_metadata(file), personal))
     return sorted((file for file in files if file.rows), key=lambda file: file.path)
 
 
-def described(path: str, size: int, footer: pq.FileMetaData) -> DataFile:
-    """A file with the rows, minima, maxima and nulls that its footer records, as a table's log has them."""
+def described(path: str, size: int, footer: pq.FileMetaData, personal: Collection[str] = ()) -> DataFile:
+    """A file with the rows, minima, maxima and nulls that its footer records, as a table's log has them.
+
+    personal: columns of which the log gets the nulls alone.
+    """
     low: dict[str, Any] = {}
     high: dict[str, Any] = {}
     nulls: dict[str, int] = {}
@@ -73,7 +79,7 @@ def described(path: str, size: int, footer: pq.FileMetaData) -> DataFile:
         nulls[name] = sum(part.null_count for part in parts)
         ends = [(part.min, part.max) for part in parts if part.has_min_max]
         filled = [part for part in parts if part.num_values]
-        if ends and len(ends) >= len(filled) and not _too_long(ends):
+        if name not in personal and ends and len(ends) >= len(filled) and not _too_long(ends):
             low[name], high[name] = min(end[0] for end in ends), max(end[1] for end in ends)
     stats = {"numRecords": footer.num_rows, "minValues": low, "maxValues": high, "nullCount": nulls}
     first, last = low.get(PARTITION, dt.date.min), high.get(PARTITION, dt.date.max)

@@ -19,7 +19,7 @@ from deltalake.transaction import AddAction, CommitProperties, PostCommitHookPro
 
 from jobs.runner.data_files import DataFile, described, file_system
 from schemas.contract import PARTITION, QUANTITY, Column, Table
-from schemas.derive import constraints, delta_type
+from schemas.derive import constraints, delta_type, statistics_property
 from schemas.errors import DataError
 
 MOST_APPENDS = 100  # files of a table of records, a few kB each
@@ -49,7 +49,7 @@ def create(contract: Table, uri: str) -> DeltaTable:
     """A new table by its contract: columns, comments, NOT NULL and CHECK constraints; no partitions."""
     properties: dict[str, str | None] = {"delta.minReaderVersion": "1", "delta.minWriterVersion": "3"}
     properties |= {"delta.enableDeletionVectors": "false"}  # so that any Delta reader can read the table
-    properties |= _constraints(contract)
+    properties |= _constraints(contract) | statistics_property(contract)
     return DeltaTable.create(
         uri,
         schema=schema_of(contract.columns),
@@ -60,10 +60,15 @@ def create(contract: Table, uri: str) -> DeltaTable:
     )
 
 
-def follow_constraints(contract: Table, table: DeltaTable) -> None:
-    """Update a table's CHECKs that differ from its contract's: an older CHECK may refuse today's rows."""
+def follow_properties(contract: Table, table: DeltaTable) -> None:
+    """Update a table's CHECKs and statistics that differ from its contract's: an older CHECK may refuse today's rows.
+
+    A table from before there was a rule of statistics gets it; a CHECK is not added.
+    """
     stored, wanted = table.metadata().configuration, _constraints(contract)
-    if changed := {key: sql for key, sql in wanted.items() if key in stored and stored[key] != sql}:
+    changed = {key: sql for key, sql in wanted.items() if key in stored and stored[key] != sql}
+    changed |= {key: names for key, names in statistics_property(contract).items() if stored.get(key) != names}
+    if changed:
         table.alter.set_table_properties(changed, raise_if_not_exists=False)
 
 
@@ -164,7 +169,7 @@ def write_rows(contract: Table, uri: str, rows: Sequence[Mapping[str, Any]]) -> 
     with system.open_output_stream(f"{root.rstrip('/')}/{name}") as stream:
         pq.write_table(values, stream)
     with system.open_input_file(f"{root.rstrip('/')}/{name}") as file:
-        return described(name, file.size(), pq.read_metadata(file))
+        return described(name, file.size(), pq.read_metadata(file), contract.personal)
 
 
 def append_rows(contract: Table, table: DeltaTable, uri: str, rows: Sequence[Mapping[str, Any]], metadata: Any) -> None:

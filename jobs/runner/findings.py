@@ -111,7 +111,7 @@ def refusal(refused: Iterable[tuple[Audit, DataFrame]]) -> DataError:
     """
     lines, examples = [], []
     for audit, frame in refused:
-        personal = {column.name for column in audit.table.columns if column.personal}
+        personal = audit.table.personal
         for finding in audit.refused:
             check, rows = finding.check, _failing(finding.check, audit.table, frame)
             places = [_shown({k: v for k, v in row.items() if k not in personal}) for row in rows]

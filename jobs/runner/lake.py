@@ -46,7 +46,7 @@ class Lake(LakeReader):
             return delta_log.create(contract, self.path(table))
         if new := _new_columns(contract, opened):
             opened.alter.add_columns(list(delta_log.schema_of(new).fields))
-        delta_log.follow_constraints(contract, opened)
+        delta_log.follow_properties(contract, opened)
         return opened
 
     def stage(self, table: str, frame: DataFrame, run_id: str, days: Sequence[dt.date]) -> list[DataFile]:
@@ -62,7 +62,7 @@ class Lake(LakeReader):
         if MONTH in placed.columns:
             writer = writer.partitionBy(MONTH)
         writer.parquet(f"{self.path(table)}/{folder}")
-        return data_files.written_files(self.path(table), folder)
+        return data_files.written_files(self.path(table), folder, TABLES[table].personal)
 
     def unstage(self, table: str, files: Sequence[DataFile]) -> None:
         """Remove staged files that were not committed."""

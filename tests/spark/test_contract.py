@@ -72,7 +72,7 @@ def test_a_table_follows_its_contract_where_a_check_is_worded_otherwise_by_now(t
     )
     opened = delta_log.open_table(path)
     for _ in range(2):
-        delta_log.follow_constraints(PETS, opened)
+        delta_log.follow_properties(PETS, opened)
     followed = delta_log.open_table(path)
     stored = followed.metadata().configuration
     assert {name: stored[f"delta.constraints.{name}"] for name in constraints(PETS)} == constraints(PETS)
