@@ -16,6 +16,7 @@ PORT ?= 8080
 PARALLEL ?= 1
 A ?=
 Q ?=
+IDS ?=
 # As they were given: make would expand a dollar in them, and run what $(shell ...) names.
 override Q := $(value Q)
 override BY := $(value BY)
@@ -98,6 +99,14 @@ approve: setup  ## Approve the models and the drift of RUN_DATE that wait for a 
 	@python -m jobs.commands.approve --run-date $(RUN_DATE) --conf $(CONF) $(if $(MODEL),--model $(MODEL)) \
 	  $(if $(BY),--by "$$BY") $(if $(REASON),--reason "$$REASON")
 
+.PHONY: erase
+erase: setup  ## Erase the users whose ids are in the file IDS, one a line, from the lake ([privacy.erasure]; docs/privacy.md)
+	@python -m jobs.commands.erase --ids "$(IDS)" --conf $(CONF) $(A)
+
+.PHONY: prove-erasure
+prove-erasure: setup  ## Search every file of the lake for the ids in the file IDS
+	@python -m jobs.commands.prove_erasure --ids "$(IDS)" --conf $(CONF)
+
 .PHONY: maintain
 maintain: setup  ## Delete what is older than conf keeps, compact the tables, remove files that no table names
 	@python -m jobs.maintain_tables --run-date $(RUN_DATE) --conf $(CONF)
@@ -137,6 +146,10 @@ test-all: setup airflow-env  ## Run both in one go, as .ci/run does: Spark start
 .PHONY: test-nights
 test-nights: setup  ## Run what takes several nights of a tiny shop: old dates, gaps, prices
 	@$(TWO_WORKERS) -m nights
+
+.PHONY: test-erasure
+test-erasure: setup  ## Erase a user of a tiny shop, and compare it with one that never had the user
+	@python -m pytest tests/unit/test_traces.py tests/unit/test_personal_statistics.py tests/spark/test_erasure.py tests/nights/test_erased_shop.py -m "nights or not nights"
 
 .PHONY: test-airflow
 test-airflow: setup airflow-env  ## Run nights and a week of a tiny shop under Airflow's own scheduler (hours; wants postgresql, chromium)

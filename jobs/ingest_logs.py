@@ -10,13 +10,15 @@ import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from jobs.transforms import file_names
+from jobs.transforms import erased_lines, file_names
 from jobs.transforms.ledger import LOGS
 from schemas import bronze
+from schemas.deployment import Deployment
 from schemas.run import RunContext
 from schemas.source import Source
 from udfs import fast_records
 from udfs.fast_records import read_batches
+from udfs.keyed_hash import KeySource
 from udfs.records import FileFormat, FileReport
 
 ARROW = pa.schema(
@@ -61,11 +63,14 @@ def ingest_logs(
     A file of a log (events, ad_events, promotions) with the content of another is listed with that file's name and its
     records are left out: it is a copy. (A catalogue may be the same on two days; the later file confirms it.) A file
     with a wrong header or cut short has a problem in bronze.files, whose contract then stops the run; a line that
-    cannot be split into fields is stored with its problem and rejected when it is cleaned.
+    cannot be split into fields is stored with its problem and rejected when it is cleaned. Lines of erased users are
+    left out, and not counted.
     """
     events, items, others = (
         parse(files, run.deployment.sources).persist() for files in (events_files, items_files, records_files)
     )
+    if hashes := run.erased():
+        events, items, others = without_erased((events, items, others), run.deployment, hashes)
     logs = run.deployment.of_kind(*LOG_KINDS)
     parsed = reports(events).unionByName(reports(items)).unionByName(reports(others))
     of_logs = parsed.where(F.col("source").isin(list(logs)))
@@ -78,6 +83,15 @@ def ingest_logs(
         .join(copies, ["source", "source_file"], "left")
         .select(*bronze.FILES.column_names),
     }
+
+
+def without_erased(parsed: Sequence[DataFrame], deployment: Deployment, hashes: frozenset[str]) -> list[DataFrame]:
+    """The parsed events, items and other records without the lines of erased users."""
+    conf = deployment.privacy.erasure
+    key = KeySource(conf.key_env, conf.key_file) if conf else KeySource()
+    logs = {f"bronze.{name}": records(rows) for name, rows in zip(("events", "items", "records"), parsed, strict=True)}
+    lines = erased_lines.erased_lines(logs, deployment, hashes, key).persist()
+    return [erased_lines.without(rows, lines) for rows in parsed]
 
 
 def copies_among(listed: DataFrame, bronze_files: DataFrame, sources: Mapping[str, Source]) -> DataFrame:

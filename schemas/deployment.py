@@ -18,6 +18,7 @@ from schemas.experiments import Experiment, refuse_overlaps
 from schemas.gate import Gate
 from schemas.lists import PRODUCT_ID, Lists, Variants
 from schemas.normal_form import composed
+from schemas.privacy import Privacy
 from schemas.segments import Segments
 from schemas.silver import RECORDS_OF
 from schemas.source import Source, section
@@ -80,6 +81,7 @@ class Deployment(Strict):
     variants: Variants = Variants()
     segments: Segments = Segments()
     experiments: list[Experiment] = []
+    privacy: Privacy = Privacy()
     jobs: dict[str, dict[str, Any]] = {}
     file: str = ""  # its path, set by load(), for messages
 
@@ -209,6 +211,10 @@ def load(path: str | Path, *, landing: str | None = None) -> Deployment:
     except ValidationError as error:
         raise ConfError("\n".join(_readable(file, problem) for problem in error.errors())) from None
     here = file.resolve().parent
+    try:
+        privacy = deployment.privacy.based_at(here, _absolute(deployment.lake, here))
+    except ValueError as error:
+        raise ConfError(f"{file}: {error}") from None
     return deployment.model_copy(
         update={
             "file": str(file),
@@ -217,6 +223,7 @@ def load(path: str | Path, *, landing: str | None = None) -> Deployment:
             "spark": _absolute(deployment.spark, here),
             "checkpoints": _absolute(deployment.checkpoints, here) if deployment.checkpoints else "",
             "encoder": deployment.encoder.based_at(here),
+            "privacy": privacy,
         }
     )
 

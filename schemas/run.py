@@ -57,7 +57,8 @@ class RunContext:
 
     `publish_model` takes a model's folder and returns its new path; `write_page` takes a name below the lake and HTML.
     `maintain` (table, days of rows, days of versions) and `clear` (folder, days) are for upkeep. `gold_tables`: those
-    that the run_date's runs have written. `checkpoints`: directory of training checkpoints; None for none.
+    that the run_date's runs have written. `erased`: keyed hashes of the users whose lines intake leaves out.
+    `checkpoints`: directory of training checkpoints; None for none.
     `share` takes a frame of PIECES (jobs/runner/shared_files.py), ships the files to the executors, and returns
     the name of their folder for SparkFiles. `at_end` takes a function to call when the run has ended, with whether its
     outputs were committed.
@@ -76,3 +77,4 @@ class RunContext:
     maintain: Callable[[str, int, int], dict[str, Any] | None] = _nothing
     clear: Callable[[str, int], int | None] = _nothing
     gold_tables: Callable[[], Sequence[GoldTable]] = tuple
+    erased: Callable[[], frozenset[str]] = frozenset

@@ -12,6 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.fs as pa_fs
 import pyarrow.parquet as pq
 from deltalake import DeltaTable, Schema
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
@@ -37,8 +38,10 @@ def open_table(uri: str, version: int | None = None) -> DeltaTable | None:
     """The table, or None where it does not exist. DataError where that version can no longer be read."""
     try:
         return DeltaTable(uri, version=version)
-    except TableNotFoundError:
-        return None
+    except TableNotFoundError as error:
+        if version is None or open_table(uri) is None:
+            return None
+        raise DataError(f"version {version} can no longer be read ({_first_line(error)})") from None
     except (DeltaError, FileNotFoundError) as error:
         if version is None:
             raise
@@ -242,6 +245,33 @@ def vacuum(table: DeltaTable, days: int) -> int:
     table.create_checkpoint()
     table.cleanup_metadata()
     return len(gone)
+
+
+def without_history(table: DeltaTable, uri: str) -> int:
+    """Remove every data file that the newest version does not name, and the log of every earlier version.
+
+    The newest version remains, as a checkpoint and its commit. How many files were removed.
+    """
+    gone = table.vacuum(
+        retention_hours=0,
+        dry_run=False,
+        enforce_retention_duration=False,
+        full=True,
+        post_commithook_properties=NO_CLEANUP,
+    )
+    table.update_incremental()
+    table.create_checkpoint()
+    system, root = file_system(uri)
+    files = system.get_file_info(pa_fs.FileSelector(f"{root.rstrip('/')}/_delta_log", recursive=True))
+    older = [file.path for file in files if file.is_file and not _is_newest(file.base_name, table.version())]
+    for path in older:
+        system.delete_file(path)
+    return len(gone) + len(older)
+
+
+def _is_newest(name: str, version: int) -> bool:
+    """Whether a file of a log is the newest version's commit or checkpoint, or the pointer to it."""
+    return name in (f"{version:020}.json", "_last_checkpoint") or name.startswith(f"{version:020}.checkpoint.")
 
 
 def history(table: DeltaTable, limit: int | None = None) -> list[tuple[int, dt.datetime, dict[str, Any]]]:

@@ -18,7 +18,7 @@ from typing import Any, Literal, get_args, get_origin
 from pyspark.sql import SparkSession
 
 from jobs.flow import JOBS, NIGHT, lacking, stands
-from jobs.runner import approvals, model_store, shared_files, upkeep
+from jobs.runner import approvals, erased_list, model_store, shared_files, upkeep
 from jobs.runner.cli import common_flags, reported
 from jobs.runner.lake import Lake
 from jobs.runner.pending_days import PendingDays, work_of
@@ -179,6 +179,7 @@ def _context(lake: Lake, record: dict[str, Any], dry_run: bool) -> RunContext:
         maintain=_nothing if dry_run else partial(upkeep.maintain, lake, run_date),
         clear=_nothing if dry_run else partial(upkeep.clear, lake),
         gold_tables=lambda: _gold_tables(lake, run_date),
+        erased=lambda: erased_list.erased_users(lake.deployment),
     )
 
 

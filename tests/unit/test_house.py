@@ -101,6 +101,7 @@ COLLECTED = {
     ("jobs.transforms.audience_places", "_open_pairs", "broadcast"): (1, "a row a running campaign"),
     ("jobs.transforms.audience_places", "allocated", "broadcast"): (1, "a row a running campaign"),
     ("jobs.transforms.audience_places", "choose", "first"): (1, "no frame: pandas', on an executor"),
+    ("jobs.transforms.erased_lines", "find", "take"): (1, "no frame: pyarrow's, on an executor"),
     ("jobs.transforms.demand_model", "read_demand", "toPandas"): (
         1,
         "a row a day and category, or location, of two years",
