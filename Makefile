@@ -103,9 +103,17 @@ approve: setup  ## Approve the models and the drift of RUN_DATE that wait for a 
 erase: setup  ## Erase the users whose ids are in the file IDS, one a line, from the lake ([privacy.erasure]; docs/privacy.md)
 	@python -m jobs.commands.erase --ids "$(IDS)" --conf $(CONF) $(A)
 
+.PHONY: pseudonyms
+pseudonyms: setup  ## Give every user_id of the lake its pseudonym under the key of [privacy.pseudonyms], also after another key
+	@python -m jobs.commands.pseudonyms --conf $(CONF)
+
 .PHONY: prove-erasure
 prove-erasure: setup  ## Search every file of the lake for the ids in the file IDS
 	@python -m jobs.commands.prove_erasure --ids "$(IDS)" --conf $(CONF)
+
+.PHONY: access
+access: setup  ## Show who may read what; A="--out DIR" as rules, A=--mask copies without persons, A=--audit foreign commits
+	@python -m jobs.commands.access --conf $(CONF) $(A)
 
 .PHONY: maintain
 maintain: setup  ## Delete what is older than conf keeps, compact the tables, remove files that no table names

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from jobs.transforms import pseudonyms
 from jobs.transforms.deduplicate import newest
 from jobs.transforms.held import held
 from jobs.transforms.mapping import all_reasons, mapped
@@ -19,7 +20,8 @@ def clean_users(bronze_users: DataFrame, *, run: RunContext) -> dict[str, DataFr
     Attributes without a value are left out.
     """
     canonical = mapped(bronze_users, run.deployment, "users")
-    judged = canonical.withColumn("reasons", all_reasons(silver.USERS, ("user_id", "attributes"))).transform(held)
+    judged = canonical.withColumn("reasons", all_reasons(silver.USERS, ("user_id", "attributes")))
+    judged = pseudonyms.hidden(judged, run.deployment).transform(held)
     users = newest(sound(judged), "user_id").select(
         F.lit(run.run_date).alias("run_date"),
         "user_id",

@@ -288,7 +288,21 @@ ERASURES = Table(
     key=("run_id",),
 )
 
+AUDIT = Table(
+    "ops.audit",
+    "one commit of a table that no job or command of Nightshelf wrote; run_date is its day (UTC)",
+    (
+        RUN_DATE,
+        Column("table_name", "STRING", "The table", rules=(not_blank(100),)),
+        Column("version", "BIGINT", "The Delta version that it wrote", rules=COUNT),
+        Column("committed_at", "TIMESTAMP", "When, UTC"),
+        Column("operation", "STRING", "What it did, as Delta's log has it, without its predicate"),
+        Column("engine", "STRING", "Which engine wrote it, as it says; empty where it does not"),
+    ),
+    key=("table_name", "version"),
+)
+
 TABLES = (
     *(RUNS, CHECKS, MODELS, APPROVALS, METRICS, EVALUATION_LISTS, BACKTESTS, ALLOCATIONS),
-    *(ENCODES, MAINTENANCE, FIGURES, PUBLICATIONS, ERASURES),
+    *(ENCODES, MAINTENANCE, FIGURES, PUBLICATIONS, ERASURES, AUDIT),
 )

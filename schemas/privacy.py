@@ -29,18 +29,27 @@ class Erasure(Key):
     erased: str = Field(min_length=1)
 
 
+class Pseudonyms(Key):
+    """[privacy.pseudonyms]: user_id is a keyed hash from silver on; `vault`: the folder of the table back to ids."""
+
+    vault: str = Field(min_length=1)
+
+
 class Privacy(Strict):
     """[privacy]; a deployment without it computes and stores what it did before there was one."""
 
     erasure: Erasure | None = None
+    pseudonyms: Pseudonyms | None = None
 
     def based_at(self, here: Path, lake: str) -> Privacy:
         """The same with absolute paths, relative ones taken from `here`. ValueError where one is inside the lake."""
-        if self.erasure is None:
-            return self
-        paths = {name: getattr(self.erasure, name) for name in ("erased", "key_file")}
-        absolute = {name: str((here / path).resolve()) for name, path in paths.items() if path}
-        for name, path in absolute.items():
-            if Path(path).is_relative_to(lake.removeprefix("file://")):
-                raise ValueError(f"privacy.erasure.{name}: {path} is inside the lake {lake}, and must be outside")
-        return self.model_copy(update={"erasure": self.erasure.model_copy(update=absolute)})
+        parts = {name: part for name in ("erasure", "pseudonyms") if (part := getattr(self, name)) is not None}
+        changed: dict[str, Key] = {}
+        for name, part in parts.items():
+            paths = {key: getattr(part, key, "") for key in ("erased", "vault", "key_file")}
+            absolute = {key: str((here / path).resolve()) for key, path in paths.items() if path}
+            for key, path in absolute.items():
+                if Path(path).is_relative_to(lake.removeprefix("file://")):
+                    raise ValueError(f"privacy.{name}.{key}: {path} is inside the lake {lake}, and must be outside")
+            changed[name] = part.model_copy(update=absolute)
+        return self.model_copy(update=changed)

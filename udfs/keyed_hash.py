@@ -55,6 +55,11 @@ def keyed(key: bytes, text: str) -> str:
     return hmac.digest(key, text.encode("utf-8", "surrogatepass"), "sha256").hex()
 
 
+def pseudonym(key: bytes, text: str) -> str:
+    """The first 128 bits of the HMAC, 32 characters of hexadecimal."""
+    return keyed(key, text)[:32]
+
+
 def known(key: bytes, texts: Iterable[str | None], hashes: frozenset[str]) -> list[str]:
     """The texts whose HMAC is among `hashes`."""
     return [text for text in texts if text and keyed(key, text) in hashes]

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pyspark.sql import DataFrame
 
-from jobs.runner import erased_list, erasure
+from jobs.runner import erased_list, erasure, pseudonym_vault
 from jobs.runner.cli import exit_code
 from jobs.runner.lake import Lake
 from jobs.runner.records import recorded
@@ -38,18 +38,22 @@ def read_ids(path: str) -> list[str]:
 
 
 def erase(
-    lake: Lake, ids: Sequence[str], list_file: Path, killed: Sequence[str] = (), *, force: bool = False
+    lake: Lake, ids: list[str], list_file: Path, killed: Sequence[str] = (), *, force: bool = False
 ) -> erasure.Erased:
     """Erase users by id, and record it in ops.erasures; the lines of landing that are theirs go to `list_file`."""
-    erased_list.erased_users(lake.deployment)  # first: without its key nothing is read
+    erased_list.erased_users(lake.deployment)  # first: without the keys nothing is read
+    pseudonym_vault.check_key(lake, mark=False)
     with recorded(lake, JOB, erasure.today()) as record:
         erasure.refuse_active_runs(lake, record["started_at"], killed)
-        users = lake.spark.createDataFrame([(each,) for each in ids], "user_id STRING")
+        everyone = [*ids, *pseudonym_vault.pseudonyms_of(lake.deployment, ids)]
+        users = lake.spark.createDataFrame([(each,) for each in everyone], "user_id STRING")
         if not force:
             erasure.refuse_large(lake, users)
         hashes = erased_list.add(lake.deployment, ids, record["run_date"])
         done = erasure.erase(lake, users, hashes, lambda lines: _listed(lines, list_file))
-        began = [row for row in lake.rows("ops.runs") if row["started_at"] > record["started_at"] and row["job"] != JOB]
+        pseudonym_vault.without(lake, users)
+        began = [row for row in lake.rows("ops.runs") if row["started_at"] > record["started_at"]]
+        began = [row for row in began if row["job"] not in erasure.OWN]
         if began:
             raise BusyError(f"{began[0]['job']} has begun meanwhile and may have read what is erased: erase again")
         row = {

@@ -8,9 +8,11 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 
 from jobs.commands.erase import read_ids
 from jobs.runner.cli import exit_code
+from jobs.runner.pseudonym_vault import pseudonyms_of
 from jobs.runner.traces import Trace, UserFields, traces
 from schemas.deployment import Deployment, load
 from schemas.errors import DataError, TooEarlyError
@@ -20,8 +22,12 @@ MOST_SHOWN = 50
 
 
 def prove(deployment: Deployment, ids: Sequence[str]) -> list[Trace]:
-    """What the lake still has of these ids, what is certain first."""
-    found = traces(deployment.lake, Ids(frozenset(ids)), UserFields.of(deployment))
+    """What the lake and the vault still have of these ids and pseudonyms, what is certain first."""
+    wanted, fields = Ids(frozenset(ids)), UserFields.of(deployment)
+    found = list(traces(deployment.lake, wanted, fields))
+    if deployment.privacy.pseudonyms:
+        vault = deployment.privacy.pseudonyms.vault
+        found += [replace(trace, file=f"{vault}/{trace.file}") for trace in traces(vault, wanted, fields)]
     return sorted(found, key=lambda trace: (not trace.decided, trace.file, trace.place))
 
 
@@ -34,8 +40,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     def act() -> None:
         deployment, ids = load(given.conf), read_ids(given.ids)
-        lines = {each: number for number, each in enumerate(ids, start=1)}
-        found = prove(deployment, ids)
+        hidden = pseudonyms_of(deployment, ids)
+        lines = {each: number for each_of in (ids, hidden) for number, each in enumerate(each_of, start=1)}
+        found = prove(deployment, [*ids, *hidden])
         for trace in found[:MOST_SHOWN]:
             of = f": ids {numbered(trace.ids, lines)} of {given.ids}" if trace.ids else ""
             print(f"{'FOUND' if trace.decided else 'not decided'}  {trace.file}, {trace.place}{of}")

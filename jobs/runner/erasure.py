@@ -22,6 +22,7 @@ from jobs.runner.model_store import checkpoint_folder
 from jobs.transforms import ledger
 from jobs.transforms.erased_lines import LINE, erased_lines
 from schemas import TABLES, bronze
+from schemas.access import MASKED
 from schemas.contract import PARTITION
 from schemas.derive import plain_ddl
 from schemas.errors import BusyError, ConfError
@@ -31,6 +32,7 @@ PERSONAL = tuple(table for table in TABLES.values() if table.personal)
 USER_TABLES = tuple(table.name for table in PERSONAL if USER in table.personal)
 REJECTED = tuple(table.name for table in PERSONAL if "raw" in table.personal and table.layer == "silver")
 BRONZE = ("bronze.events", "bronze.items", "bronze.records")
+OWN = ("erase", "pseudonyms")  # commands that call this: what was killed is run again
 ACTIVE_HOURS = 24  # a run that began longer ago and has no end was killed
 MOST_LINES_SHARE, SMALL_SHOP_LINES, SMALL_SHOP_USERS = 0.1, 1_000, 100
 
@@ -57,7 +59,7 @@ def refuse_active_runs(lake: Lake, now: dt.datetime, killed: Iterable[str] = ())
     ended = {row["run_id"] for row in runs if row["status"] != "running"} | set(killed)
     since = now - dt.timedelta(hours=ACTIVE_HOURS)
     for row in runs:
-        if row["run_id"] not in ended and row["started_at"] > since and row["job"] != "erase":
+        if row["run_id"] not in ended and row["started_at"] > since and row["job"] not in OWN:
             raise BusyError(
                 f"{row['job']} of {row[PARTITION]} runs since {row['started_at']:%Y-%m-%d %H:%M} UTC: erase when it "
                 f"has ended; if it was killed: --killed {row['run_id']}"
@@ -93,8 +95,8 @@ def erase(lake: Lake, users: DataFrame, hashes: frozenset[str], list_lines: Call
     rows |= {table: _remove(lake, table, users, (USER,)) for table in USER_TABLES}
     _count_anew(lake, logs, lines)
     rows |= {table: _remove(lake, table, lines, LINE) for table in BRONZE}
-    files = _without_history(lake)
-    _publish_anew(lake)
+    files = without_history(lake)
+    publish_anew(lake)
     return Erased({table: count for table, count in rows.items() if count}, lines.count(), days, models, files)
 
 
@@ -116,7 +118,7 @@ def _remove(lake: Lake, table: str, gone: DataFrame, keys: Sequence[str]) -> int
     paths = [unquote(path) for path in counts]
     affected = [file for file in files if any(path.endswith(f"/{file.path}") for path in paths)]
     rest = lake.frame(table, affected).join(gone, list(keys), "left_anti").select(*TABLES[table].column_names)
-    _replace(lake, table, affected, rest)
+    replace_files(lake, table, affected, rest)
     return sum(counts.values())
 
 
@@ -134,7 +136,7 @@ def _remove_queries(lake: Lake, users: DataFrame) -> dict[str, int]:
     return {table: _remove(lake, table, keys, (PARTITION, "query_key")) for table in tables}
 
 
-def _replace(lake: Lake, table: str, files: Sequence[DataFile], rows: DataFrame) -> None:
+def replace_files(lake: Lake, table: str, files: Sequence[DataFile], rows: DataFrame) -> None:
     """Replace files of a table by rows. BusyError where another writer commits meanwhile."""
     opened = lake.create(table)
     staged = lake.stage(table, rows, "erased", [min(file.first for file in files), max(file.last for file in files)])
@@ -214,20 +216,20 @@ def _count_anew(lake: Lake, logs: Mapping[str, DataFrame], lines: DataFrame) -> 
         lake.replace("bronze.files", frame, sorted(days), {"job": "erase"})
 
 
-def _without_history(lake: Lake) -> int:
-    """Remove old files and logs of every table with a personal column, what was set aside, and an upgrade's remains."""
+def without_history(lake: Lake) -> int:
+    """Remove old files and logs of every table with a personal column, what was set aside, and copies."""
     removed = 0
     for table in PERSONAL:
         opened = lake.delta(table.name)
         if opened is not None:
             delta_log.follow_properties(table, opened)
             removed += delta_log.without_history(opened, lake.path(table.name))
-    for folder in (ASIDE, "upgrading"):
+    for folder in (ASIDE, "upgrading", MASKED):
         lake.storage.delete(folder)
     return removed
 
 
-def _publish_anew(lake: Lake) -> None:
+def publish_anew(lake: Lake) -> None:
     """Have current publications name the versions that remain, with the rows that these have."""
     current = [row for row in lake.rows("ops.publications") if row["current"]]
     anew = []

@@ -17,8 +17,8 @@ from typing import Any, Literal, get_args, get_origin
 
 from pyspark.sql import SparkSession
 
-from jobs.flow import JOBS, NIGHT, lacking, stands
-from jobs.runner import approvals, erased_list, model_store, shared_files, upkeep
+from jobs.flow import INTAKE, JOBS, NIGHT, lacking, stands
+from jobs.runner import approvals, erased_list, model_store, pseudonym_vault, shared_files, upkeep
 from jobs.runner.cli import common_flags, reported
 from jobs.runner.lake import Lake
 from jobs.runner.pending_days import PendingDays, work_of
@@ -98,6 +98,8 @@ def _run_once(
     Thread(target=import_module, args=("jobs.runner.quality",), daemon=True).start()  # while Spark computes
     if accept_drift and lake.deployment.gate.approval:
         raise ConfError("--accept-drift: [gate] approval has a person approve drift instead: make approve")
+    if JOBS[name] in INTAKE:  # before anything is read
+        pseudonym_vault.check_key(lake, mark=not dry_run)
     with recorded(lake, name, run_date, dry_run) as record:
         knobs = settings(job, function, lake.deployment, flags or {})
         for table in (*job.writes, *RECORDS):  # first, so that a torn table stops the job before any write

@@ -66,7 +66,7 @@ def traces(uri: str, ids: Ids, fields: UserFields) -> Iterator[Trace]:
     """Where a lake still has ids, file by file, and what cannot be decided."""
     system, root = file_system(uri)
     base = root.rstrip("/") + "/"
-    for info in system.get_file_info(pa_fs.FileSelector(root, recursive=True)):
+    for info in system.get_file_info(pa_fs.FileSelector(root, allow_not_found=True, recursive=True)):
         if info.is_file:
             with system.open_input_file(info.path) as file:
                 content = file.read()

@@ -25,6 +25,16 @@ def user_kinds(deployment: Deployment) -> list[str]:
     return [kind for kind in deployment.kinds if deployment.maps(kind, "user_id")]
 
 
+def user_lines(logs: Mapping[str, DataFrame], deployment: Deployment) -> DataFrame:
+    """source_file, source_row, user_id of each line that names a user; `logs` as in erased_lines."""
+    parts = [next(iter(logs.values())).select(*LINE, F.lit(None).cast("string").alias("user_id"))]
+    for kind in user_kinds(deployment):
+        table = f"bronze.{kind}" if f"bronze.{kind}" in logs else "bronze.records"
+        own = logs[table].where(F.coalesce("source", F.lit(kind)).isin(list(deployment.of_kind(kind))))
+        parts.append(mapped(own, deployment, kind).select(*LINE, "user_id"))
+    return reduce(DataFrame.unionByName, parts).where("user_id IS NOT NULL")
+
+
 def erased_lines(
     logs: Mapping[str, DataFrame], deployment: Deployment, hashes: frozenset[str], key: KeySource
 ) -> DataFrame:
@@ -35,12 +45,8 @@ def erased_lines(
     with a field, or where it could not be read a word, of SHORTEST_WORD characters or more that is such an id. The key
     is read where the lines are, and is in no plan of a query.
     """
-    found = []
-    for kind in user_kinds(deployment):
-        table = f"bronze.{kind}" if f"bronze.{kind}" in logs else "bronze.records"
-        own = logs[table].where(F.coalesce("source", F.lit(kind)).isin(list(deployment.of_kind(kind))))
-        users = mapped(own, deployment, kind).where("user_id IS NOT NULL")
-        found.append(users.select(*LINE, F.array("user_id").alias("words")).mapInArrow(_of(hashes, key, 1), LINES))
+    users = user_lines(logs, deployment).select(*LINE, F.array("user_id").alias("words"))
+    found = [users.mapInArrow(_of(hashes, key, 1), LINES)]
     for rows in logs.values():
         words = F.coalesce("fields", F.split("raw", WORDS)).alias("words")
         found.append(rows.select(*LINE, words).mapInArrow(_of(hashes, key, SHORTEST_WORD), LINES))

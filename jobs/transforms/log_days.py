@@ -8,7 +8,7 @@ from functools import reduce
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
-from jobs.transforms import ledger, orders, returns, source_figures
+from jobs.transforms import ledger, orders, pseudonyms, returns, source_figures
 from jobs.transforms.catalogue import Catalogue, with_item_verdict
 from jobs.transforms.held import held
 from jobs.transforms.ledger import Log
@@ -57,7 +57,8 @@ def split(
     if log is ledger.EVENTS and orders.rewrites_orders(deployment):
         judged = orders.judged_as_orders(judged, past)
     numbered = _numbered(judged, rejecting)
-    final = _without_repeats(log, held(_first_of_the_day(log, numbered)), past)
+    first = pseudonyms.hidden(_first_of_the_day(log, numbered), deployment)  # once they are checked
+    final = _without_repeats(log, held(first), past)
     refused = TABLES[f"silver.rejected_{log.kind}"]
     if "query" in canonical.columns:  # what is personal stays in bronze alone
         final = final.withColumn("raw", F.when(has_code("reasons", QUERY_PERSONAL.code), "").otherwise(F.col("raw")))

@@ -179,7 +179,7 @@ def test_an_erased_user_was_never_there(conf, ids, act, shops, spark, rows, caps
 
 def test_an_erasure_that_was_killed_ends_when_it_is_run_again(conf, act, shops, spark, rows, monkeypatch):
     score(Lake(spark, load(conf)), rows)
-    for step in ("_retire_models", "_clean_again", "_count_anew", "_without_history", "_publish_anew"):
+    for step in ("_retire_models", "_clean_again", "_count_anew", "without_history", "publish_anew"):
         own = getattr(erasure, step)
 
         def killed(*given: Any, own: Callable[..., Any] = own) -> Any:

@@ -19,7 +19,7 @@ from schemas.contract import Table
 from schemas.deployment import Deployment
 from schemas.gate import Gate
 from schemas.lists import Lists, Variants
-from schemas.privacy import Erasure
+from schemas.privacy import Erasure, Pseudonyms
 from schemas.segments import Segments
 from schemas.silver import RECORDS_OF
 from schemas.source import Source
@@ -227,7 +227,7 @@ def test_every_key_of_a_deployment_has_a_row_and_every_row_is_one() -> None:
         "privacy",
         "jobs",
     }  # have sections of their own
-    fields = (Deployment, Source, Gate, Lists, Variants, Segments, Erasure)
+    fields = (Deployment, Source, Gate, Lists, Variants, Segments, Erasure, Pseudonyms)
     keys = {name for model in fields for name in model.model_fields} | {"base"}
     keys -= tables | {"file"}
     kinds = set(RECORDS_OF)  # the table of kinds

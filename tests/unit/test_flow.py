@@ -41,7 +41,7 @@ def test_every_table_is_written_by_one_job_and_exists():
     assert {job.name for job in JOBS.values() if job.trains} == {job.name for job in TRAINING}
     assert len(trained) == len(set(trained)), "one job trains the models of a kind"
     assert {job.writes for job in TRAINING} == {("ops.models",)}
-    recorded = {"ops.runs", "ops.checks", "ops.figures", "ops.approvals", "ops.erasures"}
+    recorded = {"ops.runs", "ops.checks", "ops.figures", "ops.approvals", "ops.erasures", "ops.audit"}
     assert {*written, "ops.models"} | recorded == set(TABLES)
     for job in JOBS.values():
         for read in job.reads:
