@@ -92,12 +92,12 @@ class Ids:
             return set()
         _, offsets, values = large.buffers()
         ends = np.frombuffer(offsets, np.int64)[large.offset : large.offset + len(large) + 1]
-        content = memoryview(values)[: int(ends[-1])] if values is not None else b""
+        content = memoryview(values if values is not None else b"")[: int(ends[-1])]
         return {each for each, is_word in self.in_bytes(content, ends) if is_word}
 
     def short_words(self, text: str) -> set[str]:
         """The short ids between delimiters in a text."""
-        return self.short & set(re.split(r"[\s,;:|\"'<>()=\[\]{}]+", text)) if self.short else set()
+        return set(self.short) & set(re.split(r"[\s,;:|\"'<>()=\[\]{}]+", text)) if self.short else set()
 
     def in_text(self, text: str) -> set[str]:
         """The ids that are words of a text."""
@@ -105,12 +105,12 @@ class Ids:
 
 
 def _is_word(content: memoryview, start: int, end: int, ends: Places | None) -> bool:
-    before, after = content[start - 1 : start] if start else b"", content[end : end + 1]
+    before, after = bytes(content[max(start - 1, 0) : start]), bytes(content[end : end + 1])
     if ends is not None:
         cell = int(np.searchsorted(ends, start, "right")) - 1
         before = before if start > ends[cell] else b""
         after = after if end < ends[cell + 1] else b""
-    return not WORD.fullmatch(bytes(before)) and not WORD.fullmatch(bytes(after))
+    return not WORD.fullmatch(before) and not WORD.fullmatch(after)
 
 
 def numbered(ids: Iterable[str], of: dict[str, int]) -> str:

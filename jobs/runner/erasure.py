@@ -70,7 +70,8 @@ def refuse_large(lake: Lake, users: DataFrame) -> None:
     """ConfError where one of these ids has over a tenth of a shop's lines: it may stand for many users."""
     events = lake.frame("silver.events", lake.files("silver.events"))
     own = events.join(F.broadcast(users), USER, "left_semi").groupBy(USER).count().agg(F.max("count"))
-    (most,), (lines, known) = own.first(), events.agg(F.count("*"), F.count_distinct(USER)).first()
+    ((most,),) = own.collect()
+    ((lines, known),) = events.agg(F.count("*"), F.count_distinct(USER)).collect()
     if lines > SMALL_SHOP_LINES and known > SMALL_SHOP_USERS and (most or 0) > MOST_LINES_SHARE * lines:
         raise ConfError(
             f"one of the ids has {most / lines:.0%} of the shop's {lines:,} lines: it may stand for many users "
@@ -234,7 +235,8 @@ def publish_anew(lake: Lake) -> None:
     current = [row for row in lake.rows("ops.publications") if row["current"]]
     anew = []
     for table in sorted({row["table_name"] for row in current if TABLES[row["table_name"]].personal}):
-        counts = dict(lake.frame(table, lake.files(table)).groupBy(PARTITION).count().collect())
+        of_days = lake.frame(table, lake.files(table)).groupBy(PARTITION).count().collect()
+        counts = {row[PARTITION]: row["count"] for row in of_days}
         opened = lake.delta(table)
         version = opened.version() if opened else 0
         for row in (row for row in current if row["table_name"] == table):

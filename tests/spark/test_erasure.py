@@ -21,6 +21,7 @@ from schemas.deployment import load
 from schemas.errors import BusyError, ConfError, DataError
 from tests.conftest import Rows
 from tests.support import tiny_shop
+from tests.support.tiny_conf import PLANS_CONF
 from udfs import keyed_hash
 
 ANNA = "0f9c2b7e55d1483a9be6c0d4a1f27e38"
@@ -44,17 +45,24 @@ def lines(user: str) -> dict[int, list[str]]:
 
 
 def make(root: Path, *, had: bool) -> Path:
-    """A tiny shop of one day and what was before, which had the user or not."""
+    """A tiny shop of one day and what was before, with an advertising log and customers, which had the user or not."""
     conf = tiny_shop.make(root, days=1, dirt=lines(ANNA) if had else None)
-    more = {
-        "ad_events": [f"C4-a-seen,impression,{ANNA},C4,{tiny_shop.day(-28)} 09:00:00"],
-        "users": [f"{ANNA},44,south"],
-    }
-    tiny_shop.add_plans(conf, stock_days=(EARLIER,), dirt=more if had else None)
+    shown = [f"C4-{user}-seen,impression,{user},C4,{tiny_shop.day(-28)} 09:00:00" for user in ("U01", "U02")]
+    more = [f"C4-a-seen,impression,{ANNA},C4,{tiny_shop.day(-28)} 09:00:00"] if had else []
+    people = ["U01,20,north", "U02,30,", *([f"{ANNA},44,south"] if had else [])]
+    for name, header, rows in (
+        (f"ads/ads_{tiny_shop.day(-12)}.csv", "id,what,customer,campaign,at", [*shown, *more]),
+        (f"customers/customers_{tiny_shop.day(EARLIER)}.csv", "customer,age,town", people),
+    ):
+        file = root / "landing" / name
+        file.parent.mkdir()
+        file.write_text("\n".join([header, *rows]) + "\n")
     key = root.parent / "privacy" / "key"
     key.parent.mkdir(exist_ok=True)
     key.write_text(KEY)
-    conf.write_text(conf.read_text() + CONF.format(name=root.name))
+    kinds = ("[sources.ad_events", "[sources.users")
+    sections = [part for part in PLANS_CONF.split("\n\n") if part.strip().startswith(kinds)]
+    conf.write_text("\n\n".join([conf.read_text(), *sections]) + CONF.format(name=root.name))
     return conf
 
 
@@ -179,7 +187,7 @@ def test_an_erased_user_was_never_there(conf, ids, act, shops, spark, rows, caps
 
 def test_an_erasure_that_was_killed_ends_when_it_is_run_again(conf, act, shops, spark, rows, monkeypatch):
     score(Lake(spark, load(conf)), rows)
-    for step in ("_retire_models", "_clean_again", "_count_anew", "without_history", "publish_anew"):
+    for step in ("_retire_models", "_count_anew", "without_history"):
         own = getattr(erasure, step)
 
         def killed(*given: Any, own: Callable[..., Any] = own) -> Any:
