@@ -236,8 +236,8 @@ def test_no_erasure_while_a_run_is_active(conf, spark, rows):
     erasure.refuse_active_runs(lake, now + dt.timedelta(days=2))
 
 
-def test_an_id_of_a_tenth_of_the_lines_may_be_many_users(conf, spark, rows):
-    lake, day = Lake(spark, load(conf)), tiny_shop.day(DAY)
+def test_an_id_of_a_tenth_of_the_lines_may_be_many_users(deployment, tmp_path, spark, rows):
+    lake, day = Lake(spark, deployment.model_copy(update={"lake": str(tmp_path / "lake")})), tiny_shop.day(DAY)
     guest = [{"user_id": "guest", "event_id": f"g{number}", "run_date": day} for number in range(150)]
     others = [{"user_id": f"u{number % 101}", "event_id": f"e{number}", "run_date": day} for number in range(1_200)]
     lake.replace("silver.events", rows(TABLES["silver.events"], *guest, *others), [day], {})
