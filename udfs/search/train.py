@@ -18,7 +18,7 @@ from udfs.search.past_lists import PastLists, Sample, past_lists
 from udfs.search.ranker import SearchRanker
 
 CUTS = 2  # spans of HORIZON_DAYS that a ranker learns from
-USERS = 1_000  # whose lists are built of each span: what is near to a user costs a row of all items
+USERS = 500  # whose lists are built of each span: what is near to a user costs a row of all items
 Doubles = npt.NDArray[np.float64]
 
 
