@@ -6,7 +6,7 @@ import secrets
 
 import pyarrow as pa
 from pyspark.sql import functions as F
-from pyspark.sql.pandas.functions import arrow_udf
+from pyspark.sql.pandas.functions import ArrowUDFType, arrow_udf
 
 from jobs.runner.catalog import newest_published
 from jobs.runner.lake import Lake
@@ -32,7 +32,7 @@ def copy(lake: Lake) -> dict[str, int]:
     def numbered(values: pa.Array) -> pa.Array:
         return pa.array([None if each is None else pseudonym(key, each) for each in values.to_pylist()], pa.string())
 
-    number, rows = arrow_udf(numbered, "string"), {}
+    number, rows = arrow_udf(numbered, "string", ArrowUDFType.SCALAR), {}
     published = {
         row["table_name"]: row["version"] for row in lake.rows("ops.publications", of=newest) if row["current"]
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
-from pyspark.sql.pandas.functions import arrow_udf
+from pyspark.sql.pandas.functions import ArrowUDFType, arrow_udf
 
 from schemas.deployment import Deployment
 from udfs.keyed_hash import KeySource, pseudonym
@@ -37,5 +37,5 @@ def pseudonyms(key: KeySource, ids: Column) -> Column:
         distinct = {each: pseudonym(secret, each) for each in values.unique().to_pylist() if each is not None}
         return pa.array([distinct.get(each) for each in values.to_pylist()], pa.string())
 
-    renamed: Column = arrow_udf(replaced, "string")(ids)
+    renamed: Column = arrow_udf(replaced, "string", ArrowUDFType.SCALAR)(ids)
     return renamed
