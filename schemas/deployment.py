@@ -18,6 +18,7 @@ from schemas.experiments import Experiment, refuse_overlaps
 from schemas.gate import Gate
 from schemas.lists import PRODUCT_ID, Lists, Variants
 from schemas.normal_form import composed
+from schemas.prices import Prices
 from schemas.privacy import Privacy
 from schemas.segments import Segments
 from schemas.silver import RECORDS_OF
@@ -82,6 +83,7 @@ class Deployment(Strict):
     segments: Segments = Segments()
     experiments: list[Experiment] = []
     privacy: Privacy = Privacy()
+    prices: Prices = Prices()
     jobs: dict[str, dict[str, Any]] = {}
     file: str = ""  # its path, set by load(), for messages
 

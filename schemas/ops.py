@@ -7,6 +7,21 @@ from schemas.features import MODEL_VERSION
 RUN_ID = Column("run_id", "STRING", "Identifies one run of one job")
 JOB = Column("job", "STRING", "The job, as in jobs/flow.py")
 
+# Of the row of a run's end; null in that of its beginning, and where the machine does not say.
+COSTS = (
+    Column(
+        "cpu_seconds",
+        "DOUBLE",
+        "CPU seconds of the driver, its JVM and Python workers; on a cluster, and seconds of tasks of executors",
+        True,
+        (between(0, None),),
+    ),
+    Column("peak_bytes", "BIGINT", "Most memory that these processes had at once", True, (between(0, None),)),
+    Column("bytes_read", "BIGINT", "Bytes that Spark read from files", True, (between(0, None),)),
+    Column("bytes_shuffled", "BIGINT", "Bytes that Spark wrote between stages", True, (between(0, None),)),
+    Column("bytes_written", "BIGINT", "Bytes of the data files that it published", True, (between(0, None),)),
+    Column("price", "DOUBLE", "What that costs by [prices]; null without prices", True, (between(0, None),)),
+)
 RUNS = Table(
     "ops.runs",
     "one run of one job as it began (running), and once more as it ended; without a second row it is running or was "
@@ -28,6 +43,7 @@ RUNS = Table(
         ),
         Column("code_version", "STRING", "Version of Nightshelf, with the commit where there is one"),
         Column("deployment", "STRING", "Name of the deployment"),
+        *COSTS,
     ),
     key=("run_id", "status"),
 )

@@ -184,6 +184,7 @@ class Publisher:
         if job.ledger:
             lake.forget(job.ledger, [*pending.days, *pending.later])
         tables = sorted(self.staged, key=lambda name: (name == job.ledger, job.writes.index(name)))
+        self.record["bytes_written"] = sum(file.size for files in self.staged.values() for file in files)
         for table in tables:
             self.named.add(table)
             lake.publish(table, self.staged[table], pending.days, metadata)

@@ -11,10 +11,12 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from jobs.runner import drift, environment_fault
+from jobs.runner.costs import Meter
 from jobs.runner.findings import Audit
 from jobs.runner.lake import Lake
 from jobs.runner.version import code_version
 from schemas.errors import ConfError, DataError, stated
+from schemas.ops import COSTS
 
 RECORDS = ("ops.runs", "ops.checks", "ops.figures")  # written by every run, beside the tables of its job
 
@@ -39,11 +41,13 @@ def recorded(lake: Lake, job: str, run_date: dt.date, dry_run: bool = False) -> 
         "seconds": 0.0,
         "error": None,
         "status": "running",
+        **dict.fromkeys((column.name for column in COSTS), None),
     }
     if not dry_run:
         with suppress(Exception):  # if the lake cannot be written, the job itself fails with the reason
             _append(lake, record)
     record |= {"error": "interrupted", "status": "failed"}
+    meter = Meter(lake.spark)
     try:
         yield record
         record |= {"status": "done", "error": None}
@@ -59,6 +63,7 @@ def recorded(lake: Lake, job: str, run_date: dt.date, dry_run: bool = False) -> 
         with suppress(Exception):  # where the JVM has died nothing is cached, and its death is to be reported
             lake.spark.catalog.clearCache()
         record["seconds"] = round(time.monotonic() - clock, 3)
+        record |= meter.end(record["seconds"], lake.deployment.prices)
         if not dry_run:
             _record(lake, record)
 

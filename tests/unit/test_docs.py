@@ -19,6 +19,7 @@ from schemas.contract import Table
 from schemas.deployment import Deployment
 from schemas.gate import Gate
 from schemas.lists import Lists, Variants
+from schemas.prices import Prices
 from schemas.privacy import Erasure, Pseudonyms
 from schemas.segments import Segments
 from schemas.silver import RECORDS_OF
@@ -223,11 +224,12 @@ def test_every_key_of_a_deployment_has_a_row_and_every_row_is_one() -> None:
         "lists",
         "variants",
         "segments",
+        "prices",
         "encoder",
         "privacy",
         "jobs",
     }  # have sections of their own
-    fields = (Deployment, Source, Gate, Lists, Variants, Segments, Erasure, Pseudonyms)
+    fields = (Deployment, Source, Gate, Lists, Variants, Segments, Erasure, Pseudonyms, Prices)
     keys = {name for model in fields for name in model.model_fields} | {"base"}
     keys -= tables | {"file"}
     kinds = set(RECORDS_OF)  # the table of kinds
