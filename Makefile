@@ -89,6 +89,10 @@ backtest: setup example  ## Judge forecasts, stock actions and audiences of date
 read-experiments: setup  ## Read what the variants of [[experiments]] are worth by RUN_DATE
 	@python -m jobs.read_experiments --run-date $(RUN_DATE) --conf $(CONF)
 
+.PHONY: page
+page: setup  ## Write the page of RUN_DATE as it is now: records, checks, figures, costs, and what failed
+	@python -m jobs.commands.page --run-date $(RUN_DATE) --conf $(CONF)
+
 .PHONY: rollback
 rollback: setup  ## Take the night of RUN_DATE back to its last PUBLICATION, or to that of the night ROWS_OF
 	@python -m jobs.commands.rollback --run-date $(RUN_DATE) --conf $(CONF) $(if $(ROWS_OF),--rows-of $(ROWS_OF)) \

@@ -9,7 +9,6 @@ from pyspark.sql import DataFrame
 
 from jobs.reports import night_page
 from jobs.transforms.publications import publication_rows, publications_frame
-from schemas.contract import PARTITION
 from schemas.run import RunContext
 
 Records = Sequence[Mapping[str, Any]]
@@ -20,6 +19,7 @@ def publish_night(
     runs: Records,
     checks: Records,
     figures: Records,
+    models: Records,
     *,
     run: RunContext,
 ) -> DataFrame:
@@ -27,18 +27,15 @@ def publish_night(
 
     It runs when every gold table of jobs/flow.py that the deployment has was checked and replaced. A reader of
     each table at the version recorded here has all tables of one run, also while a later run replaces them one by one.
-    Tables of two models are refused. `data_docs/<run_date>/index.html` gets the run's checks, figures and rejected
-    records, without values.
+    Tables of two models are refused. `data_docs/<run_date>/index.html` gets the run's checks, figures, costs and
+    numbers of records, without values; `data_docs/models/` a card of each model that it used.
     """
     tables = run.gold_tables()
-    of_date = [row for row in runs if row[PARTITION] == run.run_date and row["status"] == "done"]
-    last: dict[str, Mapping[str, Any]] = {}  # of a date that has run several times, each job's last run counts
-    for row in sorted(of_date, key=lambda row: (row["started_at"], row["run_id"])):
-        last[row["job"]] = row
-    last_ids = {row["run_id"] for row in last.values()}
-    cleaned = [row for row in cleaned_days if row[PARTITION] == run.run_date]
-    last_rows = ([row for row in records if row["run_id"] in last_ids] for records in (checks, figures))
-    run.write_page(f"data_docs/{run.run_date}/index.html", night_page.render(run.run_date, cleaned, *last_rows))
+    others = [row for row in runs if row["run_id"] != run.run_id]  # this one has only begun
+    currency = run.deployment.prices.currency
+    pages = night_page.pages(run.run_date, cleaned_days, others, checks, figures, models, currency)
+    for path, page in pages.items():
+        run.write_page(path, page)
     return publications_frame(publication_rows(run, tables))
 
 

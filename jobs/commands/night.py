@@ -10,9 +10,11 @@ import datetime as dt
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from jobs.commands import page
 from jobs.commands.watching import watching
 from jobs.flow import (
     BACKTEST,
@@ -48,13 +50,19 @@ def run_jobs(
     reingest: bool = False,
     accept_drift: bool = False,
 ) -> list[Outcome]:
-    """Run jobs in order, showing the progress of each; the first failure ends the run."""
+    """Run jobs in order, showing the progress of each; the first failure ends the run, and the page says so."""
     from jobs.runner import run_job
 
     outcomes = []
     for job in jobs:
-        with watching(lake.spark, job.name):
-            outcome = run_job.run(job.name, lake, run_date, since=since, reingest=reingest, accept_drift=accept_drift)
+        try:
+            with watching(lake.spark, job.name):
+                again = {"since": since, "reingest": reingest, "accept_drift": accept_drift}
+                outcome = run_job.run(job.name, lake, run_date, **again)
+        except Exception:
+            with suppress(Exception):  # of a lake that cannot be written, the job's own error says why
+                progress.console.print(f"page: {page.write(lake, run_date)}", markup=False, soft_wrap=True)
+            raise
         rows = ", ".join(f"{table} {count:,}" for table, count in outcome.rows.items())
         result = f"skipped: {outcome.skipped}" if outcome.skipped else rows or "nothing new"
         progress.console.print(f"  {job.name:<30} {outcome.seconds:6.1f} s  {result}", markup=False, soft_wrap=True)

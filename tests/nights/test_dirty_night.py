@@ -100,6 +100,8 @@ def test_a_file_that_cannot_be_read_stops_the_night_and_changes_nothing(shop, ca
     name = f"sales_{tiny_shop.day(14)}.csv"
     spoil(shop.parent / "landing" / "sales" / name)
     assert run(shop, 14) == 3
+    page = (shop.parent / "lake" / "data_docs" / str(tiny_shop.day(14)) / "index.html").read_text()
+    assert "Not done" in page, "a night that fails has a page that begins with why"
     error = capsys.readouterr().err
     for word in (name, "bronze.files", *words):
         assert word in error

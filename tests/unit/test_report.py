@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 
 from jobs.offline.measures import LEAD, TUNING, WORTH, ImportanceRow, MeasureRow, ParameterRow, ReliabilityRow
-from jobs.reports import night_page
 from jobs.reports.evaluation_page import SHARES, Evaluation, evaluation_page
 
 REPO = Path(__file__).resolve().parents[2]
@@ -197,46 +196,13 @@ def test_rows_that_contradict_each_other_are_refused(measures: list[MeasureRow],
         evaluation_page(evaluation(*measures))
 
 
-CLEANED = {"rows_in": 6593, "rows_kept": 6490, "rows_rejected": 103, "reasons": {EVIL: 54, "b": 7, "a": 54}}
-CHECKS = [
-    {"table_name": name, "severity": severity, "reason": f"{EVIL} of {name}", "passed": passed, "row_count": 1234}
-    for name, severity, passed in (
-        ("gold.b", "critical", True),
-        ("gold.b", "warning", False),
-        ("gold.a", "critical", True),
-    )
-]
-FIGURES = [
-    {"table_name": "gold.a", "figure": "rows", "value": 12345.6, "usual": 0.123456, "low": -2.5, "high": None},
-]
-
-
-def test_the_page_of_a_night_has_its_counts_checks_and_figures() -> None:
-    page = night_page.render(CUT, [CLEANED], CHECKS, FIGURES)
-    reader = read(page)
-    text = " ".join(" ".join(reader.texts).split())
-    assert "6,593 in = 6,490 kept + 103 rejected" in text
-    assert text.index(EVIL) < text.index(" a 54 ") < text.index(" b 7 "), "the most common first, then by name"
-    assert text.index("gold.a 1,234 1 of 1") < text.index(f"gold.b 1,234 1 of 2 warning: {EVIL} of gold.b")
-    assert EVIL not in page
-    assert "critical:" not in text
-    assert [value for name, value in reader.attributes if name == "href"] == ["gold.a.html", "gold.b.html"]
-    assert re.search(r">12,346</td><td[^>]*>0.1235</td><td[^>]*>-2.5</td><td[^>]*></td>", page)
-
-
-def test_the_page_of_a_night_without_events_is_still_a_page() -> None:
-    text = " ".join(read(night_page.render(CUT, [], [], [])).texts)
-    assert "No event file of this day." in text
-    assert "Beside" not in text
-
-
 def test_templates_are_found_in_the_zip_that_spark_submit_ships(tmp_path: Path) -> None:
     code = tmp_path / "nightshelf.zip"
     folders = [str(REPO / name) for name in ("jobs", "udfs", "schemas")]
     subprocess.run([sys.executable, "-m", "zipfile", "-c", str(code), *folders], check=True)
     program = (
         "import datetime, jobs.reports; from jobs.reports import night_page; print(jobs.reports.__file__); "
-        "print(night_page.render(datetime.date(2024, 1, 1), [], [], []))"
+        "print(night_page.pages(datetime.date(2024, 1, 1), [], [], [], [], [], 'EUR'))"
     )
     found = subprocess.run(
         [sys.executable, "-c", program],
