@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from functools import reduce
+import datetime as dt
+from collections.abc import Mapping
 
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
@@ -48,27 +49,17 @@ def recommend_in_context(
             "[jobs.recommend_in_context] top_k must be at least 1, locations and weekdays at least 0; "
             f"they are {top_k}, {locations} and {weekdays}"
         )
-    bought = within(purchases(events, run.deployment), run.run_date, SEEN_DAYS).withColumns(
-        {"location": F.col("location_id"), "weekday": F.date_format("event_date", "EEEE")}
-    )
-    lines = bought.select("event_date", "item_id", "location", "weekday", "user_id", buyer()).transform(held)
-    since, since_weekday = (F.date_sub(F.lit(run.run_date), days) for days in (SOLD_DAYS, WEEKDAY_DAYS))
-    sold_here = _cells(lines.where(F.col("event_date") > since), "location")
+    bought = within(purchases(events, run.deployment), run.run_date, SEEN_DAYS)
+    columns = ("event_date", "item_id", "user_id", "location_id")
+    each = _in_contexts(bought.select(*columns, F.xxhash64(buyer()).alias("buyer")).transform(held))
+    cells = _cells(each, run.run_date)
     if run.deployment.lists.in_stock and run.deployment.of_kind("stock"):
-        there = stock.where("on_hand > 0").select(F.col("location_id").alias("context_value"), "item_id")
-        sold_here = _with_stock(sold_here, there)
-    cells = {
-        "location": (sold_here, "inner"),
-        "weekday": (_cells(lines.where(F.col("event_date") > since_weekday), "weekday"), "left"),
-    }
+        cells = _with_stock(cells, stock)
+    seen = _seen(each, {"location": locations, "weekday": weekdays})
     may_be_shown = offered(run.deployment, items, stock, run.run_date)
-    offer = candidates.join(may_be_shown.drop("run_date", "score"), "item_id", "inner").transform(held)
-    lists = []
-    for name, most in (("location", locations), ("weekday", weekdays)):
-        seen = _seen(lines, name, most)
-        known, how = cells[name]
-        lists.append(offer.join(seen, "user_id", "inner").join(known, ["context_value", "item_id"], how))
-    joined = reduce(DataFrame.unionByName, (part.select(*lists[0].columns) for part in lists))
+    offer = candidates.join(may_be_shown.drop("run_date", "score"), "item_id", "inner")
+    joined = offer.join(seen, "user_id", "inner").join(cells, [*CONTEXT, "item_id"], "left")
+    joined = joined.where((F.col("context_name") != "location") | F.col("known"))
     scored = joined.withColumn("score", _moved(F.col("score"), F.coalesce("lift", F.lit(0.0))))
     per, order = ["user_id", *CONTEXT], [F.desc("score"), F.col("item_id")]
     few = few_variants(scored, per, order, run.deployment.variants.per_list)
@@ -78,32 +69,46 @@ def recommend_in_context(
     )
 
 
-def _seen(lines: DataFrame, name: str, most: int) -> DataFrame:
-    """user_id and CONTEXT: the values of a context on which a known user has most purchase days."""
-    known = lines.where(F.col("user_id").isNotNull() & F.col(name).isNotNull())
-    days = known.groupBy("user_id", F.col(name).alias("context_value")).agg(
-        F.count_distinct("event_date").alias("days")
-    )
-    first = top_n(days, ["user_id"], [F.desc("days"), "context_value"], most)
-    return first.select("user_id", F.lit(name).alias("context_name"), "context_value")
+def _in_contexts(lines: DataFrame) -> DataFrame:
+    """The purchases with CONTEXT, once for each context that they were made in."""
+    values = {"location": F.col("location_id"), "weekday": F.date_format("event_date", "EEEE")}
+    structs = (F.struct(F.lit(name).alias(CONTEXT[0]), value.alias(CONTEXT[1])) for name, value in values.items())
+    each = lines.select("event_date", "item_id", "user_id", "buyer", F.explode(F.array(*structs)).alias("of"))
+    return each.select("event_date", "item_id", "user_id", "buyer", "of.*").where("context_value IS NOT NULL")
 
 
-def _cells(lines: DataFrame, name: str) -> DataFrame:
-    """context_value, item_id, buyers and lift: the logarithm of buyers over those expected, drawn to 0."""
-    there = lines.where(F.col(name).isNotNull())
-    counts = there.groupBy(F.col(name).alias("context_value"), "item_id").agg(F.count_distinct("buyer").alias("buyers"))
-    of_item, of_context = Window.partitionBy("item_id"), Window.partitionBy("context_value")
-    shares = counts.withColumns(
-        {"item_buyers": F.sum("buyers").over(of_item), "context_buyers": F.sum("buyers").over(of_context)}
-    ).crossJoin(counts.agg(F.sum("buyers").alias("all_buyers")))
+def _seen(each: DataFrame, most: Mapping[str, int]) -> DataFrame:
+    """user_id and CONTEXT: the values of each context, `most` of it, on which a known user has most purchase days."""
+    days = each.where(F.col("user_id").isNotNull()).groupBy("user_id", *CONTEXT)
+    counted = days.agg(F.count_distinct("event_date").alias("days"))
+    ranked = top_n(counted, ["user_id", CONTEXT[0]], [F.desc("days"), CONTEXT[1]], max(most.values()), rank="place")
+    few = F.coalesce(*(F.when(F.col(CONTEXT[0]) == name, F.lit(number)) for name, number in most.items()))
+    return ranked.where(F.col("place") <= few).select("user_id", *CONTEXT)
+
+
+def _cells(each: DataFrame, run_date: dt.date) -> DataFrame:
+    """CONTEXT, item_id, buyers, known (true), and lift: the logarithm of buyers over those expected, drawn to 0."""
+    days = F.when(F.col(CONTEXT[0]) == "location", SOLD_DAYS).otherwise(WEEKDAY_DAYS)
+    lately = each.where(F.datediff(F.lit(run_date), "event_date") < days)
+    counts = lately.groupBy(*CONTEXT, "item_id").agg(F.count_distinct("buyer").alias("buyers"))
+    by = {
+        "item_buyers": [CONTEXT[0], "item_id"],
+        "context_buyers": list(CONTEXT),
+        "all_buyers": [CONTEXT[0]],
+    }
+    shares = counts.withColumns({name: F.sum("buyers").over(Window.partitionBy(*of)) for name, of in by.items()})
     expected = F.col("item_buyers") * F.col("context_buyers") / F.col("all_buyers")
     lift = F.log((F.col("buyers") + PRIOR_BUYERS) / (expected + PRIOR_BUYERS))
-    return shares.select("context_value", "item_id", "buyers", lift.alias("lift"))
+    return shares.select(*CONTEXT, "item_id", "buyers", lift.alias("lift"), F.lit(True).alias("known"))
 
 
-def _with_stock(sold: DataFrame, there: DataFrame) -> DataFrame:
+def _with_stock(cells: DataFrame, stock: DataFrame) -> DataFrame:
     """With the items that a location has on hand and did not sell; they are as likely there as elsewhere."""
-    return sold.join(there.distinct(), ["context_value", "item_id"], "full")
+    there = stock.where("on_hand > 0").select(
+        F.lit("location").alias(CONTEXT[0]), F.col("location_id").alias(CONTEXT[1]), "item_id"
+    )
+    both = cells.drop("known").join(there.distinct(), [*CONTEXT, "item_id"], "full")
+    return both.withColumn("known", F.lit(True))
 
 
 def _moved(score: Column, lift: Column) -> Column:

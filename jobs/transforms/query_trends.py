@@ -14,7 +14,9 @@ OF_QUERY = ("zero_result_share", "click_share", "purchase_share")
 
 
 def searched(asked: DataFrame, queries: DataFrame) -> DataFrame:
-    """kind, key, event_date, buyer, each once: who searched for what on which day; key is the query's commonest form.
+    """kind, key, event_date, buyer (64 bits), each once: who searched for what on which day.
+
+    key is the query's commonest form.
 
     asked: searches.with_forms; queries: features.queries, which says what is misspelt.
     """
@@ -26,9 +28,9 @@ def searched(asked: DataFrame, queries: DataFrame) -> DataFrame:
         "zero_result": F.col("result_count") == 0,
         "misspelling": F.col("misspelt"),
     }
-    buyer = F.struct(searches.user().alias("user_id"), F.lit(None).cast("string").alias("guest_basket_id"))
+    buyer = F.xxhash64(searches.user()).alias("buyer")
     parts = [
-        marked.where(condition).select(F.lit(kind).alias("kind"), "key", "event_date", buyer.alias("buyer"))
+        marked.where(condition).select(F.lit(kind).alias("kind"), "key", "event_date", buyer)
         for kind, condition in kinds.items()
     ]
     return reduce(DataFrame.unionByName, parts).distinct()
