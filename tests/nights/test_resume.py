@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import polars as pl
 import pytest
@@ -12,6 +15,7 @@ from pyspark.sql import SparkSession
 from jobs import train_model
 from jobs.flow import INTAKE
 from jobs.offline import resume
+from jobs.offline.encoder_training import EncoderPlan
 from jobs.reports import progress
 from jobs.runner import run_job
 from jobs.runner.lake import Lake
@@ -109,15 +113,7 @@ def test_only_a_training_of_the_same_budget_code_and_data_is_gone_on_with(
 
     first = place()
     assert place() == place(trees=6) == first  # trees say nothing of an encoder
-    for changed in (
-        {"learn_steps": 5},
-        {"encoder_steps": 3},
-        {"newest_encoder": False},
-        {"seed": 8},
-        {"ranker_nights": 1},
-        {"encoder_method": "lora"},
-    ):
-        assert place(**changed) != first
+    assert place(seed=8) != first
     monkeypatch.setattr(resume, "code", lambda _: "another")
     assert place() != first
     monkeypatch.undo()
@@ -128,6 +124,28 @@ def test_only_a_training_of_the_same_budget_code_and_data_is_gone_on_with(
     for job in INTAKE:
         run_job.run(job.name, lake, tiny_shop.day(0), since=tiny_shop.day(-4))
     assert place() != first
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"steps": 3},
+        {"seconds": 8},
+        {"learn_steps": 5},
+        {"newest": False},
+        {"settings": TowerSettings(method="lora")},
+    ],
+)
+def test_every_setting_of_an_encoder_is_a_fact(
+    changed: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(train_model, "base_sha256", str)
+    monkeypatch.setattr(resume, "data", str)
+    plan = EncoderPlan(tmp_path, TowerSettings(), 120, 4, 4, True, "full", "float32", 7)
+    days, run = train_model.Days.of(tiny_shop.day(0), 2, 7), SimpleNamespace(code_version="1")
+    facts = train_model._facts(run, "shop", days, plan)
+    assert train_model._facts(run, "shop", days, replace(plan, **changed)) != facts
+    assert train_model._facts(run, "shop", days, replace(plan, served="small")) == facts
 
 
 def leave_half(root: Path | None, name: str = "training-2024-03-01") -> Path:
