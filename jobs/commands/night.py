@@ -57,8 +57,9 @@ def run_jobs(
     for job in jobs:
         try:
             with watching(lake.spark, job.name):
-                again = {"since": since, "reingest": reingest, "accept_drift": accept_drift}
-                outcome = run_job.run(job.name, lake, run_date, **again)
+                outcome = run_job.run(
+                    job.name, lake, run_date, since=since, reingest=reingest, accept_drift=accept_drift
+                )
         except Exception:
             with suppress(Exception):  # of a lake that cannot be written, the job's own error says why
                 progress.console.print(f"page: {page.write(lake, run_date)}", markup=False, soft_wrap=True)

@@ -21,8 +21,8 @@ from schemas.deployment import load
 def write(lake: Lake, run_date: dt.date) -> str:
     """Write data_docs/<run_date>/index.html, and the cards of its models; its path."""
     tables = ("silver.cleaned_days", "ops.runs", "ops.checks", "ops.figures", "ops.models")
-    records = [lake.rows(table, run_date) for table in tables]
-    pages = night_page.pages(run_date, *records, lake.deployment.prices.currency)
+    cleaned, runs, checks, figures, models = (lake.rows(table, run_date) for table in tables)
+    pages = night_page.pages(run_date, cleaned, runs, checks, figures, models, lake.deployment.prices.currency)
     for path, page in pages.items():
         lake.storage.write_text(path, page)
     return f"{lake.deployment.lake}/{next(iter(pages))}"
