@@ -15,7 +15,7 @@ from jobs.transforms import arrow_rows
 from jobs.transforms.held import held
 from jobs.transforms.json_models import applied
 from jobs.transforms.purchases import purchases
-from jobs.transforms.user_days import by_block, past_days, user_days
+from jobs.transforms.user_days import by_block, limits_of, past_days, user_days
 from jobs.transforms.user_habits import user_habits
 from schemas import users
 from schemas.errors import ConfError
@@ -87,12 +87,10 @@ def profile_users(
 
 def _fitted(events: DataFrame, run: RunContext, most_users: int, settings: Settings) -> ProfileModel:
     """A model of what is known at the run's date, fitted in one task."""
-    today, conf = day_number(run.run_date) + 1, run.deployment.segments
+    today, limits = day_number(run.run_date) + 1, limits_of(run.deployment.segments)
 
     def of(history: History) -> ProfileModel:
-        return profiles.with_thresholds(
-            fit_history(history, today, settings), history, today, conf.quantiles, conf.margin
-        )
+        return profiles.with_thresholds(fit_history(history, today, settings), history, today, limits)
 
     def fit(lines: pd.DataFrame) -> pa.Table:
         return pa.table({"model": [of(history_of(lines)).to_json()]})

@@ -10,7 +10,7 @@ from jobs.offline.model_registry import FITTED, fitted_row, registered
 from jobs.reports import progress
 from jobs.transforms.arrow_rows import in_one_task
 from jobs.transforms.json_models import judged
-from jobs.transforms.user_days import past_days
+from jobs.transforms.user_days import limits_of, past_days
 from schemas.errors import ConfError
 from schemas.run import Model, RunContext
 from udfs.days import day_number
@@ -39,13 +39,13 @@ def train_profiles(
     if min(training_users, trees) < 1:
         raise ConfError("[jobs.train_profiles] training_users and trees must be at least 1")
     today, settings = day_number(run.run_date) + 1, Settings(trees=trees)
-    current, conf = judged(profile_model, from_json), run.deployment.segments
+    current, limits = judged(profile_model, from_json), limits_of(run.deployment.segments)
 
     def fit(lines: pd.DataFrame) -> pa.Table:
         history = history_of(lines)
         trial = fit_judged(history, today, settings)
         promoted, figures = judge(trial, current, history, today)
-        model = with_thresholds(fit_history(history, today, settings), history, today, conf.quantiles, conf.margin)
+        model = with_thresholds(fit_history(history, today, settings), history, today, limits)
         judged_by, since = trial.to_json() if trial else "", int(history.day.min())
         rows = len(history.users)
         return fitted_row(model.to_json(), judged_by, figures, promoted=promoted, rows=rows, since=since)

@@ -15,7 +15,8 @@ class Segments(Strict):
     """A user whose first purchase is fewer than `new_days` days ago is new; others by quantiles of the training night.
 
     `active`, `lapsed`: of the chance to buy within 90 days: at least the first is active, below the second lapsed,
-    between them at risk. `valuable`: of the value of 90 days: an active user with at least that is top, else regular.
+    between them at risk. Whatever the quantiles, a chance of `surely_active` is active and one of `never_lapsed` not
+    lapsed. `valuable`: of the value of 90 days: an active user with at least that is top, else regular.
     `margin`: a user leaves a segment at the quantile that is so much further. The rest are the segments' names.
     """
 
@@ -23,6 +24,8 @@ class Segments(Strict):
     active: float = Field(default=0.6, gt=0, lt=1)
     lapsed: float = Field(default=0.3, gt=0, lt=1)
     valuable: float = Field(default=0.8, gt=0, lt=1)
+    surely_active: float = Field(default=0.9, gt=0, le=1)
+    never_lapsed: float = Field(default=0.5, gt=0, le=1)
     margin: float = Field(default=0.05, ge=0, lt=0.5)
     new_name: Name = "new"
     top_name: Name = "top"
@@ -34,6 +37,10 @@ class Segments(Strict):
     def _in_order(self) -> Segments:
         if self.lapsed >= self.active:
             raise ValueError(f"lapsed ({self.lapsed}) must be below active ({self.active})")
+        if self.never_lapsed > self.surely_active:
+            raise ValueError(
+                f"never_lapsed ({self.never_lapsed}) must not be above surely_active ({self.surely_active})"
+            )
         if len(set(self.names.values())) < len(self.names):
             raise ValueError(f"two segments have the same name: {', '.join(self.names.values())}")
         return self

@@ -15,8 +15,10 @@ from jobs.transforms.held import held
 from jobs.transforms.purchases import purchase_history
 from jobs.transforms.sample import drawn
 from schemas.run import RunContext
+from schemas.segments import Segments
 from udfs.days import NEVER
 from udfs.users.history import History, history_of
+from udfs.users.segments import Limits
 
 USERS_PER_BLOCK = 20_000
 LINES = "user_id STRING, day INT, spend DOUBLE, baskets BIGINT, known INT, undone INT"
@@ -47,6 +49,11 @@ def past_days(events: DataFrame, run: RunContext, most_users: int) -> DataFrame:
     days = user_days(purchase_history(events, run.deployment)).transform(held)
     users = days.select("user_id").distinct().count()
     return drawn(days, "user_id", most_users, users, "profiles")
+
+
+def limits_of(conf: Segments) -> Limits:
+    """What a deployment says of segments' limits, as the model keeps them."""
+    return Limits(conf.quantiles, conf.surely_active, conf.never_lapsed, conf.margin)
 
 
 def by_block(days: DataFrame, users: int, act: Callable[[History], pd.DataFrame], ddl: str) -> DataFrame:

@@ -90,16 +90,16 @@ def test_segments_have_a_memory(rows: Rows) -> None:
     first = {row.user_id: row for row in profiled(rows, events)["gold.user_profiles"].collect()}
     yesterday = RUN_DATE - dt.timedelta(days=1)
     long_ago = RUN_DATE - dt.timedelta(days=9)
-    held, moved = (next(u for u, row in first.items() if row.segment == name) for name in ("at risk", "top"))
+    held, moved = (next(u for u, row in first.items() if row.segment == name) for name in ("regular", "top"))
     before = [
-        {"user_id": held, "run_date": yesterday, "segment": "at risk", "segment_since": long_ago},
+        {"user_id": held, "run_date": yesterday, "segment": "regular", "segment_since": long_ago},
         {"user_id": moved, "run_date": yesterday, "segment": "lapsed", "segment_since": long_ago},
     ]
     found = profiled(rows, events, tuple(before))
     again = {row.user_id: row for row in found["gold.user_profiles"].collect()}
     assert (again[held].segment_since, again[moved].segment_since) == (long_ago, RUN_DATE)
     counts = {row.segment: (row.moved_in, row.moved_out) for row in found["gold.segments"].collect()}
-    assert (counts["top"], counts["lapsed"], counts["at risk"]) == ((1, 0), (0, 1), (0, 0))
+    assert (counts["top"], counts["lapsed"], counts["regular"]) == ((1, 0), (0, 1), (0, 0))
     written = [{**row.asDict(), "affinities": [], "brands": []} for row in again.values()]
     twice = profiled(rows, events, tuple(written))
     assert {row.segment: (row.moved_in, row.moved_out) for row in twice["gold.segments"].collect()} == counts

@@ -142,9 +142,21 @@ def test_forecasts_agree_with_each_other_and_beat_chance() -> None:
     assert p28[bought].mean() > p28[~bought].mean() + 0.2
 
 
+def test_chances_are_drawn_half_way_and_stay_one_distribution() -> None:
+    curve = 1 - 0.98 ** np.arange(1, next_purchase.DAYS + 1)
+    own = next_purchase.Ahead(np.stack([curve, curve]))
+    odds = np.log(own.by_day / (1 - own.by_day))
+    asked = np.array([[-3.0, 0.0, 2.0], [4.0, -4.0, -4.0]])  # the second contradicts itself
+    found = own.drawn_to((7, 28, 90), asked)
+    half = (odds[0, [6, 27, 89]] + asked[0]) / 2
+    assert found.by_day[0, [6, 27, 89]] == pytest.approx(1 / (1 + np.exp(-half)))
+    assert (np.diff(found.by_day, axis=1) >= 0).all()
+    assert own.drawn_to((7, 28, 90), odds[:, [6, 27, 89]]).by_day == pytest.approx(own.by_day)
+
+
 def test_a_model_written_and_read_again_predicts_the_same() -> None:
     history = shop(120)
-    fitted = with_thresholds(judge.fit_history(history, TODAY, FEW_TREES), history, TODAY, (0.6, 0.3, 0.8), 0.05)
+    fitted = with_thresholds(judge.fit_history(history, TODAY, FEW_TREES), history, TODAY, LIMITS)
     again = model.from_json(fitted.to_json())
     assert again == fitted
     pd.testing.assert_frame_equal(
@@ -236,9 +248,20 @@ def test_a_model_that_is_worse_beyond_chance_is_not_promoted() -> None:
 # -- segments -------------------------------------------------------------------------------------------------------
 
 
+LIMITS = segments.Limits((0.6, 0.2, 0.5), surely_active=0.9, never_lapsed=0.5, margin=0.05)
+
+
+def test_who_is_likely_to_buy_is_not_lapsed_in_a_shop_where_all_are() -> None:
+    figures = pd.Series(0.92 + np.arange(81) / 1000)
+    limits = segments.thresholds(figures, 100 * figures, LIMITS)
+    assert (limits["active_above"], limits["lapsed_above"]) == (0.9, 0.5), "even who stays is not, from there on"
+    assert (limits["active"], limits["lapsed"], limits["lapsed_below"]) == pytest.approx((0.85, 0.45, 0.4))
+    assert limits["valuable"] == pytest.approx(96.0)
+
+
 def test_each_user_enters_exactly_one_segment() -> None:
     figures = pd.Series(np.arange(101) / 100)
-    limits = segments.thresholds(figures, 100 * figures, (0.6, 0.2, 0.5), 0.05)
+    limits = segments.thresholds(figures, 100 * figures, LIMITS)
     assert (limits["active"], limits["active_below"], limits["valuable_above"]) == pytest.approx((0.6, 0.55, 55.0))
     listed = segments.rules(limits | {"active": 0.6, "lapsed": 0.2, "valuable": 50.0}, new_days=28)
     grid = pd.DataFrame(

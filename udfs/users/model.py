@@ -1,8 +1,9 @@
 """The fitted model of users: a hazard of the next purchase, purchase days and value ahead.
 
 A discrete-time hazard by LightGBM (a row a user, cut and future week, as long as there was no purchase) gives the
-chance and the date of the next purchase; a Poisson model the purchase days and a Tweedie model the value of a horizon,
-both as factors on MBG/NBD's expectation, with quantile heads for the value's interval.
+chance and the date of the next purchase, drawn half-way, in log odds, to a model of "buys within a horizon"; a Poisson
+model the purchase days and a Tweedie model the value of a horizon, both as factors on MBG/NBD's expectation, with
+quantile heads for the value's interval.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from udfs.users.btyd import Parameters
 from udfs.users.features import Seen
 from udfs.users.history import Doubles
 from udfs.users.next_purchase import Ahead, ahead
-from udfs.users.training_rows import INPUTS, WEEKS, Floats, Rows, base_days, inputs, mean_spend
+from udfs.users.training_rows import HORIZONS, INPUTS, WEEKS, Floats, Rows, base_days, inputs, mean_spend
 
 FIXED: Final[Mapping[str, Any]] = {
     "seed": 7,
@@ -43,7 +44,10 @@ YEAR: Final = 365
 
 @dataclass(frozen=True)
 class Settings:
-    """How the model is fitted; trees and leaves were chosen on cuts before the test cuts."""
+    """How the model is fitted; all was chosen on cuts before the test cuts.
+
+    trees, leaves: of the hazard and the quantiles. The models of a horizon have twice as many.
+    """
 
     cuts: int = 26
     trees: int = 100
@@ -66,6 +70,7 @@ class ProfileModel:
     weeks: int
     horizon: int
     hazard: str = ""
+    buys: str = ""
     days: str = ""
     value: str = ""
     value_low: str = ""
@@ -113,10 +118,14 @@ def fit(rows: Rows, counts: Parameters, run_day: int, settings: Settings | None 
             rows.hazard, rows.bought.astype(float), None, rows.hazard_weight, {"objective": "binary"}, how
         )
     if len(rows.spans) >= LEAST_ROWS and rows.days.any():
-        trees["days"] = _fit(rows.spans, rows.days, np.log(rows.base), rows.weight, {"objective": "poisson"}, how)
+        more = replace(how, trees=2 * how.trees, leaves=2 * how.leaves)
+        if trees:
+            bought = (rows.days > 0).astype(float)
+            trees["buys"] = _fit(rows.spans, bought, None, rows.weight, {"objective": "binary"}, more)
+        trees["days"] = _fit(rows.spans, rows.days, np.log(rows.base), rows.weight, {"objective": "poisson"}, more)
         start = np.log(np.maximum(rows.base_value, 1e-6))
         tweedie = {"objective": "tweedie", "tweedie_variance_power": 1.5}
-        trees["value"] = _fit(rows.spans, rows.value, start, rows.weight, tweedie, how)
+        trees["value"] = _fit(rows.spans, rows.value, start, rows.weight, tweedie, more)
         far = rows.horizon == longest
         for name, level in (("value_low", 0.1), ("value_high", 0.9)):
             objective = {"objective": "quantile", "alpha": level}
@@ -130,7 +139,7 @@ def predict(model: ProfileModel, seen: Seen) -> Forecast:
     counts = model.parameters
     known = np.arange(len(seen.user))
     facts = (seen.frequency, seen.recency, seen.age)
-    ahead_ = ahead(_hazards(model, seen), seen.weekday)
+    ahead_ = _ahead(model, seen)
     base = {each: base_days(seen, each, counts) for each in (28, 90, YEAR)}
     days = {each: base[each] * _factor(model.days, model, seen, each) for each in (28, 90)}
     days[28] = np.maximum(days[28], ahead_.active(28))
@@ -152,6 +161,16 @@ def predict(model: ProfileModel, seen: Seen) -> Forecast:
         np.column_stack([days[28], days[90], year]),
         *(part[:, None] * of_year for part in (value, low, high)),
     )
+
+
+def _ahead(model: ProfileModel, seen: Seen) -> Ahead:
+    """The next purchase's day by the hazards and, at the horizons that were seen, by the model of these."""
+    found = ahead(_hazards(model, seen), seen.weekday)
+    if not model.buys:
+        return found
+    known, spans = np.arange(len(seen.user)), [each for each in HORIZONS if each <= model.horizon]
+    rows = [inputs(seen, known, np.full(len(known), float(each))) for each in spans]
+    return found.drawn_to(spans, np.column_stack([_raw(model.buys, each) for each in rows]))
 
 
 def _hazards(model: ProfileModel, seen: Seen) -> Doubles:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -24,6 +25,18 @@ class Ahead:
     def active(self, horizon: int) -> Doubles:
         """[users] probability of a purchase within `horizon` days, at most DAYS."""
         return np.asarray(self.by_day[:, horizon - 1], np.float64)
+
+    def drawn_to(self, days: Sequence[int], log_odds: Doubles) -> Ahead:
+        """The same, half-way in log odds to these of a purchase within `days`, [users, days], ascending.
+
+        Between the days the gap is interpolated, so that all stays one distribution.
+        """
+        chance = np.clip(self.by_day, 1e-9, 1 - 1e-9)
+        own = np.log(chance / (1 - chance))
+        gap = (log_odds - own[:, np.asarray(days) - 1]) / 2
+        every = np.arange(1, self.by_day.shape[1] + 1)
+        weight = np.stack([np.interp(every, days, unit) for unit in np.eye(len(days))])
+        return Ahead(np.maximum.accumulate(1 / (1 + np.exp(-(own + gap @ weight))), axis=1))
 
     def dates(self, horizon: int = DAYS) -> Codes:
         """[users, 3] days from the cut (the first is 1) of the next purchase, if there is one by `horizon`.

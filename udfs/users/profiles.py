@@ -10,7 +10,7 @@ import pandas as pd
 from udfs.users.features import features
 from udfs.users.history import History, before
 from udfs.users.model import ProfileModel, predict
-from udfs.users.segments import thresholds
+from udfs.users.segments import Limits, thresholds
 
 THURSDAY = 3  # of 1970-01-01, where Monday is 0
 TYPES = {
@@ -67,9 +67,7 @@ def profiles(history: History, model: ProfileModel, run_day: int, shop_since: in
     return pd.DataFrame(columns)[list(TYPES)]
 
 
-def with_thresholds(
-    model: ProfileModel, history: History, today: int, quantiles: tuple[float, ...], margin: float
-) -> ProfileModel:
+def with_thresholds(model: ProfileModel, history: History, today: int, limits: Limits) -> ProfileModel:
     """The model with the thresholds of segments: quantiles over the users of the night that it was trained on."""
     rows = profiles(history, model, today - 1, int(history.day.min(initial=today)))
-    return replace(model, thresholds=thresholds(rows["p_active_90"], rows["value_90"], quantiles, margin))
+    return replace(model, thresholds=thresholds(rows["p_active_90"], rows["value_90"], limits))

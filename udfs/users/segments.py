@@ -1,7 +1,8 @@
 """Segments: rules on the chance to buy, the value and the tenure of a user, as SQL conditions that anybody can check.
 
-Thresholds are quantiles of the night that the model was trained on. A user stays in a segment until the figures are
-beyond its limits by a margin, so that few move back and forth.
+Thresholds are quantiles of the night that the model was trained on, but for chances with which nobody is called less
+than active, or lapsed. A user stays in a segment until the figures are beyond its limits by a margin, so that few move
+back and forth.
 """
 
 from __future__ import annotations
@@ -21,6 +22,18 @@ CODES: Final = ("new", "top", "regular", "at_risk", "lapsed")
 
 
 @dataclass(frozen=True)
+class Limits:
+    """Quantiles of the chance to buy (active, lapsed) and of the value; from which chance on a user is active, or not
+    lapsed, whatever the quantile; how much further, in quantiles and chances, a user leaves a segment.
+    """
+
+    quantiles: tuple[float, float, float]
+    surely_active: float
+    never_lapsed: float
+    margin: float
+
+
+@dataclass(frozen=True)
 class Rule:
     """Conditions of one segment: `enters`, for a user of another one, and `stays`, for one who is in it."""
 
@@ -33,13 +46,20 @@ class Rule:
         return f"CASE WHEN previous_segment = '{name}' THEN {self.stays} ELSE {self.enters} END"
 
 
-def thresholds(p_active: pd.Series, value: pd.Series, quantiles: tuple[float, ...], margin: float) -> dict[str, float]:
-    """Thresholds at quantiles (active, lapsed, valuable), and at those `margin` below and above; 0 without users."""
+def thresholds(p_active: pd.Series, value: pd.Series, limits: Limits) -> dict[str, float]:
+    """Thresholds at quantiles, and at those `margin` below and above; 0 without users.
+
+    None is beyond the chance that makes a user active, or not lapsed, for certain: in a shop where nearly all come
+    back, a quantile alone would call likely buyers lapsed.
+    """
     found = {}
-    for name, figures, level in zip((ACTIVE, LAPSED, VALUABLE), (p_active, p_active, value), quantiles, strict=True):
-        for end, by in (("", 0.0), (BELOW, -margin), (ABOVE, margin)):
+    certain = (limits.surely_active, limits.never_lapsed, np.inf)
+    figures = (p_active, p_active, value)
+    for name, values, level, most in zip((ACTIVE, LAPSED, VALUABLE), figures, limits.quantiles, certain, strict=True):
+        for end, by in ((BELOW, -limits.margin), ("", 0.0), (ABOVE, limits.margin)):
             at = min(max(level + by, 0.0), 1.0)
-            found[name + end] = float(np.quantile(figures, at)) if len(figures) else 0.0
+            least = float(np.quantile(values, at)) if len(values) else 0.0
+            found[name + end] = min(least, most - limits.margin + by)
     return found
 
 

@@ -20,6 +20,7 @@ CUT_STEP: Final = 14
 NEWEST_CUT: Final = 7  # days before today: the first week after it is known
 LEAST_HISTORY: Final = 7  # days of sales before a cut
 HALF_LIFE: Final = 90.0
+SPANS_HALF_LIFE: Final = 180.0
 
 Floats = npt.NDArray[np.float32]
 
@@ -29,7 +30,8 @@ class Rows:
     """Hazard rows (a user, cut and week with no purchase in the weeks before) and rows of a user, cut and horizon.
 
     base: expected purchase days by MBG/NBD; base_value: these times the user's mean spend a day, drawn to the shop's.
-    hazard_weight, weight: of each row; a cut HALF_LIFE days older than another counts half.
+    hazard_weight, weight: of each row; a cut HALF_LIFE, or of horizons SPANS_HALF_LIFE, days older than another counts
+    half.
     """
 
     hazard: Floats  # [rows, INPUTS]
@@ -119,7 +121,6 @@ def _of_cut(history: History, seen: Seen, today: int, model: Parameters) -> Rows
     horizons, base, base_value, bought_days, value = (
         [np.concatenate(part) for part in zip(*columns, strict=True)] if columns else [np.zeros(0)] * 5
     )
-    counts_for = 0.5 ** ((today - cut) / HALF_LIFE)
     return Rows(
         hazard=inputs(seen, row, week.astype(np.float64)),
         bought=week == first[row],
@@ -129,8 +130,8 @@ def _of_cut(history: History, seen: Seen, today: int, model: Parameters) -> Rows
         base_value=base_value,
         days=bought_days,
         value=value,
-        hazard_weight=np.full(len(row), counts_for),
-        weight=np.full(len(horizons), counts_for),
+        hazard_weight=np.full(len(row), 0.5 ** ((today - cut) / HALF_LIFE)),
+        weight=np.full(len(horizons), 0.5 ** ((today - cut) / SPANS_HALF_LIFE)),
     )
 
 
