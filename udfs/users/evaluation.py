@@ -111,13 +111,12 @@ def leads(outcomes: list[Outcome], draws: int = 100) -> dict[str, tuple[float, f
     """Each measure of OURS less that of PEER, the mean over outcomes, with its 95 % interval over users, paired."""
 
     def gain(rows: list[Codes | slice]) -> npt.NDArray[np.float64]:
-        return np.mean(
-            [
-                np.subtract(*(list(measures(of, name, some).values()) for name in (OURS, PEER)))
-                for of, some in zip(outcomes, rows, strict=True)
-            ],
-            axis=0,
-        )
+        found = [
+            [np.array(list(measures(of, name, some).values())) for name in (OURS, PEER)]
+            for of, some in zip(outcomes, rows, strict=True)
+        ]
+        mean: npt.NDArray[np.float64] = np.array([ours - peer for ours, peer in found]).mean(axis=0)
+        return mean
 
     draw = np.random.default_rng(0)
     drawn = [gain([draw.integers(0, len(of.spent), len(of.spent)) for of in outcomes]) for _ in range(draws)]
