@@ -10,7 +10,7 @@ import pyarrow as pa
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from jobs.transforms import arrow_rows, query_trends, searches
+from jobs.transforms import arrow_rows, query_trends, review_trends, searches
 from jobs.transforms.catalogue import listed
 from jobs.transforms.held import held
 from jobs.transforms.purchases import buyer, purchases, within
@@ -28,6 +28,8 @@ def find_trends(
     items: DataFrame,
     queries: DataFrame,
     search_trends: DataFrame,
+    reviews: DataFrame,
+    review_sentences: DataFrame,
     *,
     run: RunContext,
     min_users: int = 5,
@@ -35,7 +37,8 @@ def find_trends(
     """gold.search_trends: the keys that rise or fall, with at least `min_users` different buyers where they rise.
 
     With a search log also queries, those without a result and misspelt ones, against the users who search; a query
-    that falls is published if as many users have ever searched for it.
+    that falls is published if as many users have ever searched for it. With reviews also their aspects, by category:
+    one of which more reviews complain falls.
 
     A task holds the counts by day of one kind in a year. A trend that the newest run before had in the same direction
     keeps its started_on.
@@ -52,26 +55,21 @@ def find_trends(
     if searches.has_log(run.deployment):
         asked = held(searches.with_forms(within(events, run.run_date, SPAN_DAYS), "english"))
         met = held(met.distinct().unionByName(query_trends.searched(asked, queries)))
+    read = None
+    if run.deployment.of_kind("reviews"):
+        read = review_trends.read_lately(reviews, review_sentences, items, run, SPAN_DAYS)
+        met = met.unionByName(review_trends.complaints(read))
     day = F.unix_date("event_date").alias("day")
     counts = met.groupBy("kind", "key", day).agg(F.count_distinct("buyer").alias("count"))
-    sessions = _sessions(lines, met, asked is not None)
+    sessions = _sessions(lines, met, asked is not None, read)
     found = counts.groupBy("kind").cogroup(sessions.groupBy("kind")).applyInArrow(_finder(run.run_date), FOUND)
     in_window = F.col("event_date") > F.lit(run.run_date - dt.timedelta(days=WINDOWS[0]))
     users = met.where(in_window).groupBy("kind", "key").agg(F.count_distinct("buyer").alias("users"))
     before = search_trends.select("kind", "key", "direction", "started_on")
     counted = found.join(users, ["kind", "key"], "left").fillna(0, ["users"])
     public = counted.where((F.col("direction") == "falling") | (F.col("users") >= min_users))
-    if asked is None:
-        none = {name: F.lit(None).cast("double") for name in query_trends.OF_QUERY}
-        public = public.withColumns(none)
-    else:
-        known = met.groupBy("kind", "key").agg(F.count_distinct("buyer").alias("ever"))
-        public = public.join(known, ["kind", "key"], "left").where(
-            F.col("kind").isin(*search.KINDS) | (F.col("ever") >= min_users)
-        )
-        shares = query_trends.shares(asked, run.run_date, WINDOWS[0])
-        of_query = shares.withColumn("kind", F.explode(F.array(*map(F.lit, search.QUERY_KINDS))))
-        public = public.join(of_query, ["kind", "key"], "left")
+    public = public.withColumn("direction", review_trends.direction())
+    public = _with_shares(public, met, asked, run.run_date, min_users)
     return (
         public.join(before, ["kind", "key", "direction"], "left")
         .withColumn("run_date", F.lit(run.run_date))
@@ -81,8 +79,23 @@ def find_trends(
     )
 
 
-def _sessions(lines: DataFrame, met: DataFrame, has_log: bool) -> DataFrame:
-    """kind, day, sessions: who bought anything on a day, and for the kinds of queries who searched for anything."""
+def _with_shares(
+    public: DataFrame, met: DataFrame, asked: DataFrame | None, run_date: dt.date, min_users: int
+) -> DataFrame:
+    """With OF_QUERY, null but for queries; without queries that fewer than `min_users` have ever searched for."""
+    if asked is None:
+        return public.withColumns({name: F.lit(None).cast("double") for name in query_trends.OF_QUERY})
+    known = met.groupBy("kind", "key").agg(F.count_distinct("buyer").alias("ever"))
+    enough = F.col("kind").isin(*search.KINDS, search.ASPECT) | (F.col("ever") >= min_users)
+    shares = query_trends.shares(asked, run_date, WINDOWS[0])
+    of_query = shares.withColumn("kind", F.explode(F.array(*map(F.lit, search.QUERY_KINDS))))
+    return public.join(known, ["kind", "key"], "left").where(enough).join(of_query, ["kind", "key"], "left")
+
+
+def _sessions(lines: DataFrame, met: DataFrame, has_log: bool, read: DataFrame | None) -> DataFrame:
+    """kind, day, sessions: who bought anything on a day, for the kinds of queries who searched for anything, and for
+    aspects the reviews that were read.
+    """
     day = F.unix_date("event_date").alias("day")
 
     def of(kinds: tuple[str, ...], buyers: DataFrame) -> DataFrame:
@@ -92,7 +105,9 @@ def _sessions(lines: DataFrame, met: DataFrame, has_log: bool) -> DataFrame:
         )
 
     bought = of(search.KINDS, lines)
-    return bought.unionByName(of(search.QUERY_KINDS, met.where("kind = 'query'"))) if has_log else bought
+    if has_log:
+        bought = bought.unionByName(of(search.QUERY_KINDS, met.where("kind = 'query'")))
+    return bought if read is None else bought.unionByName(of((search.ASPECT,), read))
 
 
 def _column(kind: str) -> str:
@@ -111,7 +126,8 @@ def _finder(run_date: dt.date) -> Callable[[tuple[Any, ...], pa.Table, pa.Table]
 
 
 def _reason() -> Column:
-    done = F.when(F.col("kind").isin(*search.KINDS), "Bought").otherwise("Searched for")
+    done = F.when(F.col("kind") == search.ASPECT, "Criticised").otherwise("Searched for")
+    done = F.when(F.col("kind").isin(*search.KINDS), "Bought").otherwise(done)
     words = "%s %d times in %d days: %.1f times (%.1f to %.1f) what its own past and the shop's sessions lead to"
     return F.format_string(words, done, "count", "window_days", "ratio", "low", "high")
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from schemas import bronze, dependencies
-from schemas.job import RECOMMEND, Balance, Job, files, history, latest, model, optional, pending, records, today
+from schemas.job import RECOMMEND, Job, cleaned, files, history, latest, model, optional, pending, records, split, today
 
 EVENTS = history("silver.events")
 KNOWN_ITEMS = optional(today("silver.items"))
@@ -21,7 +21,8 @@ QUERIES, QUERY_ITEMS = (today(f"features.{name}", may_be_empty=True) for name in
 STOCK = optional(today("silver.stock", may_be_empty=True))  # of lists: what is out of stock
 PROMOTIONS, AD_EVENTS = optional(history("silver.promotions")), optional(history("silver.ad_events"))
 DEMAND_MODEL, AUDIENCE_MODEL, SEARCH_MODEL = (optional(model(kind)) for kind in ("demand", "audience", "search"))
-PROFILE_MODEL = optional(model("profile"))
+PROFILE_MODEL, SENTIMENT_MODEL = (optional(model(kind)) for kind in ("profile", "sentiment"))
+REVIEWS, SENTENCES = history("silver.reviews"), today("features.review_sentences", may_be_empty=True)
 
 INTAKE = (
     Job(
@@ -34,69 +35,45 @@ INTAKE = (
         "clean_items",
         reads=(history("bronze.items"),),
         writes=("silver.items", "silver.rejected_items"),
-        balance=Balance(
-            ("bronze_items",),
-            "silver.items",
-            "silver.rejected_items",
-            "record_count",
-            rejected_counted_by="record_count",
-        ),
+        balance=split("items", counted_by="record_count", rejected_counted_by="record_count"),
     ),
     Job(
         "clean_events",
         reads=(pending("bronze.events"), pending("bronze.files"), *CATALOGUED, EVENTS),
         writes=("silver.events", "silver.rejected_events", "silver.cleaned_days"),
-        balance=Balance(("bronze_events",), "silver.events", "silver.rejected_events"),
+        balance=split("events"),
         ledger="silver.cleaned_days",
     ),
-    Job(
-        "clean_stock",
-        reads=(records("stock", "latest", days=7), *CATALOGUED),  # a store's file may be late
-        writes=("silver.stock", "silver.rejected_stock"),
-        balance=Balance(("bronze_stock",), "silver.stock", "silver.rejected_stock", counted_by="record_count"),
-    ),
-    Job(
-        "clean_ways",
-        reads=(records("ways", "latest"),),
-        writes=("silver.ways", "silver.rejected_ways"),
-        balance=Balance(("bronze_ways",), "silver.ways", "silver.rejected_ways"),
-    ),
+    cleaned("stock", records("stock", "latest", days=7), *CATALOGUED, counted_by="record_count"),  # files may be late
+    cleaned("ways", records("ways", "latest")),
     Job(
         "clean_campaigns",
         reads=(records("campaigns", "history"), optional(records("campaign_items", "history")), *CATALOGUED),
         writes=("silver.campaigns", "silver.rejected_campaigns"),
-        balance=Balance(
-            ("bronze_campaigns", "bronze_campaign_items"),
-            "silver.campaigns",
-            "silver.rejected_campaigns",
-            counted_by="record_count",
-        ),
+        balance=split("campaigns", counted_by="record_count", more=("campaign_items",)),
     ),
     Job(
         "clean_ad_events",
         reads=(records("ad_events", "pending"), pending("bronze.files"), history("silver.ad_events")),
         writes=("silver.ad_events", "silver.rejected_ad_events", "silver.cleaned_ad_days"),
-        balance=Balance(("bronze_ad_events",), "silver.ad_events", "silver.rejected_ad_events"),
+        balance=split("ad_events"),
         ledger="silver.cleaned_ad_days",
     ),
     Job(
         "clean_promotions",
         reads=(records("promotions", "pending"), pending("bronze.files"), *CATALOGUED, history("silver.promotions")),
         writes=("silver.promotions", "silver.rejected_promotions", "silver.cleaned_promotion_days"),
-        balance=Balance(("bronze_promotions",), "silver.promotions", "silver.rejected_promotions"),
+        balance=split("promotions"),
         ledger="silver.cleaned_promotion_days",
     ),
+    cleaned("users", records("users", "history"), counted_by="record_count"),
+    cleaned("judgements", records("judgements", "latest"), *CATALOGUED),
     Job(
-        "clean_users",
-        reads=(records("users", "history"),),
-        writes=("silver.users", "silver.rejected_users"),
-        balance=Balance(("bronze_users",), "silver.users", "silver.rejected_users", counted_by="record_count"),
-    ),
-    Job(
-        "clean_judgements",
-        reads=(records("judgements", "latest"), *CATALOGUED),
-        writes=("silver.judgements", "silver.rejected_judgements"),
-        balance=Balance(("bronze_judgements",), "silver.judgements", "silver.rejected_judgements"),
+        "clean_reviews",
+        reads=(records("reviews", "pending"), pending("bronze.files"), *CATALOGUED, REVIEWS),
+        writes=("silver.reviews", "silver.rejected_reviews", "silver.cleaned_review_days"),
+        balance=split("reviews"),
+        ledger="silver.cleaned_review_days",
     ),
 )
 
@@ -135,8 +112,24 @@ SCORING = (
         writes=("gold.search_rankings", "gold.search_boosts"),
     ),
     Job(
+        "read_reviews",
+        reads=(REVIEWS, KNOWN_ITEMS, latest("features.review_sentences"), SENTIMENT_MODEL),
+        writes=("features.review_sentences",),
+    ),
+    Job(
+        "rate_items",
+        reads=(REVIEWS, SENTENCES, KNOWN_ITEMS, SENTIMENT_MODEL),
+        writes=("gold.item_sentiment", "gold.aspects"),
+    ),
+    Job(
         "find_trends",
-        reads=(EVENTS, KNOWN_ITEMS, optional(QUERIES), latest("gold.search_trends")),
+        reads=(
+            EVENTS,
+            KNOWN_ITEMS,
+            optional(QUERIES),
+            latest("gold.search_trends"),
+            *map(optional, (REVIEWS, SENTENCES)),
+        ),
         writes=("gold.search_trends",),
     ),
 )
@@ -227,6 +220,12 @@ TRAINING = (
         ),
         writes=("ops.models",),
         trains="search",
+    ),
+    Job(
+        "train_sentiment",
+        reads=(REVIEWS, optional(latest("silver.items")), history("ops.models"), SENTIMENT_MODEL),
+        writes=("ops.models",),
+        trains="sentiment",
     ),
 )
 EVALUATION = (

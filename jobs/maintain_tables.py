@@ -11,7 +11,7 @@ from schemas.run import RunContext
 from udfs.horizon import HORIZON_DAYS
 
 VECTORS = tuple(name for name, table in TABLES.items() if name.startswith("features.") and name.endswith("_vectors"))
-CANDIDATES = ("features.candidates", "features.queries", "features.query_items")
+CANDIDATES = ("features.candidates", "features.queries", "features.query_items", "features.review_sentences")
 GOLD = tuple(name for name, table in TABLES.items() if table.layer == "gold")
 # Rewritten by each run from all that is known by then; later runs read only the newest partition.
 SNAPSHOTS = tuple(

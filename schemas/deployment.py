@@ -60,6 +60,16 @@ class Holiday(Strict):
     closed: bool = False  # nothing is sold
 
 
+def _no_item(value: str) -> str:
+    if value == "overall":
+        raise ValueError("'overall' is the item as a thing, and no aspect of it")
+    return value
+
+
+AspectName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9 _-]{0,99}$"), AfterValidator(_no_item)]
+Seed = Annotated[str, Field(pattern=r"^\S+( \S+)?$")]  # a word or two
+
+
 class Deployment(Strict):
     """One TOML file of conf/. Relative paths are relative to that file's folder."""
 
@@ -81,6 +91,7 @@ class Deployment(Strict):
     lists: Lists = Lists()
     variants: Variants = Variants()
     segments: Segments = Segments()
+    aspects: dict[AspectName, Annotated[list[Seed], Field(min_length=1)]] = {}  # of reviews: words that name each
     experiments: list[Experiment] = []
     privacy: Privacy = Privacy()
     prices: Prices = Prices()

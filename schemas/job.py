@@ -105,6 +105,19 @@ class Job:
         return self.writes[-1].split(".")[0]
 
 
+def split(
+    kind: str, counted_by: str | None = None, rejected_counted_by: str | None = None, more: tuple[str, ...] = ()
+) -> Balance:
+    """The balance of a job that cleans the records of one kind; `more`: others that become rows of it."""
+    rows_in = tuple(f"bronze_{each}" for each in (kind, *more))
+    return Balance(rows_in, f"silver.{kind}", f"silver.rejected_{kind}", counted_by, rejected_counted_by)
+
+
+def cleaned(kind: str, *reads: Read, counted_by: str | None = None) -> Job:
+    """The job that cleans the lists of one kind."""
+    return Job(f"clean_{kind}", reads, (f"silver.{kind}", f"silver.rejected_{kind}"), split(kind, counted_by))
+
+
 def files(source: str) -> Read:
     """Raw files of a source."""
     return Read(f"landing.{source}", "files")

@@ -85,7 +85,8 @@ MODELS = Table(
         Column(
             "kind",
             "STRING",
-            "What it is for: recommend, demand, audience; null is recommend, in rows of before there were kinds",
+            "What it is for: recommend, demand, audience, profile, sentiment; null is recommend, in rows of before "
+            "there were kinds",
             True,
             (not_blank(50),),
         ),

@@ -46,6 +46,7 @@ BESIDE_THE_CONTRACT: dict[str, tuple[Reason, ...]] = {
     "ad_events": OF_LOG,
     "promotions": (*OF_ITEM, *OF_LOG),
     "judgements": (*OF_ITEM, JUDGEMENT_OVERLAPS),
+    "reviews": (*OF_ITEM, *OF_LOG),
 }
 
 

@@ -100,20 +100,21 @@ BOOSTS = Table(
 )
 
 KINDS, QUERY_KINDS = ("item", "category", "brand"), ("query", "zero_result", "misspelling")
+ASPECT = "aspect"  # of reviews: "size in Dresses"; it falls as complaints about it rise
 SHARE = between(0, 1)
 TRENDS = Table(
     "gold.search_trends",
     "one key whose count of late is more, or less, than its own past explains",
     (
         RUN_DATE,
-        Column("kind", "STRING", "What the key is", rules=(one_of(*KINDS, *QUERY_KINDS),)),
-        Column("key", "STRING", "The item, category, brand or query", rules=(not_blank(200),)),
+        Column("kind", "STRING", "What the key is", rules=(one_of(*KINDS, *QUERY_KINDS, ASPECT),)),
+        Column("key", "STRING", "The item, category, brand, query, or aspect in a category", rules=(not_blank(200),)),
         Column("window_days", "INT", "Days up to run_date that are counted", rules=(between(1, 28),)),
         Column("direction", "STRING", "Whether the key rises or falls", rules=(one_of("rising", "falling"),)),
         Column(
             "count",
             "BIGINT",
-            "Purchases, or searches, in the window; a user counts once a day",
+            "Purchases, searches, or of an aspect reviews with a complaint, in the window; a user counts once a day",
             rules=(between(0, None),),
         ),
         Column(

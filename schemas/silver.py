@@ -6,6 +6,7 @@ from schemas.bronze import RUN_DATE, SOURCE_FILE, SOURCE_ROW
 from schemas.cleaned_days import FEW_VERY_LATE, RETURNS_MATCHED, RETURNS_UNMATCHED, VERY_LATE, cleaned_days
 from schemas.contract import QUANTITY, Column, Table, between, not_blank, not_shortened, one_of, row_check
 from schemas.rejected_records import SAME_RECORDS, rejected
+from schemas.reviewed import CLEANED_REVIEW_DAYS, REJECTED_REVIEWS, REVIEWS
 from schemas.searched import JUDGEMENTS, QUERY, REJECTED_JUDGEMENTS, VISIT
 
 SOLD = between(0.001, 100_000)
@@ -281,19 +282,14 @@ TABLES = (
     *(EVENTS, REJECTED_EVENTS, CLEANED_DAYS, ITEMS, REJECTED_ITEMS),
     *(STOCK, REJECTED_STOCK, WAYS, REJECTED_WAYS, CAMPAIGNS, REJECTED_CAMPAIGNS),
     *(AD_EVENTS, REJECTED_AD_EVENTS, CLEANED_AD_DAYS, PROMOTIONS, REJECTED_PROMOTIONS, CLEANED_PROMOTION_DAYS),
-    *(USERS, REJECTED_USERS, JUDGEMENTS, REJECTED_JUDGEMENTS),
+    *(USERS, REJECTED_USERS, JUDGEMENTS, REJECTED_JUDGEMENTS, REVIEWS, REJECTED_REVIEWS, CLEANED_REVIEW_DAYS),
 )
 
 # Kind of raw file -> the contract of its records.
 RECORDS_OF = {
-    "events": EVENTS,
-    "items": ITEMS,
-    "stock": STOCK,
-    "ways": WAYS,
-    "campaigns": CAMPAIGNS,
-    "campaign_items": CAMPAIGN_ITEMS,
-    "ad_events": AD_EVENTS,
-    "promotions": PROMOTIONS,
-    "users": USERS,
-    "judgements": JUDGEMENTS,
+    table.short_name: table
+    for table in (
+        *(EVENTS, ITEMS, STOCK, WAYS, CAMPAIGNS, CAMPAIGN_ITEMS),
+        *(AD_EVENTS, PROMOTIONS, USERS, JUDGEMENTS, REVIEWS),
+    )
 }

@@ -32,7 +32,8 @@ class Log:
 EVENTS = Log("events", ("event_id", "event_date"), "event_date", "silver.cleaned_days")
 AD_EVENTS = Log("ad_events", ("event_id", "event_date"), "event_date", "silver.cleaned_ad_days")
 PROMOTIONS = Log("promotions", ("location_id", "item_id", "starts_on"), "starts_on", "silver.cleaned_promotion_days")
-LOGS = {log.ledger: log for log in (EVENTS, AD_EVENTS, PROMOTIONS)}
+REVIEWS = Log("reviews", ("review_id", "event_date"), "event_date", "silver.cleaned_review_days")
+LOGS = {log.ledger: log for log in (EVENTS, AD_EVENTS, PROMOTIONS, REVIEWS)}
 
 
 def fingerprints(files: DataFrame, sources: Collection[str]) -> DataFrame:

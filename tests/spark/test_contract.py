@@ -224,6 +224,8 @@ A_DAY = {"rows_in": 5, "rows_kept": 3}  # a sum
 STATED = {
     "silver.events": {"item_id": "i1"},  # null only for a search
     **dict.fromkeys(("silver.cleaned_days", "silver.cleaned_ad_days", "silver.cleaned_promotion_days"), A_DAY),
+    "silver.cleaned_review_days": A_DAY,
+    "silver.reviews": {"stars": 4},  # or a text
     "gold.demand_forecast": {"target_week": dt.date(2024, 2, 1), "dispersion": 1.5},
     "gold.item_demand": {"target_week": dt.date(2024, 2, 1), "dispersion": 1.5},
     "gold.inventory_actions": {"action": "transfer", "from_location_id": "elsewhere", "quantity": 1},

@@ -7,7 +7,7 @@ import random
 from typing import Any
 
 from jobs.find_trends import find_trends
-from schemas import search, silver
+from schemas import reviewed, reviews, search, silver
 from schemas.deployment import Deployment
 from schemas.source import Source
 from tests.conftest import Rows, broken, run_of
@@ -50,6 +50,8 @@ def trends(
     before: list[dict[str, Any]] = (),
     queries: list[dict[str, Any]] = (),
     deployment: Deployment | None = None,
+    said: list[dict[str, Any]] = (),
+    read: list[dict[str, Any]] = (),
     **settings: Any,
 ) -> dict:
     frame = find_trends(
@@ -57,6 +59,8 @@ def trends(
         rows(silver.ITEMS, *catalogue()),
         rows(search.QUERIES, *queries),
         rows(search.TRENDS, *before),
+        rows(reviewed.REVIEWS, *said),
+        rows(reviews.REVIEW_SENTENCES, *read),
         run=run_of(RUN_DATE, deployment),
         **settings,
     )
@@ -133,3 +137,31 @@ def test_queries_rise_by_users_and_days_with_what_came_of_them(rows: Rows) -> No
     assert row.reason.startswith(f"Searched for {row['count']} times in 7 days")
     without = trends(rows, events, queries=read)
     assert not {kind for kind, _ in without} & set(search.QUERY_KINDS), "no source has queries"
+
+
+def test_an_aspect_falls_as_more_reviews_complain_of_it(rows: Rows) -> None:
+    draw = random.Random(4)
+    said, read = [], []
+    for days_ago in range(DAYS):
+        for number in range(30):
+            complains = draw.random() < (0.5 if days_ago < 7 and number % 3 == 0 else 0.08)
+            review, day = f"r{days_ago}-{number}", RUN_DATE - dt.timedelta(days=days_ago)
+            of_review = {"review_id": review, "item_id": f"i{number % 15:02}", "text": f"text {review}"}
+            said.append(of_review | {"event_date": day, "run_date": day})
+            aspect = ("size", "fabric", "colour")[number % 3]
+            p = 0.9 if complains else 0.1
+            read.append(
+                {"review_id": review, "sentence_no": 1, "aspects": [aspect], "p_negative": p, "unknown_share": 0.0}
+            )
+    source = Source.model_construct(kind="", map={}, changes=[])
+    reviewed_shop = Deployment.model_construct(
+        name="test", sources={"events": source, "items": source, "reviews": source}
+    )
+    found = trends(rows, shop(), deployment=reviewed_shop, said=said, read=read)
+    falling = {key: row for (kind, key), row in found.items() if kind == search.ASPECT}
+    assert falling
+    assert {row.direction for row in falling.values()} == {"falling"}
+    assert all(key.startswith("size in ") for key in falling)
+    assert "Criticised" in next(iter(falling.values())).reason
+    without = trends(rows, shop(), said=said, read=read)
+    assert not {kind for kind, _ in without} & {search.ASPECT}, "no source has reviews"

@@ -225,6 +225,7 @@ def test_every_key_of_a_deployment_has_a_row_and_every_row_is_one() -> None:
         "variants",
         "segments",
         "prices",
+        "aspects",
         "encoder",
         "privacy",
         "jobs",

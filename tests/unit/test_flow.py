@@ -67,14 +67,19 @@ def test_edges_are_what_tables_say():
     assert in_turn == [
         ("train_audiences", "train_profiles"),
         ("train_audiences", "train_searches"),
+        ("train_audiences", "train_sentiment"),
         ("train_demand", "train_audiences"),
         ("train_demand", "train_profiles"),
         ("train_demand", "train_searches"),
+        ("train_demand", "train_sentiment"),
         ("train_model", "train_audiences"),
         ("train_model", "train_demand"),
         ("train_model", "train_profiles"),
         ("train_model", "train_searches"),
+        ("train_model", "train_sentiment"),
         ("train_profiles", "train_searches"),
+        ("train_profiles", "train_sentiment"),
+        ("train_searches", "train_sentiment"),
     ]
     assert edges(TRAINING + EVALUATION) == in_turn  # what judges the night of four weeks ago waits for no training
     everything = edges(NIGHT + TRAINING)
@@ -93,6 +98,8 @@ def test_edges_are_what_tables_say():
         ("train_profiles", "profile_users"),
         ("train_searches", "match_queries"),
         ("train_searches", "rank_searches"),
+        ("train_sentiment", "read_reviews"),
+        ("train_sentiment", "rate_items"),
     }, "each kind of model has its readers"
     assert ("encode_items", "train_audiences") in everything
 

@@ -16,8 +16,9 @@ from tests.support.tiny_shop import REPO
 
 LEAVES, EVALUATION, TOP_K, ENCODER = "udfs", "udfs.evaluation", "udfs.top_k", "udfs.encoder"
 RECOMMEND, DEMAND, INVENTORY, AUDIENCES = "udfs.recommend", "udfs.demand", "udfs.inventory", "udfs.audiences"
-SEARCH, USERS, EXPERIMENTS = "udfs.search", "udfs.users", "udfs.experiments"
-UDFS = (LEAVES, EVALUATION, TOP_K, ENCODER, RECOMMEND, DEMAND, INVENTORY, AUDIENCES, SEARCH, USERS, EXPERIMENTS)
+SEARCH, USERS, EXPERIMENTS, SENTIMENT = "udfs.search", "udfs.users", "udfs.experiments", "udfs.sentiment"
+UDFS = (LEAVES, EVALUATION, TOP_K, ENCODER, RECOMMEND, DEMAND, INVENTORY, AUDIENCES)
+UDFS += (SEARCH, USERS, EXPERIMENTS, SENTIMENT)
 JOB, FLOW, TRANSFORMS, OFFLINE = "jobs.<job>", "jobs.flow", "jobs.transforms", "jobs.offline"
 REPORTS, RUNNER, COMMANDS = "jobs.reports", "jobs.runner", "jobs.commands"
 
@@ -51,6 +52,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     USERS: (LEAVES, EVALUATION),
     SEARCH: (LEAVES, EVALUATION, TOP_K, ENCODER),
     EXPERIMENTS: (LEAVES,),
+    SENTIMENT: (LEAVES, EVALUATION, TOP_K, ENCODER),
 }
 OURS = {room.split(".")[0] for room in ROOMS} | {"bench", "conf", "tests"}
 WITHOUT_SPARK = ("schemas", FLOW, "dags", "examples", *UDFS)
@@ -106,6 +108,7 @@ COLLECTED = {
         1,
         "a row a day and category, or location, of two years",
     ),
+    ("jobs.rate_items", "_write_page", "take"): (1, "a thousand aspects: those that the page shows"),
     ("jobs.read_experiments", "_moments", "collect"): (1, "a row a variant, at most ten"),
     ("jobs.transforms.log_days", "_without_repeats", "collect"): (1, "one row: the day of the oldest late record"),
     ("jobs.transforms.mapping", "canonical", "collect"): (1, "a row a day, where the mapping changes by date"),
