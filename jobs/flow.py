@@ -174,7 +174,7 @@ PUBLISHING = (
             history("ops.runs", on_driver=True),
             history("ops.checks", on_driver=True),
             history("ops.figures", on_driver=True),
-            history("ops.models", on_driver=True),
+            optional(history("ops.models", on_driver=True)),
         ),
         writes=("ops.publications",),
         after=tuple(table for job in SCORING + PLANNING for table in job.writes if table.startswith("gold.")),

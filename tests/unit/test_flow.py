@@ -12,12 +12,13 @@ import pytest
 
 from jobs import flow
 from jobs.commands import draw_flow
-from jobs.flow import EVALUATION, INTAKE, JOBS, NIGHT, PLANNING, PUBLISHING, SCORING, TRAINING
+from jobs.flow import EVALUATION, INTAKE, JOBS, NIGHT, PLANNING, PUBLISHING, SCORING, TRAINING, lacking
 from jobs.runner.settings import function_of, knobs_of
 from schemas import TABLES
 from schemas.dependencies import edges
 from schemas.job import Job, history, model, records, today
 from schemas.run import RunContext
+from schemas.silver import RECORDS_OF
 from tests.support.tiny_shop import REPO
 
 
@@ -169,3 +170,8 @@ def test_flow_and_schemas_load_without_spark_or_torch():
     code = "import sys, jobs.flow, schemas, schemas.derive; print({'pyspark', 'torch', 'pandas'} & set(sys.modules))"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=REPO)
     assert out.stdout.strip() == "set()"
+
+
+@pytest.mark.parametrize("kind", RECORDS_OF)
+def test_publishing_needs_no_kind_of_source(kind: str) -> None:
+    assert not lacking(JOBS["publish_night"], (kind,))
