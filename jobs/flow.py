@@ -246,6 +246,7 @@ EVALUATION = (
         reads=(latest("silver.judgements"), *MATCHED, latest("gold.search_rankings")),
         writes=("ops.search_metrics",),
     ),
+    Job("evaluate_profiles", reads=(EVENTS,), writes=("ops.profile_metrics",)),
 )
 BACKTEST = (
     Job(

@@ -21,7 +21,8 @@ SNAPSHOTS = tuple(
 )
 RECORDS = (
     *("ops.runs", "ops.checks", "ops.encodes", "ops.figures", "ops.maintenance"),
-    *("ops.metrics", "ops.search_metrics", "ops.evaluation_lists", "ops.backtests", "ops.allocations"),
+    *("ops.metrics", "ops.search_metrics", "ops.profile_metrics", "ops.evaluation_lists"),
+    *("ops.backtests", "ops.allocations"),
 )
 SHORTEST_HISTORY = 7  # days: no reader or writer that began earlier is still running
 

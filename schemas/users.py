@@ -158,4 +158,21 @@ CONTEXT_RECOMMENDATIONS = Table(
     may_be_empty=True,
 )
 
-TABLES = (USER_PROFILES, SEGMENTS, CONTEXT_RECOMMENDATIONS)
+PROFILE_METRICS = Table(
+    "ops.profile_metrics",
+    "one figure of one contender, of what was expected at a past cut and what followed",
+    (
+        RUN_DATE,
+        Column("cut_date", "DATE", "The last day that was known"),
+        Column("horizon_days", "INT", "Days after it that the expectation was of", rules=(AMOUNT,)),
+        Column("contender", "STRING", "Whose: nightshelf, or a peer", rules=(not_blank(200),)),
+        Column("metric", "STRING", "The figure's name; lead: nightshelf less MBG/NBD", rules=(not_blank(100),)),
+        Column("value", "DOUBLE", "The figure; null where nobody bought", True),
+        Column("low", "DOUBLE", "Lower end of its 95 % bootstrap interval", True),
+        Column("high", "DOUBLE", "Upper end of it", True),
+        Column("users", "BIGINT", "Users with a purchase before the cut", rules=(AMOUNT,)),
+    ),
+    key=("cut_date", "horizon_days", "contender", "metric"),
+)
+
+TABLES = (USER_PROFILES, SEGMENTS, CONTEXT_RECOMMENDATIONS, PROFILE_METRICS)

@@ -95,7 +95,7 @@ def run_night(
         log_file = Path("logs") / f"spark-{deployment.name}.log"
         starting = pool.submit(session, deployment, log_file=log_file)
         # Importing Great Expectations takes as long as starting the JVM, some eight seconds: do both at once.
-        from jobs.commands import summary
+        from jobs.commands import evaluation_summary, summary
         from jobs.runner import quality  # noqa: F401
         from jobs.runner.settings import check_settings
         from jobs.transforms import mapping
@@ -108,11 +108,11 @@ def run_night(
     if only == "evaluation":
         for outcome in run_jobs(lake, EVALUATION, run_date):
             if not outcome.skipped:
-                summary.OF_EVALUATION[outcome.job](lake, run_date)
+                evaluation_summary.OF_EVALUATION[outcome.job](lake, run_date)
         return
     if only == "backtest":
         if not run_jobs(lake, BACKTEST, run_date)[0].skipped:
-            summary.show_backtest(lake, run_date)
+            evaluation_summary.show_backtest(lake, run_date)
         return
     trained = [
         job

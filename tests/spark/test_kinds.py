@@ -45,7 +45,8 @@ def without(conf: Path, name: str) -> Path:
 def test_a_deployment_of_one_kind_runs_the_jobs_that_it_suffices_for(kinds, runs):
     assert {job.name for job in NIGHT if not lacking(job, kinds)} == runs
     trains = {job.name for job in TRAINING + EVALUATION if not lacking(job, kinds)}
-    assert trains == ({"train_demand", "train_profiles"} if "events" in kinds else {"train_searches"})
+    of_events = {"train_demand", "train_profiles", "evaluate_profiles"}
+    assert trains == (of_events if "events" in kinds else {"train_searches"})
     for job in NIGHT:
         for table in job.writes:
             own = {"bronze.items": "items", "bronze.events": "events"}.get(table)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import datetime as dt
 import random
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from jobs.evaluate_profiles import evaluate_profiles
 from jobs.profile_users import profile_users
 from jobs.train_profiles import train_profiles
 from schemas import features, ops, silver, users
-from schemas.errors import ConfError
+from schemas.errors import ConfError, TooEarlyError
 from tests.conftest import Rows, broken, run_of
 
 RUN_DATE = dt.date(2024, 6, 30)
@@ -117,3 +119,28 @@ def test_a_trained_model_is_registered(rows: Rows) -> None:
     assert train_profiles(events.limit(0), models, None, run=run).collect() == []
     with pytest.raises(ConfError, match="must be at least 1"):
         train_profiles(events, models, None, run=run, trees=0)
+
+
+def test_profiles_of_past_cuts_are_judged_beside_their_peers(rows: Rows) -> None:
+    pages: dict[str, str] = {}
+    run = replace(run_of(RUN_DATE), write_page=pages.__setitem__)
+    once = [event(f"once{day:03}", "i0", day) for day in range(30, 120, 2)]  # who never came again
+    made = evaluate_profiles(rows(silver.EVENTS, *shop(), *once), run=run, trees=5, earlier_cuts=1)
+    assert not broken(users.PROFILE_METRICS, made)
+    found = {(str(row.cut_date), row.horizon_days, row.contender, row.metric): row for row in made.collect()}
+    cuts = {key[:2] for key in found}
+    assert cuts == {("2024-06-02", 28), ("2024-05-05", 28), ("2024-04-01", 90)}
+    contenders = {"naive rate", "BG/NBD", "MBG/NBD", "nightshelf"}
+    assert {name for *_, name, metric in found if metric == "AUC"} == contenders
+    ours = found["2024-06-02", 28, "nightshelf", "AUC"]
+    assert 0.5 < ours.value <= 1
+    lead = found["2024-06-02", 28, "nightshelf", "lead AUC"]
+    assert lead.value == pytest.approx(ours.value - found["2024-06-02", 28, "MBG/NBD", "AUC"].value)
+    assert lead.low <= lead.value <= lead.high
+    page = pages[f"evaluation/profiles_{RUN_DATE}.html"]
+    assert page.count("Do chances come true?") == 2, "of the newest cut of each horizon"
+    assert page.index("28 days after 2024-06-02") < page.index("90 days after") < page.index("28 days after 2024-05-05")
+    with pytest.raises(TooEarlyError, match="a week of purchases"):
+        evaluate_profiles(rows(silver.EVENTS, event("u1", "i0", 3)), run=run)
+    with pytest.raises(ConfError, match="must be at least 1"):
+        evaluate_profiles(rows(silver.EVENTS), run=run, trees=0)

@@ -83,6 +83,10 @@ trees = 5
 [jobs.train_profiles]
 trees = 5
 
+[jobs.evaluate_profiles]
+trees = 5
+earlier_cuts = 1
+
 [jobs.find_similar_items]
 top_k = 5
 

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from udfs.days import NEVER, date_of
-from udfs.users import btyd, judge, model, next_purchase, segments
+from udfs.users import btyd, evaluation, judge, model, next_purchase, segments
 from udfs.users.features import FEATURES, features
 from udfs.users.history import LINES, History, before, between, history_of
 from udfs.users.profiles import TYPES, profiles, with_thresholds
@@ -285,3 +285,10 @@ def test_the_training_rows_know_their_labels() -> None:
     assert rows.hazard[rows.bought, week].tolist() == [1.0], "in the second week after the cut 35 days ago"
     assert rows.days[rows.horizon == 28].tolist() == [1.0, 0.0]
     assert rows.value[rows.horizon == 28].tolist() == [1.0, 0.0]
+
+
+def test_an_auc_of_users_who_all_bought_is_none() -> None:
+    chance, all_of_them = np.array([0.2, 0.8]), np.array([True, True])
+    assert np.isnan(evaluation.auc(chance, all_of_them))
+    assert np.isnan(evaluation.auc(chance, ~all_of_them))
+    assert evaluation.auc(chance, np.array([False, True])) == 1

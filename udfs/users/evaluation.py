@@ -79,10 +79,11 @@ def _next(seen: Seen, dates: Codes, buyer: Mask, real: Codes) -> tuple[dict[str,
 
 
 def auc(chance: Doubles, bought: Mask) -> float:
-    """Area under the ROC curve."""
+    """Area under the ROC curve; NaN where all bought, or none."""
     count = int(bought.sum())
+    pairs = count * (len(bought) - count)
     above = float(rankdata(chance)[bought].sum()) - count * (count + 1) / 2
-    return above / max(count * (len(bought) - count), 1)
+    return above / pairs if pairs else float("nan")
 
 
 def gini(expected: Doubles, spent: Doubles) -> float:
