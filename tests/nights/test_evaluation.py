@@ -132,13 +132,14 @@ def test_the_published_list_is_what_was_published(judged: Path) -> None:
 
 
 def test_the_page_has_figures_and_no_person(judged: Path) -> None:
-    (page,) = (judged / "evaluation").glob("*.html")
-    text = page.read_text()
-    assert page.stem == str(tiny_shop.day(JUDGED + 1))
+    pages = {page.stem: page.read_text() for page in (judged / "evaluation").glob("*.html")}
+    assert set(pages) == {str(tiny_shop.day(JUDGED + 1)), f"profiles_{tiny_shop.day(0)}"}
+    text = pages[str(tiny_shop.day(JUDGED + 1))]
     best = re.search("nightshelf over ([^,]*), the best peer", text)
     assert best is not None
     assert best[1].split(" + ")[0] in {*PEERS, TUNED, FROZEN, ZERO_SHOT}
-    assert not [user for user in range(1, 25) if f"U{user:02d}<" in text or f">U{user:02d}" in text]
+    every = "".join(pages.values())
+    assert not [user for user in range(1, 25) if f"U{user:02d}<" in every or f">U{user:02d}" in every]
 
 
 def test_two_months_later_the_night_is_rebuilt_as_it_was(judged: Path, tmp_path: Path, spark: SparkSession) -> None:
