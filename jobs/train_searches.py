@@ -77,7 +77,8 @@ def _row(found: Fitted, since: int) -> pa.Table:
     """FITTED."""
     figures = {"dense_weight": found.model.dense_weight, **found.figures}
     judged_by = found.judged.to_json() if found.judged else ""
-    return fitted_row(found.model.to_json(), judged_by, figures, promoted=found.promoted, rows=found.lists, since=since)
+    rows = max(found.lists, 1)  # without a list, as where there are no events: the catalogue, which gives the weight
+    return fitted_row(found.model.to_json(), judged_by, figures, promoted=found.promoted, rows=rows, since=since)
 
 
 if __name__ == "__main__":
