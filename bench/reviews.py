@@ -24,6 +24,8 @@ import pandas as pd
 from jobs.offline.served_encoder import form_to_serve
 from udfs.encoder.base_model import base_folder
 from udfs.encoder.lower_layers import LowerLayers
+from udfs.evaluation.auc import auc
+from udfs.evaluation.calibration import BINS, calibration_error, reliability
 from udfs.sentiment import figures, learning, model
 from udfs.sentiment.sentences import clauses
 
@@ -122,11 +124,11 @@ def measured(answer: Answer, data: Split) -> dict[str, float]:
         "accuracy": lambda rows: figures.accuracy(stars[rows], answer.stars[rows]),
         "macro F1": lambda rows: figures.macro_f1(stars[rows], answer.stars[rows]),
         "kappa": lambda rows: figures.quadratic_kappa(stars[rows], answer.stars[rows]),
-        "AUC": lambda rows: figures.auc(recommended[rows], answer.score[rows]),
+        "AUC": lambda rows: auc(answer.score[rows], recommended[rows].astype(bool)),
     }
     if answer.p_negative is not None:
         p = answer.p_negative
-        of["calibration"] = lambda rows: figures.calibration_error(stars[rows] <= 2, p[rows])
+        of["calibration"] = lambda rows: calibration_error(reliability(p[rows], stars[rows] <= 2, BINS))
     rng = np.random.default_rng(0)
     draws = [rng.integers(0, len(stars), len(stars)) for _ in range(DRAWS)]
     found = {}

@@ -8,6 +8,8 @@ import pytest
 
 from tests.support.small_base import small_base
 from udfs.encoder.lower_layers import LowerLayers
+from udfs.evaluation.auc import auc
+from udfs.evaluation.calibration import calibration_error, reliability
 from udfs.sentiment import aspects, figures, fitted, learning, model, ratings, unknown
 from udfs.sentiment.model import Head
 from udfs.sentiment.sentences import MOST_CLAUSES, MOST_WORDS, clauses
@@ -173,5 +175,5 @@ def test_figures_are_those_of_their_definitions() -> None:
     assert figures.accuracy(stars, predicted) == pytest.approx(5 / 6)
     assert figures.macro_f1(stars, predicted) == pytest.approx((1 + 1 + 1 + 2 / 3 + 2 / 3) / 5)
     assert figures.quadratic_kappa(stars, stars) == 1
-    assert figures.auc(np.array([0, 0, 1, 1]), np.array([0.1, 0.4, 0.4, 0.8])) == pytest.approx(0.875)
-    assert figures.calibration_error(np.array([0, 1] * 50), np.full(100, 0.5)) == pytest.approx(0)
+    assert auc(np.array([0.1, 0.4, 0.4, 0.8]), np.array([False, False, True, True])) == pytest.approx(0.875)
+    assert calibration_error(reliability(np.full(100, 0.5), np.array([False, True] * 50), 10)) == pytest.approx(0)

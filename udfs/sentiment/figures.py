@@ -1,4 +1,4 @@
-"""Figures of predicted stars: error, accuracy, macro F1, kappa, and what P(negative) and a ranking are worth."""
+"""Figures of predicted stars: error, accuracy, macro F1, kappa."""
 
 from __future__ import annotations
 
@@ -6,10 +6,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
 
 Values = npt.NDArray[Any]
-BINS = 10
 
 
 def mean_absolute_error(stars: Values, predicted: Values) -> float:
@@ -36,21 +34,6 @@ def quadratic_kappa(stars: Values, predicted: Values) -> float:
     distance = (np.arange(5)[:, None] - np.arange(5)[None, :]) ** 2
     by_chance = np.outer(counts.sum(axis=1), counts.sum(axis=0)) / counts.sum()
     return float(1 - (distance * counts).sum() / (distance * by_chance).sum())
-
-
-def auc(labels: Values, scores: Values) -> float:
-    """Area under the ROC curve (Mann and Whitney); ties count half."""
-    positive = labels.astype(bool)
-    n, m = int(positive.sum()), int((~positive).sum())
-    ranks = stats.rankdata(scores)
-    return float((ranks[positive].sum() - n * (n + 1) / 2) / (n * m))
-
-
-def calibration_error(labels: Values, p: Values) -> float:
-    """Mean distance of P and share in BINS bins of equal counts."""
-    order = np.argsort(p, kind="stable")
-    parts = np.array_split(order, BINS)
-    return float(sum(len(part) * abs(p[part].mean() - labels[part].mean()) for part in parts) / len(p))
 
 
 def share_cuts(stars: Values, score: Values) -> Values:

@@ -7,8 +7,8 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import rankdata
 
+from udfs.evaluation.auc import auc
 from udfs.evaluation.calibration import BINS, calibration_error, reliability
 from udfs.users import btyd, judge
 from udfs.users.features import Seen
@@ -76,14 +76,6 @@ def _next(seen: Seen, dates: Codes, buyer: Mask, real: Codes) -> tuple[dict[str,
     best = min(float(np.median(np.abs(each - real))) for each in range(1, int(real.max()) + 1))
     off = {OURS: float(np.median(np.abs(middle - real))), OWN_GAP: float(np.median(np.abs(own - real))), CONSTANT: best}
     return off, float(((real >= low) & (real <= high)).mean())
-
-
-def auc(chance: Doubles, bought: Mask) -> float:
-    """Area under the ROC curve; NaN where all bought, or none."""
-    count = int(bought.sum())
-    pairs = count * (len(bought) - count)
-    above = float(rankdata(chance)[bought].sum()) - count * (count + 1) / 2
-    return above / pairs if pairs else float("nan")
 
 
 def gini(expected: Doubles, spent: Doubles) -> float:
