@@ -23,7 +23,7 @@ from pyspark.sql import DataFrame
 from jobs.offline import resume
 from jobs.offline.base_of import base_of
 from jobs.offline.encoder_training import EncoderPlan, Encoders
-from jobs.offline.model_registry import gated, rows_of
+from jobs.offline.model_registry import rows_of
 from jobs.offline.promotion import Verdict, compare, last_promoted, said_of
 from jobs.offline.ranker_training import Days, fit_rankers
 from jobs.offline.recommend_model import Trained
@@ -164,7 +164,7 @@ def _train(
             run, shop, budget, known, base, report, plan.served, shown, rankers, past, days.calibration, trees
         )
         folder = trained.write(place, users, has_read=has_read)
-        row = gated(trained.row(folder), run)
+        row = trained.row(folder)
         run.publish_model(folder)
     return row, rankers.verdict
 

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import tempfile
 from pathlib import Path
-from typing import Any
 
 from pyspark import SparkFiles
 from pyspark.sql import DataFrame
 
 from jobs.offline import sentiment_training as training
 from jobs.offline.base_of import base_of
-from jobs.offline.model_registry import gated, rows_of, said_of
+from jobs.offline.model_registry import new_row, rows_of, said_of
 from jobs.offline.served_encoder import form_to_serve
 from jobs.reports import progress
 from jobs.transforms import devices
@@ -65,31 +63,20 @@ def train_sentiment(
         )
         version = f"sentiment-{run.run_date}-{sha256(trained.folder / MANIFEST)[:8]}"
         folder = trained.folder.rename(trained.folder.with_name(version))
-        row = _row(run, version, base, trained, sha256(folder / json_model.FILE), sample.since)
+        row = new_row(
+            "sentiment",
+            run,
+            version,
+            base=base_sha256(base),
+            weights=sha256(folder / json_model.FILE),
+            trained_from=sample.since,
+            examples=trained.count,
+            metrics=trained.figures,
+            promoted=trained.promoted,
+        )
         run.publish_model(folder)
     progress.say(said_of("sentiment", trained.promoted, trained.figures, held=bool(row["held"])))
     return rows_of(models, [row])
-
-
-def _row(
-    run: RunContext, version: str, base: Path, trained: training.Trained, weights: str, since: dt.date
-) -> dict[str, Any]:
-    row = {
-        "run_date": run.run_date,
-        "model_version": version,
-        "kind": "sentiment",
-        "folder": f"models/{version}",
-        "base_sha256": base_sha256(base),
-        "weights_sha256": weights,
-        "trained_from": since,
-        "cut_date": run.run_date,
-        "example_count": trained.count,
-        "metrics": trained.figures,
-        "ranker": "",
-        "promoted": trained.promoted,
-        "code_version": run.code_version,
-    }
-    return gated(row, run)
 
 
 if __name__ == "__main__":

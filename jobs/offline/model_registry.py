@@ -83,28 +83,53 @@ def register(
         version = f"{kind}-{run.run_date}-{sha256(folder / MANIFEST)[:8]}"
         run.publish_model(folder.rename(folder.with_name(version)))
         weights = sha256(folder.with_name(version) / json_model.FILE)
-    row = {
+    row = new_row(
+        kind,
+        run,
+        version,
+        weights=weights,
+        trained_from=trained_from,
+        examples=examples,
+        metrics=metrics,
+        promoted=promoted,
+    )
+    return rows_of(models, [row])
+
+
+def new_row(
+    kind: str,
+    run: RunContext,
+    version: str,
+    *,
+    weights: str,
+    trained_from: dt.date,
+    examples: int,
+    metrics: Mapping[str, float],
+    promoted: bool,
+    base: str = "",
+    ranker: str = "",
+) -> dict[str, Any]:
+    """The row of a new model; where a person approves models, a promoted one is held until then.
+
+    weights, base: hashes of its weights and of those that it started from.
+    """
+    held = promoted and run.deployment.gate.approval
+    return {
         "run_date": run.run_date,
         "model_version": version,
         "kind": kind,
         "folder": f"models/{version}",
-        "base_sha256": "",
+        "base_sha256": base,
         "weights_sha256": weights,
         "trained_from": trained_from,
         "cut_date": run.run_date,
         "example_count": examples,
         "metrics": dict(metrics),
-        "ranker": "",
-        "promoted": promoted,
+        "ranker": ranker,
+        "promoted": promoted and not held,
         "code_version": run.code_version,
+        "held": held,
     }
-    return rows_of(models, [gated(row, run)])
-
-
-def gated(row: dict[str, Any], run: RunContext) -> dict[str, Any]:
-    """The row of a new model; where a person approves models, a promoted one is held until then."""
-    held = bool(row["promoted"]) and run.deployment.gate.approval
-    return row | {"promoted": bool(row["promoted"]) and not held, "held": held}
 
 
 def rows_of(models: DataFrame, rows: list[dict[str, Any]]) -> DataFrame:

@@ -12,9 +12,11 @@ from typing import Any
 
 import numpy as np
 
+from jobs.offline.model_registry import new_row
 from jobs.offline.ranker_training import Rankers
 from jobs.offline.served_encoder import Served, ServedEncoder
 from jobs.offline.training_data import PastNight, Shop
+from schemas.job import RECOMMEND
 from schemas.run import RunContext
 from udfs.catalogue import Catalogue
 from udfs.days import date_of
@@ -96,25 +98,23 @@ class Trained:
     def row(self, folder: Path) -> dict[str, Any]:
         """The row of ops.models for the folder that was written."""
         run, verdict = self.run, self.rankers.verdict
-        return {
-            "run_date": run.run_date,
-            "model_version": folder.name,
-            "kind": "recommend",
-            "folder": f"models/{folder.name}",
-            "base_sha256": self.base,
-            "weights_sha256": model_folder.sha256(model_folder.weights_file(folder)),
-            "trained_from": date_of(int(self.shop.interactions.day.min())),
-            "cut_date": run.run_date,
-            "example_count": self.encoder.examples,
-            "metrics": {
-                "encoder_ndcg_frozen": self.encoder.frozen.ndcg_with_popularity,
-                "encoder_ndcg": self.encoder.best.ndcg_with_popularity,
-                "encoder_best_step": float(self.encoder.best_step),
-                "encoder_tuned": float(self.encoder.tuned),
-                **self.serving.figures,
-                **{name: value for name, value in verdict.items() if name != "promoted"},
-            },
-            "ranker": self.rankers.judged.to_json(),
-            "promoted": bool(verdict["promoted"]),
-            "code_version": run.code_version,
+        metrics = {
+            "encoder_ndcg_frozen": self.encoder.frozen.ndcg_with_popularity,
+            "encoder_ndcg": self.encoder.best.ndcg_with_popularity,
+            "encoder_best_step": float(self.encoder.best_step),
+            "encoder_tuned": float(self.encoder.tuned),
+            **self.serving.figures,
+            **{name: value for name, value in verdict.items() if name != "promoted"},
         }
+        return new_row(
+            RECOMMEND,
+            run,
+            folder.name,
+            base=self.base,
+            weights=model_folder.sha256(model_folder.weights_file(folder)),
+            trained_from=date_of(int(self.shop.interactions.day.min())),
+            examples=self.encoder.examples,
+            metrics=metrics,
+            ranker=self.rankers.judged.to_json(),
+            promoted=bool(verdict["promoted"]),
+        )
