@@ -235,13 +235,7 @@ def keep_versions(table: DeltaTable, days: int) -> None:
 
 def vacuum(table: DeltaTable, days: int) -> int:
     """Remove files that no version of the last `days` days names, including those of killed writers; their number."""
-    gone = table.vacuum(
-        retention_hours=24 * days,
-        dry_run=False,
-        enforce_retention_duration=False,
-        full=True,
-        post_commithook_properties=NO_CLEANUP,
-    )
+    gone = _vacuumed(table, 24 * days)
     table.create_checkpoint()
     table.cleanup_metadata()
     return len(gone)
@@ -252,13 +246,7 @@ def without_history(table: DeltaTable, uri: str) -> int:
 
     The newest version remains, as a checkpoint and its commit. How many files were removed.
     """
-    gone = table.vacuum(
-        retention_hours=0,
-        dry_run=False,
-        enforce_retention_duration=False,
-        full=True,
-        post_commithook_properties=NO_CLEANUP,
-    )
+    gone = _vacuumed(table, 0)
     table.update_incremental()
     table.create_checkpoint()
     system, root = file_system(uri)
@@ -267,6 +255,19 @@ def without_history(table: DeltaTable, uri: str) -> int:
     for path in older:
         system.delete_file(path)
     return len(gone) + len(older)
+
+
+def _vacuumed(table: DeltaTable, hours: int) -> list[str]:
+    """Remove files that no version of the last `hours` names; their paths."""
+    return list(
+        table.vacuum(
+            retention_hours=hours,
+            dry_run=False,
+            enforce_retention_duration=False,
+            full=True,
+            post_commithook_properties=NO_CLEANUP,
+        )
+    )
 
 
 def _is_newest(name: str, version: int) -> bool:

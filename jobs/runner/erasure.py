@@ -20,7 +20,7 @@ from jobs.runner.lake import Lake
 from jobs.runner.lake_reader import ASIDE
 from jobs.runner.model_store import checkpoint_folder
 from jobs.transforms import ledger
-from jobs.transforms.erased_lines import LINE, erased_lines
+from jobs.transforms.erased_lines import LINE, erased_lines, of_kind
 from schemas import TABLES, bronze
 from schemas.access import MASKED
 from schemas.contract import PARTITION
@@ -106,21 +106,23 @@ def _remove(lake: Lake, table: str, gone: DataFrame, keys: Sequence[str]) -> int
 
     Only files with such rows are rewritten.
     """
+    affected, count = files_with(lake, table, gone, keys)
+    if affected:
+        rest = lake.frame(table, affected).join(gone, list(keys), "left_anti").select(*TABLES[table].column_names)
+        replace_files(lake, table, affected, rest)
+    return count
+
+
+def files_with(lake: Lake, table: str, rows: DataFrame, keys: Sequence[str]) -> tuple[list[DataFile], int]:
+    """The files of a table with rows that share `keys` with `rows`, and how many rows these are."""
     files = lake.files(table)
     if not files:
-        return 0
+        return [], 0
     placed = lake.frame(table, files).select(*keys, F.col("_metadata.file_path").alias("file"))
-    counts = {
-        row["file"]: row["count"]
-        for row in placed.join(gone, list(keys), "left_semi").groupBy("file").count().collect()
-    }
-    if not counts:
-        return 0
-    paths = [unquote(path) for path in counts]
+    found = placed.join(rows, list(keys), "left_semi").groupBy("file").count().collect()
+    paths = [unquote(row["file"]) for row in found]
     affected = [file for file in files if any(path.endswith(f"/{file.path}") for path in paths)]
-    rest = lake.frame(table, affected).join(gone, list(keys), "left_anti").select(*TABLES[table].column_names)
-    replace_files(lake, table, affected, rest)
-    return sum(counts.values())
+    return affected, sum(row["count"] for row in found)
 
 
 def _remove_queries(lake: Lake, users: DataFrame) -> dict[str, int]:
@@ -182,8 +184,7 @@ def _clean_again(lake: Lake, logs: Mapping[str, DataFrame], lines: DataFrame) ->
     """Mark the days with such lines as not cleaned: their other lines are judged without these by the next run."""
     days: set[dt.date] = set()
     for log in ledger.LOGS.values():
-        table = f"bronze.{log.kind}" if f"bronze.{log.kind}" in logs else "bronze.records"
-        own = logs[table].where(F.coalesce("source", F.lit(log.kind)).isin(list(lake.deployment.of_kind(log.kind))))
+        own = of_kind(logs, lake.deployment, log.kind)
         touched = own.join(lines, list(LINE), "left_semi").select(PARTITION).distinct().collect()
         if touched:
             lake.forget(log.ledger, [row[0] for row in touched])

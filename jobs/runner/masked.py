@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import secrets
 
-import pyarrow as pa
 from pyspark.sql import functions as F
-from pyspark.sql.pandas.functions import ArrowUDFType, arrow_udf
 
 from jobs.runner.catalog import newest_published
 from jobs.runner.lake import Lake
+from jobs.transforms.pseudonyms import pseudonyms
 from schemas import TABLES
 from schemas.access import MASKED, masked_tables
 from schemas.contract import PARTITION
 from schemas.errors import ConfError
-from udfs.keyed_hash import pseudonym
 
 USER = "user_id"
 
@@ -27,18 +25,14 @@ def copy(lake: Lake) -> dict[str, int]:
     newest = newest_published(lake)
     if newest is None:
         raise ConfError(f"{lake.deployment.file}: nothing was published yet")
-    key = secrets.token_bytes(32)
-
-    def numbered(values: pa.Array) -> pa.Array:
-        return pa.array([None if each is None else pseudonym(key, each) for each in values.to_pylist()], pa.string())
-
-    number, rows = arrow_udf(numbered, "string", ArrowUDFType.SCALAR), {}
+    key, rows = secrets.token_bytes(32), {}
+    number = pseudonyms(lambda: key, F.col(USER)).alias(USER)
     published = {
         row["table_name"]: row["version"] for row in lake.rows("ops.publications", of=newest) if row["current"]
     }
     for table in (table for table in masked_tables() if table.name in published):
         own = lake.at_version(table.name, published[table.name], newest)
-        kept = [number(USER).alias(USER) if name == USER else F.col(name) for name in TABLES[table.name].column_names]
+        kept = [number if name == USER else F.col(name) for name in TABLES[table.name].column_names]
         shown = [
             column for column, name in zip(kept, table.column_names, strict=True) if name not in table.personal - {USER}
         ]

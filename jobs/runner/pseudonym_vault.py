@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 from functools import reduce
 from pathlib import Path
-from urllib.parse import unquote
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
@@ -75,7 +74,7 @@ def renew(lake: Lake) -> dict[str, int]:
         user_lines(logs, lake.deployment)
         .select("user_id")
         .distinct()
-        .select("user_id", pseudonyms(key, F.col("user_id")).alias("pseudonym"))
+        .select("user_id", pseudonyms(key.read, F.col("user_id")).alias("pseudonym"))
     )
     _write(lake, users, conf.key_id)
     users = _read(lake, conf.key_id).persist()
@@ -106,19 +105,12 @@ def without(lake: Lake, users: DataFrame) -> None:
 
 def _rename(lake: Lake, table: str, names: DataFrame) -> int:
     """Replace each user_id that is an `old` name by the `new` one; how many rows."""
-    files = lake.files(table)
-    if not files:
-        return 0
-    placed = lake.frame(table, files).select(F.col("user_id").alias("old"), F.col("_metadata.file_path").alias("file"))
-    counts = {
-        row["file"]: row["count"] for row in placed.join(names, "old", "left_semi").groupBy("file").count().collect()
-    }
-    affected = [file for file in files if any(unquote(path).endswith(f"/{file.path}") for path in counts)]
+    affected, count = erasure.files_with(lake, table, names.withColumnRenamed("old", "user_id"), ("user_id",))
     if affected:
         renamed = lake.frame(table, affected).withColumnRenamed("user_id", "old").join(names, "old", "left")
         rows = renamed.withColumn("user_id", F.coalesce("new", "old")).select(*TABLES[table].column_names)
         erasure.replace_files(lake, table, affected, rows)
-    return sum(counts.values())
+    return count
 
 
 def _conf(deployment: Deployment) -> Pseudonyms:

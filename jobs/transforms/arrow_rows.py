@@ -18,6 +18,7 @@ TYPES = {
     "INT": pa.int32(),
     "BIGINT": pa.int64(),
     "DATE": pa.date32(),
+    "ARRAY<STRING>": pa.list_(pa.string()),
 }
 
 

@@ -29,10 +29,14 @@ def user_lines(logs: Mapping[str, DataFrame], deployment: Deployment) -> DataFra
     """source_file, source_row, user_id of each line that names a user; `logs` as in erased_lines."""
     parts = [next(iter(logs.values())).select(*LINE, F.lit(None).cast("string").alias("user_id"))]
     for kind in user_kinds(deployment):
-        table = f"bronze.{kind}" if f"bronze.{kind}" in logs else "bronze.records"
-        own = logs[table].where(F.coalesce("source", F.lit(kind)).isin(list(deployment.of_kind(kind))))
-        parts.append(mapped(own, deployment, kind).select(*LINE, "user_id"))
+        parts.append(mapped(of_kind(logs, deployment, kind), deployment, kind).select(*LINE, "user_id"))
     return reduce(DataFrame.unionByName, parts).where("user_id IS NOT NULL")
+
+
+def of_kind(logs: Mapping[str, DataFrame], deployment: Deployment, kind: str) -> DataFrame:
+    """The rows of bronze that are of a kind; `logs` as in erased_lines."""
+    table = f"bronze.{kind}" if f"bronze.{kind}" in logs else "bronze.records"
+    return logs[table].where(F.coalesce("source", F.lit(kind)).isin(list(deployment.of_kind(kind))))
 
 
 def erased_lines(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pyarrow as pa
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
@@ -26,14 +28,16 @@ def hidden(records: DataFrame, deployment: Deployment) -> DataFrame:
     """
     key = key_of(deployment)
     names = [name for name in HIDDEN if name in records.columns]
-    return records.withColumns({name: pseudonyms(key, F.col(name)) for name in names}) if key and names else records
+    return (
+        records.withColumns({name: pseudonyms(key.read, F.col(name)) for name in names}) if key and names else records
+    )
 
 
-def pseudonyms(key: KeySource, ids: Column) -> Column:
+def pseudonyms(read_key: Callable[[], bytes], ids: Column) -> Column:
     """The pseudonym of each id; null stays null. The key is read on the executor: no plan of a query has it."""
 
     def replaced(values: pa.Array) -> pa.Array:
-        secret = key.read()
+        secret = read_key()
         distinct = {each: pseudonym(secret, each) for each in values.unique().to_pylist() if each is not None}
         return pa.array([distinct.get(each) for each in values.to_pylist()], pa.string())
 
