@@ -12,6 +12,7 @@ from pyspark.sql import functions as F
 
 from jobs.reports import progress
 from jobs.transforms import json_models
+from jobs.transforms.arrow_rows import schema
 from jobs.transforms.held import held
 from jobs.transforms.reviews import newest_reviews
 from jobs.transforms.vectors import encode, text_key
@@ -68,18 +69,9 @@ def _splitter(lexicon: Lexicon) -> Callable[[Iterator[pa.RecordBatch]], Iterator
                 category = review["category"]
                 named = matchers.get(category) or matchers.setdefault(category, lexicon.matcher(category))
                 for number, clause in enumerate(clauses(review["title"], review["text"]), start=1):
-                    rows.append((review["review_id"], review["user_id"], number, clause, named(clause)))
-            columns = list(zip(*rows, strict=True)) or [()] * 5
-            yield pa.RecordBatch.from_arrays(
-                [
-                    pa.array(columns[0], pa.string()),
-                    pa.array(columns[1], pa.string()),
-                    pa.array(columns[2], pa.int32()),
-                    pa.array(columns[3], pa.string()),
-                    pa.array(columns[4], pa.list_(pa.string())),
-                ],
-                names=["review_id", "user_id", "sentence_no", "sentence", "aspects"],
-            )
+                    row = {"review_id": review["review_id"], "user_id": review["user_id"], "sentence_no": number}
+                    rows.append(row | {"sentence": clause, "aspects": named(clause)})
+            yield pa.RecordBatch.from_pylist(rows, schema=schema(CLAUSES))
 
     return split
 

@@ -14,7 +14,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jobs.commands import page
 from jobs.commands.watching import watching
 from jobs.flow import (
     BACKTEST,
@@ -61,6 +60,8 @@ def run_jobs(
                     job.name, lake, run_date, since=since, reingest=reingest, accept_drift=accept_drift
                 )
         except Exception:
+            from jobs.commands import page  # with matplotlib: not at every start
+
             with suppress(Exception):  # of a lake that cannot be written, the job's own error says why
                 progress.console.print(f"page: {page.write(lake, run_date)}", markup=False, soft_wrap=True)
             raise

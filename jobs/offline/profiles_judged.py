@@ -12,6 +12,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from jobs.transforms import arrow_rows
+from udfs.days import date_of
 from udfs.evaluation.calibration import BINS, ReliabilityBin, reliability
 from udfs.users import evaluation
 from udfs.users.evaluation import OURS, Outcome
@@ -47,7 +48,7 @@ class ProfileFigure:
     @property
     def cut_date(self) -> dt.date:
         """The last day that was known."""
-        return dt.date(1970, 1, 1) + dt.timedelta(days=self.cut - 1)
+        return date_of(self.cut - 1)
 
     def __str__(self) -> str:
         ends = "" if self.low is None else f" ({self.low:.4f} to {self.high:.4f})"
