@@ -85,7 +85,7 @@ def test_a_shop_without_purchases_learns_the_weight_of_its_vectors_alone(
 ) -> None:
     log = [search_by(f"u{user}", "blue mugs") for user in range(9)]
     (row,) = Training(rows, model, tmp_path, log).rows
-    assert (row.promoted, row.example_count, set(row.metrics)) == (True, 0, {"dense_weight"})
+    assert (row.promoted, row.example_count, set(row.metrics)) == (True, 1, {"dense_weight"})
     assert Training(rows, model, tmp_path, items=[]).rows == []
 
 
