@@ -17,7 +17,7 @@ from jobs.transforms.audience_inputs import ddl_of, read_known, training_rows
 from jobs.transforms.audience_places import allocated
 from jobs.transforms.held import held
 from jobs.transforms.json_models import applied
-from schemas import gold, ops
+from schemas import ad_audiences, ops
 from schemas.contract import PARTITION
 from schemas.errors import ConfError
 from schemas.run import Model, RunContext
@@ -160,7 +160,7 @@ def _ranked(pairs: DataFrame, taken: DataFrame, run_date: dt.date) -> DataFrame:
     order = Window.partitionBy("campaign_id", "taken").orderBy(F.desc("expected_value"), "user_id")
     ranked = rows.withColumn("rank", F.when(F.col("taken"), F.row_number().over(order)))
     return ranked.withColumns({PARTITION: F.lit(run_date), "is_control": ~F.col("taken")}).select(
-        *gold.AD_AUDIENCES.column_names
+        *ad_audiences.AD_AUDIENCES.column_names
     )
 
 

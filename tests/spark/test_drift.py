@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from jobs.runner import drift
-from schemas import TABLES, gold
+from schemas import TABLES, ad_audiences, gold
 from schemas.drift import Limits
 
 
@@ -48,7 +48,7 @@ def test_amounts_are_held_against_the_nights_before_where_there_is_much_of_them(
     assert not by_name["ordered_units"].passed
     few = {night: {"rows": 2.0, "ordered_units": 3.0} for night in range(5)}
     assert drift.compare(found, few, Limits(), table.amounts)[1].high is None
-    assert set(gold.AD_AUDIENCES.amounts) == {"audience", "expected_value"}
+    assert set(ad_audiences.AD_AUDIENCES.amounts) == {"audience", "expected_value"}
 
 
 def test_every_amount_of_a_contract_can_be_computed(rows):

@@ -10,7 +10,7 @@ from deltalake import DeltaTable
 
 from jobs.runner import foreign_commits, masked
 from jobs.runner.lake import Lake
-from schemas import gold
+from schemas import ad_audiences, gold
 from tests.conftest import Rows
 
 DAY = dt.date(2024, 3, 1)
@@ -23,7 +23,7 @@ def lake(deployment, spark, tmp_path: Path, rows: Rows) -> Lake:
     users = [{"user_id": user, "run_date": DAY, "rank": 1, "reason_item_id": None} for user in ("anna", "bert")]
     lake.replace("gold.recommendations", rows(gold.RECOMMENDATIONS, *users), [DAY], {"run_id": "r"})
     shown = [{"user_id": "anna", "run_date": DAY, "campaign_id": "c", "rank": 1}]
-    lake.replace("gold.ad_audiences", rows(gold.AD_AUDIENCES, *shown), [DAY], {"run_id": "r"})
+    lake.replace("gold.ad_audiences", rows(ad_audiences.AD_AUDIENCES, *shown), [DAY], {"run_id": "r"})
     rest = {"publication_id": "p", "published_at": dt.datetime(2024, 3, 2, tzinfo=dt.UTC), "current": True}
     for name, count in (("gold.recommendations", 2), ("gold.ad_audiences", 1)):
         row = {"run_date": DAY, "table_name": name, "version": 1, "row_count": count, "model_version": None}

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from jobs.flow import JOBS
+from tests.support.bounded_calls import COLLECTED
 from tests.support.source_code import Import, calls, functions, imports
 from tests.support.tiny_shop import REPO
 
@@ -80,54 +81,6 @@ PRINTING = (RUNNER, COMMANDS)
 COLLECTING = (OFFLINE, RUNNER, COMMANDS)
 # Jobs that are not of the night: they hold so many users or pairs of a shop in the driver's memory, on purpose.
 BOUNDED_BY_MAX_USERS = {"jobs.backtest_plans", "jobs.evaluate_recommendations"}
-# (module, function, call): how many of them, and what bounds it.
-COLLECTED = {
-    ("jobs.build_audiences", "_fitted", "collect"): (1, "one row: two models of some forty numbers"),
-    ("jobs.build_audiences", "room", "toPandas"): (1, "a row a running campaign"),
-    ("jobs.build_default_recommendations", "_filler", "broadcast"): (1, "twice top_k items"),
-    ("jobs.build_default_recommendations", "build_default_recommendations", "take"): (1, "one row: is there any"),
-    ("jobs.clean_campaigns", "_campaign_items", "broadcast"): (1, "a row a campaign"),
-    ("jobs.forecast_demand", "_fitted", "collect"): (1, "one row: the model's text"),
-    ("jobs.ingest_logs", "ingest_logs", "broadcast"): (1, "a row a raw file that came twice"),
-    ("jobs.match_queries", "_fingerprint", "collect"): (1, "one row: a hash"),
-    ("jobs.match_queries", "match_queries", "first"): (1, "one row: with which catalogue the newest run matched"),
-    ("jobs.match_queries", "match_queries", "take"): (1, "one row: is there any"),
-    ("jobs.plan_stock", "_refuse_unknown_pairs", "first"): (1, "one row: an example of a pair"),
-    ("jobs.profile_users", "_fitted", "collect"): (1, "one row: the model's text"),
-    ("jobs.profile_users", "_fitted", "toPandas"): (1, "no row: the columns alone"),
-    ("jobs.profile_users", "profile_users", "first"): (1, "one row: the first day and how many users"),
-    ("jobs.plan_stock", "plan_stock", "toPandas"): (2, "250,000 ways of 500 stores; a row a category and day"),
-    ("jobs.transforms.audience_places", "__init__", "first"): (1, "no frame: pandas', on an executor"),
-    ("jobs.transforms.audience_places", "_by_prices", "broadcast"): (2, "a row a running campaign"),
-    ("jobs.transforms.audience_places", "_fill", "first"): (1, "no frame: pandas', on an executor"),
-    ("jobs.transforms.audience_places", "_open_pairs", "broadcast"): (1, "a row a running campaign"),
-    ("jobs.transforms.audience_places", "allocated", "broadcast"): (1, "a row a running campaign"),
-    ("jobs.transforms.audience_places", "choose", "first"): (1, "no frame: pandas', on an executor"),
-    ("jobs.transforms.erased_lines", "find", "take"): (1, "no frame: pyarrow's, on an executor"),
-    ("jobs.transforms.demand_model", "read_demand", "toPandas"): (
-        1,
-        "a row a day and category, or location, of two years",
-    ),
-    ("jobs.rate_items", "_write_page", "take"): (1, "a thousand aspects: those that the page shows"),
-    ("jobs.read_experiments", "_moments", "collect"): (1, "a row a variant, at most ten"),
-    ("jobs.transforms.log_days", "_without_repeats", "collect"): (1, "one row: the day of the oldest late record"),
-    ("jobs.transforms.mapping", "canonical", "collect"): (1, "a row a day, where the mapping changes by date"),
-    ("jobs.transforms.log_days", "_returns_unmatched", "broadcast"): (1, "an id a returned item, some 20 bytes"),
-    ("jobs.transforms.orders", "with_replaced", "broadcast"): (1, "a row an order that was told again"),
-    ("jobs.transforms.purchases", "purchase_history", "broadcast"): (1, "a row a returned line, some 100 bytes"),
-    ("jobs.transforms.purchases", "purchases", "broadcast"): (1, "a row a returned line, some 100 bytes"),
-    ("jobs.transforms.offer", "_in_stock", "take"): (1, "one row: is there any"),
-    ("jobs.transforms.offer", "_refuse_unknown_locations", "first"): (1, "one row: an example of a location"),
-    ("jobs.transforms.offer", "_refuse_unknown_locations", "take"): (1, "one row: is there any"),
-    ("jobs.transforms.ranking", "filled", "broadcast"): (2, "twice top_k items"),
-    ("jobs.transforms.ranking", "filled", "take"): (1, "one row: is there any"),
-    ("jobs.transforms.returns", "_pieces", "broadcast"): (1, "a row or two a returned line, some 100 bytes"),
-    ("jobs.transforms.shop_sample", "shop_size", "first"): (1, "one row: how large the shop is"),
-    ("jobs.transforms.vectors", "_account", "collect"): (1, "the row of ops.encodes"),
-    ("jobs.transforms.vectors", "encode", "collect"): (1, "how many texts there are of each length, some thousands"),
-    ("jobs.transforms.vectors", "score", "take"): (2, "no frame: pyarrow's, on an executor"),
-}
-
 FILE_LINES, FUNCTION_LINES = 300, 60
 # Still longer. Nothing is added here; who splits one takes it off.
 LONG_FILES: set[str] = set()
