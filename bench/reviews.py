@@ -4,7 +4,7 @@
 
 The data are the Women's Clothing E-Commerce Reviews; a text is read with its title. numpy's default_rng(0) splits them:
 u < 0.8 to learn from, up to 0.9 to calibrate and to choose by, the rest (2,206 reviews) to judge. The peers are of the
-group bench (`make setup-bench`). Intervals are 95 %, of a bootstrap over the reviews.
+group bench (`uv sync --frozen --group bench`). Intervals are 95 %, of a bootstrap over the reviews.
 """
 
 from __future__ import annotations
