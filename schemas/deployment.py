@@ -16,6 +16,7 @@ from schemas.encoder import EncoderConf
 from schemas.errors import ConfError
 from schemas.experiments import Experiment, refuse_overlaps
 from schemas.gate import Gate
+from schemas.lineage import Lineage
 from schemas.lists import PRODUCT_ID, Lists, Variants
 from schemas.normal_form import composed
 from schemas.prices import Prices
@@ -95,6 +96,7 @@ class Deployment(Strict):
     experiments: list[Experiment] = []
     privacy: Privacy = Privacy()
     prices: Prices = Prices()
+    lineage: Lineage = Lineage()
     jobs: dict[str, dict[str, Any]] = {}
     file: str = ""  # its path, set by load(), for messages
 
@@ -236,6 +238,7 @@ def load(path: str | Path, *, landing: str | None = None) -> Deployment:
             "spark": _absolute(deployment.spark, here),
             "checkpoints": _absolute(deployment.checkpoints, here) if deployment.checkpoints else "",
             "encoder": deployment.encoder.based_at(here),
+            "lineage": deployment.lineage.based_at(here),
             "privacy": privacy,
         }
     )

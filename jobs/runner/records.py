@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from jobs.runner import drift, environment_fault
+from jobs.runner import drift, environment_fault, lineage
 from jobs.runner.costs import Meter
 from jobs.runner.findings import Audit
 from jobs.runner.lake import Lake
@@ -46,6 +46,7 @@ def recorded(lake: Lake, job: str, run_date: dt.date, dry_run: bool = False) -> 
     if not dry_run:
         with suppress(Exception):  # if the lake cannot be written, the job itself fails with the reason
             _append(lake, record)
+        lineage.report(lake.deployment, record)
     record |= {"error": "interrupted", "status": "failed"}
     meter = Meter(lake.spark)
     try:
@@ -66,6 +67,7 @@ def recorded(lake: Lake, job: str, run_date: dt.date, dry_run: bool = False) -> 
         record |= meter.end(record["seconds"], lake.deployment.prices)
         if not dry_run:
             _record(lake, record)
+            lineage.report(lake.deployment, record)
 
 
 def _append(lake: Lake, row: Mapping[str, Any]) -> None:
