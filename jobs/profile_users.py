@@ -16,7 +16,7 @@ from jobs.transforms.held import held
 from jobs.transforms.json_models import applied
 from jobs.transforms.purchases import purchases
 from jobs.transforms.user_days import by_block, limits_of, past_days, user_days
-from jobs.transforms.user_habits import user_habits
+from jobs.transforms.user_habits import user_habits, user_lines
 from schemas import users
 from schemas.errors import ConfError
 from schemas.run import Model, RunContext
@@ -58,8 +58,8 @@ def profile_users(
     """
     if min(training_users, trees) < 1:
         raise ConfError("[jobs.profile_users] training_users and trees must be at least 1")
-    bought = purchases(events, run.deployment).transform(held)
-    days = user_days(bought).transform(held)
+    lines = user_lines(purchases(events, run.deployment), items).transform(held)
+    days = user_days(lines).transform(held)
     found = days.agg(F.min("day").alias("since"), F.count_distinct("user_id").alias("users")).first()
     since, count = (found["since"] or 0, found["users"]) if found else (0, 0)
     if profile_model:
@@ -74,7 +74,7 @@ def profile_users(
         return profiles.profiles(history, model, run_day, since)
 
     conf = run.deployment.segments
-    known = by_block(days, count, act, COLUMNS).join(user_habits(bought, items, candidates), "user_id", "inner")
+    known = by_block(days, count, act, COLUMNS).join(user_habits(lines, items, candidates), "user_id", "inner")
     listed = rules(model.thresholds, conf.new_days)
     version = profile_model.version if profile_model else None
     complete = _segmented(_dated(known, run.run_date, conf), user_profiles, listed, conf)

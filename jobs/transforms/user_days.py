@@ -25,7 +25,7 @@ LINES = "user_id STRING, day INT, spend DOUBLE, baskets BIGINT, known INT, undon
 
 
 def user_days(bought: DataFrame) -> DataFrame:
-    """LINES of known users: of `purchases` what is known now, of `purchase_history` what past runs knew."""
+    """LINES of known users: of `purchase_history` what past runs knew, else what is known now."""
     never = F.lit(NEVER)
     undone = F.coalesce(F.unix_date("undone_on"), never) if "undone_on" in bought.columns else never
     lines = bought.where("user_id IS NOT NULL").select(

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
-from jobs.transforms.held import held
 from jobs.transforms.top_n import top_n
 
 MOST = 10  # categories and brands of a user
@@ -14,13 +13,27 @@ KINDS = ("category", "brand")
 LISTS = (("category", "affinities"), ("brand", "brands"))
 
 
-def user_habits(bought: DataFrame, items: DataFrame, candidates: DataFrame) -> DataFrame:
+def user_lines(bought: DataFrame, items: DataFrame) -> DataFrame:
+    """The rows of `purchases` of known users with what was paid and the item's category and brand.
+
+    Columns are those that profiles read; of basket_id it has 64 bits, which count baskets. items: silver.items or, of a
+    deployment without a catalogue, no row.
+    """
+    columns = ("user_id", "item_id", "event_date", "run_date", "location_id", "quantity", "unit_price")
+    known = bought.where("user_id IS NOT NULL").select(
+        *columns,
+        F.xxhash64("basket_id").alias("basket_id"),
+        (F.col("quantity").cast("double") * F.col("unit_price")).alias("paid"),
+    )
+    return known.join(items.select("item_id", "category", "brand"), "item_id", "left")
+
+
+def user_habits(lines: DataFrame, items: DataFrame, candidates: DataFrame) -> DataFrame:
     """user_id, affinities, brands, favourite_location, price_level and promotion_share.
 
-    bought: `purchases`; items: silver.items or, of a deployment without a catalogue, no row; candidates:
-    features.candidates of the run, or none. Categories and brands of items that have left the catalogue do not count.
+    lines: `user_lines`; items: as there; candidates: features.candidates of the run, or none. Categories and brands of
+    items that have left the catalogue do not count.
     """
-    lines = _lines(bought, items).transform(held)
     keys = F.array(*(F.struct(F.lit(kind).alias("kind"), F.col(kind).alias("key")) for kind in KINDS))
     spent = lines.groupBy("user_id", *KINDS).agg(F.sum("paid").alias("paid"))
     keyed = spent.select("user_id", "paid", F.explode(keys).alias("of")).where("of.key IS NOT NULL")
@@ -54,16 +67,6 @@ def user_habits(bought: DataFrame, items: DataFrame, candidates: DataFrame) -> D
     )
 
 
-def _lines(bought: DataFrame, items: DataFrame) -> DataFrame:
-    paid = F.col("quantity").cast("double") * F.col("unit_price")
-    typed = bought.where("user_id IS NOT NULL").select(
-        *("user_id", "item_id", "event_date", "location_id", "unit_price"),
-        F.col("quantity").cast("double").alias("units"),
-        paid.alias("paid"),
-    )
-    return typed.join(items.select("item_id", "category", "brand"), "item_id", "left")
-
-
 def _listed(kind: str, *more: str) -> Column:
     """The user's keys of a kind as structs, greatest share first; an empty array without any."""
     fields: list[Column | str] = [F.col("key").alias(kind), "share", "lift", *more]
@@ -90,10 +93,12 @@ def _next_28(candidates: DataFrame, items: DataFrame) -> DataFrame:
 
 def _prices(lines: DataFrame) -> DataFrame:
     """user_id, price_level, promotion_share by the items' mean and median prices over everybody."""
+    units = F.col("quantity").cast("double")
     usual = lines.groupBy("item_id").agg(
-        (F.sum("paid") / F.sum("units")).alias("mean_price"), F.median("unit_price").alias("median_price")
+        (F.sum("paid") / F.sum(units)).alias("mean_price"), F.median("unit_price").alias("median_price")
     )
-    priced = lines.select("user_id", "item_id", "units", "unit_price", "paid").join(usual, "item_id", "inner")
+    columns = ("user_id", "item_id", "unit_price", "paid")
+    priced = lines.select(*columns, units.alias("units")).join(usual, "item_id", "inner")
     promoted = F.when(F.col("unit_price") < PROMOTED * F.col("median_price"), F.col("paid")).otherwise(0.0)
     usually = F.sum(F.col("units") * F.col("mean_price"))
     return priced.groupBy("user_id").agg(
