@@ -89,6 +89,10 @@ backtest: setup example  ## Judge forecasts, stock actions and audiences of date
 read-experiments: setup  ## Read what the variants of [[experiments]] are worth by RUN_DATE
 	@python -m jobs.read_experiments --run-date $(RUN_DATE) --conf $(CONF)
 
+.PHONY: value-policies
+value-policies: setup  ## Value other choices for the places that explore_places drew, by what was bought up to RUN_DATE
+	@python -m jobs.value_policies --run-date $(RUN_DATE) --conf $(CONF)
+
 .PHONY: page
 page: setup  ## Write the page of RUN_DATE as it is now: records, checks, figures, costs, and what failed
 	@python -m jobs.commands.page --run-date $(RUN_DATE) --conf $(CONF)

@@ -263,6 +263,7 @@ BACKTEST = (
         writes=("ops.backtests",),
     ),
     Job("read_experiments", reads=(EVENTS, history("gold.recommendations")), writes=("ops.readouts",)),
+    Job("value_policies", reads=(EVENTS, history("gold.recommendations")), writes=("ops.policies",)),
 )
 MAINTENANCE = (Job("maintain_tables", reads=(), writes=("ops.maintenance",)),)
 JOBS: dict[str, Job] = {job.name: job for job in NIGHT + TRAINING + EVALUATION + BACKTEST + MAINTENANCE}

@@ -54,6 +54,13 @@ RECOMMENDATIONS = Table(
         Column(
             "variant", "STRING", "<experiment>:<variant> that the user is in, with commas between; null: in none", True
         ),
+        Column(
+            "pool_place",
+            "INT",
+            "Of a drawn item, its place by score among those it was drawn from, from 1; null where it was not drawn",
+            True,
+            rules=(between(1, None),),
+        ),
     ),
     key=("user_id", "rank"),
     extra_checks=(dense_rank_check("user_id"), unique_check("user_id", "item_id")),

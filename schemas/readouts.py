@@ -1,4 +1,4 @@
-"""Read-outs of experiments. No Spark."""
+"""Read-outs of experiments and of places drawn at random. No Spark."""
 
 from schemas.bronze import RUN_DATE
 from schemas.contract import Column, Table, between, not_blank, one_of
@@ -31,5 +31,32 @@ READOUTS = Table(
     ),
     key=("experiment_id", "variant"),
 )
+POLICIES = Table(
+    "ops.policies",
+    "one way to choose items for the places that were drawn at random, valued by one estimator on one date",
+    (
+        RUN_DATE,
+        Column(
+            "policy",
+            "STRING",
+            "What takes the places: the pool's best items (best), any of its better half (upper_half), any (drawn)",
+            rules=(one_of("best", "upper_half", "drawn"),),
+        ),
+        Column("estimator", "STRING", "How it was valued", rules=(one_of("ips", "snips", "dr"),)),
+        Column(
+            "value",
+            "DOUBLE",
+            "Probability that its choice for a place is bought; null with an effective sample under 100",
+            True,
+        ),
+        Column("low", "DOUBLE", "Lower end of its 95 % interval, by users", True),
+        Column("high", "DOUBLE", "Upper end", True),
+        Column("ess", "DOUBLE", "Effective sample: drawn places of equal weight", rules=(between(0, None),)),
+        Column("max_weight", "DOUBLE", "Largest weight of a drawn place", rules=(between(0, None),)),
+        Column("places", "BIGINT", "Drawn places that it was valued by", rules=(between(0, None),)),
+        Column("users", "BIGINT", "Users with such places", rules=(between(0, None),)),
+    ),
+    key=("policy", "estimator"),
+)
 
-TABLES = (READOUTS,)
+TABLES = (READOUTS, POLICIES)

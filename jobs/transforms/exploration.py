@@ -32,15 +32,19 @@ class Exploration:
 def explored(
     ranked: DataFrame, possible: DataFrame, top_k: int, cap: int, how: Exploration, run_date: dt.date
 ) -> DataFrame:
-    """`ranked` (user_id, item_id, rank, category, ...) with is_explored and propensity: of an item at its place.
+    """`ranked` (user_id, item_id, rank, category, ...) with is_explored, propensity and pool_place.
 
     The last `how.places` places of each list hold items drawn from the user's pool: the first `how.pool` of `possible`
     (rows as `ranked` has them, without rank) that the places above do not show. A pool is ordered by a hash of seed,
-    date, user and item: a run repeated gives the same lists, and each of n items has probability 1/n at each place that
-    is drawn. What was not drawn has 1. The list of a user with fewer than two more candidates, or fewer than there are
-    places, stays as it is; a category is not drawn where `cap` leaves fewer rows of it than there are places.
+    date, user and item: a run repeated gives the same lists, and each of n items has the propensity 1/n at each place
+    that is drawn. `pool_place` is the item's place by weight in the pool: with it other choices from the same pool can
+    be valued (jobs/value_policies.py). What was not drawn has the propensity 1 and no pool_place. The list of a user
+    with fewer than two more candidates, or fewer than there are places, stays as it is; a category is not drawn where
+    `cap` leaves fewer rows of it than there are places.
     """
-    certain = ranked.withColumns({"is_explored": F.lit(False), "propensity": F.lit(1.0)})
+    certain = ranked.withColumns(
+        {"is_explored": F.lit(False), "propensity": F.lit(1.0), "pool_place": F.lit(None).cast("int")}
+    )
     first = top_k - how.places
     above = ranked.where(F.col("rank") <= first)
     rest = possible.join(above.select("user_id", "item_id"), ["user_id", "item_id"], "left_anti")
@@ -49,7 +53,7 @@ def explored(
         full = counts.where(F.col("count") + how.places > cap).select("user_id", "category")
         rest = rest.join(full, ["user_id", "category"], "left_anti")
     order: list[Column | str] = [F.desc("weight"), "item_id"]
-    pool = top_n(rest, ["user_id"], order, how.pool)
+    pool = top_n(rest, ["user_id"], order, how.pool, rank="pool_place")
     size = F.count(F.lit(1)).over(Window.partitionBy("user_id"))
     many = pool.withColumn("_size", size).where(F.col("_size") >= max(how.places, 2))
     chance: list[Column | str] = [F.xxhash64(F.lit(how.seed), F.lit(str(run_date)), "user_id", "item_id"), "item_id"]

@@ -126,7 +126,7 @@ def _with_reasons(ranked: DataFrame, items: DataFrame, model: Model, run_date: d
             .alias("reason_item_id"),
             (F.col("times_bought") > 0).alias("is_repeat"),
             F.lit(model.version).alias("model_version"),
-            *(_given(ranked, name) for name in ("is_explored", "propensity", "variant")),
+            *(_given(ranked, name) for name in ("is_explored", "propensity", "variant", "pool_place")),
         )
         .select(*gold.RECOMMENDATIONS.column_names)
     )

@@ -55,16 +55,17 @@ def listed(shop: tuple[DataFrame, ...], **settings: Any) -> DataFrame:
 
 
 def test_last_places_are_drawn_evenly_with_their_propensity(shop: tuple[DataFrame, ...]) -> None:
-    """Over seeds, each of a pool's items is at each place equally often: chi-square, and 1/n adds up to 1."""
+    """Over ten seeds each of a pool's items is at each place equally often: chi-square. Propensities add to 1."""
     plain = {(row.user_id, row.rank): row.item_id for row in listed(shop).collect()}
     drawn: dict[int, Counter[str]] = {3: Counter(), 4: Counter()}
-    for seed in range(5):
+    for seed in range(10):
         found = listed(shop, explore_places=2, explore_pool=6, explore_seed=seed).persist()
         assert broken(gold.RECOMMENDATIONS, found) == []
         for row in found.collect():
             pool = 2 if row.user_id == "few" else 6
             assert row.is_explored == (row.rank > 2)
-            assert row.propensity == pytest.approx(1 / pool if row.is_explored else 1.0, abs=1e-12)
+            assert row.propensity * (pool if row.is_explored else 1) == pytest.approx(1.0, abs=1e-12)
+            assert row.pool_place == (int(row.item_id[1:]) - 1 if row.is_explored else None), "i2 is the pool's first"
             if row.rank <= 2:
                 assert row.item_id == plain[row.user_id, row.rank]
             elif row.user_id != "few":
@@ -95,7 +96,7 @@ def test_a_capped_category_stays_capped_and_a_short_pool_is_not_drawn_from(shop:
 
 
 def test_without_exploration_nothing_is_claimed_and_drift_ignores_what_is_drawn(shop: tuple[DataFrame, ...]) -> None:
-    assert {(row.is_explored, row.propensity) for row in listed(shop).collect()} == {(None, None)}
+    assert {(row.is_explored, row.propensity, row.pool_place) for row in listed(shop).collect()} == {(None,) * 3}
     nights = [listed(shop, explore_places=1, explore_pool=6, explore_seed=seed) for seed in (1, 2)]
     assert drift.measure(gold.RECOMMENDATIONS, *nights)["changed"] == 0
 

@@ -30,6 +30,8 @@ COLLECTED = {
     ),
     ("jobs.rate_items", "_write_page", "take"): (1, "a thousand aspects: those that the page shows"),
     ("jobs.read_experiments", "_moments", "collect"): (1, "a row a variant, at most ten"),
+    ("jobs.value_policies", "_learned", "collect"): (1, "a row a fold and place of a pool"),
+    ("jobs.value_policies", "value_policies", "collect"): (1, "a row a block and policy"),
     ("jobs.transforms.log_days", "_without_repeats", "collect"): (1, "one row: the day of the oldest late record"),
     ("jobs.transforms.mapping", "canonical", "collect"): (1, "a row a day, where the mapping changes by date"),
     ("jobs.transforms.log_days", "_returns_unmatched", "broadcast"): (1, "an id a returned item, some 20 bytes"),
