@@ -93,6 +93,10 @@ read-experiments: setup  ## Read what the variants of [[experiments]] are worth 
 value-policies: setup  ## Value other choices for the places that explore_places drew, by what was bought up to RUN_DATE
 	@python -m jobs.value_policies --run-date $(RUN_DATE) --conf $(CONF)
 
+.PHONY: exposure
+exposure: setup  ## Measure whose items the lists of RUN_DATE show, beside whose items are bought
+	@python -m jobs.measure_exposure --run-date $(RUN_DATE) --conf $(CONF)
+
 .PHONY: page
 page: setup  ## Write the page of RUN_DATE as it is now: records, checks, figures, costs, and what failed
 	@python -m jobs.commands.page --run-date $(RUN_DATE) --conf $(CONF)

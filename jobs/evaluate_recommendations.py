@@ -22,6 +22,7 @@ from jobs.offline.evaluation_rows import LONG, NIGHT, TASKS, K, generators, rows
 from jobs.offline.judged_night import JudgedNight, ablations, bert, listed_ahead
 from jobs.offline.measures import ImportanceRow, MeasureRow, ParameterRow
 from jobs.offline.training_data import collect
+from jobs.offline.user_groups import group_gaps
 from jobs.reports import progress
 from jobs.reports.evaluation_page import Evaluation, evaluation_page
 from jobs.transforms.catalogue import active
@@ -56,6 +57,7 @@ def evaluate_recommendations(
     item_vectors: DataFrame,
     candidates: DataFrame,
     recommendations: DataFrame,
+    users: DataFrame,
     model: Model,
     *,
     run: RunContext,
@@ -72,9 +74,10 @@ def evaluate_recommendations(
     That run is judged by what it wrote: features.candidates (its full ranking) and gold.recommendations (what it
     published, after rules). Peers and ablations are fitted here, on the driver, on at most about `max_users` users;
     each ablation `refits` times, on at most `ablation_rows` candidates of past runs. `segment` (a column of
-    silver.events, such as a country) gives the slices for fairness. `listed`: also how well the fusion and BERT
-    recommend items never sold before, had the shop described them ahead of their first sale. `cuts`: the lead over the
-    best peer on so many cuts before, and its mean; each costs some minutes.
+    silver.events, such as a country) gives the slices for fairness; each attribute in silver.users gives the gaps
+    between its groups. `listed`: also how well the fusion and BERT recommend items never sold before, had the shop
+    described them ahead of their first sale. `cuts`: the lead over the best peer on so many cuts before, and its mean;
+    each costs some minutes.
     """
     base = base_of(run.deployment)
     night = run.run_date - dt.timedelta(days=HORIZON_DAYS)
@@ -86,9 +89,9 @@ def evaluate_recommendations(
     days = _rebuilt(story, cut, cuts)
     shop = collect(events, items, SampleBudget(users=max_users), run.deployment, run.run_date, days)
     seen = shop.with_vectors_of(_of_night(item_vectors, "features.item_vectors", night).toPandas())
-    users, truth = metrics.truths(shop.interactions, cut)
-    contest = Contenders(shop.interactions, cut, users, truth, LONG)
-    progress.say(f"{len(users):,} users bought in the 28 days after {night}")
+    buyers, truth = metrics.truths(shop.interactions, cut)
+    contest = Contenders(shop.interactions, cut, buyers, truth, LONG)
+    progress.say(f"{len(buyers):,} users bought in the 28 days after {night}")
     scored = night_lists(contest, NIGHT, scored_pairs, published, seen.item_vectors())
     known = purchases(events.where(F.col("run_date") <= F.lit(night)), run.deployment)
     for share in LONG_TAILS:
@@ -100,7 +103,7 @@ def evaluate_recommendations(
     of_users = rows_of(contest, seen, cut_date, _segments(known, segment))
     listed_scores = published_scores(contest, published)
     calibrations = *scored.rows(cut_date), *listed_scores.rows(cut_date, by_rank=True)
-    rows = [*of_users, *calibrations, *generators(contest)]
+    rows = [*of_users, *calibrations, *generators(contest), *group_gaps(contest, users, cut_date)]
     parameters = [_parameter(choice) for choice in choices]
     page = Evaluation(run.deployment.name, cut_date, PROTOCOL, NIGHT, TASKS, rows, contest.variants, parts)
     page = replace(page, reliability=listed_scores.bins(), importances=_importances(story), parameters=parameters)

@@ -22,6 +22,7 @@ STOCK = optional(today("silver.stock", may_be_empty=True))  # of lists: what is 
 PROMOTIONS, AD_EVENTS = optional(history("silver.promotions")), optional(history("silver.ad_events"))
 DEMAND_MODEL, AUDIENCE_MODEL, SEARCH_MODEL = (optional(model(kind)) for kind in ("demand", "audience", "search"))
 PROFILE_MODEL, SENTIMENT_MODEL = (optional(model(kind)) for kind in ("profile", "sentiment"))
+LISTS = "gold.recommendations", "gold.similar_items", "gold.default_recommendations"
 REVIEWS, SENTENCES = history("silver.reviews"), today("features.review_sentences", may_be_empty=True)
 
 INTAKE = (
@@ -237,6 +238,7 @@ EVALUATION = (
             history("features.item_vectors"),
             history("features.candidates"),
             history("gold.recommendations"),
+            optional(latest("silver.users")),
             model(chosen="judged"),
         ),
         writes=("ops.metrics", "ops.evaluation_lists"),
@@ -264,6 +266,7 @@ BACKTEST = (
     ),
     Job("read_experiments", reads=(EVENTS, history("gold.recommendations")), writes=("ops.readouts",)),
     Job("value_policies", reads=(EVENTS, history("gold.recommendations")), writes=("ops.policies",)),
+    Job("measure_exposure", reads=(EVENTS, latest("silver.items"), *map(latest, LISTS)), writes=("ops.exposure",)),
 )
 MAINTENANCE = (Job("maintain_tables", reads=(), writes=("ops.maintenance",)),)
 JOBS: dict[str, Job] = {job.name: job for job in NIGHT + TRAINING + EVALUATION + BACKTEST + MAINTENANCE}

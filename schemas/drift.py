@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import Field, field_validator
+from typing import Literal
+
+from pydantic import Field, field_validator, model_validator
 
 from schemas import TABLES
 from schemas.strict import Strict
@@ -35,10 +37,27 @@ class Limits(Strict):
         return named
 
 
+class ExposureLimits(Strict):
+    """[drift.exposure.<kind>]: limits of the exposure of a group of items over its share of what is bought."""
+
+    least: float = Field(default=0.0, ge=0)
+    most: float | None = Field(default=None, gt=0)
+
+    @model_validator(mode="after")
+    def _in_order(self) -> ExposureLimits:
+        if self.most is not None and self.most <= self.least:
+            raise ValueError(f"most = {self.most} must be above least = {self.least}")
+        return self
+
+
 class Drift(Limits):
-    """[drift]: the limits of every gold table; `[drift.tables."gold.<table>"]` overrides those of one."""
+    """[drift]: the limits of every gold table; `[drift.tables."gold.<table>"]` overrides those of one.
+
+    exposure: limits of groups of items, by kind: brand, category, location, tail, new (jobs/measure_exposure.py).
+    """
 
     tables: dict[str, Limits] = {}
+    exposure: dict[Literal["brand", "category", "location", "tail", "new"], ExposureLimits] = {}
 
     @field_validator("tables")
     @classmethod

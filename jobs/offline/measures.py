@@ -11,6 +11,8 @@ LEAD = "lead_ndcg@10"  # mean of the leader / mean of the contender that the row
 EVERYONE = "coverage_everyone"  # the share of the catalogue in the lists of all users, also of those not judged
 WORTH = "worth_ndcg@10"  # mean of the complete fusion / mean without the part that the row names - 1, paired
 TUNING = "tuning_worth_ndcg@10"  # mean of the fine-tuned BERT / mean of the frozen one that the row names - 1, paired
+GAP = "gap_ndcg@10"  # mean of a group of users less that of all others with a value of its attribute
+SMALLEST_GAP = "smallest_gap_ndcg@10"  # the least such gap that so many users show four times in five
 
 
 @dataclass(frozen=True)
