@@ -50,6 +50,7 @@ class Nights:
         self.user_vectors = lake.read(latest("features.user_vectors"), run_date, [])
         self.endings: list[Callable[[bool], None]] = []
         self.stock = lake.empty("silver.stock")  # all items are in stock
+        self.suspects = lake.empty("silver.suspects")
 
     def enlarge(self, users: int, times: Sequence[int]) -> int:
         """Write the events of at most `users` users, and of multiples of them; the number of users chosen.
@@ -75,6 +76,7 @@ class Nights:
             self.items,
             self.item_vectors,
             self.user_vectors,
+            self.suspects,
             self.model,
             **self._knobs(score_candidates),
         )

@@ -6,6 +6,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from jobs.transforms import catalogue
+from jobs.transforms.counted_buyers import counted_lines
 from jobs.transforms.held import held
 from jobs.transforms.offer import PRODUCT, few_variants, offered
 from jobs.transforms.purchases import buyer, purchases, within
@@ -21,6 +22,7 @@ def build_default_recommendations(
     events: DataFrame,
     items: DataFrame,
     stock: DataFrame,
+    suspects: DataFrame,
     *,
     run: RunContext,
     segment: str = "",
@@ -43,6 +45,9 @@ def build_default_recommendations(
     product = [name for name in offer.columns if name == PRODUCT]
     flags = offer.select("item_id", F.lit(True).alias("offered"), *product)
     sold = purchases(events, run.deployment).join(listed.select("item_id"), "item_id", "left_semi")
+    sold = counted_lines(sold, suspects, run)
+    if segment:
+        sold = counted_lines(sold, suspects, run, ("item_id", segment))
     ever = sold.join(flags, "item_id", "left")
     recent = within(ever, run.run_date, days)
     lately, when = (recent, f"on the last {days} days") if recent.where("offered").take(1) else (ever, "so far")

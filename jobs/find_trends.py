@@ -12,6 +12,7 @@ from pyspark.sql import functions as F
 
 from jobs.transforms import arrow_rows, query_trends, review_trends, searches
 from jobs.transforms.catalogue import listed
+from jobs.transforms.counted_buyers import counted_lines
 from jobs.transforms.held import held
 from jobs.transforms.purchases import buyer, purchases, within
 from schemas import search
@@ -30,6 +31,7 @@ def find_trends(
     search_trends: DataFrame,
     reviews: DataFrame,
     review_sentences: DataFrame,
+    suspects: DataFrame,
     *,
     run: RunContext,
     min_users: int = 5,
@@ -43,7 +45,7 @@ def find_trends(
     A task holds the counts by day of one kind in a year. A trend that the newest run before had in the same direction
     keeps its started_on.
     """
-    bought = within(purchases(events, run.deployment), run.run_date, SPAN_DAYS)
+    bought = counted_lines(within(purchases(events, run.deployment), run.run_date, SPAN_DAYS), suspects, run)
     # 64 bits a buyer: two of a million coincide once in ten million nights, and a count is one less then.
     lines = held(bought.select("event_date", "item_id", F.xxhash64(buyer()).alias("buyer")).distinct())
     catalogue = listed(run.deployment, items, events).select("item_id", "category", "brand")

@@ -18,6 +18,7 @@ ENCODING = model(chosen="encoding")
 CANDIDATES = today("features.candidates")
 MATCHED = (latest("features.queries"), latest("features.query_items"))
 QUERIES, QUERY_ITEMS = (today(f"features.{name}", may_be_empty=True) for name in ("queries", "query_items"))
+SUSPECTS = optional(latest("silver.suspects"))
 STOCK = optional(today("silver.stock", may_be_empty=True))  # of lists: what is out of stock
 PROMOTIONS, AD_EVENTS = optional(history("silver.promotions")), optional(history("silver.ad_events"))
 DEMAND_MODEL, AUDIENCE_MODEL, SEARCH_MODEL = (optional(model(kind)) for kind in ("demand", "audience", "search"))
@@ -84,6 +85,7 @@ SCORING = (
         reads=(today("silver.items"), latest("features.item_vectors"), optional(model())),
         writes=("ops.encodes", "features.item_vectors"),
     ),
+    Job("find_suspects", reads=(EVENTS, latest("silver.suspects")), writes=("silver.suspects",)),
     Job(
         "encode_users",
         reads=(EVENTS, *ENCODED, latest("features.user_vectors"), ENCODING),
@@ -91,14 +93,18 @@ SCORING = (
     ),
     Job(
         "score_candidates",
-        reads=(EVENTS, *ENCODED, today("features.user_vectors", may_be_empty=True), ENCODING),
+        reads=(EVENTS, *ENCODED, today("features.user_vectors", may_be_empty=True), SUSPECTS, ENCODING),
         writes=("features.candidates",),
     ),
     Job(
         "rank_recommendations", reads=(CANDIDATES, *ENCODED, EVENTS, STOCK, ENCODING), writes=("gold.recommendations",)
     ),
     Job("find_similar_items", reads=(EVENTS, *ENCODED, STOCK), writes=("gold.similar_items",)),
-    Job("build_default_recommendations", reads=(EVENTS, KNOWN_ITEMS, STOCK), writes=("gold.default_recommendations",)),
+    Job(
+        "build_default_recommendations",
+        reads=(EVENTS, KNOWN_ITEMS, STOCK, SUSPECTS),
+        writes=("gold.default_recommendations",),
+    ),
     Job(
         "match_queries",
         reads=(
@@ -125,11 +131,8 @@ SCORING = (
     Job(
         "find_trends",
         reads=(
-            EVENTS,
-            KNOWN_ITEMS,
-            optional(QUERIES),
-            latest("gold.search_trends"),
-            *map(optional, (REVIEWS, SENTENCES)),
+            *(EVENTS, KNOWN_ITEMS, optional(QUERIES), latest("gold.search_trends")),
+            *(*map(optional, (REVIEWS, SENTENCES)), SUSPECTS),
         ),
         writes=("gold.search_trends",),
     ),
@@ -199,13 +202,8 @@ TRAINING = (
     Job(
         "train_audiences",
         reads=(
-            EVENTS,
-            latest("silver.items"),
-            latest("features.item_vectors"),
-            latest("silver.campaigns"),
-            AD_EVENTS,
-            history("ops.models"),
-            AUDIENCE_MODEL,
+            *(EVENTS, latest("silver.items"), latest("features.item_vectors"), latest("silver.campaigns")),
+            *(AD_EVENTS, history("ops.models"), AUDIENCE_MODEL),
         ),
         writes=("ops.models",),
         trains="audience",
@@ -233,13 +231,8 @@ EVALUATION = (
     Job(
         "evaluate_recommendations",
         reads=(
-            EVENTS,
-            latest("silver.items"),
-            history("features.item_vectors"),
-            history("features.candidates"),
-            history("gold.recommendations"),
-            optional(latest("silver.users")),
-            model(chosen="judged"),
+            *(EVENTS, latest("silver.items"), history("features.item_vectors"), history("features.candidates")),
+            *(history("gold.recommendations"), optional(latest("silver.users")), model(chosen="judged")),
         ),
         writes=("ops.metrics", "ops.evaluation_lists"),
     ),
@@ -254,13 +247,8 @@ BACKTEST = (
     Job(
         "backtest_plans",
         reads=(
-            EVENTS,
-            latest("silver.items"),
-            history("features.item_vectors"),
-            PROMOTIONS,
-            optional(latest("silver.stock")),
-            optional(latest("silver.campaigns")),
-            AD_EVENTS,
+            *(EVENTS, latest("silver.items"), history("features.item_vectors"), PROMOTIONS),
+            *(optional(latest("silver.stock")), optional(latest("silver.campaigns")), AD_EVENTS),
         ),
         writes=("ops.backtests",),
     ),

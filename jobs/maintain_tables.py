@@ -14,15 +14,12 @@ VECTORS = tuple(name for name, table in TABLES.items() if name.startswith("featu
 CANDIDATES = ("features.candidates", "features.queries", "features.query_items", "features.review_sentences")
 GOLD = tuple(name for name, table in TABLES.items() if table.layer == "gold")
 # Rewritten by each run from all that is known by then; later runs read only the newest partition.
-SNAPSHOTS = tuple(
-    f"silver.{prefix}{kind}"
-    for kind in ("items", "users", "campaigns", "stock", "ways", "judgements")
-    for prefix in ("", "rejected_")
-)
+CLEANED = ("items", "users", "campaigns", "stock", "ways", "judgements")
+SNAPSHOTS = (*(f"silver.{prefix}{kind}" for kind in CLEANED for prefix in ("", "rejected_")), "silver.suspects")
 RECORDS = (
     *("ops.runs", "ops.checks", "ops.encodes", "ops.figures", "ops.maintenance"),
     *("ops.metrics", "ops.search_metrics", "ops.profile_metrics", "ops.evaluation_lists"),
-    *("ops.backtests", "ops.allocations"),
+    *("ops.backtests", "ops.allocations", "ops.policies", "ops.exposure"),
 )
 SHORTEST_HISTORY = 7  # days: no reader or writer that began earlier is still running
 

@@ -14,6 +14,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from jobs.transforms.catalogue import described
+from jobs.transforms.counted_buyers import counted_lines
 from jobs.transforms.held import held
 from jobs.transforms.item_counts import item_counts
 from jobs.transforms.purchases import known_purchases, within
@@ -39,6 +40,7 @@ def score_candidates(
     items: DataFrame,
     item_vectors: DataFrame,
     user_vectors: DataFrame,
+    suspects: DataFrame,
     model: Model,
     *,
     run: RunContext,
@@ -64,7 +66,9 @@ def score_candidates(
     size = shop_size(lines, [day])
     slots = lines.sparkSession.sparkContext.defaultParallelism
     blocks = max(math.ceil(size.users / users_per_block / slots), 1) * slots  # every slot has as many as any other
-    known = _candidates(described(items, item_vectors), item_counts(lines, [day]), run.run_date)
+    known = _candidates(
+        described(items, item_vectors), item_counts(counted_lines(lines, suspects, run), [day]), run.run_date
+    )
     fitted = (
         sampled(lines, size, budget)
         .groupBy(F.lit(0).alias("all"))

@@ -12,12 +12,16 @@ from schemas import (
     reviews,
     search,
     silver,
+    suspects,
     users,
 )
 from schemas.contract import Table
 
 TABLES: dict[str, Table] = {
     table.name: table
-    for layer in (bronze, silver, features, ops, gold, ad_audiences, search, users, readouts, exposure, reviews, audits)
+    for layer in (
+        *(bronze, silver, suspects, features, ops, gold, ad_audiences),
+        *(search, users, readouts, exposure, reviews, audits),
+    )
     for table in layer.TABLES
 }

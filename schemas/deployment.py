@@ -25,6 +25,7 @@ from schemas.segments import Segments
 from schemas.silver import RECORDS_OF
 from schemas.source import Source, section
 from schemas.strict import Strict
+from schemas.suspects import Suspects
 
 # Columns that the clean jobs fill in themselves; the others come from a mapping.
 DERIVED = {"run_date", "event_date", "source_file", "source_row", "record_count", "unknown_items", "order_id"}
@@ -94,6 +95,7 @@ class Deployment(Strict):
     segments: Segments = Segments()
     aspects: dict[AspectName, Annotated[list[Seed], Field(min_length=1)]] = {}  # of reviews: words that name each
     experiments: list[Experiment] = []
+    suspects: Suspects = Suspects()
     privacy: Privacy = Privacy()
     prices: Prices = Prices()
     lineage: Lineage = Lineage()

@@ -10,6 +10,7 @@ from jobs.find_trends import find_trends
 from schemas import reviewed, reviews, search, silver
 from schemas.deployment import Deployment
 from schemas.source import Source
+from schemas.suspects import SUSPECTS
 from tests.conftest import Rows, broken, run_of
 
 RUN_DATE = dt.date(2024, 6, 30)
@@ -61,6 +62,7 @@ def trends(
         rows(search.TRENDS, *before),
         rows(reviewed.REVIEWS, *said),
         rows(reviews.REVIEW_SENTENCES, *read),
+        rows(SUSPECTS),
         run=run_of(RUN_DATE, deployment),
         **settings,
     )

@@ -20,7 +20,7 @@ from tests.support import tiny_shop
 RUN_DATE = tiny_shop.day(13)
 OF_ITEMS = {"ingest_logs", "clean_items", "encode_items", "match_queries", "rank_searches", "publish_night"}
 OF_EVENTS = {"ingest_logs", "clean_events", "build_default_recommendations", "find_trends", "forecast_demand"}
-OF_EVENTS |= {"profile_users", "publish_night"}
+OF_EVENTS |= {"find_suspects", "profile_users", "publish_night"}
 
 
 def part(text: str, name: str) -> str:

@@ -22,6 +22,7 @@ from schemas.errors import DataError
 from schemas.lists import Lists, Variants
 from schemas.run import Model
 from schemas.source import Source
+from schemas.suspects import SUSPECTS
 from tests.conftest import Rows, broken, run_of
 from udfs.encoder.stored_vectors import to_bytes
 
@@ -234,6 +235,7 @@ def test_default_lists_have_one_variant_and_nothing_that_is_out_of_stock(rows: R
         rows(silver.EVENTS, *(sale(user, item, location_id=where) for where, user, item in pairs)),
         rows(silver.ITEMS, *({"item_id": name, "brand": brand[name]} for name in names)),
         rows(silver.STOCK, *(on_hand(name, "s", 0 if name in gone else 1) for name in names)),
+        rows(SUSPECTS),
         run=run_of(RUN_DATE, shop("stock", variants=STYLES)),
         segment="location_id",
         top_k=4,
@@ -255,6 +257,7 @@ def test_a_segment_is_not_filled_with_another_variant_of_what_it_has(rows: Rows)
         rows(silver.EVENTS, *lines),
         items,
         rows(silver.STOCK),
+        rows(SUSPECTS),
         run=run_of(RUN_DATE, shop(variants=STYLES)),
         segment="location_id",
         min_buyers=1,

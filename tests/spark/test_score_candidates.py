@@ -23,6 +23,7 @@ from schemas import features, silver
 from schemas.errors import NoModelError
 from schemas.job import RECOMMEND
 from schemas.run import Model
+from schemas.suspects import SUSPECTS
 from tests.conftest import Rows, broken, run_of
 from udfs.catalogue import catalogue_of
 from udfs.encoder import model_folder
@@ -109,7 +110,7 @@ def test_the_vectors_of_a_learned_user_encoder_are_the_users(rows: Rows, model: 
     coded = [{"user_id": user, "vector": cell, "model_version": "learned"} for user, cell in read.items()]
     other = {"user_id": "u11", "vector": cells[0], "model_version": "another"}
     users, run = rows(features.USER_VECTORS, *coded, other), run_of(RUN_DATE)
-    found = score_candidates(events, items, vectors, users, learned, run=run, per_user=400).collect()
+    found = score_candidates(events, items, vectors, users, rows(SUSPECTS), learned, run=run, per_user=400).collect()
 
     lines = known_purchases(events, items, run.deployment).toPandas()
     known = catalogue_of(items.join(vectors.select("item_id", "vector"), "item_id", "left").toPandas())
@@ -134,6 +135,7 @@ def test_blocks_on_executors_equal_the_plain_functions_on_everybody(
         items,
         vectors,
         nobody(rows),
+        rows(SUSPECTS),
         model,
         run=run_of(RUN_DATE),
         per_user=6,
@@ -181,7 +183,9 @@ def test_what_nobody_has_bought_is_kept_however_improbable(rows: Rows, model: Mo
 
     def found(arrivals: int) -> dict[str, dict[str, float]]:
         knobs = {"per_user": 0, "new_per_user": 0, "arrivals_per_user": arrivals}
-        made = score_candidates(events, items, vectors, nobody(rows), model, run=run_of(RUN_DATE), **knobs).collect()
+        made = score_candidates(
+            events, items, vectors, nobody(rows), rows(SUSPECTS), model, run=run_of(RUN_DATE), **knobs
+        ).collect()
         assert all("fresh" in row.sources and row.recent_buyers == 0 for row in made)
         scores: dict[str, dict[str, float]] = {}
         for row in made:
@@ -200,7 +204,9 @@ def test_what_nobody_has_bought_is_kept_however_improbable(rows: Rows, model: Mo
 def test_what_is_said_of_a_pair_is_what_the_log_says(rows: Rows, model: Model) -> None:
     events, items, vectors = shop(rows)
     ship(events.sparkSession, model)
-    found = score_candidates(events, items, vectors, nobody(rows), model, run=run_of(RUN_DATE)).collect()
+    found = score_candidates(
+        events, items, vectors, nobody(rows), rows(SUSPECTS), model, run=run_of(RUN_DATE)
+    ).collect()
     days: dict[tuple[str, str], set[dt.date]] = {}
     kept = purchases(events, run_of(RUN_DATE).deployment)
     for row in kept.where("user_id IS NOT NULL").collect():
@@ -225,7 +231,9 @@ def test_a_model_of_an_earlier_version_is_refused_with_the_remedy(
     (older / scoring.TRAINING).write_text(json.dumps({"features": {"item_buyers_7": "of a sample"}}))
     ship(events.sparkSession, Model("older", str(older)))
     with pytest.raises(NoModelError, match=r"older was trained by a version with other features.*make train RUN_DATE="):
-        score_candidates(events, items, vectors, nobody(rows), Model("older", str(older)), run=run_of(RUN_DATE))
+        score_candidates(
+            events, items, vectors, nobody(rows), rows(SUSPECTS), Model("older", str(older)), run=run_of(RUN_DATE)
+        )
     lake = cast(Lake, None)  # promoted_model alone reads it
     monkeypatch.setattr(model_store, "promoted_model", lambda *_given, **_named: Model("older", str(older)))
     assert not night._has_model(lake, RUN_DATE, RECOMMEND), "make run trains another before it reads the logs"
@@ -246,7 +254,7 @@ def test_items_that_no_sampled_user_bought_stay_candidates_with_everybody_s_coun
     )
     ship(events.sparkSession, Model("small", str(small)))
     found = score_candidates(
-        events, items, vectors, nobody(rows), Model("small", str(small)), run=run_of(RUN_DATE)
+        events, items, vectors, nobody(rows), rows(SUSPECTS), Model("small", str(small)), run=run_of(RUN_DATE)
     ).persist()
     bought = within(purchases(events, run_of(RUN_DATE).deployment), RUN_DATE, 28)
     buyers = dict(bought.groupBy("item_id").agg(F.count_distinct(buyer())).collect())
@@ -259,11 +267,15 @@ def test_an_item_that_is_not_active_is_nobody_s_candidate(rows: Rows, model: Mod
     events, items, vectors = shop(rows)
     ship(events.sparkSession, model)
     knobs = {"per_user": 6, "new_per_user": 3}
-    every = score_candidates(events, items, vectors, nobody(rows), model, run=run_of(RUN_DATE), **knobs).persist()
+    every = score_candidates(
+        events, items, vectors, nobody(rows), rows(SUSPECTS), model, run=run_of(RUN_DATE), **knobs
+    ).persist()
     sold = every.groupBy("item_id").count().orderBy(F.desc("count"), "item_id").first()
     assert sold is not None
     gone = items.withColumn("active", F.col("item_id") != sold.item_id)
-    left = score_candidates(events, gone, vectors, nobody(rows), model, run=run_of(RUN_DATE), **knobs).persist()
+    left = score_candidates(
+        events, gone, vectors, nobody(rows), rows(SUSPECTS), model, run=run_of(RUN_DATE), **knobs
+    ).persist()
     assert left.where(F.col("item_id") == sold.item_id).isEmpty()
     listed = {row.user_id: row["count"] for row in left.groupBy("user_id").count().collect()}
     assert all(count >= 6 for count in listed.values()), "another takes its place"

@@ -25,6 +25,7 @@ from schemas.privacy import Erasure, Pseudonyms
 from schemas.segments import Segments
 from schemas.silver import RECORDS_OF
 from schemas.source import Source
+from schemas.suspects import Suspects
 
 REPO = next(folder for folder in Path(__file__).resolve().parents if (folder / "pyproject.toml").is_file())
 README, DOCS = REPO / "README.md", REPO / "docs"
@@ -225,6 +226,7 @@ def test_every_key_of_a_deployment_has_a_row_and_every_row_is_one() -> None:
         "lists",
         "variants",
         "segments",
+        "suspects",
         "prices",
         "lineage",
         "aspects",
@@ -232,7 +234,7 @@ def test_every_key_of_a_deployment_has_a_row_and_every_row_is_one() -> None:
         "privacy",
         "jobs",
     }  # have sections of their own
-    fields = (Deployment, Source, Gate, Lists, Variants, Segments, Erasure, Pseudonyms, Prices, Lineage)
+    fields = (Deployment, Source, Gate, Lists, Variants, Segments, Suspects, Erasure, Pseudonyms, Prices, Lineage)
     keys = {name for model in fields for name in model.model_fields} | {"base"}
     keys -= tables  # `file` is of [lineage]; that of a deployment is no key
     kinds = set(RECORDS_OF)  # the table of kinds
