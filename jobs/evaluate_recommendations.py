@@ -32,13 +32,14 @@ from jobs.transforms.top_n import top_n
 from schemas import ops
 from schemas.derive import plain_ddl
 from schemas.errors import TooEarlyError
+from schemas.explanations import IMPORTANCES
 from schemas.run import Model, RunContext
 from udfs.days import date_of, day_number
 from udfs.evaluation import metrics
 from udfs.evaluation.metrics import TASK_ALL, TASK_NEW
 from udfs.horizon import HORIZON_DAYS
 from udfs.recommend import scoring
-from udfs.recommend.feature_meanings import FEATURES
+from udfs.recommend.feature_meanings import FEATURES, group_of
 from udfs.recommend.peer_tuning import Choice
 from udfs.recommend.sample_budget import SampleBudget
 
@@ -69,7 +70,7 @@ def evaluate_recommendations(
     cuts: int = 0,
     listed: bool = False,
 ) -> dict[str, DataFrame]:
-    """ops.metrics and ops.evaluation_lists of the run 28 days before run_date, and an HTML page.
+    """ops.metrics and ops.evaluation_lists of the run 28 days before run_date, ops.importances, and an HTML page.
 
     That run is judged by what it wrote: features.candidates (its full ranking) and gold.recommendations (what it
     published, after rules). Peers and ablations are fitted here, on the driver, on at most about `max_users` users;
@@ -110,7 +111,8 @@ def evaluate_recommendations(
     run.write_page(f"evaluation/{cut_date}.html", evaluation_page(page))
     rows += _earlier(judged, cuts)
     spark, day = events.sparkSession, run.run_date
-    return {"ops.metrics": _measures(spark, day, rows), "ops.evaluation_lists": _lists(spark, day, contest)}
+    lists, importances = _lists(spark, day, contest), _of_features(spark, day, model, story)
+    return {"ops.metrics": _measures(spark, day, rows), "ops.evaluation_lists": lists, "ops.importances": importances}
 
 
 def _rebuilt(story: Mapping[str, Any], cut: int, cuts: int) -> list[int]:
@@ -159,6 +161,15 @@ def _importances(story: Mapping[str, Any]) -> list[ImportanceRow]:
     """The most important features of the judged run's model, from its training record."""
     top_features = list(story["importance"].items())[:MOST_FEATURES]
     return [ImportanceRow(name, value, FEATURES.get(name, "")) for name, value in top_features]
+
+
+def _of_features(spark: SparkSession, run_date: dt.date, model: Model, story: Mapping[str, Any]) -> DataFrame:
+    """A row of ops.importances for each feature of the judged run's model."""
+    rows = [
+        (run_date, model.version, name, group_of(name) if name in FEATURES else None, float(value))
+        for name, value in story["importance"].items()
+    ]
+    return spark.createDataFrame(rows, plain_ddl(IMPORTANCES))
 
 
 def _earlier(judged: JudgedNight, cuts: int) -> list[MeasureRow]:

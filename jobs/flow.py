@@ -234,7 +234,7 @@ EVALUATION = (
             *(EVENTS, latest("silver.items"), history("features.item_vectors"), history("features.candidates")),
             *(history("gold.recommendations"), optional(latest("silver.users")), model(chosen="judged")),
         ),
-        writes=("ops.metrics", "ops.evaluation_lists"),
+        writes=("ops.metrics", "ops.evaluation_lists", "ops.importances"),
     ),
     Job(
         "evaluate_searches",

@@ -19,7 +19,7 @@ SNAPSHOTS = (*(f"silver.{prefix}{kind}" for kind in CLEANED for prefix in ("", "
 RECORDS = (
     *("ops.runs", "ops.checks", "ops.encodes", "ops.figures", "ops.maintenance"),
     *("ops.metrics", "ops.search_metrics", "ops.profile_metrics", "ops.evaluation_lists"),
-    *("ops.backtests", "ops.allocations", "ops.policies", "ops.exposure"),
+    *("ops.backtests", "ops.allocations", "ops.policies", "ops.exposure", "ops.importances"),
 )
 SHORTEST_HISTORY = 7  # days: no reader or writer that began earlier is still running
 

@@ -18,7 +18,7 @@ from jobs.transforms.counted_buyers import counted_lines
 from jobs.transforms.held import held
 from jobs.transforms.item_counts import item_counts
 from jobs.transforms.purchases import known_purchases, within
-from jobs.transforms.shop_sample import sampled, shop_size
+from jobs.transforms.shop_sample import ShopSize, sampled, shop_size
 from schemas import features
 from schemas.errors import NoModelError
 from schemas.run import PIECES, Model, RunContext
@@ -47,13 +47,16 @@ def score_candidates(
     per_user: int = 150,
     new_per_user: int = 60,
     arrivals_per_user: int = 5,
+    explained_per_user: int = 40,
     users_per_block: int = 5_000,
 ) -> DataFrame:
     """features.candidates: the most probable candidates of each user with a purchase.
 
     Those are the `per_user` best of all, and the `new_per_user` best of the items that the user never bought: a list
     of new items is then complete even for a user with hundreds of own items. They include the `arrivals_per_user` best
-    of the recently described items without a purchase, however improbable (jobs/rank_recommendations.py).
+    of the recently described items without a purchase, however improbable (jobs/rank_recommendations.py). The
+    `explained_per_user` best have the factors of their score (udfs/recommend/factors.py): lists are built from these,
+    and a factor costs more than a score.
 
     Purchases of the last HABIT_DAYS count. Items are counted over everybody. What is learned of them (neighbours,
     factors) is fitted in one task, so that its cost is bounded: on a sample within the budget of the model's training
@@ -66,15 +69,8 @@ def score_candidates(
     size = shop_size(lines, [day])
     slots = lines.sparkSession.sparkContext.defaultParallelism
     blocks = max(math.ceil(size.users / users_per_block / slots), 1) * slots  # every slot has as many as any other
-    known = _candidates(
-        described(items, item_vectors), item_counts(counted_lines(lines, suspects, run), [day]), run.run_date
-    )
-    fitted = (
-        sampled(lines, size, budget)
-        .groupBy(F.lit(0).alias("all"))
-        .cogroup(known.groupBy(F.lit(0).alias("all")))
-        .applyInArrow(_fitter(day, size.buyers[day]), PIECES)
-    )
+    known = counted_catalogue(items, item_vectors, lines, suspects, run)
+    fitted = fitted_state(lines, size, known, budget, day)
     folders = model.file_name, run.share(fitted)
     columns = ", ".join(f"{name} {features.CANDIDATES.column(name).type}" for name in scoring.SCORED)
     rows = lines.where("user_id IS NOT NULL").select(*scoring.LINES)
@@ -83,11 +79,24 @@ def score_candidates(
         bought = rows.select("user_id").distinct()
         rows = rows.unionByName(learned.join(bought, "user_id", "left_semi"), allowMissingColumns=True)
     scored = rows.repartition(blocks, "user_id").mapInArrow(
-        _scorer(day, folders, (per_user, new_per_user, arrivals_per_user)), columns
+        _scorer(day, folders, (per_user, new_per_user, arrivals_per_user), explained_per_user), columns
     )
     return scored.select(
         F.lit(run.run_date).alias("run_date"), *scoring.SCORED, F.lit(model.version).alias("model_version")
     ).select(*features.CANDIDATES.column_names)
+
+
+def fitted_state(lines: DataFrame, size: ShopSize, known: DataFrame, budget: SampleBudget, day: int) -> DataFrame:
+    """PIECES of the files of a run's state (udfs/recommend/state_files.py).
+
+    lines: purchases of a shop of this size; known: the catalogue with everybody's counts (`counted_catalogue`).
+    """
+    return (
+        sampled(lines, size, budget)
+        .groupBy(F.lit(0).alias("all"))
+        .cogroup(known.groupBy(F.lit(0).alias("all")))
+        .applyInArrow(_fitter(day, size.buyers[day]), PIECES)
+    )
 
 
 def budget_of(model: Model, run_date: dt.date) -> SampleBudget:
@@ -98,10 +107,14 @@ def budget_of(model: Model, run_date: dt.date) -> SampleBudget:
         raise NoModelError(f"{error}; train another: make train RUN_DATE={run_date}") from None
 
 
-def _candidates(catalogue: DataFrame, counts: DataFrame, run_date: dt.date) -> DataFrame:
+def counted_catalogue(
+    items: DataFrame, item_vectors: DataFrame, lines: DataFrame, suspects: DataFrame, run: RunContext
+) -> DataFrame:
     """Rows of the catalogue that scoring may need, with everybody's counts: items bought, and those listed lately."""
-    lately = F.coalesce("listed_on", "described_on") > F.lit(run_date - dt.timedelta(days=scoring.FRESH_DAYS))
-    return catalogue.join(counts, "item_id", "left").where(F.col("buyers").isNotNull() | lately)
+    counts = item_counts(counted_lines(lines, suspects, run), [day_number(run.run_date) + 1])
+    lately = F.coalesce("listed_on", "described_on") > F.lit(run.run_date - dt.timedelta(days=scoring.FRESH_DAYS))
+    known = described(items, item_vectors).join(counts, "item_id", "left")
+    return known.where(F.col("buyers").isNotNull() | lately)
 
 
 def _fitter(day: int, shop_buyers: int) -> Callable[[pa.Table, pa.Table], pa.Table]:
@@ -119,7 +132,7 @@ def _fitter(day: int, shop_buyers: int) -> Callable[[pa.Table, pa.Table], pa.Tab
 
 
 def _scorer(
-    day: int, folders: tuple[str, str], most: tuple[int, int, int]
+    day: int, folders: tuple[str, str], most: tuple[int, int, int], explained: int
 ) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
     """folders: of the model and of the state, as SparkFiles knows them."""
 
@@ -133,7 +146,7 @@ def _scorer(
                 learned = table.filter(is_vector).select(["user_id", VECTOR]).to_pandas()
                 table = table.filter(pc.invert(is_vector)).drop_columns([VECTOR])
             purchases = table.to_pandas(date_as_object=False)
-            yield from scoring.score_users(purchases, state_files.read(state), model, day, *most, learned)
+            yield from scoring.score_users(purchases, state_files.read(state), model, day, *most, learned, explained)
 
     return score
 

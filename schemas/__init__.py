@@ -4,6 +4,7 @@ from schemas import (
     ad_audiences,
     audits,
     bronze,
+    explanations,
     exposure,
     features,
     gold,
@@ -21,7 +22,7 @@ TABLES: dict[str, Table] = {
     table.name: table
     for layer in (
         *(bronze, silver, suspects, features, ops, gold, ad_audiences),
-        *(search, users, readouts, exposure, reviews, audits),
+        *(search, users, readouts, exposure, reviews, audits, explanations),
     )
     for table in layer.TABLES
 }

@@ -2,6 +2,7 @@
 
 from schemas.bronze import RUN_DATE
 from schemas.contract import Column, Table, between, not_blank
+from schemas.explanations import FACTORS, RAW_SCORE
 from schemas.silver import ITEM_ID
 
 USER_ID = Column("user_id", "STRING", "Identifies the user", rules=(not_blank(200),), personal=True)
@@ -47,6 +48,7 @@ CANDIDATES = Table(
         Column("usual_gap", "DOUBLE", "Days between two of them, drawn to the item's own gap", True),
         Column("recent_buyers", "INT", "Buyers of the item in the last 28 days", rules=(between(0, None),)),
         MODEL_VERSION,
+        *(RAW_SCORE, FACTORS),
     ),
     key=("user_id", "item_id"),
 )

@@ -14,6 +14,7 @@ from schemas.contract import (
     table_check,
     unique_check,
 )
+from schemas.explanations import FACTORS, FACTORS_ADD_UP, RAW_SCORE
 from schemas.features import MODEL_VERSION, USER_ID
 from schemas.silver import ITEM_ID, LOCATION_ID
 
@@ -61,9 +62,10 @@ RECOMMENDATIONS = Table(
             True,
             rules=(between(1, None),),
         ),
+        *(RAW_SCORE, FACTORS),
     ),
     key=("user_id", "rank"),
-    extra_checks=(dense_rank_check("user_id"), unique_check("user_id", "item_id")),
+    extra_checks=(FACTORS_ADD_UP, dense_rank_check("user_id"), unique_check("user_id", "item_id")),
     public=True,
 )
 SIMILAR_ITEMS = Table(

@@ -25,6 +25,14 @@ from udfs.recommend.rerank import rerank
 
 FALLBACK = "fallback"
 USERS_PER_BLOCK = 5_000
+GIVEN = (
+    "is_explored",
+    "propensity",
+    "variant",
+    "pool_place",
+    "raw_score",
+    "factors",
+)  # columns of lists that some lack
 DUE = 0.8  # of the usual gap since the last purchase
 
 
@@ -126,7 +134,7 @@ def _with_reasons(ranked: DataFrame, items: DataFrame, model: Model, run_date: d
             .alias("reason_item_id"),
             (F.col("times_bought") > 0).alias("is_repeat"),
             F.lit(model.version).alias("model_version"),
-            *(_given(ranked, name) for name in ("is_explored", "propensity", "variant", "pool_place")),
+            *(_given(ranked, name) for name in GIVEN),
         )
         .select(*gold.RECOMMENDATIONS.column_names)
     )

@@ -21,6 +21,7 @@ from tests.nights.test_night import intake
 from tests.support import tiny_shop
 from udfs.days import day_number
 from udfs.recommend import ranker, scoring
+from udfs.recommend.feature_meanings import FEATURES, group_of
 from udfs.recommend.peer_grids import PEERS
 from udfs.recommend.sample_budget import SampleBudget
 
@@ -44,6 +45,14 @@ def read(lake: Path, table: str) -> pl.DataFrame:
 
 def purchases(lake: Path) -> pl.DataFrame:
     return read(lake, "silver.events").filter((pl.col("event_type") == "purchase") & pl.col("user_id").is_not_null())
+
+
+def test_the_importance_of_every_feature_is_a_row(judged: Path) -> None:
+    rows = read(judged, "ops.importances")
+    assert dict(rows.select("feature", "group").iter_rows()) == {name: group_of(name) for name in FEATURES}
+    assert rows["mean_abs"].min() >= 0
+    assert rows["mean_abs"].sum() > 0
+    assert rows["model_version"].n_unique() == 1
 
 
 def test_ndcg_can_be_computed_again_from_the_tables(judged: Path) -> None:

@@ -87,3 +87,42 @@ FEATURES: Final[dict[str, str]] = {
     "attribute_3_last": "the same, third attribute",
 }
 ATTRIBUTES = 3
+
+# Groups of features, as gold.recommendations.factors names them: the terms in which a score is explained. A feature is
+# of the group of the longest stem that its name begins with.
+GROUPS: Final = {
+    "habit": "how often, how newly and how regularly the user buys the item",
+    "due": "the time since the user bought it last, against the usual gap",
+    "bought_together": "what users, and baskets, with the user's items have or turn to",
+    "people_like_you": "users with similar histories, by factors (ALS) and linear weights (EASE)",
+    "text": "the likeness of its description to what the user buys",
+    "popularity": "how many users buy it, how often they buy it again, how long it has been sold",
+    "trend": "its sales of the last weeks against the weeks before",
+    "category": "how much the user buys of its category",
+    "brand": "how much the user buys of its brand",
+    "title": "how much the user buys under its title",
+    "shopper": "how often and how much the user shops, whatever the item",
+    "agreement": "how many generators propose it",
+}
+_STEMS: Final = {
+    **dict.fromkeys(("own_", "is_own"), "habit"),
+    **dict.fromkeys(("own_last", "own_gap", "own_due", "own_missed", "own_expected"), "due"),
+    **dict.fromkeys(("knn_", "next_", "basket_", "carried", "carriers"), "bought_together"),
+    **dict.fromkeys(("ease_", "als_"), "people_like_you"),
+    "bert_": "text",
+    **dict.fromkeys(("popular_", "item_"), "popularity"),
+    **dict.fromkeys(("trend_", "item_rate_7", "item_change", "item_speed"), "trend"),
+    "attribute_1": "category",
+    "attribute_2": "brand",
+    "attribute_3": "title",
+    "user_": "shopper",
+    "proposals": "agreement",
+}
+
+
+def group_of(feature: str) -> str:
+    """The group of a feature. KeyError for one that no group has."""
+    stems = [stem for stem in _STEMS if feature.startswith(stem)]
+    if not stems:
+        raise KeyError(f"{feature} is in no group of features")
+    return _STEMS[max(stems, key=len)]

@@ -79,6 +79,22 @@ def score(ranker: Ranker, features: Floats, user: npt.NDArray[np.integer]) -> Do
     return probability
 
 
+def contributions(ranker: Ranker, features: Floats, threads: int = 1) -> Doubles:
+    """[rows, F + 1]: the part of each feature in the raw score of a row, and last what all rows have in common.
+
+    A row adds up to its raw score, but for rounding: the linear terms, which are 0 for an average value or a missing
+    one, and LightGBM's own TreeSHAP of the trees (Lundberg et al., 2020), whose last column is their mean prediction.
+    """
+    own = features[:, ranker.names.index(OWN)] > 0
+    parts = np.zeros((len(features), features.shape[1] + 1))
+    plain = standardised(features, *_numbers(ranker.mean, ranker.scale))
+    parts[:, :-1] = plain.astype(np.float64) * _weights(ranker, own)
+    if ranker.trees and len(features):
+        booster = lgb.Booster(model_str=ranker.trees)
+        parts += np.asarray(booster.predict(features, pred_contrib=True, num_threads=threads), np.float64)
+    return parts
+
+
 def importance(ranker: Ranker, features: Floats, threads: int = 1) -> dict[str, float]:
     """Mean absolute SHAP value of each feature on the raw score, largest first.
 

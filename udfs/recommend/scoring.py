@@ -18,7 +18,7 @@ from udfs.encoder.copurchase import user_vectors
 from udfs.encoder.model_folder import ModelError, check_files
 from udfs.encoder.stored_vectors import from_bytes
 from udfs.interactions import Codes, Floats, Interactions, from_frame
-from udfs.recommend import candidates, fit_item_models, item_models, ranker
+from udfs.recommend import candidates, factors, fit_item_models, item_models, ranker
 from udfs.recommend.best_rows import VectorsOfRows
 from udfs.recommend.feature_meanings import FEATURES
 from udfs.recommend.features import features
@@ -46,6 +46,8 @@ SCORED = (
     "last_bought_on",
     "usual_gap",
     "recent_buyers",
+    "raw_score",
+    "factors",
 )
 
 
@@ -174,6 +176,34 @@ def _other_features(folder: str) -> str:
     return f"model {Path(folder).name} was trained by a version with other features than this one computes"
 
 
+@dataclass(frozen=True)
+class Ranked:
+    """Candidates of some users and their features, as a run ranks them.
+
+    order: the rows that a list may show, by user, then best first; place: of each of these in its user's list, from 0.
+    """
+
+    pairs: candidates.Candidates
+    table: Floats
+    score: npt.NDArray[np.float64]
+    order: npt.NDArray[np.int64]
+    place: npt.NDArray[np.int64]
+
+
+def ranked(
+    history: Interactions, state: State, fitted: ranker.Ranker, day: int, vectors: Floats | None = None
+) -> Iterator[Ranked]:
+    """All candidates of the users of `history`, USERS_PER_BATCH users at a time, which bounds the memory."""
+    inactive = state.catalogue.inactive(day)
+    for start in range(0, len(history.users), USERS_PER_BATCH):
+        some = history.part((history.user >= start) & (history.user < start + USERS_PER_BATCH))
+        pairs, table = propose(some, state, day, fitted.generators, vectors)
+        score = np.round(ranker.score(fitted, table, pairs.user), 9)
+        offered = np.flatnonzero(~np.isin(pairs.item, inactive))
+        order, place = best_first(pairs.user[offered], pairs.item[offered], score[offered])
+        yield Ranked(pairs, table, score, offered[order], place)
+
+
 def score_users(
     lines: pd.DataFrame,
     state: State,
@@ -183,30 +213,28 @@ def score_users(
     keep_new: int,
     keep_arrivals: int,
     learned: pd.DataFrame | None = None,
+    explained: int = 0,
 ) -> Iterator[pa.RecordBatch]:
     """The most probable active candidates of each user of `lines`, in the order (user, score desc, item_id).
 
     Those are the `keep` best of all, the `keep_new` best of the items that the user never bought, and the
     `keep_arrivals` best of the items without any buyer.
     lines: LINES of complete users; learned: user_id and vector (as stored) of the model's user encoder, where it is not
-    the mean vector. Columns: SCORED. A batch holds USERS_PER_BATCH users, which bounds the memory.
+    the mean vector; explained: how many of a user's best rows have raw_score and factors. Columns: SCORED. A batch
+    holds USERS_PER_BATCH users, which bounds the memory.
     """
-    history = _history(lines, state.catalogue)
+    history = history_of(lines, state.catalogue)
     fitted = read_ranker(folder)
-    inactive = state.catalogue.inactive(day)
     vectors = None if learned is None else _by_user(learned, history.users, state.catalogue.vectors.shape[1])
-    for start in range(0, len(history.users), USERS_PER_BATCH):
-        some = history.part((history.user >= start) & (history.user < start + USERS_PER_BATCH))
-        pairs, table = propose(some, state, day, fitted.generators, vectors)
-        score = np.round(ranker.score(fitted, table, pairs.user), 9)
-        offered = np.flatnonzero(~np.isin(pairs.item, inactive))
-        order, place = best_first(pairs.user[offered], pairs.item[offered], score[offered])
-        order = offered[order]
+    for part in ranked(history, state, fitted, day, vectors):
+        pairs, table, order, place = part.pairs, part.table, part.order, part.place
         kept, new = place < keep, table[order, list(FEATURES).index("is_own")] == 0
         kept[new] |= _places(pairs.user[order][new]) < keep_new
         arrival = arrivals(pairs, state.models)[order]
         kept[arrival] |= _places(pairs.user[order][arrival]) < keep_arrivals
-        yield _scored(pairs, table, score, order[kept], history.users, state, day)
+        parts = factors.factors(fitted, table[order[place < explained]])
+        rows = _scored(pairs, table, part.score, order[kept], history.users, state, day)
+        yield _with_factors(rows, np.flatnonzero(place[kept] < explained), parts)
 
 
 def _by_user(learned: pd.DataFrame, users: npt.NDArray[np.str_], dims: int) -> Floats:
@@ -218,7 +246,7 @@ def _by_user(learned: pd.DataFrame, users: npt.NDArray[np.str_], dims: int) -> F
     return vectors
 
 
-def _history(lines: pd.DataFrame, known: Catalogue) -> Interactions:
+def history_of(lines: pd.DataFrame, known: Catalogue) -> Interactions:
     """The lines with the catalogue's item codes, found without an index of the whole catalogue."""
     ids = np.sort(np.asarray(lines["item_id"].unique(), np.str_))
     code = np.minimum(np.searchsorted(known.items, ids), len(known.items) - 1)
@@ -236,7 +264,7 @@ def _scored(
     state: State,
     day: int,
 ) -> pa.RecordBatch:
-    """The columns of SCORED for these rows of pairs."""
+    """The columns of SCORED for these rows of pairs, but for the last two."""
     column = dict(zip(FEATURES, table[order].T, strict=True))
     bought = column["own_days"] > 0
     row, source = np.nonzero(pairs.proposed[order])
@@ -258,5 +286,14 @@ def _scored(
             pa.array(column["own_gap"].astype(np.float64).round(1), mask=column["own_days"] < 2),
             pa.array(recent.astype(np.int32)),
         ],
-        names=list(SCORED),
+        names=list(SCORED[:-2]),
     )
+
+
+def _with_factors(scored: pa.RecordBatch, rows: npt.NDArray[np.int64], parts: factors.Factors) -> pa.RecordBatch:
+    """The columns of SCORED, from those of `_scored` and the factors of these of its rows."""
+    place = np.full(scored.num_rows, len(rows))
+    place[rows] = np.arange(len(rows))
+    at = pa.array(place, mask=place == len(rows))
+    columns = [*scored.columns, pa.array(parts.raw).take(at), parts.to_arrow().take(at)]
+    return pa.RecordBatch.from_arrays(columns, names=list(SCORED))
