@@ -51,6 +51,7 @@ class Nights:
         self.endings: list[Callable[[bool], None]] = []
         self.stock = lake.empty("silver.stock")  # all items are in stock
         self.suspects = lake.empty("silver.suspects")
+        self.blocked = lake.empty("silver.blocked")
 
     def enlarge(self, users: int, times: Sequence[int]) -> int:
         """Write the events of at most `users` users, and of multiples of them; the number of users chosen.
@@ -87,6 +88,7 @@ class Nights:
             self.item_vectors,
             self._read(f"events-{number}"),
             self.stock,
+            self.blocked,
             self.model,
             **self._knobs(rank_recommendations),
         )

@@ -22,6 +22,7 @@ def build_default_recommendations(
     events: DataFrame,
     items: DataFrame,
     stock: DataFrame,
+    blocked: DataFrame,
     suspects: DataFrame,
     *,
     run: RunContext,
@@ -41,7 +42,7 @@ def build_default_recommendations(
     if min_buyers < 0:
         raise ConfError(f"[jobs.build_default_recommendations] min_buyers must be at least 0; it is {min_buyers}")
     listed = catalogue.listed(run.deployment, items, events)
-    offer = offered(run.deployment, listed, stock, run.run_date)
+    offer = offered(run.deployment, listed, stock, blocked, run.run_date)
     product = [name for name in offer.columns if name == PRODUCT]
     flags = offer.select("item_id", F.lit(True).alias("offered"), *product)
     sold = purchases(events, run.deployment).join(listed.select("item_id"), "item_id", "left_semi")

@@ -19,6 +19,7 @@ def find_similar_items(
     items: DataFrame,
     item_vectors: DataFrame,
     stock: DataFrame,
+    blocked: DataFrame,
     *,
     run: RunContext,
     top_k: int = 10,
@@ -37,7 +38,7 @@ def find_similar_items(
         held
     )
     queries = active.select(F.col("text_key").alias("query_key"), "vector").dropDuplicates(["query_key"])
-    offer = offered(deployment, items, stock, run.run_date)
+    offer = offered(deployment, items, stock, blocked, run.run_date)
     product = [name for name in offer.columns if name == PRODUCT]
     may_be_shown = few_variants(
         active.join(offer.select("item_id", *product), "item_id", "inner"), [], [F.desc("lines"), "item_id"], per_list

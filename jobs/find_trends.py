@@ -11,6 +11,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from jobs.transforms import arrow_rows, query_trends, review_trends, searches
+from jobs.transforms.blocked import blocked_items
 from jobs.transforms.catalogue import listed
 from jobs.transforms.counted_buyers import counted_lines
 from jobs.transforms.held import held
@@ -27,6 +28,7 @@ FOUND = ", ".join(f"{name} {search.TRENDS.column(name).type}" for name in ("kind
 def find_trends(
     events: DataFrame,
     items: DataFrame,
+    blocked: DataFrame,
     queries: DataFrame,
     search_trends: DataFrame,
     reviews: DataFrame,
@@ -43,7 +45,7 @@ def find_trends(
     one of which more reviews complain falls.
 
     A task holds the counts by day of one kind in a year. A trend that the newest run before had in the same direction
-    keeps its started_on.
+    keeps its started_on. A blocked item is no key.
     """
     bought = counted_lines(within(purchases(events, run.deployment), run.run_date, SPAN_DAYS), suspects, run)
     # 64 bits a buyer: two of a million coincide once in ten million nights, and a count is one less then.
@@ -71,6 +73,10 @@ def find_trends(
     counted = found.join(users, ["kind", "key"], "left").fillna(0, ["users"])
     public = counted.where((F.col("direction") == "falling") | (F.col("users") >= min_users))
     public = public.withColumn("direction", review_trends.direction())
+    if run.deployment.blocks:
+        hidden = blocked_items(run.deployment, listed(run.deployment, items, events), blocked)
+        keys_hidden = hidden.select(F.lit("item").alias("kind"), F.col("item_id").alias("key"))
+        public = public.join(keys_hidden, ["kind", "key"], "left_anti")
     public = _with_shares(public, met, asked, run.run_date, min_users)
     return (
         public.join(before, ["kind", "key", "direction"], "left")

@@ -20,6 +20,8 @@ MATCHED = (latest("features.queries"), latest("features.query_items"))
 QUERIES, QUERY_ITEMS = (today(f"features.{name}", may_be_empty=True) for name in ("queries", "query_items"))
 SUSPECTS = optional(latest("silver.suspects"))
 STOCK = optional(today("silver.stock", may_be_empty=True))  # of lists: what is out of stock
+BLOCKED = optional(today("silver.blocked", may_be_empty=True))  # of lists: what none may show
+SHOWN = (STOCK, BLOCKED)
 PROMOTIONS, AD_EVENTS = optional(history("silver.promotions")), optional(history("silver.ad_events"))
 DEMAND_MODEL, AUDIENCE_MODEL, SEARCH_MODEL = (optional(model(kind)) for kind in ("demand", "audience", "search"))
 PROFILE_MODEL, SENTIMENT_MODEL = (optional(model(kind)) for kind in ("profile", "sentiment"))
@@ -69,6 +71,7 @@ INTAKE = (
         ledger="silver.cleaned_promotion_days",
     ),
     cleaned("users", records("users", "history"), counted_by="record_count"),
+    cleaned("blocked", records("blocked", "latest"), KNOWN_ITEMS),
     cleaned("judgements", records("judgements", "latest"), *CATALOGUED),
     Job(
         "clean_reviews",
@@ -97,12 +100,14 @@ SCORING = (
         writes=("features.candidates",),
     ),
     Job(
-        "rank_recommendations", reads=(CANDIDATES, *ENCODED, EVENTS, STOCK, ENCODING), writes=("gold.recommendations",)
+        "rank_recommendations",
+        reads=(CANDIDATES, *ENCODED, EVENTS, *SHOWN, ENCODING),
+        writes=("gold.recommendations",),
     ),
-    Job("find_similar_items", reads=(EVENTS, *ENCODED, STOCK), writes=("gold.similar_items",)),
+    Job("find_similar_items", reads=(EVENTS, *ENCODED, *SHOWN), writes=("gold.similar_items",)),
     Job(
         "build_default_recommendations",
-        reads=(EVENTS, KNOWN_ITEMS, STOCK, SUSPECTS),
+        reads=(EVENTS, KNOWN_ITEMS, *SHOWN, SUSPECTS),
         writes=("gold.default_recommendations",),
     ),
     Job(
@@ -115,7 +120,7 @@ SCORING = (
     ),
     Job(
         "rank_searches",
-        reads=(QUERIES, QUERY_ITEMS, ENCODED[0], STOCK, optional(EVENTS), optional(CANDIDATES), SEARCH_MODEL),
+        reads=(QUERIES, QUERY_ITEMS, ENCODED[0], *SHOWN, optional(EVENTS), optional(CANDIDATES), SEARCH_MODEL),
         writes=("gold.search_rankings", "gold.search_boosts"),
     ),
     Job(
@@ -131,7 +136,7 @@ SCORING = (
     Job(
         "find_trends",
         reads=(
-            *(EVENTS, KNOWN_ITEMS, optional(QUERIES), latest("gold.search_trends")),
+            *(EVENTS, KNOWN_ITEMS, BLOCKED, optional(QUERIES), latest("gold.search_trends")),
             *(*map(optional, (REVIEWS, SENTENCES)), SUSPECTS),
         ),
         writes=("gold.search_trends",),
@@ -166,7 +171,7 @@ PLANNING = (
     ),
     Job(
         "recommend_in_context",
-        reads=(EVENTS, today("silver.items"), CANDIDATES, STOCK),
+        reads=(EVENTS, today("silver.items"), CANDIDATES, *SHOWN),
         writes=("gold.context_recommendations",),
     ),
 )

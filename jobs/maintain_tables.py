@@ -14,7 +14,7 @@ VECTORS = tuple(name for name, table in TABLES.items() if name.startswith("featu
 CANDIDATES = ("features.candidates", "features.queries", "features.query_items", "features.review_sentences")
 GOLD = tuple(name for name, table in TABLES.items() if table.layer == "gold")
 # Rewritten by each run from all that is known by then; later runs read only the newest partition.
-CLEANED = ("items", "users", "campaigns", "stock", "ways", "judgements")
+CLEANED = ("items", "users", "campaigns", "stock", "ways", "judgements", "blocked")
 SNAPSHOTS = (*(f"silver.{prefix}{kind}" for kind in CLEANED for prefix in ("", "rejected_")), "silver.suspects")
 RECORDS = (
     *("ops.runs", "ops.checks", "ops.encodes", "ops.figures", "ops.maintenance"),

@@ -8,6 +8,7 @@ from typing import Any
 
 from pyspark.sql import DataFrame
 
+from jobs.transforms.blocked import without_blocked_reasons
 from jobs.transforms.experiments import by_arm
 from jobs.transforms.offer import offered
 from jobs.transforms.purchases import purchases
@@ -21,6 +22,7 @@ def rank_recommendations(
     item_vectors: DataFrame,
     events: DataFrame,
     stock: DataFrame,
+    blocked: DataFrame,
     model: Model,
     *,
     run: RunContext,
@@ -37,19 +39,19 @@ def rank_recommendations(
 ) -> DataFrame:
     """gold.recommendations: `top_k` items for every user, by score, then item_id, as the shop's rules have it.
 
-    Rules, over the columns of silver.items: no item for which `exclude` (SQL) is true, none that is out of stock, and
-    of a product's variants those that the user has bought, or else the likeliest; all of this holds for similar_items
-    and default_recommendations too (jobs/transforms/offer.py). The order is by score times `boost` (SQL, a positive
-    number; null counts as 1); at most `cap_per_category` of one category (0: any number), as long as others are left.
-    `diversity` in [0, 1) is what a list gives up of its scores to be less alike (udfs/recommend/rerank.py). `long_tail`
-    in [0, 1) is the share of its score that a last place may give up for an item that would be in no list
+    Rules, over the columns of silver.items: no item for which `exclude` (SQL) is true, none that is blocked or out of
+    stock, and of a product's variants those that the user has bought, or else the likeliest; all of this holds for
+    similar_items and default_recommendations too (jobs/transforms/offer.py). The order is by score times `boost` (SQL,
+    a positive number; null counts as 1); at most `cap_per_category` of one category (0: any number), as long as others
+    are left. `diversity` in [0, 1) is what a list gives up of its scores to be less alike (udfs/recommend/rerank.py).
+    `long_tail` in [0, 1) is the share of its score that a last place may give up for an item that would be in no list
     (jobs/transforms/recommendation_lists.py). Each `arrivals_every`-th place (0: none) is reserved for the user's
     likeliest item of those described recently and not yet bought by any user: items that sell outrank them for good
     reason, and without a place they would never sell. The last `explore_places` places (0: none) are drawn at random
     from the `explore_pool` candidates that follow; `propensity` is the probability of each item at its place
     (jobs/transforms/exploration.py). Users in a variant of one of [[experiments]] have lists by its settings. A user
-    with too few candidates is filled up from what sells best; only where fewer than `top_k` items may be recommended
-    at all (of variants, `per_list` a product) are lists shorter.
+    with too few candidates is filled up from what sells best; only where fewer than `top_k` items may be recommended at
+    all (of variants, `per_list` a product) are lists shorter.
     """
     rules = Rules(
         top_k=top_k,
@@ -65,10 +67,11 @@ def rank_recommendations(
         explore_seed=explore_seed,
     )
     bought = purchases(events, run.deployment)
+    candidates = without_blocked_reasons(run.deployment, candidates, items, blocked)
 
     def ranked(some: DataFrame, changed: Mapping[str, Any]) -> DataFrame:
         now = replace(rules, **changed)
-        may_be_shown = offered(run.deployment, items, stock, run.run_date, now.exclude)
+        may_be_shown = offered(run.deployment, items, stock, blocked, run.run_date, now.exclude)
         return ranked_lists(some, may_be_shown, items, item_vectors, bought, model, run.run_date, now)
 
     return by_arm(candidates, run.deployment.experiments, run.run_date, ranked)

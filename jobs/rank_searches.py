@@ -24,6 +24,7 @@ def rank_searches(
     query_items: DataFrame,
     items: DataFrame,
     stock: DataFrame,
+    blocked: DataFrame,
     events: DataFrame,
     candidates: DataFrame,
     search_model: Model | None,
@@ -42,7 +43,7 @@ def rank_searches(
     if top_k < 1 or min_users < 1:
         raise ConfError("[jobs.rank_searches] top_k and min_users must be at least 1")
     model = applied(search_model, from_json) if search_model else None
-    offer = _popularity(items, stock, events, run)
+    offer = _popularity(items, stock, blocked, events, run)
     public = queries.where((F.col("source") != "log") | (F.col("users_28") >= min_users)).transform(held)
     met = query_items.join(public.select("query_key"), "query_key", "left_semi").join(offer, "item_id", "inner")
     shown = search_scores.with_popular(met.drop("category"), public, offer)
@@ -59,9 +60,11 @@ def rank_searches(
     }
 
 
-def _popularity(items: DataFrame, stock: DataFrame, events: DataFrame, run: RunContext) -> DataFrame:
+def _popularity(
+    items: DataFrame, stock: DataFrame, blocked: DataFrame, events: DataFrame, run: RunContext
+) -> DataFrame:
     """item_id, category, popularity and lately (udfs/search/past_lists.py) of the items that may be shown."""
-    offer = offered(run.deployment, items, stock, run.run_date).select("item_id", "category")
+    offer = offered(run.deployment, items, stock, blocked, run.run_date).select("item_id", "category")
     none = {name: F.lit(0.0) for name in ("popularity", "lately")}
     if not run.deployment.of_kind("events"):
         return offer.withColumns(none).transform(held)

@@ -31,6 +31,7 @@ def recommend_in_context(
     items: DataFrame,
     candidates: DataFrame,
     stock: DataFrame,
+    blocked: DataFrame,
     *,
     run: RunContext,
     top_k: int = 10,
@@ -56,7 +57,7 @@ def recommend_in_context(
     if run.deployment.lists.in_stock and run.deployment.of_kind("stock"):
         cells = _with_stock(cells, stock)
     seen = _seen(each, {"location": locations, "weekday": weekdays})
-    may_be_shown = offered(run.deployment, items, stock, run.run_date)
+    may_be_shown = offered(run.deployment, items, stock, blocked, run.run_date)
     offer = candidates.join(may_be_shown.drop("run_date", "score"), "item_id", "inner")
     joined = offer.join(seen, "user_id", "inner").join(cells, [*CONTEXT, "item_id"], "left")
     joined = joined.where((F.col("context_name") != "location") | F.col("known"))

@@ -139,7 +139,8 @@ class Table:
 
     `checks` are statements about several columns or rows; `public` tables are what other systems read:
     their columns are only ever added. `may_be_empty`: a gold table that a run may leave without a row. `amounts`: by
-    name, SQL aggregates over a gold table's rows of one run_date, compared with those of earlier dates.
+    name, SQL aggregates over a gold table's rows of one run_date, compared with those of earlier dates. `shows`: SQL
+    over a row of a gold table that names the item that others are shown for it; "" for a table that shows none.
     """
 
     name: str
@@ -150,6 +151,7 @@ class Table:
     public: bool = False
     may_be_empty: bool = False
     amounts: Mapping[str, str] = field(default_factory=dict, hash=False)
+    shows: str = ""
 
     def __post_init__(self) -> None:
         """Refuse a declaration that contradicts itself."""

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
+from schemas.blocked import Blocked
 from schemas.clock import ShopClock, day_end, known_timezone
 from schemas.drift import Drift, SourceLimits
 from schemas.encoder import EncoderConf
@@ -28,7 +29,16 @@ from schemas.strict import Strict
 from schemas.suspects import Suspects
 
 # Columns that the clean jobs fill in themselves; the others come from a mapping.
-DERIVED = {"run_date", "event_date", "source_file", "source_row", "record_count", "unknown_items", "order_id"}
+DERIVED = {
+    "run_date",
+    "event_date",
+    "source_file",
+    "source_row",
+    "record_count",
+    "unknown_items",
+    "order_id",
+    "is_known",
+}
 DERIVED |= {"described_on", "listed_on", "last_listed_on"}
 # Columns a mapping may leave out although the table requires them: they have a default.
 DEFAULTED = {
@@ -96,6 +106,7 @@ class Deployment(Strict):
     aspects: dict[AspectName, Annotated[list[Seed], Field(min_length=1)]] = {}  # of reviews: words that name each
     experiments: list[Experiment] = []
     suspects: Suspects = Suspects()
+    blocked: list[Blocked] = []
     privacy: Privacy = Privacy()
     prices: Prices = Prices()
     lineage: Lineage = Lineage()
@@ -153,6 +164,11 @@ class Deployment(Strict):
         """SQL over silver.items that names the product of which an item is a variant; "" where none is."""
         sql = self.variants.product
         return sql if self.maps("items", PRODUCT_ID) or sql != PRODUCT_ID else ""
+
+    @property
+    def blocks(self) -> bool:
+        """Whether any item may be blocked: by [[blocked]], or by a source of kind blocked."""
+        return bool(self.blocked or self.of_kind("blocked"))
 
     @property
     def clock(self) -> ShopClock:

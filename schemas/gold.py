@@ -67,6 +67,7 @@ RECOMMENDATIONS = Table(
     key=("user_id", "rank"),
     extra_checks=(FACTORS_ADD_UP, dense_rank_check("user_id"), unique_check("user_id", "item_id")),
     public=True,
+    shows="item_id",
 )
 SIMILAR_ITEMS = Table(
     "gold.similar_items",
@@ -82,6 +83,7 @@ SIMILAR_ITEMS = Table(
     key=("item_id", "rank"),
     extra_checks=(dense_rank_check("item_id"), unique_check("item_id", "similar_item_id")),
     public=True,
+    shows="similar_item_id",
 )
 DEFAULT_RECOMMENDATIONS = Table(
     "gold.default_recommendations",
@@ -103,6 +105,7 @@ DEFAULT_RECOMMENDATIONS = Table(
         unique_check("segment_name", "segment_value", "item_id"),
     ),
     public=True,
+    shows="item_id",
 )
 
 UNITS = between(0, None)

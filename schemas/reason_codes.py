@@ -11,7 +11,7 @@ from schemas.silver import RECORDS_OF
 
 OWN = "own."  # the namespace of a deployment's own reasons
 # Columns computed from several records: no record is rejected for them.
-OF_SEVERAL_RECORDS = {"described_on", "listed_on", "last_listed_on", "record_count", "unknown_items"}
+OF_SEVERAL_RECORDS = {"described_on", "listed_on", "last_listed_on", "record_count", "unknown_items", "is_known"}
 # Columns of every record: its place, and its day (its file's day where it has no moment).
 OF_EVERY_RECORD = {"run_date", "event_date", "source_file", "source_row"}
 
@@ -34,6 +34,7 @@ STOCK_OVERLAPS = Reason("overlaps_in_snapshot", "another record of the snapshot 
 WAY_OVERLAPS = Reason("overlaps_in_list", "another record of the list is about this way")
 QUERY_PERSONAL = Reason("query_personal_data", "query has an e-mail address or a telephone number")
 JUDGEMENT_OVERLAPS = Reason("overlaps_in_judgements", "another record of the list is about this query and item")
+BLOCKED_OVERLAPS = Reason("overlaps_in_blocked", "another record of the list is about this item")
 CAMPAIGN_UNKNOWN = Reason("campaign_unknown", "campaign_id is not among the campaigns")
 
 ITEM_CODES = frozenset({ITEM_UNLISTED.code, ITEM_REFUSED.code})
@@ -42,6 +43,7 @@ BESIDE_THE_CONTRACT: dict[str, tuple[Reason, ...]] = {
     "events": (*OF_ITEM, *OF_LOG, REPLACED, QUERY_PERSONAL),
     "stock": (*OF_ITEM, STOCK_OVERLAPS),
     "ways": (WAY_OVERLAPS,),
+    "blocked": (BLOCKED_OVERLAPS,),
     "campaign_items": (*OF_ITEM, CAMPAIGN_UNKNOWN),
     "ad_events": OF_LOG,
     "promotions": (*OF_ITEM, *OF_LOG),

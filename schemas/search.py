@@ -82,6 +82,7 @@ RANKINGS = Table(
     key=("query", "rank"),
     extra_checks=(dense_rank_check("query"), unique_check("query", "item_id")),
     public=True,
+    shows="item_id",
     may_be_empty=True,
 )
 BOOSTS = Table(
@@ -96,6 +97,7 @@ BOOSTS = Table(
     ),
     key=("user_id", "item_id"),
     public=True,
+    shows="item_id",
     may_be_empty=True,
 )
 
@@ -153,6 +155,7 @@ TRENDS = Table(
         row_check("interval_holds_ratio", "low <= ratio AND ratio <= high", "the interval must hold the ratio"),
     ),
     public=True,
+    shows="CASE WHEN kind = 'item' THEN key END",
     may_be_empty=True,
 )
 

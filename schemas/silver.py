@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from schemas.block_list import BLOCKED, REJECTED_BLOCKED
 from schemas.bronze import RUN_DATE, SOURCE_FILE, SOURCE_ROW
 from schemas.cleaned_days import FEW_VERY_LATE, RETURNS_MATCHED, RETURNS_UNMATCHED, VERY_LATE, cleaned_days
 from schemas.contract import QUANTITY, Column, Table, between, not_blank, not_shortened, one_of, row_check
@@ -283,6 +284,7 @@ TABLES = (
     *(STOCK, REJECTED_STOCK, WAYS, REJECTED_WAYS, CAMPAIGNS, REJECTED_CAMPAIGNS),
     *(AD_EVENTS, REJECTED_AD_EVENTS, CLEANED_AD_DAYS, PROMOTIONS, REJECTED_PROMOTIONS, CLEANED_PROMOTION_DAYS),
     *(USERS, REJECTED_USERS, JUDGEMENTS, REJECTED_JUDGEMENTS, REVIEWS, REJECTED_REVIEWS, CLEANED_REVIEW_DAYS),
+    *(BLOCKED, REJECTED_BLOCKED),
 )
 
 # Kind of raw file -> the contract of its records.
@@ -290,6 +292,6 @@ RECORDS_OF = {
     table.short_name: table
     for table in (
         *(EVENTS, ITEMS, STOCK, WAYS, CAMPAIGNS, CAMPAIGN_ITEMS),
-        *(AD_EVENTS, PROMOTIONS, USERS, JUDGEMENTS, REVIEWS),
+        *(AD_EVENTS, PROMOTIONS, USERS, JUDGEMENTS, REVIEWS, BLOCKED),
     )
 }

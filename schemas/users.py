@@ -155,6 +155,7 @@ CONTEXT_RECOMMENDATIONS = Table(
         unique_check("user_id", "context_name", "context_value", "item_id"),
     ),
     public=True,
+    shows="item_id",
     may_be_empty=True,
 )
 

@@ -132,7 +132,7 @@ def _show_split(
     elif "record_count" in RECORDS_OF[kind].column_names:
         accepted = lake.of_days(f"silver.{kind}", days).agg(F.sum("record_count")).collect()[0][0] or 0
         note = "all up to now"
-    elif kind in ("ways", "judgements"):
+    elif kind in ("ways", "judgements", "blocked"):
         note = "the newest list"
     console.print(f"{kind}: {accepted + lost:,} rows in = {accepted:,} kept + {lost:,} rejected  ({note})")
     for reason, count in sorted(reasons.items(), key=lambda pair: (-pair[1], pair[0]))[:SHOWN_REASONS]:

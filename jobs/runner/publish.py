@@ -11,7 +11,7 @@ from typing import Any
 
 from pyspark.sql import DataFrame
 
-from jobs.runner import approvals, data_files, drift, silence, source_drift
+from jobs.runner import approvals, blocked_check, data_files, drift, silence, source_drift
 from jobs.runner.data_files import DataFile
 from jobs.runner.findings import (
     EXAMPLES,
@@ -108,6 +108,9 @@ class Publisher:
         record, lake, run_date = self.record, self.lake, self.record["run_date"]
         metadata = {key: record[key] for key in METADATA}
         audits = audit_all(self.job, lake.deployment, ready, self._rows_in(), self._newest_files())
+        for table, rows in ready.items():
+            of_blocked = blocked_check.findings(lake, TABLES[table], rows, run_date)
+            audits[table] = audits[table].with_findings(of_blocked)
         figures = []
         for table in (name for name in ready if TABLES[name].layer == "gold"):
             if not audits[table].row_count:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
+from jobs.transforms.blocked import without_blocked
 from jobs.transforms.catalogue import active
 from schemas.deployment import Deployment
 from schemas.errors import DataError
@@ -17,16 +18,22 @@ PRODUCT = "_product"
 
 
 def offered(
-    deployment: Deployment, items: DataFrame, stock: DataFrame, run_date: dt.date, exclude: str | None = None
+    deployment: Deployment,
+    items: DataFrame,
+    stock: DataFrame,
+    blocked: DataFrame,
+    run_date: dt.date,
+    exclude: str | None = None,
 ) -> DataFrame:
-    """Rows of silver.items that lists may show: active, not excluded, and in stock as far as silver.stock has them.
+    """Rows of silver.items that lists may show: active, not excluded, not blocked, and in stock as far as is known.
 
     `exclude` (SQL, "" for none) is that of [jobs.rank_recommendations] unless it is given. Stock counts as [lists] of
     the deployment says (schemas/lists.py); a snapshot that is too old for plan_stock says nothing. PRODUCT is added
     where the deployment names the products of variants: equal for the variants of one product.
     """
     rule = deployment.jobs.get("rank_recommendations", {}).get("exclude", "") if exclude is None else exclude
-    rows = active(items).where(~F.coalesce(F.expr(str(rule) or "false"), F.lit(False)))
+    allowed = without_blocked(deployment, active(items), blocked)
+    rows = allowed.where(~F.coalesce(F.expr(str(rule) or "false"), F.lit(False)))
     return with_product(deployment, _in_stock(deployment, rows, stock, run_date))
 
 

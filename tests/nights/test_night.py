@@ -225,9 +225,9 @@ def test_output_that_breaks_its_contract_is_never_published(shop, spark, monkeyp
     sound = function_of("rank_recommendations")
 
     def rank_recommendations(
-        candidates, items, item_vectors, events, stock, model, *, run: RunContext, top_k: int = 20
+        candidates, items, item_vectors, events, stock, blocked, model, *, run: RunContext, top_k: int = 20
     ):
-        made = sound(candidates, items, item_vectors, events, stock, model, run=run, top_k=top_k)
+        made = sound(candidates, items, item_vectors, events, stock, blocked, model, run=run, top_k=top_k)
         return made.withColumn("score", made["score"] + 1.5)
 
     monkeypatch.setattr("jobs.rank_recommendations.rank_recommendations", rank_recommendations)

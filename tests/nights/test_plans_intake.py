@@ -194,7 +194,7 @@ def test_a_log_is_cleaned_day_by_day(taken_in, spark, tmp_path):
 def test_what_a_deployment_lacks_is_skipped():
     kinds = ("events", "items", "campaigns")
     skipped = {job.name for job in NIGHT if lacking(job, kinds)}
-    lacks = ("stock", "ways", "ad_events", "promotions", "users", "judgements", "reviews")
+    lacks = ("stock", "ways", "ad_events", "promotions", "users", "judgements", "reviews", "blocked")
     cleaned = {f"clean_{kind}" for kind in lacks}
     assert skipped == {*cleaned, "plan_stock", "read_reviews", "rate_items"}
     absent = {table for table in TABLES if not stands(table, kinds)}

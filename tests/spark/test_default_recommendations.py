@@ -76,6 +76,7 @@ def test_equals_the_oracle_overall_and_by_segment(rows: Rows) -> None:
         events,
         items,
         rows(silver.STOCK),
+        rows(silver.BLOCKED),
         rows(SUSPECTS),
         run=run_of(RUN_DATE),
         segment="location_id",
@@ -102,7 +103,7 @@ def test_without_a_segment_there_is_one_list(rows: Rows) -> None:
     )
     items = rows(silver.ITEMS, *({"item_id": name} for name in "abc"))
     found = build_default_recommendations(
-        events, items, rows(silver.STOCK), rows(SUSPECTS), run=run_of(RUN_DATE), top_k=20
+        events, items, rows(silver.STOCK), rows(silver.BLOCKED), rows(SUSPECTS), run=run_of(RUN_DATE), top_k=20
     )
     reason = "Bought by {} of 3 buyers here on the last 28 days"
     assert listed(found) == {
@@ -118,7 +119,9 @@ def test_when_nothing_was_sold_lately_what_sold_before_is_shown(rows: Rows) -> N
     events = rows(silver.EVENTS, sale("u1", "a", 200), sale("u2", "a", 300), sale("u2", "b", 300))
     items = rows(silver.ITEMS, *({"item_id": name} for name in "ab"))
     found = listed(
-        build_default_recommendations(events, items, rows(silver.STOCK), rows(SUSPECTS), run=run_of(RUN_DATE))
+        build_default_recommendations(
+            events, items, rows(silver.STOCK), rows(silver.BLOCKED), rows(SUSPECTS), run=run_of(RUN_DATE)
+        )
     )
     assert [(item, score) for item, score, _ in found["all"]] == [("a", 1.0), ("b", 0.5)]
 
@@ -127,7 +130,12 @@ def test_a_reason_does_not_claim_a_sale_that_was_long_ago(rows: Rows) -> None:
     items = rows(silver.ITEMS, {"item_id": "a"})
     found = listed(
         build_default_recommendations(
-            rows(silver.EVENTS, sale("u1", "a", 200)), items, rows(silver.STOCK), rows(SUSPECTS), run=run_of(RUN_DATE)
+            rows(silver.EVENTS, sale("u1", "a", 200)),
+            items,
+            rows(silver.STOCK),
+            rows(silver.BLOCKED),
+            rows(SUSPECTS),
+            run=run_of(RUN_DATE),
         )
     )
     assert "last 28 days" not in found["all"][0][2]
@@ -146,7 +154,14 @@ def test_a_segment_of_few_known_buyers_shows_the_overall_list(rows: Rows) -> Non
     names = ["milk", "insulin", "nappies", *(f"own{number}" for number in range(10))]
     items = rows(silver.ITEMS, *({"item_id": name} for name in names))
     found = build_default_recommendations(
-        events, items, rows(silver.STOCK), rows(SUSPECTS), run=run_of(RUN_DATE), segment="location_id", top_k=3
+        events,
+        items,
+        rows(silver.STOCK),
+        rows(silver.BLOCKED),
+        rows(SUSPECTS),
+        run=run_of(RUN_DATE),
+        segment="location_id",
+        top_k=3,
     ).persist()
     assert broken(gold.DEFAULT_RECOMMENDATIONS, found) == []
     lists = listed(found)
@@ -159,6 +174,7 @@ def test_a_segment_of_few_known_buyers_shows_the_overall_list(rows: Rows) -> Non
         events,
         items,
         rows(silver.STOCK),
+        rows(silver.BLOCKED),
         rows(SUSPECTS),
         run=run_of(RUN_DATE),
         segment="location_id",
@@ -177,6 +193,7 @@ def test_an_excluded_item_is_in_no_list(rows: Rows) -> None:
         events,
         items,
         rows(silver.STOCK),
+        rows(silver.BLOCKED),
         rows(SUSPECTS),
         run=replace(run, deployment=excluding),
         segment="location_id",
@@ -189,7 +206,14 @@ def test_an_item_that_is_not_active_is_in_no_list(rows: Rows) -> None:
     events = rows(silver.EVENTS, *(sale(f"u{n}", "gone", location_id="s1") for n in range(9)), sale("u1", "milk"))
     items = rows(silver.ITEMS, {"item_id": "gone", "active": False}, {"item_id": "milk", "active": True})
     found = build_default_recommendations(
-        events, items, rows(silver.STOCK), rows(SUSPECTS), run=run_of(RUN_DATE), segment="location_id", min_buyers=1
+        events,
+        items,
+        rows(silver.STOCK),
+        rows(silver.BLOCKED),
+        rows(SUSPECTS),
+        run=run_of(RUN_DATE),
+        segment="location_id",
+        min_buyers=1,
     )
     assert {item for of_segment in listed(found).values() for item, *_ in of_segment} == {"milk"}
 
@@ -200,6 +224,7 @@ def test_a_negative_floor_is_refused(rows: Rows) -> None:
             rows(silver.EVENTS),
             rows(silver.ITEMS),
             rows(silver.STOCK),
+            rows(silver.BLOCKED),
             rows(SUSPECTS),
             run=run_of(RUN_DATE),
             min_buyers=-1,

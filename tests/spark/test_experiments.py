@@ -79,6 +79,7 @@ def test_lists_follow_the_settings_of_their_users_variant(rows: Rows) -> None:
         rows(features.ITEM_VECTORS),
         rows(silver.EVENTS),
         rows(silver.STOCK),
+        rows(silver.BLOCKED),
     )
     one = experiment()
     found = rank_recommendations(*tables, MODEL, run=run_with(one), top_k=2).persist()

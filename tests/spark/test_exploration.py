@@ -47,6 +47,7 @@ def shop(rows: Rows) -> tuple[DataFrame, ...]:
         rows(features.ITEM_VECTORS),
         rows(silver.EVENTS),
         rows(silver.STOCK),
+        rows(silver.BLOCKED),
     )
 
 

@@ -58,6 +58,7 @@ def trends(
     frame = find_trends(
         rows(silver.EVENTS, *events),
         rows(silver.ITEMS, *catalogue()),
+        rows(silver.BLOCKED),
         rows(search.QUERIES, *queries),
         rows(search.TRENDS, *before),
         rows(reviewed.REVIEWS, *said),

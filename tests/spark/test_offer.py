@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pyspark.sql import DataFrame
 
 from jobs.build_default_recommendations import build_default_recommendations
 from jobs.find_similar_items import find_similar_items
@@ -37,14 +38,17 @@ def shop(*kinds: str, **conf: Any) -> Deployment:
 
 
 def sale(user_id: str | None, item_id: str, days_ago: int = 0, **more: Any) -> dict[str, Any]:
-    day = RUN_DATE - dt.timedelta(days=days_ago)
-    named = {"event_type": "purchase", "user_id": user_id, "item_id": item_id, "event_date": day}
-    return named | {"quantity": 1} | more
+    named = {"user_id": user_id, "item_id": item_id, "event_date": RUN_DATE - dt.timedelta(days=days_ago)}
+    return named | {"event_type": "purchase", "quantity": 1} | more
 
 
 def on_hand(item_id: str, location_id: str, units: float, days_ago: int = 0) -> dict[str, Any]:
-    day = RUN_DATE - dt.timedelta(days=days_ago)
-    return {"location_id": location_id, "item_id": item_id, "on_hand": units, "snapshot_date": day}
+    named = {"location_id": location_id, "item_id": item_id, "on_hand": units}
+    return named | {"snapshot_date": RUN_DATE - dt.timedelta(days=days_ago)}
+
+
+def stocked(rows: Rows, *snapshots: dict[str, Any]) -> tuple[DataFrame, DataFrame]:
+    return rows(silver.STOCK, *snapshots), rows(silver.BLOCKED)
 
 
 def by_rank(found: Any, key: str, item: str = "item_id") -> dict[str, list[str]]:
@@ -82,7 +86,7 @@ ALL = {"both", "sold out", "shop alone", "warehouse alone", "long ago", "service
 )
 def test_an_item_is_out_of_stock_where_no_location_that_counts_has_any(rows: Rows, kinds, lists, left_out) -> None:
     items = rows(silver.ITEMS, *({"item_id": name} for name in ALL), {"item_id": "inactive", "active": False})
-    found = offered(shop(*kinds, lists=Lists(**lists)), items, rows(silver.STOCK, *STOCK), RUN_DATE).collect()
+    found = offered(shop(*kinds, lists=Lists(**lists)), items, *stocked(rows, *STOCK), RUN_DATE).collect()
     assert {row.item_id for row in found} == ALL - left_out
 
 
@@ -92,15 +96,15 @@ def test_stock_is_too_old_for_lists_when_it_is_for_plans() -> None:
 
 @pytest.mark.parametrize("without", ["show", "hide"])
 def test_stock_that_is_too_old_everywhere_says_nothing(rows: Rows, without: Any) -> None:
-    items, old = rows(silver.ITEMS, {"item_id": "a"}), rows(silver.STOCK, on_hand("a", "shop", 0, days_ago=8))
+    items, old = rows(silver.ITEMS, {"item_id": "a"}), stocked(rows, on_hand("a", "shop", 0, days_ago=8))
     lists = Lists(without_stock_rows=without, stock_locations=["shop"])
-    assert offered(shop("stock", lists=lists), items, old, RUN_DATE).count() == 1
+    assert offered(shop("stock", lists=lists), items, *old, RUN_DATE).count() == 1
 
 
 def test_a_location_that_stock_does_not_have_is_refused_by_name(rows: Rows) -> None:
     lists = Lists(stock_locations=["warehous"])
     with pytest.raises(DataError, match=r"no row of \[lists\] stock_locations = \['warehous'\]; its .* like 'shop'"):
-        offered(shop("stock", lists=lists), rows(silver.ITEMS), rows(silver.STOCK, on_hand("a", "shop", 1)), RUN_DATE)
+        offered(shop("stock", lists=lists), rows(silver.ITEMS), *stocked(rows, on_hand("a", "shop", 1)), RUN_DATE)
 
 
 def few(names: Iterable[str], brand: dict[str, str | None], most: int, taken: Iterable[str] = ()) -> list[str]:
@@ -152,7 +156,7 @@ def test_lists_equal_the_oracle_and_name_repeats(rows: Rows, per_list: int, knob
         rows(silver.ITEMS, *({"item_id": name, "title": name, "brand": brand[name]} for name in names)),
         rows(features.ITEM_VECTORS),
         rows(silver.EVENTS, *(sale(*pair, ago) for pair, all_days in days.items() for ago in all_days)),
-        rows(silver.STOCK, *(on_hand(name, "s", 0 if name in gone else 1) for name in names)),
+        *stocked(rows, *(on_hand(name, "s", 0 if name in gone else 1) for name in names)),
         MODEL,
         run=run_of(RUN_DATE, shop("stock", variants=Variants(product="brand", per_list=per_list))),
         top_k=top_k,
@@ -179,7 +183,7 @@ def test_a_filled_row_says_when_the_user_bought_it(rows: Rows) -> None:
         *(sale("u", "c"), sale("u", "c") | {"event_type": "return"}),  # returned: never bought
     )
     found = rank_recommendations(
-        candidates, items, rows(features.ITEM_VECTORS), events, rows(silver.STOCK), MODEL, run=run_of(RUN_DATE)
+        candidates, items, rows(features.ITEM_VECTORS), events, *stocked(rows), MODEL, run=run_of(RUN_DATE)
     )
     filled = {
         (row.user_id, row.item_id): (row.is_repeat, row.reason, row.reason_item_id)
@@ -210,7 +214,7 @@ def test_sizes_that_the_user_bought_stay_and_the_long_tail_brings_no_other(rows:
     run = run_of(RUN_DATE, shop(variants=STYLES))
 
     def ranked(**knobs: Any) -> dict[str, list[str]]:
-        made = rank_recommendations(*frames, rows(silver.EVENTS), rows(silver.STOCK), MODEL, run=run, top_k=3, **knobs)
+        made = rank_recommendations(*frames, rows(silver.EVENTS), *stocked(rows), MODEL, run=run, top_k=3, **knobs)
         return by_rank(made, "user_id")
 
     plain = {"two": ["tee S", "cap", "tee M"], "none": ["tee M", "cap", "bag"]}
@@ -234,7 +238,7 @@ def test_default_lists_have_one_variant_and_nothing_that_is_out_of_stock(rows: R
     found = build_default_recommendations(
         rows(silver.EVENTS, *(sale(user, item, location_id=where) for where, user, item in pairs)),
         rows(silver.ITEMS, *({"item_id": name, "brand": brand[name]} for name in names)),
-        rows(silver.STOCK, *(on_hand(name, "s", 0 if name in gone else 1) for name in names)),
+        *stocked(rows, *(on_hand(name, "s", 0 if name in gone else 1) for name in names)),
         rows(SUSPECTS),
         run=run_of(RUN_DATE, shop("stock", variants=STYLES)),
         segment="location_id",
@@ -256,7 +260,7 @@ def test_a_segment_is_not_filled_with_another_variant_of_what_it_has(rows: Rows)
     found = build_default_recommendations(
         rows(silver.EVENTS, *lines),
         items,
-        rows(silver.STOCK),
+        *stocked(rows),
         rows(SUSPECTS),
         run=run_of(RUN_DATE, shop(variants=STYLES)),
         segment="location_id",
@@ -291,7 +295,7 @@ def test_similar_items_are_of_other_products_and_lists_stay_full(rows: Rows, per
             features.ITEM_VECTORS,
             *({"item_id": n, "text_key": n, "vector": cell} for n, cell in zip(names, vectors, strict=True)),
         ),
-        rows(silver.STOCK, *(on_hand(name, "s", 0 if name in gone else 1) for name in names)),
+        *stocked(rows, *(on_hand(name, "s", 0 if name in gone else 1) for name in names)),
         run=run_of(RUN_DATE, shop("stock", variants=Variants(product="brand", per_list=per_list))),
         top_k=4,
     ).persist()

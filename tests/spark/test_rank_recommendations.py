@@ -40,7 +40,7 @@ def vectors(rows: Rows, **cells: list[float]) -> DataFrame:
 
 def none_else(rows: Rows) -> tuple[DataFrame, DataFrame]:
     """Events and stock of a shop of which lists are of candidates alone."""
-    return rows(silver.EVENTS), rows(silver.STOCK)
+    return rows(silver.EVENTS), rows(silver.STOCK), rows(silver.BLOCKED)
 
 
 def lists(found: DataFrame) -> dict[str, list[str]]:

@@ -117,7 +117,7 @@ class Night:
         """The rows of each query in their order."""
         known = self.rows(features.CANDIDATES) if candidates is None else candidates
         tables = self.tables["features.queries"], self.tables["features.query_items"]
-        inputs = *tables, self.items, self.stock, self.events, known, self.search_model
+        inputs = *tables, self.items, self.stock, self.rows(silver.BLOCKED), self.events, known, self.search_model
         made = {name: stored(frame) for name, frame in rank_searches(*inputs, run=self.run, **settings).items()}
         assert not broken(search.RANKINGS, made["gold.search_rankings"])
         assert not broken(search.BOOSTS, made["gold.search_boosts"])

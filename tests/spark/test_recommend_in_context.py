@@ -33,6 +33,7 @@ def lists(rows: Rows, events: list[dict], candidates: dict[str, float], stock: t
         rows(silver.ITEMS, *items),
         rows(features.CANDIDATES, *({"user_id": "u", "item_id": item, "score": p} for item, p in candidates.items())),
         rows(silver.STOCK, *stock),
+        rows(silver.BLOCKED),
         run=run_of(RUN_DATE, deployment),
         **settings,
     )

@@ -66,7 +66,13 @@ def test_equals_brute_force_among_active_items(rows: Rows, monkeypatch: pytest.M
         *({"item_id": n, "text_key": f"k{text_of[n]}", "vector": cells[text_of[n]]} for n in reversed(names)),
     )
     found = find_similar_items(
-        events, catalogue(rows, *names), item_vectors, rows(silver.STOCK), run=run_of(RUN_DATE), top_k=4
+        events,
+        catalogue(rows, *names),
+        item_vectors,
+        rows(silver.STOCK),
+        rows(silver.BLOCKED),
+        run=run_of(RUN_DATE),
+        top_k=4,
     ).persist()
     assert broken(gold.SIMILAR_ITEMS, found) == []
     lists = listed(found)
@@ -84,7 +90,9 @@ def test_a_shop_smaller_than_a_list_gives_all_others(rows: Rows) -> None:
         *({"item_id": name, "text_key": name, "vector": cell} for name, cell in zip("abc", cells, strict=True)),
     )
     events = rows(silver.EVENTS, *map(sale, "abc"))
-    found = find_similar_items(events, catalogue(rows, *"abc"), item_vectors, rows(silver.STOCK), run=run_of(RUN_DATE))
+    found = find_similar_items(
+        events, catalogue(rows, *"abc"), item_vectors, rows(silver.STOCK), rows(silver.BLOCKED), run=run_of(RUN_DATE)
+    )
     assert listed(found) == {  # equally near: by item_id
         "a": [("b", 0.0), ("c", 0.0)],
         "b": [("a", 0.0), ("c", 0.0)],
@@ -102,7 +110,7 @@ def test_a_cosine_is_at_most_one_for_items_of_one_text(rows: Rows) -> None:
     )
     events = rows(silver.EVENTS, sale("a"), sale("b"))
     found = find_similar_items(
-        events, catalogue(rows, "a", "b"), item_vectors, rows(silver.STOCK), run=run_of(RUN_DATE)
+        events, catalogue(rows, "a", "b"), item_vectors, rows(silver.STOCK), rows(silver.BLOCKED), run=run_of(RUN_DATE)
     ).persist()
     assert broken(gold.SIMILAR_ITEMS, found) == []
     assert listed(found) == {"a": [("b", 1.0)], "b": [("a", 1.0)]}
@@ -125,8 +133,19 @@ def test_an_excluded_item_has_a_list_and_is_in_none(rows: Rows) -> None:
     }
     items = catalogue(rows, *"abcd")
     found = find_similar_items(
-        events, items, item_vectors, rows(silver.STOCK), run=replace(run, deployment=excluding), top_k=2
+        events,
+        items,
+        item_vectors,
+        rows(silver.STOCK),
+        rows(silver.BLOCKED),
+        run=replace(run, deployment=excluding),
+        top_k=2,
     )
     assert listed(found) == others
     gone = items.withColumn("active", items["item_id"] != "a")
-    assert listed(find_similar_items(events, gone, item_vectors, rows(silver.STOCK), run=run, top_k=2)) == others
+    assert (
+        listed(
+            find_similar_items(events, gone, item_vectors, rows(silver.STOCK), rows(silver.BLOCKED), run=run, top_k=2)
+        )
+        == others
+    )
