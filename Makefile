@@ -16,12 +16,15 @@ PORT ?= 8080
 PARALLEL ?= 1
 A ?=
 Q ?=
+ITEM ?=
 IDS ?=
 # As they were given: make would expand a dollar in them, and run what $(shell ...) names.
 override Q := $(value Q)
 override BY := $(value BY)
 override REASON := $(value REASON)
-export Q BY REASON
+override ITEM := $(value ITEM)
+WHOSE := $(if $(filter command,$(origin USER)),$(value USER))# the login name is none of the shop's users
+export Q BY REASON ITEM WHOSE
 PYTHON ?= python3
 DEFAULT_CONF := conf/complete_journey.toml
 
@@ -138,6 +141,10 @@ upgrade-lake: setup  ## Bring a lake that an older version wrote to today's layo
 .PHONY: sql
 sql: setup  ## Run Q="SELECT ..." with every table named <layer>.<table>
 	@python -m jobs.commands.sql --conf $(CONF) --query "$$Q"
+
+.PHONY: why
+why: setup  ## Why an item is, or is not, on a user's list: USER= ITEM= RUN_DATE=; what it prints is personal
+	@python -m jobs.commands.why --user "$$WHOSE" --item "$$ITEM" --run-date $(RUN_DATE) --conf $(CONF)
 
 .PHONY: flow
 flow: setup  ## Draw the whole night from jobs/flow.py: text here, a Mermaid picture in docs/flow.md

@@ -14,6 +14,7 @@ from schemas import features, gold, silver
 from schemas.derive import constraints
 from schemas.explanations import FACTORS_ADD_UP
 from schemas.run import Model
+from schemas.suspects import SUSPECTS
 from tests.conftest import Rows, broken, run_of
 from tests.spark.test_score_candidates import RUN_DATE, model, nobody, shop
 
@@ -26,7 +27,7 @@ PARTS = [{"name": "habit", "value": 1.25}, {"name": "other", "value": -0.5}, {"n
 def test_the_best_candidates_of_each_user_have_factors_that_add_up(rows: Rows, model: Model) -> None:
     events, items, vectors = shop(rows)
     ship(events.sparkSession, model)
-    inputs = events, items, vectors, nobody(rows), model
+    inputs = events, items, vectors, nobody(rows), rows(SUSPECTS), model
     found = score_candidates(*inputs, run=run_of(RUN_DATE), per_user=8, explained_per_user=EXPLAINED).persist()
     assert broken(features.CANDIDATES, found) == []
     lists: dict[str, list[Any]] = {}

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from pyspark.sql import DataFrame
 
 from jobs.build_default_recommendations import build_default_recommendations
 from jobs.find_similar_items import find_similar_items
@@ -47,15 +46,13 @@ def on_hand(item_id: str, location_id: str, units: float, days_ago: int = 0) -> 
     return named | {"snapshot_date": RUN_DATE - dt.timedelta(days=days_ago)}
 
 
-def stocked(rows: Rows, *snapshots: dict[str, Any]) -> tuple[DataFrame, DataFrame]:
+def stocked(rows: Rows, *snapshots: dict[str, Any]) -> tuple[Any, Any]:
     return rows(silver.STOCK, *snapshots), rows(silver.BLOCKED)
 
 
 def by_rank(found: Any, key: str, item: str = "item_id") -> dict[str, list[str]]:
-    answer: dict[str, list[str]] = {}
-    for row in sorted(found.collect(), key=lambda row: (row[key], row["rank"])):
-        answer.setdefault(row[key], []).append(row[item])
-    return answer
+    rows = sorted(found.collect(), key=lambda row: row["rank"])
+    return {one: [row[item] for row in rows if row[key] == one] for one in {row[key] for row in rows}}
 
 
 STOCK = (
