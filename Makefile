@@ -71,6 +71,14 @@ airflow-cli: setup airflow-env  ## Airflow's own command on that Airflow: make a
 .PHONY: package
 package: build/nightshelf.zip  ## Pack the code for a cluster's executors (NIGHTSHELF_PY_FILES)
 
+.PHONY: jar
+jar: setup  ## Build build/nightshelf-s3.jar, for lakes on an object store (needs a JDK)
+	@python -m jobs.commands.build_jar
+
+.PHONY: kube
+kube: setup  ## Write the Kubernetes objects of RUN_DATE into build/kube (A="--operator apache": of Spark's own operator)
+	@python -m jobs.commands.kube_objects --conf $(CONF) --run-date $(RUN_DATE) $(A)
+
 .PHONY: train
 train: setup example  ## Train and register the models of every kind on what was known on RUN_DATE
 	@$(NIGHT) --train always --only training
@@ -164,11 +172,11 @@ test: setup airflow-env  ## Run the tests (20 to 25 minutes on two cores); what 
 
 .PHONY: test-slow
 test-slow: setup airflow-env  ## Run whole jobs and nights of a tiny shop (20 to 30 minutes)
-	@$(TWO_WORKERS) -m "slow and not nights and not airflow and not cluster and not faults"
+	@$(TWO_WORKERS) -m "slow and not nights and not airflow and not cluster and not faults and not s3"
 
 .PHONY: test-all
 test-all: setup airflow-env  ## Run both in one go, as .ci/run does: Spark starts once, and two workers end together
-	@$(TWO_WORKERS) -m "not nights and not airflow and not cluster and not faults"
+	@$(TWO_WORKERS) -m "not nights and not airflow and not cluster and not faults and not s3"
 
 .PHONY: test-nights
 test-nights: setup  ## Run what takes several nights of a tiny shop: old dates, gaps, prices
@@ -190,6 +198,10 @@ test-faults: setup  ## Kill jobs of a tiny night at fifty moments, feed it 10,00
 .PHONY: cluster-test
 cluster-test: setup airflow-env  ## Have Airflow run a night on a standalone Spark cluster, and encode on one that takes itself to have a GPU
 	@python -m pytest tests -m cluster
+
+.PHONY: test-s3
+test-s3: setup jar .venv-s3/.synced  ## Two drivers that commit at once, and files of a job, on an object store of this machine
+	@python -m pytest tests -m s3
 
 .PHONY: check
 check: setup  ## Lint, formatting and types; changes nothing
@@ -231,7 +243,7 @@ clean:  ## Remove the lakes, landings and logs (not the environments)
 
 .PHONY: help
 help:  ## List the targets
-	@awk -F ':.*## ' '/^## /{print "\n" substr($$0, 4)} /^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^## /{print "\n" substr($$0, 4)} /^[a-z0-9-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo; echo "Settings: CONF=$(CONF) RUN_DATE=$(RUN_DATE) RAW=<folder of raw files> Q=<SQL> PORT=$(PORT) DB=<URL> PARALLEL=$(PARALLEL)"
 
 ## What happens by itself
@@ -283,6 +295,10 @@ SERVED = env PATH=$(CURDIR)/.venv-airflow/bin:$(PATH) \
 
 .PHONY: airflow-env
 airflow-env: .airflow/airflow.db  ## Set up Airflow in .venv-airflow and check that the DAGs import
+
+.venv-s3/.synced: tests/s3/requirements.txt | .venv/.synced
+	@uv venv -q --clear --python 3.11 .venv-s3
+	@uv pip install -q --python .venv-s3/bin/python -r tests/s3/requirements.txt && touch $@
 
 .venv-airflow/.synced: dags/requirements.txt | .venv/.synced
 	@echo "Setting up .venv-airflow from dags/requirements.txt ..."

@@ -25,6 +25,7 @@ from schemas.privacy import Privacy
 from schemas.segments import Segments
 from schemas.silver import RECORDS_OF
 from schemas.source import Source, section
+from schemas.storage import CHAIN, Storage, public_uri, spark_uri
 from schemas.strict import Strict
 from schemas.suspects import Suspects
 
@@ -110,6 +111,7 @@ class Deployment(Strict):
     privacy: Privacy = Privacy()
     prices: Prices = Prices()
     lineage: Lineage = Lineage()
+    storage: Storage = Storage()
     jobs: dict[str, dict[str, Any]] = {}
     file: str = ""  # its path, set by load(), for messages
 
@@ -158,6 +160,11 @@ class Deployment(Strict):
     def _experiments_are_apart(self) -> Deployment:
         refuse_overlaps(self.experiments)
         return self
+
+    @property
+    def public_lake(self) -> str:
+        """The lake's folder as readers other than Spark name it."""
+        return public_uri(self.lake)
 
     @property
     def product_sql(self) -> str:
@@ -263,8 +270,10 @@ def load(path: str | Path, *, landing: str | None = None) -> Deployment:
 
 
 def _absolute(path: str, base: Path) -> str:
-    """A URI as it is; a path relative to `base`."""
-    return path if re.match(r"^[a-z0-9]+://", path) else str((base / path).resolve())
+    """A URI as Spark takes it; a path relative to `base`."""
+    if re.match(r"^[a-z0-9]+://[^/]*@", path):
+        raise ConfError(f"{path.split('://')[0]}://...@...: {CHAIN}")
+    return spark_uri(path) if re.match(r"^[a-z0-9]+://", path) else str((base / path).resolve())
 
 
 def _readable(file: Path, problem: Any) -> str:

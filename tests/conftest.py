@@ -31,7 +31,7 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 Rows = Callable[..., DataFrame]
 
 # The folder of a test says what it needs and which target runs it; a test's own mark, where it has one, goes before.
-MARKS = {"nights": "slow", "faults": "slow", "airflow": "airflow", "cluster": "cluster"}
+MARKS = {"nights": "slow", "faults": "slow", "airflow": "airflow", "cluster": "cluster", "s3": "s3"}
 # The longest files first, so that two workers end together; the second of them needs no trained shop.
 LONGEST = ("night", "intake", "publication", "evaluation", "trouble", "plans_night", "resume", "plans_intake")
 LONGEST += ("kinds", "served_encoder", "dirt", "changes", "upgrade_lake", "text_identity", "maintain_tables", "dags")

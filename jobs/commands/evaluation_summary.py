@@ -32,7 +32,7 @@ def show_evaluation(lake: Lake, run_date: dt.date) -> None:
             )
         console.print(table)
     cut = run_date - dt.timedelta(days=HORIZON_DAYS - 1)
-    console.print(f"page: {lake.deployment.lake}/evaluation/{cut}.html", markup=False, soft_wrap=True)
+    console.print(f"page: {lake.deployment.public_lake}/evaluation/{cut}.html", markup=False, soft_wrap=True)
 
 
 def show_searches(lake: Lake, run_date: dt.date) -> None:
@@ -43,7 +43,9 @@ def show_searches(lake: Lake, run_date: dt.date) -> None:
         ends = "" if row["low"] is None else f"{row['low']:.4f} to {row['high']:.4f}"
         table.add_row(row["contender"], row["metric"], f"{row['value']:.4f}", ends, str(row["queries"]))
     console.print(table)
-    console.print(f"page: {lake.deployment.lake}/evaluation/search_{run_date}.html", markup=False, soft_wrap=True)
+    console.print(
+        f"page: {lake.deployment.public_lake}/evaluation/search_{run_date}.html", markup=False, soft_wrap=True
+    )
 
 
 def show_profiles(lake: Lake, run_date: dt.date) -> None:
@@ -61,7 +63,9 @@ def show_profiles(lake: Lake, run_date: dt.date) -> None:
             values = {row["contender"]: "n/a" if row["value"] is None else f"{row['value']:.3f}" for row in of_metric}
             table.add_row(metric, *(values.get(name, "") for name in names))
         console.print(table)
-    console.print(f"page: {lake.deployment.lake}/evaluation/profiles_{run_date}.html", markup=False, soft_wrap=True)
+    console.print(
+        f"page: {lake.deployment.public_lake}/evaluation/profiles_{run_date}.html", markup=False, soft_wrap=True
+    )
 
 
 def show_backtest(lake: Lake, run_date: dt.date) -> None:
@@ -76,7 +80,7 @@ def show_backtest(lake: Lake, run_date: dt.date) -> None:
             value = "n/a" if row["value"] is None else f"{row['value']:.4f}"
             table.add_row(row["slice"], row["metric"], row["contender"], value, between)
         console.print(table)
-    console.print(f"page: {lake.deployment.lake}/backtest/{run_date}.html", markup=False, soft_wrap=True)
+    console.print(f"page: {lake.deployment.public_lake}/backtest/{run_date}.html", markup=False, soft_wrap=True)
 
 
 OF_EVALUATION = {

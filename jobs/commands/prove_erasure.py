@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from jobs.commands.erase import read_ids
+from jobs.runner import object_store
 from jobs.runner.cli import exit_code
 from jobs.runner.pseudonym_vault import pseudonyms_of
 from jobs.runner.traces import Trace, UserFields, traces
@@ -23,6 +24,7 @@ MOST_SHOWN = 50
 
 def prove(deployment: Deployment, ids: Sequence[str]) -> list[Trace]:
     """What the lake and the vault still have of these ids and pseudonyms, what is certain first."""
+    object_store.use(deployment)
     wanted, fields = Ids(frozenset(ids)), UserFields.of(deployment)
     found = list(traces(deployment.lake, wanted, fields))
     if deployment.privacy.pseudonyms:

@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         spark = session(deployment, log_file=Path("logs") / f"spark-{deployment.name}.log")
         tables = name_tables(Lake(spark, deployment))
         if not given.query:
-            print("\n".join(tables) or f"no tables yet in {deployment.lake}")
+            print("\n".join(tables) or f"no tables yet in {deployment.public_lake}")
             return
         try:
             spark.conf.set("spark.sql.variable.substitute", "false")  # ${...} is part of the query

@@ -13,8 +13,10 @@ import pyarrow.compute as pc
 import pyarrow.fs as pa_fs
 import pyarrow.parquet as pq
 
+from jobs.runner import object_store
 from schemas.contract import PARTITION
 from schemas.errors import DataError
+from schemas.storage import is_object_store
 
 STATISTICS = (pa.types.is_integer, pa.types.is_date, pa.types.is_string, pa.types.is_floating)
 LONGEST_TEXT = 200  # characters of a text whose minimum and maximum the log repeats
@@ -124,5 +126,7 @@ def file_system(uri: str) -> tuple[pa_fs.FileSystem, str]:
         return pa_fs.LocalFileSystem(), uri
     if uri.startswith("file://"):
         return pa_fs.LocalFileSystem(), uri.removeprefix("file://")
-    system, path = pa_fs.FileSystem.from_uri(uri.replace("s3a://", "s3://", 1))
+    if is_object_store(uri):
+        return object_store.file_system(uri)
+    system, path = pa_fs.FileSystem.from_uri(uri)
     return system, path

@@ -19,6 +19,7 @@ from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundErr
 from deltalake.transaction import AddAction, CommitProperties, PostCommitHookProperties, RemoveAction
 
 from jobs.runner.data_files import DataFile, described, file_system
+from jobs.runner.object_store import delta_options
 from schemas.contract import PARTITION, QUANTITY, Column, Table
 from schemas.derive import constraints, delta_type, statistics_property
 from schemas.errors import DataError
@@ -37,7 +38,7 @@ class ConflictError(RuntimeError):
 def open_table(uri: str, version: int | None = None) -> DeltaTable | None:
     """The table, or None where it does not exist. DataError where that version can no longer be read."""
     try:
-        return DeltaTable(uri, version=version)
+        return DeltaTable(uri, version=version, storage_options=delta_options(uri))
     except TableNotFoundError as error:
         if version is None or open_table(uri) is None:
             return None
@@ -60,6 +61,7 @@ def create(contract: Table, uri: str) -> DeltaTable:
         description=f"One row: {contract.row}",
         configuration=properties,
         raise_if_key_not_exists=False,  # delta-rs does not know the keys of constraints
+        storage_options=delta_options(uri),
     )
 
 

@@ -16,7 +16,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from jobs.flow import JOBS
-from jobs.runner import data_files, delta_log, integrity
+from jobs.runner import data_files, delta_log, integrity, object_store
 from jobs.runner.data_files import DataFile
 from jobs.runner.landing import Landing
 from jobs.runner.schema_check import differences
@@ -39,6 +39,7 @@ class LakeReader:
     def __init__(self, spark: SparkSession, deployment: Deployment) -> None:
         self.spark = spark
         self.deployment = deployment
+        object_store.use(deployment)
         self.storage = Storage(spark, deployment.lake)
         self.landing = Landing(spark, deployment)
         self.checked: set[str] = set()  # tables and models that are known to be intact

@@ -6,13 +6,13 @@ import contextlib
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from pyspark import SparkConf, SparkContext
 from pyspark.sql import SparkSession
 
-from jobs.runner import environment_fault
+from jobs.runner import environment_fault, object_store
 from schemas.deployment import Deployment
 from schemas.errors import ConfError
 
@@ -48,12 +48,35 @@ def session(deployment: Deployment, *, log_file: Path | None = None) -> SparkSes
         submitted = "PYSPARK_GATEWAY_PORT" in os.environ
         given = _submitted() if submitted else properties(deployment.spark)
         environment_fault.check_master(given.get("spark.master", ""))
-        for key, value in (UNTRACED | given | {"spark.app.name": name}).items():
+        _check_jars(deployment, given.get("spark.jars", ""))
+        object_store.check(deployment)
+        own = object_store.spark_properties(deployment) | {"spark.app.name": name}
+        for key, value in (UNTRACED | given | own).items():
             builder = builder.config(key, value)
     for key, value in NEEDED.items():
         builder = builder.config(key, value)
     with _stderr_to(log_file):
-        return builder.getOrCreate()
+        spark = builder.getOrCreate()
+    object_store.probe(spark, deployment)
+    return spark
+
+
+def _check_jars(deployment: Deployment, jars: str) -> None:
+    """ConfError where a local jar of the properties is missing: Spark would start without it."""
+    for jar in filter(None, jars.split(",")):
+        if not re.match("[a-z0-9]+:", jar) and not Path(jar).is_file():  # spark-submit has made URIs of what it found
+            raise ConfError(f"{deployment.spark}: spark.jars: there is no {jar}; make jar builds ours (it needs a JDK)")
+
+
+def fetched_jars(given: Mapping[str, str]) -> list[str]:
+    """The local paths of the jars that Spark properties name by spark.jars.packages, fetched if need be."""
+    builder = SparkSession.builder.master("local[1]").config("spark.ui.enabled", "false")
+    for key in ("spark.jars.packages", "spark.jars.excludes"):
+        builder = builder.config(key, given.get(key, ""))
+    spark = builder.getOrCreate()
+    jars = spark.conf.get("spark.jars") or ""
+    spark.stop()
+    return [jar.removeprefix("file:") for jar in jars.split(",")]
 
 
 def _submitted() -> dict[str, str]:

@@ -10,6 +10,7 @@ from typing import Any
 from pyspark.sql import SparkSession
 
 from jobs.runner import integrity
+from schemas.storage import is_object_store
 
 
 def escape_glob(uri: str) -> str:
@@ -68,8 +69,12 @@ class Storage:
         target, system = self.at(folder)
         system.delete(target, True)
         system.mkdirs(target.getParent())
-        local_path = self._jvm().org.apache.hadoop.fs.Path(f"file://{local.resolve()}")
-        system.copyFromLocalFile(False, True, local_path, target)
+        source, here = self.at(f"file://{local.resolve()}")
+        if is_object_store(self.root):  # whose own copyFromLocalFile needs libraries that Spark's hide
+            conf = self.spark.sparkContext._jsc.hadoopConfiguration()
+            self._jvm().org.apache.hadoop.fs.FileUtil.copy(here, source, system, target, False, True, conf)
+        else:
+            system.copyFromLocalFile(False, True, source, target)
         return f"{self.root}/{folder}"
 
     def delete(self, name: str) -> None:

@@ -20,7 +20,7 @@ FILES = sorted(FOLDER.glob("*.Dockerfile"))
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
 def test_what_is_copied_stands_in_the_repository(file: Any) -> None:
-    copied = re.findall(r"^COPY (.+) \S+$", file.read_text(), re.MULTILINE)
+    copied = re.findall(r"^COPY (?!--from=)(.+) \S+$", file.read_text(), re.MULTILINE)
     assert copied
     assert [name for line in copied for name in line.split() if not (REPO / name).exists()] == []
 
@@ -42,7 +42,8 @@ def test_the_pod_of_an_executor_is_one_that_kubernetes_takes() -> None:
 
 
 def test_an_executor_s_container_starts_what_spark_asks_for(tmp_path: Path) -> None:
-    for name, body in (("java", 'printf "%s\\n" "$@"'), ("python", "echo /jars")):
+    shown = 'printf "%s\\n" "$@"'
+    for name, body in (("java", shown), ("spark-submit", shown), ("python", "echo /jars")):
         (tmp_path / name).write_text(f"#!/bin/sh\n{body}\n")
         (tmp_path / name).chmod(0o755)
     options = {f"SPARK_JAVA_OPT_{number}": f"-Doption={number} of many" for number in range(11)}
@@ -75,6 +76,10 @@ def test_an_executor_s_container_starts_what_spark_asks_for(tmp_path: Path) -> N
         "--podName": "night-exec-7",
     }
     assert ran("echo", "any other command") == ["any other command"]
+    environment["SPARK_DRIVER_BIND_ADDRESS"] = "10.0.0.1"
+    driver = ran("driver", "--class", "org.apache.spark.deploy.PythonRunner", "local:///job.py", "--run-date", "x y")
+    assert driver[:4] == ["--conf", "spark.driver.bindAddress=10.0.0.1", "--deploy-mode", "client"]
+    assert driver[4:] == ["--class", "org.apache.spark.deploy.PythonRunner", "local:///job.py", "--run-date", "x y"]
     assert str(FOLDER.relative_to(REPO) / "entrypoint.sh") in (FOLDER / "jobs.Dockerfile").read_text()
 
 

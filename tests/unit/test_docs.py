@@ -25,6 +25,7 @@ from schemas.privacy import Erasure, Pseudonyms
 from schemas.segments import Segments
 from schemas.silver import RECORDS_OF
 from schemas.source import Source
+from schemas.storage import Storage
 from schemas.suspects import Suspects
 
 REPO = next(folder for folder in Path(__file__).resolve().parents if (folder / "pyproject.toml").is_file())
@@ -44,7 +45,7 @@ FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 INDENTED = re.compile(r"^ {4}\S.*$", re.MULTILINE)
 INLINE = re.compile(r"`([^`\n]+)`")
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
-TARGET = re.compile(r"^([a-z][a-z-]*):", re.MULTILINE)
+TARGET = re.compile(r"^([a-z][a-z0-9-]*):", re.MULTILINE)
 MODULE = re.compile(r"python -m ((?:jobs|bench|examples)\.[\w.]*\w)")
 PATH = re.compile(r"\b((?:schemas|jobs|udfs|dags|conf|tests|examples|bench|docs)/[\w./-]*)")
 SETTING = re.compile(r"^\| `(\w+)\.(\w+)` \| (.+?) \| ", re.MULTILINE)
@@ -102,7 +103,7 @@ def test_every_relative_link_resolves(page: Path) -> None:
 @each_page
 def test_every_make_target_exists(page: Path) -> None:
     targets = set(TARGET.findall((REPO / "Makefile").read_text(encoding="utf-8")))
-    named = {name for line in code_of(page) for name in re.findall(r"(?:^|[ `])make ([a-z][a-z-]*)", line)}
+    named = {name for line in code_of(page) for name in re.findall(r"(?:^|[ `])make ([a-z][a-z0-9-]*)", line)}
     assert named <= targets
 
 
@@ -229,12 +230,14 @@ def test_every_key_of_a_deployment_has_a_row_and_every_row_is_one() -> None:
         "suspects",
         "prices",
         "lineage",
+        "storage",
         "aspects",
         "encoder",
         "privacy",
         "jobs",
     }  # have sections of their own
-    fields = (Deployment, Source, Gate, Lists, Variants, Segments, Suspects, Erasure, Pseudonyms, Prices, Lineage)
+    fields = (Deployment, Source, Gate, Lists, Variants, Segments, Suspects)
+    fields += (Erasure, Pseudonyms, Prices, Lineage, Storage)
     keys = {name for model in fields for name in model.model_fields} | {"base"}
     keys -= tables  # `file` is of [lineage]; that of a deployment is no key
     kinds = set(RECORDS_OF)  # the table of kinds
