@@ -1,7 +1,11 @@
 #!/bin/bash
 # What a container of the jobs' image runs: the command that it is given. Spark on Kubernetes gives `executor` and, in the
-# environment, what that is to be.
+# environment, what that is to be; of a driver in cluster mode it gives `driver` and spark-submit's arguments.
 set -euo pipefail
+if [ "${1:-}" = driver ]; then
+  shift
+  exec spark-submit --conf "spark.driver.bindAddress=$SPARK_DRIVER_BIND_ADDRESS" --deploy-mode client "$@"
+fi
 [ "${1:-}" = executor ] || exec "$@"
 options=()
 while IFS= read -r name; do options+=("${!name}"); done < <(compgen -e | grep '^SPARK_JAVA_OPT_[0-9]*$' | sort -t _ -k 4 -n)
