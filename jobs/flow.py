@@ -106,6 +106,11 @@ SCORING = (
     ),
     Job("find_similar_items", reads=(EVENTS, *ENCODED, *SHOWN), writes=("gold.similar_items",)),
     Job(
+        "relate_items",
+        reads=(optional(EVENTS), today("silver.items"), latest("features.relations"), STOCK),
+        writes=("features.relations", "gold.related_items"),
+    ),
+    Job(
         "build_default_recommendations",
         reads=(EVENTS, KNOWN_ITEMS, *SHOWN, SUSPECTS),
         writes=("gold.default_recommendations",),

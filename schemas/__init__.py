@@ -10,6 +10,7 @@ from schemas import (
     gold,
     ops,
     readouts,
+    relations,
     reviews,
     search,
     silver,
@@ -22,7 +23,7 @@ TABLES: dict[str, Table] = {
     table.name: table
     for layer in (
         *(bronze, silver, suspects, features, ops, gold, ad_audiences),
-        *(search, users, readouts, exposure, reviews, audits, explanations),
+        *(search, users, readouts, exposure, reviews, relations, audits, explanations),
     )
     for table in layer.TABLES
 }

@@ -34,6 +34,7 @@ GOLD = (
     "gold.demand_profile",
     "gold.item_demand",
     "gold.recommendations",
+    "gold.related_items",
     "gold.search_boosts",
     "gold.search_rankings",
     "gold.search_trends",

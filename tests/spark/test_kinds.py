@@ -19,6 +19,7 @@ from tests.support import tiny_shop
 
 RUN_DATE = tiny_shop.day(13)
 OF_ITEMS = {"ingest_logs", "clean_items", "encode_items", "match_queries", "rank_searches", "publish_night"}
+OF_ITEMS |= {"relate_items"}
 OF_EVENTS = {"ingest_logs", "clean_events", "build_default_recommendations", "find_trends", "forecast_demand"}
 OF_EVENTS |= {"find_suspects", "profile_users", "publish_night"}
 

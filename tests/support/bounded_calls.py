@@ -24,6 +24,8 @@ COLLECTED = {
     ("jobs.transforms.audience_places", "allocated", "broadcast"): (1, "a row a running campaign"),
     ("jobs.transforms.audience_places", "choose", "first"): (1, "no frame: pandas', on an executor"),
     ("jobs.transforms.erased_lines", "find", "take"): (1, "no frame: pyarrow's, on an executor"),
+    ("jobs.transforms.catalogue_relations", "_fingerprint", "collect"): (1, "one row: a hash"),
+    ("jobs.transforms.catalogue_relations", "catalogue_edges", "first"): (1, "one row: the hash that was read last"),
     ("jobs.transforms.demand_model", "read_demand", "toPandas"): (
         1,
         "a row a day and category, or location, of two years",

@@ -17,9 +17,11 @@ from tests.support.tiny_shop import REPO
 
 LEAVES, EVALUATION, TOP_K, ENCODER = "udfs", "udfs.evaluation", "udfs.top_k", "udfs.encoder"
 RECOMMEND, DEMAND, INVENTORY, AUDIENCES = "udfs.recommend", "udfs.demand", "udfs.inventory", "udfs.audiences"
-SEARCH, USERS, EXPERIMENTS, SENTIMENT = "udfs.search", "udfs.users", "udfs.experiments", "udfs.sentiment"
+SEARCH, USERS, EXPERIMENTS, SENTIMENT, RELATIONS = (
+    f"udfs.{name}" for name in ("search", "users", "experiments", "sentiment", "relations")
+)
 UDFS = (LEAVES, EVALUATION, TOP_K, ENCODER, RECOMMEND, DEMAND, INVENTORY, AUDIENCES)
-UDFS += (SEARCH, USERS, EXPERIMENTS, SENTIMENT)
+UDFS += (SEARCH, USERS, EXPERIMENTS, SENTIMENT, RELATIONS)
 JOB, FLOW, TRANSFORMS, OFFLINE = "jobs.<job>", "jobs.flow", "jobs.transforms", "jobs.offline"
 REPORTS, RUNNER, COMMANDS = "jobs.reports", "jobs.runner", "jobs.commands"
 
@@ -31,14 +33,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     OFFLINE: (TRANSFORMS, "schemas", *UDFS),
     REPORTS: (OFFLINE, "schemas", *UDFS),
     JOB: (TRANSFORMS, OFFLINE, REPORTS, FLOW, "schemas", *UDFS),  # never another job
-    RUNNER: (
-        FLOW,
-        TRANSFORMS,
-        "schemas",
-        LEAVES,
-        "udfs.encoder.model_folder",
-        "udfs.encoder.base_model",
-    ),  # jobs by name
+    RUNNER: (FLOW, TRANSFORMS, "schemas", LEAVES, "udfs.encoder.model_folder", "udfs.encoder.base_model"),
     COMMANDS: (JOB, FLOW, TRANSFORMS, OFFLINE, REPORTS, RUNNER, "schemas", *UDFS),
     "dags": (FLOW, "schemas"),
     "examples": (),
@@ -54,6 +49,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     SEARCH: (LEAVES, EVALUATION, TOP_K, ENCODER),
     EXPERIMENTS: (LEAVES,),
     SENTIMENT: (LEAVES, EVALUATION, TOP_K, ENCODER),
+    RELATIONS: (LEAVES, ENCODER),
 }
 OURS = {room.split(".")[0] for room in ROOMS} | {"bench", "conf", "tests"}
 WITHOUT_SPARK = ("schemas", FLOW, "dags", "examples", *UDFS)
