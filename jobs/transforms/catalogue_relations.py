@@ -41,7 +41,7 @@ def _reader(rows: pa.Table) -> pa.Table:
 
 def _fingerprint(read: DataFrame) -> str:
     """Hash of all that the edges are read from."""
-    row = F.xxhash64(*(F.struct(name) for name in READ)).cast(
+    row = F.xxhash64(*(F.coalesce(name, F.lit("\0")) for name in READ)).cast(
         "decimal(38,0)"
     )  # a sum has no order, and must not overflow
     digest = read.agg(F.concat_ws(" ", F.sum(row).cast("string"), F.count("*").cast("string"), F.lit(RULES)))

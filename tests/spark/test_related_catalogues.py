@@ -67,7 +67,7 @@ def test_two_shops_ids_of_one_product(rows: Rows) -> None:
     assert {key for key in edges if key[1] == "same_as"} == {("shop 2", "same_as", "shop 1")}
     same, small = lists["shop 2", "variant"]
     assert (same.related_item_id, same.reason) == ("shop 1", "The same under another id")
-    assert (small.related_item_id, small.reason) == ("small one", "Variant of the product; size size small")
+    assert (small.related_item_id, small.reason) == ("small one", "Variant of the product; size small")
     for relation in ("substitute", "complement"):
         assert "shop 1" not in ids(lists, "shop 2", relation)
 

@@ -149,7 +149,7 @@ def _content(text: str) -> Size | None:
 
 def _worn(text: str) -> Size | None:
     match = _WORN.search(text)
-    return Size(f"size {next(filter(None, match.groups()))}", _without(text, match)) if match else None
+    return Size(next(filter(None, match.groups())), _without(text, match)) if match else None
 
 
 def _without(text: str, *matches: re.Match[str]) -> str:
