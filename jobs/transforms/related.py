@@ -16,9 +16,11 @@ from schemas.relations import COMPLEMENT, NEED, NEWER, SUBSTITUTE, VARIANT
 
 FACTS = ("need", "maker", "type", "size", "product")
 POPULAR = 30  # items of a need that are candidates for each of its items
-PRIOR = 20.0  # buyers who changed, that popularity and attributes count for
-# How much likelier a change is to an item that shares the attribute with the item before it.
-SHARED = {"maker": 2.0, "type": 1.5, "size": 2.0, "colours": 1.5, "materials": 1.5}
+PRIOR = 50.0  # buyers who changed that popularity counts for
+# Buyers with both in one basket, for each who changed, above which they are no substitutes. A rule at 1 lost 8 % of the
+# hits of bench/substitutes.py, for what a category's buyers have in one basket is what they take for each other.
+TOGETHER = 8
+SHARED = ("maker", "type", "size", "colours", "materials")  # named in reasons; in a score they lost hits
 FEWEST_SHOWN = 5  # buyers: a smaller number in a reason would show what a few of them buy
 ROWS = ("item_id", "relation", "rank", "related_item_id", "score", "reason")
 
@@ -87,8 +89,8 @@ def _substitutes(edges: DataFrame, subjects: DataFrame, offer: DataFrame) -> Dat
     """The popular items of the need, and those that buyers changed to, by the probability of a change to each.
 
     score = (n_xy + PRIOR q_xy) / (n_x + PRIOR): n_xy buyers changed from the item to this one, n_x to any; q_xy is the
-    popularity in the need times SHARED of what both share, over the sum of all candidates'. What buyers have in one
-    basket more than they change to is no substitute.
+    popularity in the need over the sum of all candidates'. What they have in one basket beyond chance, and TOGETHER
+    times as many as change, is no substitute.
     """
     of_need = offer.where("need IS NOT NULL")
     popular = top_n(of_need, ["need"], [F.desc("share"), "item_id"], POPULAR)
@@ -109,13 +111,12 @@ def _substitutes(edges: DataFrame, subjects: DataFrame, offer: DataFrame) -> Dat
     candidates = by_need.unionByName(by_change.where("need = need_2")).where("item_id <> related_item_id")
     pairs = candidates.join(counted, ["item_id", "related_item_id"], "left").join(leaving, "item_id", "left")
     apart = pairs.fillna(0, ["changed", "together", "leaving"]).where(
-        ~_same_product() & (F.col("together") <= F.col("changed"))
+        ~_same_product() & (F.col("together") <= TOGETHER * F.col("changed"))
     )
-    prior = F.col("share_2") * reduce(Column.__mul__, (_times(name, factor) for name, factor in SHARED.items()))
-    all_of_item = F.sum("prior").over(Window.partitionBy("item_id"))
-    likely = F.coalesce(F.try_divide(F.col("prior"), all_of_item), F.lit(0.0))
+    all_of_item = F.sum("share_2").over(Window.partitionBy("item_id"))
+    likely = F.coalesce(F.try_divide(F.col("share_2"), all_of_item), F.lit(0.0))
     score = (F.col("changed") + PRIOR * likely) / (F.col("leaving") + PRIOR)
-    scored = apart.withColumn("prior", prior).withColumn("score", F.round(score, 9)).where("score > 0")
+    scored = apart.withColumn("score", F.round(score, 9)).where("score > 0")
     return scored.select("item_id", "related_item_id", "score", _why_substitute().alias("reason"))
 
 
@@ -123,10 +124,6 @@ def _shares(name: str) -> Column:
     one, other = F.col(name), F.col(f"{name}_2")
     same = one == other
     return F.coalesce(same, F.lit(False)) if name not in ("colours", "materials") else same & (F.size(one) > 0)
-
-
-def _times(name: str, factor: float) -> Column:
-    return F.when(_shares(name), F.lit(factor)).otherwise(F.lit(1.0))
 
 
 def _why_substitute() -> Column:
