@@ -58,7 +58,9 @@ def relate(
         run=run_of(RUN_DATE, shop),
         **settings,
     )
-    for table in relations.TABLES:
+    for table in relations.TABLES:  # computed once: each check would compute it again
+        found = frames[table.name]
+        frames[table.name] = found.sparkSession.createDataFrame(found.collect(), found.schema)
         assert not broken(table, frames[table.name])
     edges = {(row.subject, row.relation, row.object): row for row in frames["features.relations"].collect()}
     lists = defaultdict(list)
