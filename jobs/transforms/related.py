@@ -55,14 +55,14 @@ def related(edges: DataFrame, known: DataFrame, shown: DataFrame, subjects: Data
     of those that get substitutes. The other relations are those of all items that have the edges.
     """
     offer = held(known.join(shown.select("item_id"), "item_id", "left_semi"))
-    lists = {
-        SUBSTITUTE: _substitutes(edges, known.join(subjects.select("item_id"), "item_id", "left_semi"), offer),
+    of_subjects = known.join(subjects.select("item_id"), "item_id", "left_semi")
+    ranked = [_substitutes(edges, of_subjects, offer, top_k).withColumn("relation", F.lit(SUBSTITUTE)).select(*ROWS)]
+    others = {
         COMPLEMENT: _complements(edges, known, offer),
         VARIANT: _variants(known, offer, top_k),
         NEWER: _newer(edges, known, offer),
     }
-    ranked = []
-    for relation, rows in lists.items():
+    for relation, rows in others.items():
         first = top_n(rows, ["item_id"], [F.desc("score"), "related_item_id"], top_k, rank="rank")
         ranked.append(first.withColumn("relation", F.lit(relation)).select(*ROWS))
     return reduce(DataFrame.unionByName, ranked)
@@ -85,39 +85,50 @@ def _same_product() -> Column:
     return F.coalesce(F.col("product") == F.col("product_2"), F.lit(False))
 
 
-def _substitutes(edges: DataFrame, subjects: DataFrame, offer: DataFrame) -> DataFrame:
-    """The popular items of the need, and those that buyers changed to, by the probability of a change to each.
+def _substitutes(edges: DataFrame, subjects: DataFrame, offer: DataFrame, top_k: int) -> DataFrame:
+    """The popular items of the need, and those that buyers changed to, by the probability of a change to each; ranked.
 
     score = (n_xy + PRIOR q_xy) / (n_x + PRIOR): n_xy buyers changed from the item to this one, n_x to any; q_xy is the
     popularity in the need over the sum of all candidates'. What they have in one basket beyond chance, and TOGETHER
     times as many as change, is no substitute.
     """
-    of_need = offer.where("need IS NOT NULL")
-    popular = top_n(of_need, ["need"], [F.desc("share"), "item_id"], POPULAR)
-    changes = edges.where("relation = 'instead_of'")
-    of_pair = F.when(F.col("relation") == "instead_of", F.col("support"))
-    both = edges.where(F.col("relation").isin("instead_of", "bought_with")).groupBy("subject", "object")
-    counted = both.agg(
-        F.max(of_pair).alias("changed"),
-        F.max(F.when(F.col("relation") == "bought_with", F.col("support"))).alias("together"),
-    ).toDF("item_id", "related_item_id", "changed", "together")
-    leaving = changes.groupBy(F.col("subject").alias("item_id")).agg(
-        F.round(F.max(F.col("support") / F.col("weight"))).alias("leaving")
-    )
-    by_need = subjects.join(_of_other(popular), F.col("need") == F.col("need_2"), "inner")
-    others = changes.select(F.col("subject").alias("item_id"), F.col("object").alias("related_item_id"))
-    unpopular = others.join(popular.select(F.col("item_id").alias("related_item_id")), "related_item_id", "left_anti")
-    by_change = unpopular.join(subjects, "item_id", "inner").join(_of_other(of_need), "related_item_id", "inner")
-    candidates = by_need.unionByName(by_change.where("need = need_2")).where("item_id <> related_item_id")
-    pairs = candidates.join(counted, ["item_id", "related_item_id"], "left").join(leaving, "item_id", "left")
-    apart = pairs.fillna(0, ["changed", "together", "leaving"]).where(
-        ~_same_product() & (F.col("together") <= TOGETHER * F.col("changed"))
-    )
+    pairs = _candidates(edges, subjects, offer)
+    apart = pairs.where(~_same_product() & (F.col("together") <= TOGETHER * F.col("changed")))
     all_of_item = F.sum("share_2").over(Window.partitionBy("item_id"))
     likely = F.coalesce(F.try_divide(F.col("share_2"), all_of_item), F.lit(0.0))
-    score = (F.col("changed") + PRIOR * likely) / (F.col("leaving") + PRIOR)
-    scored = apart.withColumn("score", F.round(score, 9)).where("score > 0")
-    return scored.select("item_id", "related_item_id", "score", _why_substitute().alias("reason"))
+    score = F.round((F.col("changed") + PRIOR * likely) / (F.col("leaving") + PRIOR), 9)
+    scored = apart.withColumn("score", score).where("score > 0")
+    first = top_n(scored, ["item_id"], [F.desc("score"), "related_item_id"], top_k, rank="rank")
+    listed = first.select("item_id", "related_item_id", "rank", "score", "changed", "leaving")
+    both = listed.join(subjects, "item_id", "inner").join(_of_other(offer), "related_item_id", "inner")
+    return both.withColumn("reason", _why_substitute())
+
+
+def _candidates(edges: DataFrame, subjects: DataFrame, offer: DataFrame) -> DataFrame:
+    """item_id, related_item_id, product, product_2, share_2 and the buyers of each pair: changed, together, leaving.
+
+    leaving: buyers who changed from the item to any, each counted once an item. No more columns: there are POPULAR rows
+    for each item, of which a list keeps few.
+    """
+    few = ("item_id", "need", "product", "share")
+    narrow, of_need = subjects.select(*few), offer.where("need IS NOT NULL").select(*few)
+    popular = top_n(of_need, ["need"], [F.desc("share"), "item_id"], POPULAR)
+    changes = edges.where("relation = 'instead_of'")
+    counts = {"changed": "instead_of", "together": "bought_with"}
+    counted = (
+        edges.where(F.col("relation").isin(*counts.values()))
+        .groupBy(F.col("subject").alias("item_id"), F.col("object").alias("related_item_id"))
+        .agg(*(F.max(F.when(F.col("relation") == by, F.col("support"))).alias(name) for name, by in counts.items()))
+    )
+    all_changes = F.round(F.max(F.col("support") / F.col("weight"))).alias("leaving")
+    leaving = changes.groupBy(F.col("subject").alias("item_id")).agg(all_changes)
+    by_need = narrow.join(_of_other(popular), F.col("need") == F.col("need_2"), "inner")
+    others = changes.select(F.col("subject").alias("item_id"), F.col("object").alias("related_item_id"))
+    unpopular = others.join(popular.select(F.col("item_id").alias("related_item_id")), "related_item_id", "left_anti")
+    by_change = unpopular.join(narrow, "item_id", "inner").join(_of_other(of_need), "related_item_id", "inner")
+    candidates = by_need.unionByName(by_change.where("need = need_2")).where("item_id <> related_item_id")
+    pairs = candidates.join(counted, ["item_id", "related_item_id"], "left").join(leaving, "item_id", "left")
+    return pairs.fillna(0, ["changed", "together", "leaving"])
 
 
 def _shares(name: str) -> Column:
