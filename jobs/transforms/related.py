@@ -76,7 +76,7 @@ def _of_other(frame: DataFrame) -> DataFrame:
 
 def _pairs(edges: DataFrame, known: DataFrame, offer: DataFrame) -> DataFrame:
     """Edges between items as item_id, related_item_id and the facts of both."""
-    named = edges.withColumnsRenamed({"subject": "item_id", "object": "related_item_id"}).drop("relation", "source")
+    named = edges.withColumnsRenamed({"subject": "item_id", "object": "related_item_id"})
     return named.join(known, "item_id", "inner").join(_of_other(offer), "related_item_id", "inner")
 
 
@@ -191,16 +191,16 @@ def _differs(name: str) -> Column:
 
 
 def _newer(edges: DataFrame, known: DataFrame, offer: DataFrame) -> DataFrame:
-    """Items listed later by the same maker that took over: edges newer_than, whose subject is the newer item."""
+    """Items listed later that take over: edges newer_than, whose subject is the newer item."""
     follows = edges.where("relation = 'newer_than'").select(
-        F.col("object").alias("subject"), F.col("subject").alias("object"), "weight"
+        F.col("object").alias("subject"), F.col("subject").alias("object"), "weight", F.col("source").alias("by")
     )
+    later = F.format_string("listed %.0f days later", "weight")
+    changed = F.concat(F.lit("Bought instead, of the same maker, "), later, F.lit("; same category "), F.col("need"))
+    newest = F.concat(F.lit("The newest variant of the product, "), later)
+    reason = F.when(F.col("by") == "purchases", _cut(changed)).otherwise(newest).alias("reason")
     pairs = _pairs(follows, known, offer)
-    reason = _cut(
-        F.format_string("Listed %.0f days later by the same maker; same category ", "weight"),
-        F.coalesce("need", F.lit("none")),
-    )
-    return pairs.select("item_id", "related_item_id", F.col("weight").alias("score"), reason.alias("reason"))
+    return pairs.select("item_id", "related_item_id", F.col("weight").alias("score"), reason)
 
 
 def newer_than(edges: DataFrame, known: DataFrame, listed: DataFrame, least_days: int) -> DataFrame:

@@ -142,7 +142,12 @@ def variant_reason(edges: Edges, objects: dict, leaving: dict, item: str, row: A
 
 
 def newer_reason(edges: Edges, objects: dict, leaving: dict, item: str, row: Any) -> str:
-    edge = edges[row.related_item_id, "newer_than", item]
-    assert objects[item, "made_by"] == objects[row.related_item_id, "made_by"]
-    (need,) = objects[item, "in_category"] or ["none"]
-    return f"Listed {edge.weight:.0f} days later by the same maker; same category {need}"
+    other = row.related_item_id
+    edge = edges[other, "newer_than", item]
+    if edge.source == "catalogue":
+        assert objects[item, "variant_of"] == objects[other, "variant_of"] != []
+        return f"The newest variant of the product, listed {edge.weight:.0f} days later"
+    assert objects[item, "made_by"] == objects[other, "made_by"] != []
+    assert edge.support == edges[item, "instead_of", other].support
+    (need,) = objects[item, "in_category"]
+    return f"Bought instead, of the same maker, listed {edge.weight:.0f} days later; same category {need}"
