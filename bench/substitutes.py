@@ -124,7 +124,9 @@ def read(conf: Path, cut: dt.date) -> tuple[pd.DataFrame, pd.DataFrame, dict[str
     events, items = (spark.read.format("delta").load(str(lake / "silver" / name)) for name in ("events", "items"))
     newest = items.where(F.col("run_date") == items.agg(F.max("run_date")).first()[0])
     known = events.where(F.col("run_date") <= F.lit(cut))
-    nothing = [spark.createDataFrame([], plain_ddl(table)) for table in (relations.RELATIONS, silver.STOCK)]
+    nothing = [
+        spark.createDataFrame([], plain_ddl(table)) for table in (relations.RELATIONS, silver.STOCK, silver.BLOCKED)
+    ]
     frames = relate_items(known, newest, *nothing, run=RunContext(cut, deployment))
     related = frames["gold.related_items"].where("relation = 'substitute'").toPandas().sort_values("rank")
     lists = related.groupby("item_id")["related_item_id"].agg(list).to_dict()

@@ -107,7 +107,7 @@ SCORING = (
     Job("find_similar_items", reads=(EVENTS, *ENCODED, *SHOWN), writes=("gold.similar_items",)),
     Job(
         "relate_items",
-        reads=(optional(EVENTS), today("silver.items"), latest("features.relations"), STOCK),
+        reads=(optional(EVENTS), today("silver.items"), latest("features.relations"), *SHOWN),
         writes=("features.relations", "gold.related_items"),
     ),
     Job(

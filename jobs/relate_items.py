@@ -25,6 +25,7 @@ def relate_items(
     items: DataFrame,
     relations: DataFrame,
     stock: DataFrame,
+    blocked: DataFrame,
     *,
     run: RunContext,
     top_k: int = 10,
@@ -64,7 +65,7 @@ def relate_items(
     lately, newly = (F.lit(run.run_date - dt.timedelta(days=days)) for days in (active_days, LISTED_DAYS))
     sold = lines.where(F.col("event_date") > lately).select("item_id")
     subjects = sold.unionByName(listed.where(F.col("listed_on") > newly).select("item_id")).distinct()
-    shown = offered(run.deployment, items, stock, run.run_date)
+    shown = offered(run.deployment, items, stock, blocked, run.run_date)
     rows = related(between_items, known, shown, subjects, top_k)
     tables = {relations_tables.RELATIONS: edges, relations_tables.RELATED_ITEMS: rows}
     return {

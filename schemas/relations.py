@@ -92,6 +92,7 @@ RELATED_ITEMS = Table(
     ),
     public=True,
     may_be_empty=True,
+    shows="related_item_id",
 )
 
 TABLES = (RELATIONS, RELATED_ITEMS)

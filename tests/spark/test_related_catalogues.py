@@ -82,6 +82,7 @@ def test_fifty_thousand_variants_make_short_lists(rows: Rows, spark: Any) -> Non
         frame.select(*silver.ITEMS.column_names),
         rows(relations.RELATIONS),
         rows(silver.STOCK),
+        rows(silver.BLOCKED),
         run=run_of(RUN_DATE, shop_of),
         top_k=3,
     )

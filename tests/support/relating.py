@@ -55,6 +55,7 @@ def relate(
         rows(silver.ITEMS, *items),
         rows(relations.RELATIONS) if before is None else before,
         rows(silver.STOCK),
+        rows(silver.BLOCKED),
         run=run_of(RUN_DATE, shop),
         **settings,
     )
