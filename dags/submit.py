@@ -98,6 +98,7 @@ class SparkJob(SparkSubmitOperator):
                 "run_date": outcome["run_date"],
                 "rows": outcome["rows"].get(table.name, 0),
                 "model_version": outcome["model_version"],
+                **({"page": outcome["page"]} if "page" in outcome else {}),
             }
 
     def _failure(self, context: Context, more: list[str]) -> AirflowException | None:

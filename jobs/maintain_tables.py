@@ -5,6 +5,7 @@ from __future__ import annotations
 from pyspark.sql import DataFrame, SparkSession
 
 from schemas import TABLES, ops
+from schemas.access import PEOPLE
 from schemas.derive import plain_ddl
 from schemas.errors import ConfError
 from schemas.run import RunContext
@@ -70,7 +71,7 @@ def maintain_tables(
     figures = [run.maintain(table, keep_days.get(table, 0), keep_versions_days) for table in TABLES]
     also_removed = {
         "ops.models": (run.clear("models", keep_models_days) or 0) + (run.clear("checkpoints", keep_models_days) or 0),
-        "ops.checks": run.clear("data_docs", keep_records_days) or 0,
+        "ops.checks": (run.clear("data_docs", keep_records_days) or 0) + (run.clear(PEOPLE, keep_records_days) or 0),
     }
     for row in filter(None, figures):
         row["files_removed"] += also_removed.get(row["table_name"], 0)

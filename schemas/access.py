@@ -13,6 +13,7 @@ from schemas import TABLES
 from schemas.contract import Table
 
 MASKED = "masked"  # the folder of the lake with copies without persons
+PEOPLE = "people"  # the folder of the lake with pages that name users; read by engineers alone
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from jobs.transforms.top_n import top_n
 from schemas import gold
 from schemas.job import history
 from schemas.silver import RECORDS_OF
+from schemas.storage import public_uri
 from udfs.horizon import HORIZON_DAYS
 
 WEEKS = HORIZON_DAYS // 7  # of gold.demand_forecast: one row of each pair
@@ -75,14 +76,15 @@ def show(lake: Lake, run_date: dt.date, outcomes: Sequence[Outcome]) -> None:
     published.sort(key=lambda row: row["table_name"])
     versions = ", ".join(f"{row['table_name']} at version {row['version']}" for row in published) or "no gold table"
     console.print(f"published: {versions}; {compared} figures compared with the nights before", markup=False)
-    tables = "\n".join(f"    {lake.path(name)}" for name in sorted({t for o in outcomes for t in o.rows}))
+    tables = "\n".join(f"    {public_uri(lake.path(name))}" for name in sorted({t for o in outcomes for t in o.rows}))
     console.print(f"tables:\n{tables}", markup=False, soft_wrap=True)
-    page = f"{lake.deployment.lake}/data_docs/{run_date}/index.html"
-    console.print(f"quality: {page}", markup=False, soft_wrap=True)
+    from jobs.commands import page  # with matplotlib: not at every start
+
+    console.print(f"page: {page.write(lake, run_date)}", markup=False, soft_wrap=True)
     if has_lists:
         path = lake.path("gold.recommendations")
         condition = f"WHERE run_date = '{run_date}' AND user_id = '{first_user}' ORDER BY rank;"
-        quoted, named = path.replace("'", "''"), path.replace("`", "``")
+        quoted, named = public_uri(path).replace("'", "''"), path.replace("`", "``")
         console.print(f"DuckDB:    SELECT * FROM delta_scan('{quoted}') {condition}", markup=False, soft_wrap=True)
         console.print(f"Spark SQL: SELECT * FROM delta.`{named}` {condition}", markup=False, soft_wrap=True)
 

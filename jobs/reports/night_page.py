@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 from jobs.reports import model_card, night_plots
 from jobs.reports.page import Row, Table
 from jobs.reports.page import render as render_template
+from jobs.reports.shop_sections import OF_RECORDS, Section
 from schemas.contract import PARTITION
 
 MOST_REASONS = 20
@@ -39,11 +40,14 @@ def pages(
     figures: Records,
     models: Records,
     currency: str,
+    sections: Sequence[Section] = (),
+    users_page: str = "",
 ) -> dict[str, str]:
     """The page of run_date and a card of each model that it used, by path below the lake.
 
     The records are those of run_date and of the dates before it: rows of silver.cleaned_days, ops.runs, ops.checks,
-    ops.figures and ops.models. Of a date that has run several times, each job's last run counts.
+    ops.figures and ops.models. Of a date that has run several times, each job's last run counts. `sections`: of what
+    the run wrote; `users_page`: where the page of three users is, from this page.
     """
     ended = last_runs([row for row in runs if row[PARTITION] == run_date])
     done = {row["run_id"] for row in ended if row["status"] == "done"}
@@ -71,6 +75,9 @@ def pages(
         history=night_plots.history(_of_last_runs(figures, runs), run_date),
         models=used,
         costs=_costs(ended, currency),
+        queries={name: [query.format(day=run_date)] for name, query in OF_RECORDS.items()},
+        sections=sections,
+        users_page=users_page,
     )
     cards = {f"data_docs/models/{row['model_version']}.html": model_card.render(row) for row in used}
     return {f"data_docs/{run_date}/index.html": page, **cards}

@@ -22,7 +22,7 @@ from jobs.runner.model_store import checkpoint_folder
 from jobs.transforms import ledger
 from jobs.transforms.erased_lines import LINE, erased_lines, of_kind
 from schemas import TABLES, bronze
-from schemas.access import MASKED
+from schemas.access import MASKED, PEOPLE
 from schemas.contract import PARTITION
 from schemas.derive import plain_ddl
 from schemas.errors import BusyError, ConfError
@@ -226,7 +226,7 @@ def without_history(lake: Lake) -> int:
         if opened is not None:
             delta_log.follow_properties(table, opened)
             removed += delta_log.without_history(opened, lake.path(table.name))
-    for folder in (ASIDE, "upgrading", MASKED):
+    for folder in (ASIDE, "upgrading", MASKED, PEOPLE):
         lake.storage.delete(folder)
     return removed
 

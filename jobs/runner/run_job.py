@@ -282,6 +282,9 @@ def main(name: str, arguments: Sequence[str] | None = None) -> None:
         held = approvals.held_models(lake, given.run_date, outcome.model_version) if JOBS[name].trains else []
         for version in held:
             print(f"{name} {given.run_date}: model {version} is held until it is approved: {approvals.COMMAND}")
-        return {"rows": outcome.rows, "model_version": outcome.model_version} | ({"held": held[0]} if held else {})
+        page = f"{deployment.public_lake}/data_docs/{given.run_date}/index.html"
+        more = {"page": page} if "ops.publications" in outcome.rows and not given.dry_run else {}
+        more |= {"held": held[0]} if held else {}
+        return {"rows": outcome.rows, "model_version": outcome.model_version} | more
 
     sys.exit(reported(given, name, act))

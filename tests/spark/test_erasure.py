@@ -124,6 +124,8 @@ def score(lake: Lake, rows: Rows) -> None:
         lake.append("ops.models", [model], {})
     (root / "checkpoints" / "killed").mkdir(parents=True)
     (root / "checkpoints" / "killed" / "users.txt").write_text(ANNA)
+    (root / "people").mkdir()
+    (root / "people" / "2024-03-01.html").write_text(f"<td>{ANNA}")
     (root / "set_aside" / "torn").mkdir(parents=True)
     (root / "set_aside" / "torn" / "0.json").write_text(f'{{"stats": "{ANNA}"}}')
 
