@@ -200,7 +200,7 @@ cluster-test: setup airflow-env  ## Have Airflow run a night on a standalone Spa
 	@python -m pytest tests -m cluster
 
 .PHONY: test-s3
-test-s3: setup jar .venv-s3/.synced  ## Two drivers that commit at once, and files of a job, on an object store of this machine
+test-s3: setup jar .venv-s3/.synced  ## Tables, models and commits of two drivers on an object store of this machine
 	@python -m pytest tests -m s3
 
 .PHONY: check

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -93,3 +94,17 @@ def classpath() -> str:
         pytest.skip("build/nightshelf-s3.jar, or a JDK, is missing; `make test-s3` builds the jar")
     fetched = [str(jar) for jar in IVY.glob("*.jar") if not any(name in jar.name for name in SHIPPED_BY_SPARK)]
     return ":".join([str(JAR), f"{Path(pyspark.__file__).parent}/jars/*", *fetched])
+
+
+def run(*command: str, seconds: int = 1500) -> subprocess.CompletedProcess[str]:
+    """A command in a process of its own: `python -m <command>`, with the keys of the store."""
+    environment = os.environ | KEYS | {"PYTHONPATH": str(REPO), "HF_HUB_OFFLINE": "1"}
+    return subprocess.run(
+        [sys.executable, "-m", *command],
+        env=environment,
+        cwd=REPO,
+        capture_output=True,
+        text=True,
+        timeout=seconds,
+        check=False,
+    )
