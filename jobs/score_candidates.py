@@ -14,9 +14,8 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from jobs.transforms.catalogue import described
-from jobs.transforms.counted_buyers import counted_lines
+from jobs.transforms.counted_buyers import counted_items
 from jobs.transforms.held import held
-from jobs.transforms.item_counts import item_counts
 from jobs.transforms.purchases import known_purchases, within
 from jobs.transforms.shop_sample import ShopSize, sampled, shop_size
 from schemas import features
@@ -111,7 +110,7 @@ def counted_catalogue(
     items: DataFrame, item_vectors: DataFrame, lines: DataFrame, suspects: DataFrame, run: RunContext
 ) -> DataFrame:
     """Rows of the catalogue that scoring may need, with everybody's counts: items bought, and those listed lately."""
-    counts = item_counts(counted_lines(lines, suspects, run), [day_number(run.run_date) + 1])
+    counts = counted_items(lines, suspects, run, day_number(run.run_date) + 1)
     lately = F.coalesce("listed_on", "described_on") > F.lit(run.run_date - dt.timedelta(days=scoring.FRESH_DAYS))
     known = described(items, item_vectors).join(counts, "item_id", "left")
     return known.where(F.col("buyers").isNotNull() | lately)

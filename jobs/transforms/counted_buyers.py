@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from jobs.transforms.item_counts import WINDOWS, item_counts
 from jobs.transforms.purchases import buyer
 from schemas.run import RunContext
 
@@ -46,6 +47,18 @@ def counted_lines(
     flagged = crowd.select(*keys, F.lit(True).alias("_crowd"))
     judged = marked.join(flagged, list(keys), "left")
     return judged.where(~(F.col("_new") & F.coalesce("_crowd", F.lit(False)))).select(*lines.columns)
+
+
+def counted_items(lines: DataFrame, suspects: DataFrame, run: RunContext, day: int) -> DataFrame:
+    """`item_counts` of the run before `day`, whose counts of recent buyers are those of `counted_lines`.
+
+    All other counts are of every line: an item that only uncounted buyers have bought has been sold, and has a row.
+    """
+    counts, some = item_counts(lines, [day]), counted_lines(lines, suspects, run)
+    if some is lines:
+        return counts
+    recent = item_counts(some, [day]).select("item_id", *WINDOWS)
+    return counts.drop(*WINDOWS).join(recent, "item_id", "left").fillna(0, list(WINDOWS))
 
 
 def _surprise(some: Column, every: Column, share: Column) -> Column:

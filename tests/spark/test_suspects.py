@@ -8,13 +8,11 @@ from typing import Any
 
 import pytest
 from pyspark.sql import DataFrame
-from pyspark.sql import functions as F
 
 from jobs.build_default_recommendations import build_default_recommendations
 from jobs.find_suspects import find_suspects
 from jobs.find_trends import find_trends
-from jobs.transforms.counted_buyers import counted_lines
-from jobs.transforms.item_counts import item_counts
+from jobs.transforms.counted_buyers import counted_items, counted_lines
 from jobs.transforms.purchases import known_purchases, purchases
 from schemas import reviewed, reviews, search, silver
 from schemas.run import RunContext
@@ -196,12 +194,12 @@ def test_the_generator_of_trends_counts_no_crowd_of_new_buyers(rows: Rows) -> No
     events, items = rows(silver.EVENTS, *sound_shop(), *attack()), items_of(rows)
     day = day_number(RUN_DATE) + 1
 
-    def buyers(run: RunContext) -> dict[str, int]:
+    def counts(run: RunContext) -> dict[str, dict[str, int]]:
         lines = known_purchases(events, items, run.deployment)
-        counts = item_counts(counted_lines(lines, rows(SUSPECTS), run), [day])
-        return dict(counts.select("item_id", F.col("buyers_7")).collect())
+        return {row.item_id: row.asDict() for row in counted_items(lines, rows(SUSPECTS), run, day).collect()}
 
-    plain, defended = buyers(run_with()), buyers(run_with(**DEFENDED))
-    assert plain["dead"] == FAKES
-    assert defended["dead"] == 0
+    plain, defended = counts(run_with()), counts(run_with(**DEFENDED))
+    assert plain["dead"]["buyers_7"] == plain["dead"]["buyers_28"] == FAKES
+    assert defended["dead"]["buyers_7"] == defended["dead"]["buyers_28"] == 0
+    assert defended["dead"]["buyers"] == FAKES + 2, "an item that was sold stays one"
     assert {item: plain[item] for item in ITEMS} == {item: defended[item] for item in ITEMS}
