@@ -128,12 +128,16 @@ def read(conf: Path, cut: dt.date) -> tuple[pd.DataFrame, pd.DataFrame, dict[str
         spark.createDataFrame([], plain_ddl(table)) for table in (relations.RELATIONS, silver.STOCK, silver.BLOCKED)
     ]
     frames = relate_items(known, newest, *nothing, run=RunContext(cut, deployment))
-    related = frames["gold.related_items"].where("relation = 'substitute'").toPandas().sort_values("rank")
+    related = frames["gold.related_items"].where("relation = 'substitute'").toArrow().to_pandas().sort_values("rank")
     lists = related.groupby("item_id")["related_item_id"].agg(list).to_dict()
-    edges = frames["features.relations"].where("relation = 'in_category'").toPandas()
+    edges = frames["features.relations"].where("relation = 'in_category'").toArrow().to_pandas()
     shares = edges.rename(columns={"subject": "item", "object": "need", "weight": "share"})[["item", "need", "share"]]
     bought = (
-        purchases(events, deployment).select("user_id", "location_id", "item_id", "event_date").distinct().toPandas()
+        purchases(events, deployment)
+        .select("user_id", "location_id", "item_id", "event_date")
+        .distinct()
+        .toArrow()
+        .to_pandas()
     )
     bought.columns = ["user", "store", "item", "day"]
     bought["day"] = [day_number(day) for day in bought["day"]]
