@@ -47,15 +47,16 @@ def cases(lines: pd.DataFrame, cut: int) -> pd.DataFrame:
     later = by_day[(by_day["day"] > cut) & by_day["before"].notna()]
     sold = {key: np.sort(days.unique()) for key, days in lines.groupby(["store", "item"])["day"]}
     rows = []
-    for visit in later.itertuples():
-        if len(visit.stores) != 1:
+    columns = (later[name].tolist() for name in ("user", "day", "items", "stores", "before"))
+    for user, day, items, stores, before in zip(*columns, strict=True):
+        if len(stores) != 1:
             continue
-        (store,) = visit.stores
-        instead = visit.items - visit.before
-        for item in sorted(visit.before - visit.items):
+        (store,) = stores
+        instead = items - before
+        for item in sorted(before - items):
             days = sold.get((store, item))
-            if instead and days is not None and _missing(days, visit.day):
-                rows.append((visit.user, store, item, visit.day, instead))
+            if instead and days is not None and _missing(days, day):
+                rows.append((user, store, item, day, instead))
     found = pd.DataFrame(rows, columns=["user", "store", "item", "day", "instead"])
     return found.drop_duplicates(["user", "item"], ignore_index=True)
 
@@ -113,7 +114,7 @@ def read(conf: Path, cut: dt.date) -> tuple[pd.DataFrame, pd.DataFrame, dict[str
     from jobs.relate_items import relate_items
     from jobs.runner.session import session
     from jobs.transforms.purchases import purchases
-    from schemas import relations, silver
+    from schemas import block_list, relations, silver
     from schemas.deployment import load
     from schemas.derive import plain_ddl
     from schemas.run import RunContext
@@ -122,14 +123,16 @@ def read(conf: Path, cut: dt.date) -> tuple[pd.DataFrame, pd.DataFrame, dict[str
     spark = session(deployment)
     lake = Path(deployment.lake)
     events, items = (spark.read.format("delta").load(str(lake / "silver" / name)) for name in ("events", "items"))
-    newest = items.where(F.col("run_date") == items.agg(F.max("run_date")).first()[0])
+    newest = items.where(F.col("run_date") == items.agg(F.max("run_date")).collect()[0][0])
     known = events.where(F.col("run_date") <= F.lit(cut))
     nothing = [
-        spark.createDataFrame([], plain_ddl(table)) for table in (relations.RELATIONS, silver.STOCK, silver.BLOCKED)
+        spark.createDataFrame([], plain_ddl(table)) for table in (relations.RELATIONS, silver.STOCK, block_list.BLOCKED)
     ]
     frames = relate_items(known, newest, *nothing, run=RunContext(cut, deployment))
     related = frames["gold.related_items"].where("relation = 'substitute'").toArrow().to_pandas().sort_values("rank")
-    lists = related.groupby("item_id")["related_item_id"].agg(list).to_dict()
+    lists: dict[str, list[str]] = {
+        str(item): list(others) for item, others in related.groupby("item_id")["related_item_id"]
+    }
     edges = frames["features.relations"].where("relation = 'in_category'").toArrow().to_pandas()
     shares = edges.rename(columns={"subject": "item", "object": "need", "weight": "share"})[["item", "need", "share"]]
     bought = (
