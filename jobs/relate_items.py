@@ -36,9 +36,10 @@ def relate_items(
     """features.relations, and gold.related_items: `top_k` items of each relation.
 
     Purchases of `window_days` count; an edge of items bought together or one after the other has at least `min_buyers`
-    buyers. Substitutes are those of items sold in `active_days`, or listed in LISTED_DAYS, that have a category or a
-    type. What lists may not show (jobs/transforms/offer.py) is related to no item. Without purchases, the catalogue's
-    relations remain. Columns and titles are read again only if the catalogue has changed since the newest run.
+    buyers. They are counted once a week, by the first run that has seen a new Sunday; the other runs take these edges.
+    Substitutes are those of items sold in `active_days`, or listed in LISTED_DAYS, that have a category or a type. What
+    lists may not show (jobs/transforms/offer.py) is related to no item. Without purchases, the catalogue's relations
+    remain. Columns and titles are read again only if the catalogue has changed since the newest run.
     """
     if min(top_k, min_buyers) < 1 or not 1 <= active_days <= window_days:
         raise ConfError(
@@ -51,11 +52,12 @@ def relate_items(
     bought = within(purchases(events, run.deployment), run.run_date, window_days)
     lines = purchase_relations.basket_lines(bought, needs)
     counts = purchase_relations.buyers_of(lines)
-    of_purchases = held(
-        purchase_relations.bought_with(lines, counts, how)
-        .unionByName(purchase_relations.bought_after(lines, how))
-        .unionByName(purchase_relations.instead_of(lines, how))
-    )
+    past = relations.where(F.col("relation").isin(*relations_tables.OF_PURCHASES))
+    if not run.deployment.of_kind("events") or not purchase_relations.is_due(past, run.run_date):
+        of_purchases = purchase_relations.between(past, items)
+    else:
+        of_purchases = purchase_relations.counted(lines, counts, how)
+    of_purchases = held(of_purchases)
     of_items = in_category(needs, counts).unionByName(of_catalogue, allowMissingColumns=True)
     known = facts(of_items)
     listed = items.select("item_id", F.coalesce("listed_on", "described_on").alias("listed_on"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from dataclasses import dataclass
 
 from pyspark.sql import Column, DataFrame, Window
@@ -25,6 +26,29 @@ class Counting:
 
     min_buyers: int
     per_item: int = 50
+
+
+def is_due(past: DataFrame, run_date: dt.date) -> bool:
+    """Whether purchases are counted anew: on Sundays, where one has passed since `past`, or where there are none.
+
+    past: edges of purchases in the newest features.relations.
+    """
+    newest = past.select("run_date").first()
+    last_sunday = run_date - dt.timedelta(days=run_date.isoweekday() % 7)
+    return newest is None or last_sunday == run_date or newest["run_date"] < last_sunday
+
+
+def between(edges: DataFrame, items: DataFrame) -> DataFrame:
+    """The edges between two items of silver.items."""
+    for end in ("subject", "object"):
+        edges = edges.join(items.select(F.col("item_id").alias(end)), end, "left_semi")
+    return edges.select(*COLUMNS)
+
+
+def counted(lines: DataFrame, counts: DataFrame, how: Counting) -> DataFrame:
+    """Edges of all three relations of purchases; counts: `buyers_of`."""
+    found = bought_with(lines, counts, how).unionByName(bought_after(lines, how))
+    return found.unionByName(instead_of(lines, how))
 
 
 def basket_lines(bought: DataFrame, needs: DataFrame) -> DataFrame:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from jobs.transforms import purchase_relations
+from schemas import relations
 from tests.conftest import Rows
 from tests.support.relating import RUN_DATE, Edges, catalogue, ids, lines, relate
 
@@ -163,3 +164,21 @@ def test_a_bot_and_a_basket_of_four_thousand_items_are_drawn_from(rows: Rows) ->
     limit = purchase_relations.BASKET_LINES + 3
     assert sum(edges[item, "in_category", item.split(":")[0]].support > 0 for item in many) <= limit
     assert frames["gold.related_items"].count() < 100 * limit
+
+
+def test_purchases_are_counted_by_the_first_run_after_a_sunday(rows: Rows) -> None:
+    events = [line for user in range(9) for line in lines(f"u{user}", 5, "tea:a", "tea:b")]
+    events += [line for user in range(9) for line in lines(f"v{user}", 5, "soap:c", "soap:d")]
+    later = [line for user in range(9) for line in lines(f"w{user}", 0, "bread:e", "bread:f")]
+    items = catalogue("tea:a", "tea:b", "soap:c", "soap:d", "bread:e", "bread:f")
+    frames, sunday, _ = relate(rows, events, items)
+    assert ("tea:a", "bought_with", "tea:b") in sunday
+    past = [row.asDict() for row in frames["features.relations"].collect()]
+    monday = RUN_DATE + dt.timedelta(days=1)
+    _, carried, _ = relate(rows, events + later, items[1:], rows(relations.RELATIONS, *past), run_date=monday)
+    assert ("soap:c", "bought_with", "soap:d") in carried
+    assert ("tea:a", "bought_with", "tea:b") not in carried  # tea:a has left the catalogue
+    assert ("bread:e", "bought_with", "bread:f") not in carried
+    old = [row | {"run_date": RUN_DATE - dt.timedelta(days=1)} for row in past]
+    _, missed, _ = relate(rows, events + later, items, rows(relations.RELATIONS, *old), run_date=monday)
+    assert ("bread:e", "bought_with", "bread:f") in missed

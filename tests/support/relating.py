@@ -17,7 +17,7 @@ from schemas.lists import Lists, Variants
 from schemas.source import Source
 from tests.conftest import Rows, broken, run_of
 
-RUN_DATE = dt.date(2024, 6, 30)
+RUN_DATE = dt.date(2024, 6, 30)  # a Sunday: purchases are counted
 Edges = dict[tuple[str, str, str], Any]
 
 
@@ -45,6 +45,7 @@ def relate(
     items: Sequence[dict[str, Any]],
     before: DataFrame | None = None,
     deployment: Deployment | None = None,
+    run_date: dt.date = RUN_DATE,
     **settings: Any,
 ) -> tuple[dict[str, DataFrame], Edges, dict[tuple[str, str], list[Any]]]:
     """The job's frames, its edges by key, and its lists."""
@@ -56,7 +57,7 @@ def relate(
         rows(relations.RELATIONS) if before is None else before,
         rows(silver.STOCK),
         rows(silver.BLOCKED),
-        run=run_of(RUN_DATE, shop),
+        run=run_of(run_date, shop),
         **settings,
     )
     for table in relations.TABLES:  # computed once: each check would compute it again
