@@ -42,11 +42,18 @@ INTAKE = (
         balance=split("items", counted_by="record_count", rejected_counted_by="record_count"),
     ),
     Job(
+        "link_persons",
+        reads=(records("identities", "history"), history("silver.persons")),
+        writes=("ops.person_changes", "silver.persons", "silver.rejected_identities"),
+        balance=split("identities", counted_by="record_count", kept="silver.persons"),
+    ),
+    Job(
         "clean_events",
         reads=(pending("bronze.events"), pending("bronze.files"), *CATALOGUED, EVENTS),
         writes=("silver.events", "silver.rejected_events", "silver.cleaned_days"),
         balance=split("events"),
         ledger="silver.cleaned_days",
+        after=("silver.persons",),  # by which later jobs, which wait for this one, read each user_id
     ),
     cleaned("stock", records("stock", "latest", days=7), *CATALOGUED, counted_by="record_count"),  # files may be late
     cleaned("ways", records("ways", "latest")),
@@ -79,6 +86,7 @@ INTAKE = (
         writes=("silver.reviews", "silver.rejected_reviews", "silver.cleaned_review_days"),
         balance=split("reviews"),
         ledger="silver.cleaned_review_days",
+        after=("silver.persons",),
     ),
 )
 

@@ -17,6 +17,7 @@ GOLD = tuple(name for name, table in TABLES.items() if table.layer == "gold")
 # Rewritten by each run from all that is known by then; later runs read only the newest partition.
 CLEANED = ("items", "users", "campaigns", "stock", "ways", "judgements", "blocked")
 SNAPSHOTS = (*(f"silver.{prefix}{kind}" for kind in CLEANED for prefix in ("", "rejected_")), "silver.suspects")
+SNAPSHOTS += ("silver.persons", "silver.rejected_identities")
 RECORDS = (
     *("ops.runs", "ops.checks", "ops.encodes", "ops.figures", "ops.maintenance"),
     *("ops.metrics", "ops.search_metrics", "ops.profile_metrics", "ops.evaluation_lists"),

@@ -9,6 +9,7 @@ from schemas import (
     features,
     gold,
     ops,
+    persons,
     readouts,
     relations,
     reviews,
@@ -23,7 +24,7 @@ TABLES: dict[str, Table] = {
     table.name: table
     for layer in (
         *(bronze, silver, suspects, features, ops, gold, ad_audiences),
-        *(search, users, readouts, exposure, reviews, relations, audits, explanations),
+        *(search, users, readouts, exposure, reviews, relations, audits, explanations, persons),
     )
     for table in layer.TABLES
 }

@@ -106,11 +106,18 @@ class Job:
 
 
 def split(
-    kind: str, counted_by: str | None = None, rejected_counted_by: str | None = None, more: tuple[str, ...] = ()
+    kind: str,
+    counted_by: str | None = None,
+    rejected_counted_by: str | None = None,
+    more: tuple[str, ...] = (),
+    kept: str = "",
 ) -> Balance:
-    """The balance of a job that cleans the records of one kind; `more`: others that become rows of it."""
+    """The balance of a job that cleans the records of one kind; `more`: others that become rows of it.
+
+    `kept`: the table of the accepted ones, by default silver.<kind>.
+    """
     rows_in = tuple(f"bronze_{each}" for each in (kind, *more))
-    return Balance(rows_in, f"silver.{kind}", f"silver.rejected_{kind}", counted_by, rejected_counted_by)
+    return Balance(rows_in, kept or f"silver.{kind}", f"silver.rejected_{kind}", counted_by, rejected_counted_by)
 
 
 def cleaned(kind: str, *reads: Read, counted_by: str | None = None) -> Job:

@@ -6,6 +6,7 @@ from schemas.block_list import BLOCKED, REJECTED_BLOCKED
 from schemas.bronze import RUN_DATE, SOURCE_FILE, SOURCE_ROW
 from schemas.cleaned_days import FEW_VERY_LATE, RETURNS_MATCHED, RETURNS_UNMATCHED, VERY_LATE, cleaned_days
 from schemas.contract import QUANTITY, Column, Table, between, not_blank, not_shortened, one_of, row_check
+from schemas.persons import IDENTITIES
 from schemas.rejected_records import SAME_RECORDS, rejected
 from schemas.reviewed import CLEANED_REVIEW_DAYS, REJECTED_REVIEWS, REVIEWS
 from schemas.searched import JUDGEMENTS, QUERY, REJECTED_JUDGEMENTS, VISIT
@@ -292,6 +293,6 @@ RECORDS_OF = {
     table.short_name: table
     for table in (
         *(EVENTS, ITEMS, STOCK, WAYS, CAMPAIGNS, CAMPAIGN_ITEMS),
-        *(AD_EVENTS, PROMOTIONS, USERS, JUDGEMENTS, REVIEWS, BLOCKED),
+        *(AD_EVENTS, PROMOTIONS, USERS, JUDGEMENTS, REVIEWS, BLOCKED, IDENTITIES),
     )
 }

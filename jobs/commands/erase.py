@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pyspark.sql import DataFrame
 
-from jobs.runner import erased_list, erasure, pseudonym_vault
+from jobs.runner import erased_list, erasure, persons, pseudonym_vault
 from jobs.runner.cli import exit_code
 from jobs.runner.lake import Lake
 from jobs.runner.records import recorded
@@ -37,6 +37,27 @@ def read_ids(path: str) -> list[str]:
     return ids
 
 
+def others_file(path: str) -> Path:
+    """Where the other ids of the persons of an ids' file are listed, one a line."""
+    return Path(f"{path}.others")
+
+
+def all_ids(path: str) -> list[str]:
+    """The ids of a file, and the others of their persons that an erasure has found."""
+    others = others_file(path)
+    return list(dict.fromkeys([*read_ids(path), *(read_ids(str(others)) if others.exists() else [])]))
+
+
+def _with_others(lake: Lake, ids: list[str], file: Path) -> list[str]:
+    """The ids, and the others of their persons, which are listed in `file`: an erasure that is run again needs them."""
+    known = read_ids(str(file)) if file.exists() else []
+    others = list(dict.fromkeys([*known, *persons.others_of(lake, [*ids, *known])]))
+    if others:
+        file.touch(mode=0o600)
+        file.write_text("".join(f"{each}\n" for each in others), "utf-8")
+    return list(dict.fromkeys([*ids, *others]))
+
+
 def erase(
     lake: Lake, ids: list[str], list_file: Path, killed: Sequence[str] = (), *, force: bool = False
 ) -> erasure.Erased:
@@ -45,6 +66,7 @@ def erase(
     pseudonym_vault.check_key(lake, mark=False)
     with recorded(lake, JOB, erasure.today()) as record:
         erasure.refuse_active_runs(lake, record["started_at"], killed)
+        given, ids = len(ids), _with_others(lake, ids, others_file(str(list_file.with_suffix(""))))
         everyone = [*ids, *pseudonym_vault.pseudonyms_of(lake.deployment, ids)]
         users = lake.spark.createDataFrame([(each,) for each in everyone], "user_id STRING")
         if not force:
@@ -60,7 +82,7 @@ def erase(
             PARTITION: record["run_date"],
             "run_id": record["run_id"],
             "erased_at": record["started_at"],
-            "users": len(ids),
+            "users": given,
             "rows_removed": done.rows,
             "landing_lines": done.lines,
             "days_to_clean": len(done.days),

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 
-from jobs.commands.erase import read_ids
+from jobs.commands.erase import all_ids
 from jobs.runner import object_store
 from jobs.runner.cli import exit_code
 from jobs.runner.pseudonym_vault import pseudonyms_of
@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
 
     def act() -> None:
-        deployment, ids = load(given.conf), read_ids(given.ids)
+        deployment, ids = load(given.conf), all_ids(given.ids)
         hidden = pseudonyms_of(deployment, ids)
         lines = {each: number for each_of in (ids, hidden) for number, each in enumerate(each_of, start=1)}
         found = prove(deployment, [*ids, *hidden])

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from jobs.flow import stands
+from jobs.runner import persons
 from jobs.runner.lake import Lake
 from jobs.runner.run_job import Outcome
 from jobs.transforms import ledger
@@ -217,7 +218,8 @@ def _show_users(console: Console, lake: Lake, run_date: dt.date, night: object, 
     chosen = lists.select("user_id").distinct().orderBy(F.xxhash64("user_id"), "user_id").limit(SHOWN_USERS)
     users = [row["user_id"] for row in chosen.collect()]
     titles = night("silver.items").select("item_id", "title")
-    bought = purchases(lake.up_to("silver.events", run_date), lake.deployment)
+    events = persons.resolved(lake, "silver.events", lake.up_to("silver.events", run_date), run_date)
+    bought = purchases(events, lake.deployment)
     last = top_n(
         bought.where(F.col("user_id").isin(users)),
         ["user_id"],

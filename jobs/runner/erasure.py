@@ -29,7 +29,12 @@ from schemas.errors import BusyError, ConfError
 
 USER = "user_id"
 PERSONAL = tuple(table for table in TABLES.values() if table.personal)
-USER_TABLES = tuple(table.name for table in PERSONAL if USER in table.personal)
+USER_COLUMNS = {
+    table.name: columns
+    for table in PERSONAL
+    if (columns := tuple(name for name in table.column_names if name.endswith(USER) and name in table.personal))
+}
+USER_TABLES = tuple(USER_COLUMNS)
 REJECTED = tuple(table.name for table in PERSONAL if "raw" in table.personal and table.layer == "silver")
 BRONZE = ("bronze.events", "bronze.items", "bronze.records")
 OWN = ("erase", "pseudonyms")  # commands that call this: what was killed is run again
@@ -93,7 +98,9 @@ def erase(lake: Lake, users: DataFrame, hashes: frozenset[str], list_lines: Call
     days = _clean_again(lake, logs, lines)
     rows = _remove_queries(lake, users)
     rows |= {table: _remove(lake, table, lines, LINE) for table in REJECTED}
-    rows |= {table: _remove(lake, table, users, (USER,)) for table in USER_TABLES}
+    for table, columns in USER_COLUMNS.items():
+        of_column = (_remove(lake, table, users.withColumnRenamed(USER, each), (each,)) for each in columns)
+        rows[table] = sum(of_column)
     _count_anew(lake, logs, lines)
     rows |= {table: _remove(lake, table, lines, LINE) for table in BRONZE}
     files = without_history(lake)

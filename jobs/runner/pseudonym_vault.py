@@ -104,13 +104,16 @@ def without(lake: Lake, users: DataFrame) -> None:
 
 
 def _rename(lake: Lake, table: str, names: DataFrame) -> int:
-    """Replace each user_id that is an `old` name by the `new` one; how many rows."""
-    affected, count = erasure.files_with(lake, table, names.withColumnRenamed("old", "user_id"), ("user_id",))
-    if affected:
-        renamed = lake.frame(table, affected).withColumnRenamed("user_id", "old").join(names, "old", "left")
-        rows = renamed.withColumn("user_id", F.coalesce("new", "old")).select(*TABLES[table].column_names)
-        erasure.replace_files(lake, table, affected, rows)
-    return count
+    """Replace each id of a user that is an `old` name by the `new` one; how many."""
+    total = 0
+    for column in erasure.USER_COLUMNS[table]:
+        affected, count = erasure.files_with(lake, table, names.withColumnRenamed("old", column), (column,))
+        total += count
+        if affected:
+            renamed = lake.frame(table, affected).withColumnRenamed(column, "old").join(names, "old", "left")
+            rows = renamed.withColumn(column, F.coalesce("new", "old")).select(*TABLES[table].column_names)
+            erasure.replace_files(lake, table, affected, rows)
+    return total
 
 
 def _conf(deployment: Deployment) -> Pseudonyms:

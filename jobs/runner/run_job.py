@@ -18,7 +18,7 @@ from typing import Any, Literal, get_args, get_origin
 from pyspark.sql import SparkSession
 
 from jobs.flow import INTAKE, JOBS, NIGHT, lacking, stands
-from jobs.runner import approvals, erased_list, model_store, pseudonym_vault, shared_files, upkeep
+from jobs.runner import approvals, erased_list, model_store, persons, pseudonym_vault, shared_files, upkeep
 from jobs.runner.cli import common_flags, reported
 from jobs.runner.lake import Lake
 from jobs.runner.pending_days import PendingDays, work_of
@@ -34,6 +34,7 @@ from schemas.job import RECOMMEND, Job, Read
 from schemas.run import GoldTable, Model, RunContext
 from udfs.horizon import HORIZON_DAYS
 
+_OF_SOURCES = {job.name for job in INTAKE}  # jobs that work with the ids of the sources
 ATTEMPTS = 3  # of a job whose tables another run of it writes at the same time
 
 
@@ -157,7 +158,10 @@ def _inputs(job: Job, lake: Lake, pending: PendingDays, record: dict[str, Any]) 
         elif read.window == "files":
             inputs[read.parameter] = lake.landing.read(read.table.split(".")[1], pending.days)
         else:
-            inputs[read.parameter] = lake.read(read, run_date, pending.days)
+            frame = lake.read(read, run_date, pending.days)
+            inputs[read.parameter] = (
+                frame if job.name in _OF_SOURCES else persons.resolved(lake, read.table, frame, run_date)
+            )
     return inputs
 
 

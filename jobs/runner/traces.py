@@ -112,7 +112,7 @@ def _in_part(path: str, part: Cells | Text, ids: Ids) -> Iterator[tuple[str, set
     if isinstance(part, Cells):
         equal = ids.in_cells(part.values)
         yield f"column {part.column}", equal - ids.short | ids.words_of_cells(part.values), True
-        if part.column == USER:
+        if part.column.endswith(USER):
             yield f"column {part.column}", equal & ids.short, True
         elif _table(path) is None and part.column not in KNOWN:
             yield f"column {part.column}", equal & ids.short, False
@@ -129,7 +129,7 @@ def _in_values(path: str, values: Sequence[Value], ids: Ids) -> Iterator[tuple[s
             if words := ids.in_text(value.text) - ids.short:
                 yield f"field {value.name}", words, True
     for value in values:
-        is_user = value.name == USER
+        is_user = value.name.endswith(USER)
         if value.text in ids.short and (is_user or value.name not in KNOWN) and not path.endswith(VOCABULARY):
             yield f"field {value.name}", {value.text}, is_user
 

@@ -196,7 +196,7 @@ def test_what_a_deployment_lacks_is_skipped():
     skipped = {job.name for job in NIGHT if lacking(job, kinds)}
     lacks = ("stock", "ways", "ad_events", "promotions", "users", "judgements", "reviews", "blocked")
     cleaned = {f"clean_{kind}" for kind in lacks}
-    assert skipped == {*cleaned, "plan_stock", "read_reviews", "rate_items"}
+    assert skipped == {*cleaned, "link_persons", "plan_stock", "read_reviews", "rate_items"}
     absent = {table for table in TABLES if not stands(table, kinds)}
     assert {"silver.stock", "silver.rejected_users", "gold.inventory_actions"} <= absent
     assert not {"gold.ad_audiences", "bronze.events", "silver.campaigns", "gold.demand_forecast"} & absent

@@ -26,6 +26,7 @@ from tests.conftest import Rows
 POISON = "anna.schmidt@example.org"
 DAY = dt.date(2024, 3, 1)
 NAMES = {"user_id", "event_id", "basket_id", "order_id", "session_id", "query", "attributes", "raw", "fields"}
+NAMES |= {"source_user_id", "from_user_id", "to_user_id"}
 
 
 @pytest.fixture

@@ -21,7 +21,8 @@ SEARCH, USERS, EXPERIMENTS, SENTIMENT, RELATIONS = (
     f"udfs.{name}" for name in ("search", "users", "experiments", "sentiment", "relations")
 )
 UDFS = (LEAVES, EVALUATION, TOP_K, ENCODER, RECOMMEND, DEMAND, INVENTORY, AUDIENCES)
-UDFS += (SEARCH, USERS, EXPERIMENTS, SENTIMENT, RELATIONS)
+PERSONS = "udfs.persons"
+UDFS += (SEARCH, USERS, EXPERIMENTS, SENTIMENT, RELATIONS, PERSONS)
 JOB, FLOW, TRANSFORMS, OFFLINE = "jobs.<job>", "jobs.flow", "jobs.transforms", "jobs.offline"
 REPORTS, RUNNER, COMMANDS = "jobs.reports", "jobs.runner", "jobs.commands"
 
@@ -50,6 +51,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     EXPERIMENTS: (LEAVES,),
     SENTIMENT: (LEAVES, EVALUATION, TOP_K, ENCODER),
     RELATIONS: (LEAVES, ENCODER),
+    PERSONS: (),
 }
 OURS = {room.split(".")[0] for room in ROOMS} | {"bench", "conf", "tests"}
 WITHOUT_SPARK = ("schemas", FLOW, "dags", "examples", *UDFS)

@@ -1,0 +1,1 @@
+"""Identity: which user ids of several sources are of one person."""
