@@ -35,6 +35,7 @@ COLLECTED = {
     ("jobs.value_policies", "_learned", "collect"): (1, "a row a fold and place of a pool"),
     ("jobs.value_policies", "value_policies", "collect"): (1, "a row a block and policy"),
     ("jobs.transforms.log_days", "_without_repeats", "collect"): (1, "one row: the day of the oldest late record"),
+    ("jobs.transforms.purchase_relations", "is_due", "first"): (1, "one row: the date of the newest edges"),
     ("jobs.transforms.person_ids", "snapshot_before", "first"): (1, "one row: the date of the snapshot before"),
     ("jobs.transforms.mapping", "canonical", "collect"): (1, "a row a day, where the mapping changes by date"),
     ("jobs.transforms.log_days", "_returns_unmatched", "broadcast"): (1, "an id a returned item, some 20 bytes"),
