@@ -230,6 +230,7 @@ STATED = {
     "gold.item_demand": {"target_week": dt.date(2024, 2, 1), "dispersion": 1.5},
     "gold.inventory_actions": {"action": "transfer", "from_location_id": "elsewhere", "quantity": 1},
     "gold.ad_audiences": {"is_control": True},
+    "silver.suspects": {"score": 1.5},
 }
 
 
