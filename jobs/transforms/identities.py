@@ -152,7 +152,8 @@ def groups(linked: DataFrame, max_ids: int) -> DataFrame:
     sizes = labels.groupBy("label").count().join(open_labels, "label", "left")
     large = F.coalesce("open", F.lit(False)) | (F.col("count") > max_ids)
     named = labels.withColumnRenamed("one", OF_SOURCE)
-    return named.join(sizes.select("label", large.alias("too_large")), "label", "inner")
+    sized = named.join(sizes.select("label", large.alias("too_large")), "label", "inner")
+    return sized.select(OF_SOURCE, "label", "too_large")
 
 
 def _apart(ways: DataFrame, labels: DataFrame) -> DataFrame:

@@ -137,7 +137,7 @@ def items_of(rows: Rows) -> DataFrame:
 def lists(rows: Rows, events: list[Event], run: RunContext) -> dict[str, list[str]]:
     found = build_default_recommendations(
         rows(silver.EVENTS, *events),
-        *(items_of(rows), rows(silver.STOCK), rows(SUSPECTS)),
+        *(items_of(rows), rows(silver.STOCK), rows(silver.BLOCKED), rows(SUSPECTS)),
         run=run,
         segment="location_id",
         top_k=5,
@@ -152,6 +152,7 @@ def trending(rows: Rows, events: list[Event], run: RunContext) -> set[tuple[str,
     found = find_trends(
         rows(silver.EVENTS, *events),
         items_of(rows),
+        rows(silver.BLOCKED),
         rows(search.QUERIES),
         rows(search.TRENDS),
         rows(reviewed.REVIEWS),

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pyspark.sql import SparkSession
 
 from jobs.runner import object_store
 from jobs.runner.environment_fault import EnvironmentFault
@@ -163,7 +164,8 @@ def test_nobody_at_the_endpoint_is_a_fault_that_a_retry_may_mend() -> None:
         object_store.check(store_of(endpoint="http://127.0.0.1:9"))
 
 
-def test_a_missing_jar_is_named_before_spark_starts(tmp_path: Path) -> None:
+def test_a_missing_jar_is_named_before_spark_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(SparkSession, "getActiveSession", lambda: None)  # another test may have one
     deployment = load(with_storage(tmp_path, ""))
     (tmp_path / "spark.conf").write_text("spark.master local[1]\nspark.jars missing.jar\n")
     with pytest.raises(
