@@ -166,3 +166,9 @@ def taken_in(tmp_path_factory: pytest.TempPathFactory, spark: SparkSession) -> P
 def shop(trained_shop: Path, tmp_path: Path) -> Path:
     """The TOML file of a private copy of the trained shop."""
     return tiny_shop.copied(trained_shop, tmp_path / "shop")
+
+
+@pytest.fixture
+def float32_products(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For tolerances that are those of float32: a chip that multiplies bfloat16 would round more."""
+    monkeypatch.setattr("udfs.encoder.encoder.multiplies_bfloat16", lambda _: False)

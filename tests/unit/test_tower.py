@@ -38,12 +38,7 @@ SETTINGS = TowerSettings(
     patience=9,
     may_stay_frozen=False,
 )
-
-
-@pytest.fixture(autouse=True)
-def float32_products(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The tolerances below are those of float32: a chip that multiplies bfloat16 would round more."""
-    monkeypatch.setattr(enc, "multiplies_bfloat16", lambda _: False)
+pytestmark = pytest.mark.usefixtures("float32_products")
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 
 from tests.support.tiny_shop import REPO
 from tests.unit.test_encoder import write_tiny
-from tests.unit.test_tower import DAY, SETTINGS, TEXTS, float32_products, run, shop
+from tests.unit.test_tower import DAY, SETTINGS, TEXTS, run, shop
 from udfs.encoder import encoder as enc
 from udfs.encoder import lower_layers, model_reader, tower, tower_budget
 from udfs.encoder.copurchase import Pooling
@@ -21,7 +21,7 @@ from udfs.encoder.tower_bert import Tower
 from udfs.encoder.tower_checks import Checks
 from udfs.encoder.tower_settings import TowerReport, TowerSettings
 
-__all__ = ["float32_products"]  # a fixture
+pytestmark = pytest.mark.usefixtures("float32_products")
 
 
 @pytest.fixture(scope="module")
