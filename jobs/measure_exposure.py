@@ -10,7 +10,7 @@ from typing import Any
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from jobs.transforms.exposure import groups, listed, measured
+from jobs.transforms.exposure import LIST_OF, groups, listed, measured
 from jobs.transforms.held import held
 from jobs.transforms.purchases import purchases
 from schemas import exposure
@@ -38,12 +38,11 @@ def measure_exposure(
     if days < 1:
         raise ConfError(f"[jobs.measure_exposure] days must be at least 1; it is {days}")
     tables = (recommendations, similar_items, default_recommendations)
-    names = (f"gold.{name}" for name in ("recommendations", "similar_items", "default_recommendations"))
     bought = held(purchases(events, run.deployment))
     first = run.run_date - dt.timedelta(days=days - 1)
     of_item = held(groups(items, bought, first))
     lately = bought.where(F.col("event_date") >= F.lit(first))
-    found = measured(held(listed(dict(zip(names, tables, strict=True)))), of_item, lately)
+    found = measured(held(listed(dict(zip(LIST_OF, tables, strict=True)))), of_item, lately)
     return found.select(F.lit(run.run_date).alias("run_date"), "*", _within(run.deployment.drift.exposure)).select(
         *exposure.EXPOSURE.column_names
     )

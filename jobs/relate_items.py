@@ -53,11 +53,10 @@ def relate_items(
     lines = purchase_relations.basket_lines(bought, needs)
     counts = purchase_relations.buyers_of(lines)
     past = relations.where(F.col("relation").isin(*relations_tables.OF_PURCHASES))
-    if not run.deployment.of_kind("events") or not purchase_relations.is_due(past, run.run_date):
-        of_purchases = purchase_relations.between(past, items)
-    else:
-        of_purchases = purchase_relations.counted(lines, counts, how)
-    of_purchases = held(of_purchases)
+    is_due = bool(run.deployment.of_kind("events")) and purchase_relations.is_due(past, run.run_date)
+    of_purchases = held(
+        purchase_relations.counted(lines, counts, how) if is_due else purchase_relations.between(past, items)
+    )
     of_items = in_category(needs, counts).unionByName(of_catalogue, allowMissingColumns=True)
     known = facts(of_items)
     listed = items.select("item_id", F.coalesce("listed_on", "described_on").alias("listed_on"))

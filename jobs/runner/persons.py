@@ -49,7 +49,7 @@ def others_of(lake: Lake, ids: list[str]) -> list[str]:
     day = lake.newest_day(name, dt.date.max)
     if KIND not in lake.deployment.kinds or day is None:
         return []
-    logs = {table: lake.frame(table, lake.files(table)) for table in ("bronze.records",)}
+    logs = {"bronze.records": lake.frame("bronze.records", lake.files("bronze.records"))}
     landed = mapped(of_kind(logs, lake.deployment, KIND), lake.deployment, KIND).select(F.col(USER).alias("landed"))
     stored = pseudonyms(key.read, F.col("landed")) if key else F.col("landed")
     named = landed.where("landed IS NOT NULL").distinct().withColumn(persons.OF_SOURCE, stored)

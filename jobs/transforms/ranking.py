@@ -25,14 +25,8 @@ from udfs.recommend.rerank import rerank
 
 FALLBACK = "fallback"
 USERS_PER_BLOCK = 5_000
-GIVEN = (
-    "is_explored",
-    "propensity",
-    "variant",
-    "pool_place",
-    "raw_score",
-    "factors",
-)  # columns of lists that some lack
+# Columns of lists that some lack.
+GIVEN = ("is_explored", "propensity", "variant", "pool_place", "raw_score", "factors")
 DUE = 0.8  # of the usual gap since the last purchase
 
 

@@ -39,7 +39,7 @@ COLLECTED = {
     ("jobs.transforms.person_ids", "snapshot_before", "first"): (1, "one row: the date of the snapshot before"),
     ("jobs.transforms.mapping", "canonical", "collect"): (1, "a row a day, where the mapping changes by date"),
     ("jobs.transforms.log_days", "_returns_unmatched", "broadcast"): (1, "an id a returned item, some 20 bytes"),
-    ("jobs.transforms.orders", "with_replaced", "broadcast"): (1, "a row an order that was told again"),
+    ("jobs.transforms.orders", "with_replaced", "broadcast"): (1, "a row an order that was written again"),
     ("jobs.transforms.purchases", "purchase_history", "broadcast"): (1, "a row a returned line, some 100 bytes"),
     ("jobs.transforms.purchases", "purchases", "broadcast"): (1, "a row a returned line, some 100 bytes"),
     ("jobs.transforms.offer", "_in_stock", "take"): (1, "one row: is there any"),
